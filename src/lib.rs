@@ -1,0 +1,37 @@
+//! k8s-relay tells an OpenTelemetry eBPF *reducer* which Kubernetes pods exist,
+//! who effectively owns them and which containers they run.
+//!
+//! Data goes one way:
+//!
+//! ```text
+//! source ──► feeds ──► matcher ──► reducer ──► wire ──► TCP
+//! (Collect)  (which    (which      (messages,  (bytes)
+//!            feed is   pods, under connection)
+//!            active)   which owner)
+//! ```
+//!
+//! | room | what it is | pure |
+//! |---|---|---|
+//! | [`model`] | pods, owners, containers: compact and shared | yes |
+//! | [`source`] | where events come from; [`source::legacy`] serves `Collect` | merging |
+//! | [`feeds`] | folds lists into changes, decides which feed is active | yes |
+//! | [`matcher`] | which pods the reducer should know, and what it was told | yes |
+//! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
+//! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
+//! | [`driver`] | the one loop that owns all of the above | no |
+//! | [`app`] | builds the rooms, joins every task, ends in order | no |
+//! | [`config`] | flags, variables and YAML in their final types | no |
+//! | [`sim`] | mock reducer and synthetic watcher, for demo, tests and benches | the picture |
+//! | [`tools`] | the subcommands beside the relay | no |
+//!
+//! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
+
+pub mod matcher;
+pub mod model;
+pub mod source;
+
+/// The generated `collector` package: messages and service of `proto/`.
+pub mod proto {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+    tonic::include_proto!("collector");
+}

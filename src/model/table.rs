@@ -1,0 +1,215 @@
+//! A map by [`Uid`] whose entries stay at their [`Slot`] until they are removed.
+//!
+//! A cursor over the slots can therefore pause, let entries come and go, and resume:
+//! what is behind it has been visited, what is at or after it will be. The index
+//! costs five bytes an entry, because the key is read from the entry itself.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashTable, hash_table};
+use slab::Slab;
+
+use super::Uid;
+
+/// Something that carries its own key.
+pub trait Keyed {
+    /// The key; it must not change while the entry is in a [`Table`].
+    fn uid(&self) -> &Uid;
+}
+
+/// The place of an entry in its [`Table`]; used again after the entry is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+/// Entries by uid, in slots.
+#[derive(Debug)]
+pub struct Table<T> {
+    entries: Slab<T>,
+    index: HashTable<u32>,
+}
+
+impl Slot {
+    /// The first slot of every table.
+    pub const FIRST: Self = Self(0);
+
+    /// The slot after this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    fn key(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            entries: Slab::new(),
+            index: HashTable::new(),
+        }
+    }
+}
+
+impl<T: Keyed> Table<T> {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// For how many entries there is room without growing.
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity().max(self.index.capacity())
+    }
+
+    /// Where the entry of this uid is.
+    pub fn find(&self, uid: &Uid) -> Option<Slot> {
+        let same = |slot: &u32| {
+            self.entries
+                .get(*slot as usize)
+                .is_some_and(|e| e.uid() == uid)
+        };
+        self.index.find(hash(uid), same).map(|slot| Slot(*slot))
+    }
+
+    /// The entry in this slot.
+    pub fn get(&self, slot: Slot) -> Option<&T> {
+        self.entries.get(slot.key())
+    }
+
+    /// The entry in this slot, to change anything but its uid.
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.entries.get_mut(slot.key())
+    }
+
+    /// The entry of this uid.
+    pub fn by_uid(&self, uid: &Uid) -> Option<&T> {
+        self.get(self.find(uid)?)
+    }
+
+    /// The slot of this uid's entry, made by `make` if there is none yet.
+    pub fn find_or_insert_with(&mut self, uid: &Uid, make: impl FnOnce() -> T) -> Slot {
+        let Self { entries, index } = self;
+        let same = |slot: &u32| entries.get(*slot as usize).is_some_and(|e| e.uid() == uid);
+        let rehash = |slot: &u32| entries.get(*slot as usize).map_or(0, |e| hash(e.uid()));
+        match index.entry(hash(uid), same, rehash) {
+            hash_table::Entry::Occupied(found) => Slot(*found.get()),
+            hash_table::Entry::Vacant(place) => {
+                // 2^32 entries of at least 24 bytes do not fit the machines this runs on.
+                let slot = u32::try_from(entries.vacant_key()).unwrap_or(u32::MAX);
+                place.insert(slot);
+                entries.insert(make());
+                Slot(slot)
+            }
+        }
+    }
+
+    /// Takes out the entry in this slot.
+    pub fn remove(&mut self, slot: Slot) -> Option<T> {
+        let entry = self.entries.try_remove(slot.key())?;
+        if let Ok(found) = self.index.find_entry(hash(entry.uid()), |s| *s == slot.0) {
+            found.remove();
+        }
+        self.shrink();
+        Some(entry)
+    }
+
+    /// The first occupied slot at or after this one.
+    pub fn at_or_after(&self, slot: Slot) -> Option<Slot> {
+        (slot.0..self.end().0)
+            .map(Slot)
+            .find(|slot| self.entries.contains(slot.key()))
+    }
+
+    /// All entries in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
+        self.entries
+            .iter()
+            .map(|(key, entry)| (Slot(u32::try_from(key).unwrap_or(u32::MAX)), entry))
+    }
+
+    /// One past the last slot that may be occupied.
+    pub fn end(&self) -> Slot {
+        Slot(u32::try_from(self.entries.capacity()).unwrap_or(u32::MAX))
+    }
+
+    /// Forgets all entries and their room.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives room back once three quarters of it lie idle. Trailing slots only: an entry never moves.
+    fn shrink(&mut self) {
+        if self.entries.is_empty() {
+            self.clear();
+            return;
+        }
+        if self.index.capacity() > 64 && self.index.len() < self.index.capacity() / 4 {
+            self.entries.shrink_to_fit();
+            let Self { entries, index } = self;
+            index.shrink_to(index.len() * 2, |slot| {
+                entries.get(*slot as usize).map_or(0, |e| hash(e.uid()))
+            });
+        }
+    }
+}
+
+fn hash(uid: &Uid) -> u64 {
+    FixedState::default().hash_one(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Keyed for Uid {
+        fn uid(&self) -> &Uid {
+            self
+        }
+    }
+
+    fn insert(table: &mut Table<Uid>, uid: &str) -> Slot {
+        let uid = Uid::new(uid);
+        table.find_or_insert_with(&uid, || uid.clone())
+    }
+
+    #[test]
+    fn an_entry_keeps_its_slot_while_others_come_and_go() {
+        let mut table = Table::default();
+        let slots: Vec<_> = (0..1000)
+            .map(|n| insert(&mut table, &format!("u{n}")))
+            .collect();
+        for (n, slot) in slots.iter().enumerate() {
+            if n % 3 != 0 {
+                assert_eq!(table.remove(*slot), Some(Uid::new(&format!("u{n}"))));
+            }
+        }
+        for (n, slot) in slots.iter().enumerate() {
+            let found = table.find(&Uid::new(&format!("u{n}")));
+            assert_eq!(found, (n % 3 == 0).then_some(*slot));
+        }
+        assert_eq!(insert(&mut table, "u0"), Slot::FIRST);
+        assert_eq!(table.len(), 334);
+    }
+
+    #[test]
+    fn an_emptied_table_gives_its_room_back() {
+        let mut table = Table::default();
+        for n in 0..10_000 {
+            insert(&mut table, &format!("u{n}"));
+        }
+        for n in 0..10_000 {
+            let slot = table
+                .find(&Uid::new(&format!("u{n}")))
+                .expect("it is there");
+            table.remove(slot);
+        }
+        assert_eq!((table.len(), table.capacity()), (0, 0));
+    }
+}

@@ -1,0 +1,1 @@
+//! The `collector.Collector/Collect` service.
