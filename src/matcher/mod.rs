@@ -1,5 +1,265 @@
-//! Decides which pods the reducer should know, and under which owner.
+//! Decides which pods the reducer should know, under which owner, and what it is told.
+//!
+//! Two halves:
+//!
+//! - [`Matcher`] holds what one feed knows: its pods, its ReplicaSets and Jobs, and which
+//!   pods are *live*. It reports every change of that as a [`Change`].
+//! - [`Telling`] holds what the reducer knows (the [`Ledger`]) and brings it in line with
+//!   the matcher of the active feed, by changes as they come, by a replay, or by a difference.
+//!
+//! Laws: nothing is announced without an address or before its owner is resolved; a pod is
+//! announced once per [`Epoch`], unless D9 announces it anew; the reducer's picture is the
+//! fold of the ledger; a replay or difference pauses when the sink is full and ends.
+//!
+//! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
+mod ledger;
 mod output;
+mod owners;
+mod pods;
+mod settling;
+mod telling;
 
+use std::time::{Duration, Instant};
+
+pub use ledger::{Ledger, Told, fields_hash};
 pub use output::{Epoch, Generation, Sink};
+pub use owners::{OwnerSort, effective};
+pub use pods::Live;
+use pods::PodState;
+pub use telling::{Marks, Resume, Telling, Windows};
+
+use crate::model::{OwnerMeta, PodMeta, Slot, Uid};
+use owners::Owners;
+use pods::Pods;
+
+/// What a feed is held to (D9, D10).
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Deleted ReplicaSets and Jobs that still resolve pods; beyond it the oldest goes first.
+    pub deleted_owners: usize,
+    /// How long they do at most; `None`: no limit in time.
+    pub owner_retention: Option<Duration>,
+    /// With this many waiting pods the feed overflows; `None`: never.
+    pub waiting_cap: Option<usize>,
+    /// A pod that has waited this long is announced under its direct owner; `None`: never.
+    pub owner_wait: Option<Duration>,
+    /// Whether an event of a live pod tells all its containers again (recorded legacy
+    /// behaviour) or only those that the reducer lacks.
+    pub repeat_containers: bool,
+}
+
+/// What one feed knows, and which of its pods are live.
+#[derive(Debug)]
+pub struct Matcher {
+    policy: Policy,
+    pods: Pods,
+    owners: Owners,
+    overflowed: bool,
+}
+
+/// How an event has changed what should be told.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The pod is live from now on.
+    Announced(Live<'a>),
+    /// The pod was announced under its direct owner; now its effective owner is known (D9).
+    Reannounced(Live<'a>),
+    /// An event of a pod that was live already.
+    Updated(Live<'a>),
+    /// The pod is gone; it may never have been live, or known.
+    Gone {
+        /// Which pod.
+        uid: &'a Uid,
+        /// Where it was, if the feed knew it.
+        slot: Option<Slot>,
+        /// Whether it was live.
+        was_live: bool,
+    },
+    /// The waiting cap is reached; reported once.
+    Overflow,
+}
+
+/// What a feed makes of a uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The feed has no such pod.
+    Unknown,
+    /// It has no address yet.
+    NoAddress,
+    /// Its ReplicaSet or Job is not known yet.
+    Waiting,
+    /// It is, or should be, told.
+    Live,
+}
+
+impl Policy {
+    /// A `Collect` stream (D9): tombstones bounded by number, the guard rail, repeated containers.
+    pub const LEGACY: Self = Self {
+        deleted_owners: 10_000,
+        owner_retention: None,
+        waiting_cap: Some(10_000),
+        owner_wait: None,
+        repeat_containers: true,
+    };
+
+    /// Our own watches (D9): tombstones for 60 s, no guard rail, pods wait `owner_wait` at most.
+    pub const fn native(owner_wait: Duration) -> Self {
+        Self {
+            deleted_owners: 10_000,
+            owner_retention: Some(Duration::from_secs(60)),
+            waiting_cap: None,
+            owner_wait: Some(owner_wait),
+            repeat_containers: false,
+        }
+    }
+}
+
+impl Matcher {
+    /// A feed that knows nothing yet.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            pods: Pods::default(),
+            owners: Owners::new(policy.deleted_owners, policy.owner_retention),
+            overflowed: false,
+        }
+    }
+
+    /// The policy it was made with.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// A pod was added or has changed.
+    pub fn apply_pod(&mut self, pod: PodMeta, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+        let Self {
+            policy,
+            pods,
+            owners,
+            overflowed,
+        } = self;
+        let due = policy.owner_wait.map(|wait| now + wait);
+        pods.apply(pod, due, |owner| owners.resolve(owner).cloned(), tell);
+        let full = policy.waiting_cap.is_some_and(|cap| pods.waiting() >= cap);
+        if full && !*overflowed {
+            // parity: spec 13.6, the guard rail; the feed does not come back from it.
+            *overflowed = true;
+            tell(Change::Overflow);
+        }
+    }
+
+    /// A pod is gone.
+    pub fn delete_pod(&mut self, uid: &Uid, tell: &mut impl FnMut(Change<'_>)) {
+        self.pods.delete(uid, tell);
+    }
+
+    /// A ReplicaSet or Job was added or has changed: its waiting pods are released.
+    pub fn apply_owner(
+        &mut self,
+        sort: OwnerSort,
+        owner: &OwnerMeta,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let became_known = self.owners.apply(sort, owner);
+        if became_known {
+            self.pods
+                .release(&owner.uid, owner.controller.as_ref(), tell);
+        }
+    }
+
+    /// A ReplicaSet or Job is gone; it goes on resolving pods for a while (D9).
+    pub fn delete_owner(&mut self, uid: &Uid, now: Instant) {
+        self.owners.delete(uid, now);
+    }
+
+    /// After a re-list: pods that it did not mention are gone.
+    pub fn sweep_pods(&mut self, keep: impl Fn(&Uid) -> bool, tell: &mut impl FnMut(Change<'_>)) {
+        for uid in self.pods.uids(|uid| !keep(uid)) {
+            self.pods.delete(&uid, tell);
+        }
+    }
+
+    /// After a re-list: owners of this sort that it did not mention are deleted.
+    pub fn sweep_owners(&mut self, sort: OwnerSort, keep: impl Fn(&Uid) -> bool, now: Instant) {
+        for uid in self.owners.present(sort, |uid| !keep(uid)) {
+            self.owners.delete(&uid, now);
+        }
+    }
+
+    /// Does what is due: forgets deleted owners, announces pods that have waited long enough.
+    pub fn handle_timeout(&mut self, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+        self.owners.expire(now);
+        self.pods.give_up_waiting(now, tell);
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.owners.poll_timeout(), self.pods.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What is known about this uid.
+    pub fn standing(&self, uid: &Uid) -> Standing {
+        match self.pods.find(uid).map(|(_, state)| state) {
+            None => Standing::Unknown,
+            Some(PodState::NoAddress) => Standing::NoAddress,
+            Some(PodState::Waiting { .. }) => Standing::Waiting,
+            Some(PodState::Provisional { .. } | PodState::Live { .. }) => Standing::Live,
+        }
+    }
+
+    /// The live pod of this uid.
+    pub fn live(&self, uid: &Uid) -> Option<Live<'_>> {
+        let (slot, _) = self.pods.find(uid)?;
+        self.live_at(slot)
+    }
+
+    /// The live pod in this slot, under its owner as known now.
+    pub fn live_at(&self, slot: Slot) -> Option<Live<'_>> {
+        self.pods.live_at(slot, |owner| self.owners.resolve(owner))
+    }
+
+    /// The first slot at or after this one that holds a pod, live or not.
+    pub fn pod_at_or_after(&self, slot: Slot) -> Option<Slot> {
+        self.pods.at_or_after(slot)
+    }
+
+    /// All live pods in the order in which a replay tells them.
+    pub fn all_live(&self) -> impl Iterator<Item = Live<'_>> {
+        self.pods.slots().filter_map(|slot| self.live_at(slot))
+    }
+
+    /// How many pods, waiting pods and owners (deleted ones included) are known.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            pods: self.pods.len(),
+            live: self.pods.live(),
+            waiting: self.pods.waiting(),
+            owners: self.owners.len(),
+            given_up: self.pods.given_up(),
+        }
+    }
+
+    /// For how many entries there is room in all maps together.
+    pub fn capacity(&self) -> usize {
+        self.pods.capacity() + self.owners.capacity()
+    }
+}
+
+/// The sizes of a feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pods known, live or not.
+    pub pods: usize,
+    /// Live pods.
+    pub live: usize,
+    /// Pods that wait for their ReplicaSet or Job.
+    pub waiting: usize,
+    /// ReplicaSets and Jobs, deleted ones that still resolve included.
+    pub owners: usize,
+    /// Pods announced under their direct owner because they had waited long enough, so far.
+    pub given_up: u64,
+}

@@ -1,0 +1,162 @@
+//! What was told on the present connection (D3). The reducer's picture is its fold.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashSet;
+use smallvec::SmallVec;
+
+use super::{Epoch, Live, settling::Tick};
+use crate::model::{ContainerId, Keyed, Slot, Table, Uid};
+
+/// The told pods, each with its told containers.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    table: Table<Told>,
+}
+
+/// What was told of one pod.
+#[derive(Debug)]
+pub struct Told {
+    /// Which pod.
+    pub uid: Uid,
+    /// In which epoch it was announced.
+    pub epoch: Epoch,
+    /// [`fields_hash`] of what was announced.
+    pub fields: u64,
+    /// When an event last touched it.
+    pub(super) touched: Tick,
+    containers: Containers,
+}
+
+/// Container ids by their 64-bit hashes: two of one pod would have to collide for an error.
+#[derive(Debug)]
+enum Containers {
+    Few(SmallVec<[u64; 2]>),
+    Many(Box<HashSet<u64, foldhash::fast::FixedState>>),
+}
+
+/// A list of this many container hashes is searched from end to end.
+const FEW: usize = 32;
+
+impl Ledger {
+    /// How many pods are told.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no pod is told.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// For how many pods there is room.
+    pub fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    /// All told pods.
+    pub fn iter(&self) -> impl Iterator<Item = &Told> {
+        self.table.iter().map(|(_, told)| told)
+    }
+
+    /// What was told of this pod.
+    pub fn get(&self, uid: &Uid) -> Option<&Told> {
+        self.table.by_uid(uid)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Told> {
+        let slot = self.table.find(uid)?;
+        self.table.get_mut(slot)
+    }
+
+    /// Notes that the pod is announced now. Containers told before stay told: the reducer
+    /// keeps them when a pod is announced again (spec 11.7).
+    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, tick: Tick) {
+        let fields = fields_hash(live);
+        let uid = &live.pod.uid;
+        let slot = self.table.find_or_insert_with(uid, || Told {
+            uid: uid.clone(),
+            epoch,
+            fields,
+            touched: tick,
+            containers: Containers::Few(SmallVec::new()),
+        });
+        if let Some(told) = self.table.get_mut(slot) {
+            (told.epoch, told.fields, told.touched) = (epoch, fields, tick);
+        }
+    }
+
+    /// Notes that the pod is deleted; returns whether it was told.
+    pub(super) fn delete(&mut self, uid: &Uid) -> bool {
+        let slot = self.table.find(uid);
+        slot.and_then(|slot| self.table.remove(slot)).is_some()
+    }
+
+    pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &Told)> {
+        let slot = self.table.at_or_after(slot)?;
+        Some((slot, self.table.get(slot)?))
+    }
+}
+
+impl Told {
+    /// Whether this container was told.
+    pub fn has(&self, container: &ContainerId) -> bool {
+        let hash = hash(container);
+        match &self.containers {
+            Containers::Few(few) => few.contains(&hash),
+            Containers::Many(many) => many.contains(&hash),
+        }
+    }
+
+    /// How many different containers were told.
+    pub fn containers(&self) -> usize {
+        match &self.containers {
+            Containers::Few(few) => few.len(),
+            Containers::Many(many) => many.len(),
+        }
+    }
+
+    /// Notes that this container is told.
+    pub(super) fn add(&mut self, container: &ContainerId) {
+        let hash = hash(container);
+        match &mut self.containers {
+            Containers::Few(few) if few.contains(&hash) => {}
+            Containers::Few(few) if few.len() < FEW => few.push(hash),
+            Containers::Few(few) => {
+                let many = few.iter().copied().chain([hash]).collect();
+                self.containers = Containers::Many(Box::new(many));
+            }
+            Containers::Many(many) => {
+                many.insert(hash);
+            }
+        }
+    }
+}
+
+impl Keyed for Told {
+    fn uid(&self) -> &Uid {
+        &self.uid
+    }
+}
+
+/// A fingerprint of everything that announcing this pod tells, its uid apart.
+pub fn fields_hash(live: &Live<'_>) -> u64 {
+    let pod = live.pod;
+    hash(&(
+        pod.address,
+        pod.host_network,
+        &pod.name,
+        &pod.namespace,
+        &pod.version,
+        live.owner,
+    ))
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    FixedState::default().hash_one(value)
+}

@@ -1,0 +1,166 @@
+//! ReplicaSets and Jobs: who controls them, and for how long a deleted one still counts.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::model::{Keyed, OwnerKind, OwnerMeta, OwnerRef, Slot, Table, Uid};
+
+/// Which list an owner object belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerSort {
+    /// A ReplicaSet.
+    ReplicaSet,
+    /// A Job.
+    Job,
+}
+
+/// The owner a pod is told under: its controller's controller for ReplicaSet→Deployment
+/// and Job→CronJob, and only for those pairs (D9); else its direct owner.
+pub fn effective<'a>(direct: &'a OwnerRef, controller: Option<&'a OwnerRef>) -> &'a OwnerRef {
+    match controller {
+        Some(controller) if escalates(&direct.kind, &controller.kind) => controller,
+        Some(_) | None => direct,
+    }
+}
+
+/// Whether a pod with this direct owner has to wait until that owner is known.
+pub(super) fn waits_for(direct: &OwnerRef) -> bool {
+    match direct.kind {
+        OwnerKind::ReplicaSet | OwnerKind::Job => true,
+        OwnerKind::Deployment | OwnerKind::CronJob | OwnerKind::NoOwner | OwnerKind::Other(_) => {
+            false
+        }
+    }
+}
+
+fn escalates(direct: &OwnerKind, controller: &OwnerKind) -> bool {
+    matches!(
+        (direct, controller),
+        (OwnerKind::ReplicaSet, OwnerKind::Deployment) | (OwnerKind::Job, OwnerKind::CronJob)
+    )
+}
+
+/// The owners that one feed knows.
+#[derive(Debug)]
+pub(super) struct Owners {
+    table: Table<Owner>,
+    /// Deleted owners in the order of their deletion.
+    deleted: BTreeMap<u64, (Slot, Instant)>,
+    deletions: u64,
+    limit: usize,
+    retention: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    meta: OwnerMeta,
+    sort: OwnerSort,
+    /// The number of its deletion, if it is deleted.
+    deleted: Option<u64>,
+}
+
+impl Keyed for Owner {
+    fn uid(&self) -> &Uid {
+        &self.meta.uid
+    }
+}
+
+impl Owners {
+    pub(super) fn new(limit: usize, retention: Option<Duration>) -> Self {
+        Self {
+            table: Table::default(),
+            deleted: BTreeMap::new(),
+            deletions: 0,
+            limit,
+            retention,
+        }
+    }
+
+    /// Takes note of an owner. Returns whether it was unknown until now.
+    pub(super) fn apply(&mut self, sort: OwnerSort, meta: &OwnerMeta) -> bool {
+        let mut is_new = false;
+        let slot = self.table.find_or_insert_with(&meta.uid, || {
+            is_new = true;
+            Owner {
+                meta: meta.clone(),
+                sort,
+                deleted: None,
+            }
+        });
+        if let Some(owner) = self.table.get_mut(slot) {
+            owner.meta = meta.clone();
+            owner.sort = sort;
+            // An owner that was added again is not deleted (D9).
+            if let Some(number) = owner.deleted.take() {
+                self.deleted.remove(&number);
+            }
+        }
+        is_new
+    }
+
+    /// Keeps the owner as a deleted one; an unknown owner stays unknown.
+    pub(super) fn delete(&mut self, uid: &Uid, now: Instant) {
+        let Some(slot) = self.table.find(uid) else {
+            return;
+        };
+        let Some(owner) = self.table.get_mut(slot) else {
+            return;
+        };
+        if owner.deleted.is_some() {
+            return;
+        }
+        owner.deleted = Some(self.deletions);
+        self.deleted.insert(self.deletions, (slot, now));
+        self.deletions += 1;
+        while self.deleted.len() > self.limit {
+            self.purge_oldest();
+        }
+    }
+
+    /// Forgets the deleted owners whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|due| due <= now) {
+            self.purge_oldest();
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let (_, (_, at)) = self.deleted.first_key_value()?;
+        Some(*at + self.retention?)
+    }
+
+    /// The effective owner of a pod with this direct owner; `None` if that is not known yet.
+    pub(super) fn resolve<'a>(&'a self, direct: &'a OwnerRef) -> Option<&'a OwnerRef> {
+        if !waits_for(direct) {
+            return Some(direct);
+        }
+        let owner = self.table.by_uid(&direct.uid)?;
+        Some(effective(direct, owner.meta.controller.as_ref()))
+    }
+
+    /// The owners of this sort that are not deleted and for which `wanted` holds.
+    pub(super) fn present(&self, sort: OwnerSort, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
+        let owners = self.table.iter().map(|(_, owner)| owner);
+        let present = owners.filter(|owner| owner.sort == sort && owner.deleted.is_none());
+        present
+            .map(|owner| owner.meta.uid.clone())
+            .filter(wanted)
+            .collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    fn purge_oldest(&mut self) {
+        if let Some((_, (slot, _))) = self.deleted.pop_first() {
+            self.table.remove(slot);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The pods of one feed: one entry each, in exactly one state, and the index of those that wait.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{Change, owners::effective};
+use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Slot, Table, Uid};
+
+/// Where a pod is on its way to the reducer.
+#[derive(Clone, Debug)]
+pub(super) enum PodState {
+    /// Not told: it has no address.
+    NoAddress,
+    /// Not told: its ReplicaSet or Job is not known.
+    Waiting {
+        /// Its number in the order of waiting.
+        turn: u64,
+    },
+    /// Told under its direct owner because it had waited long enough (D9).
+    Provisional {
+        /// Its number in the order of waiting.
+        turn: u64,
+    },
+    /// Told, and it stays so until it is deleted.
+    Live {
+        /// The effective owner as last resolved; `None` for a pod without owner.
+        under: Option<OwnerRef>,
+    },
+}
+
+/// A live pod and the owner it is told under.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// Its place in the order of a replay.
+    pub slot: Slot,
+    /// The pod as known now.
+    pub pod: &'a PodMeta,
+    /// Its effective owner; `None` if it has none.
+    pub owner: Option<&'a OwnerRef>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    table: Table<Entry>,
+    /// Waiting and provisional pods by the owner they miss, in the order of waiting.
+    missing: BTreeMap<(Uid, u64), Slot>,
+    /// When waiting pods are given up, in the order of waiting.
+    due: BTreeMap<u64, (Instant, Slot)>,
+    turns: u64,
+    waiting: usize,
+    live: usize,
+    given_up: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pod: PodMeta,
+    state: PodState,
+}
+
+impl Keyed for Entry {
+    fn uid(&self) -> &Uid {
+        &self.pod.uid
+    }
+}
+
+impl Entry {
+    fn is_told(&self) -> bool {
+        match self.state {
+            PodState::NoAddress | PodState::Waiting { .. } => false,
+            PodState::Provisional { .. } | PodState::Live { .. } => true,
+        }
+    }
+}
+
+impl Pods {
+    /// Takes note of a pod. `due`: when it is given up, should it have to wait.
+    pub(super) fn apply(
+        &mut self,
+        mut pod: PodMeta,
+        due: Option<Instant>,
+        resolve: impl Fn(&OwnerRef) -> Option<OwnerRef>,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let slot = self.table.find_or_insert_with(&pod.uid, || Entry {
+            pod: pod.clone(),
+            state: PodState::NoAddress,
+        });
+        let Some(entry) = self.table.get_mut(slot) else {
+            return;
+        };
+        let told = entry.is_told();
+        if told && pod.address.is_none() && entry.pod.address.is_some() {
+            // A told pod keeps its last address: nothing is told without one, a replay least of all.
+            pod = PodMeta::new(Pod {
+                address: entry.pod.address,
+                ..Pod::clone(&pod)
+            });
+        }
+        let verdict = Verdict::of(&pod, resolve);
+        let before = std::mem::replace(&mut entry.pod, pod);
+        match (&mut entry.state, verdict) {
+            // parity: spec 13.3.2, a live pod stays live whatever it loses.
+            (PodState::Live { under }, verdict) => {
+                if let Verdict::Resolved(owner) = verdict {
+                    *under = owner;
+                }
+                tell(Change::Updated(Live {
+                    slot,
+                    pod: &entry.pod,
+                    owner: under.as_ref(),
+                }));
+            }
+            (PodState::Provisional { turn }, Verdict::NoAddress | Verdict::Unresolved) => {
+                let turn = *turn;
+                let pod = entry.pod.clone();
+                self.missing.remove(&missing_key(&before, turn));
+                self.missing.insert(missing_key(&pod, turn), slot);
+                tell(Change::Updated(Live {
+                    slot,
+                    pod: &pod,
+                    owner: pod.owner.as_ref(),
+                }));
+            }
+            (PodState::Waiting { .. }, Verdict::Unresolved)
+                if misses_the_same(&before, &entry.pod) => {}
+            (PodState::NoAddress | PodState::Waiting { .. }, Verdict::NoAddress) => {
+                self.leave_queue(slot, &before);
+            }
+            (PodState::NoAddress | PodState::Waiting { .. }, Verdict::Unresolved) => {
+                self.leave_queue(slot, &before);
+                self.join_queue(slot, due);
+            }
+            (
+                PodState::NoAddress | PodState::Waiting { .. } | PodState::Provisional { .. },
+                Verdict::Resolved(owner),
+            ) => {
+                self.leave_queue(slot, &before);
+                self.announce(slot, owner, told, tell);
+            }
+        }
+    }
+
+    /// Forgets a pod.
+    pub(super) fn delete(&mut self, uid: &Uid, tell: &mut impl FnMut(Change<'_>)) {
+        let Some(slot) = self.table.find(uid) else {
+            return tell(Change::Gone {
+                uid,
+                slot: None,
+                was_live: false,
+            });
+        };
+        let Some(entry) = self.table.get(slot) else {
+            return;
+        };
+        let was_live = entry.is_told();
+        let pod = entry.pod.clone();
+        self.leave_queue(slot, &pod);
+        self.table.remove(slot);
+        self.live -= usize::from(was_live);
+        tell(Change::Gone {
+            uid,
+            slot: Some(slot),
+            was_live,
+        });
+    }
+
+    /// An owner has become known: the pods that missed it are announced, first come first served.
+    pub(super) fn release(
+        &mut self,
+        uid: &Uid,
+        controller: Option<&OwnerRef>,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        while let Some(slot) = self.first_missing(uid) {
+            let Some(entry) = self.table.get(slot) else {
+                return;
+            };
+            let told = entry.is_told();
+            let pod = entry.pod.clone();
+            self.leave_queue(slot, &pod);
+            let owner = pod
+                .owner
+                .as_ref()
+                .map(|direct| effective(direct, controller).clone());
+            self.announce(slot, owner, told, tell);
+        }
+    }
+
+    /// Announces under their direct owner the pods that have waited long enough (D9).
+    pub(super) fn give_up_waiting(&mut self, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+        while let Some((turn, (at, slot))) = self.due.first_key_value().map(|(k, v)| (*k, *v)) {
+            if at > now {
+                return;
+            }
+            self.due.remove(&turn);
+            let Some(entry) = self.table.get_mut(slot) else {
+                continue;
+            };
+            entry.state = PodState::Provisional { turn };
+            self.waiting -= 1;
+            self.live += 1;
+            self.given_up += 1;
+            let owner = entry.pod.owner.as_ref();
+            tell(Change::Announced(Live {
+                slot,
+                pod: &entry.pod,
+                owner,
+            }));
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|(_, (at, _))| *at)
+    }
+
+    pub(super) fn find(&self, uid: &Uid) -> Option<(Slot, &PodState)> {
+        let slot = self.table.find(uid)?;
+        Some((slot, &self.table.get(slot)?.state))
+    }
+
+    /// The live pod in this slot. `resolve` may know its owner better than when it was told.
+    pub(super) fn live_at<'a>(
+        &'a self,
+        slot: Slot,
+        resolve: impl Fn(&'a OwnerRef) -> Option<&'a OwnerRef>,
+    ) -> Option<Live<'a>> {
+        let Entry { pod, state } = self.table.get(slot)?;
+        let owner = match state {
+            PodState::NoAddress | PodState::Waiting { .. } => return None,
+            PodState::Provisional { .. } => pod.owner.as_ref(),
+            PodState::Live { under } => {
+                let direct = pod.owner.as_ref();
+                direct.and_then(resolve).or(under.as_ref())
+            }
+        };
+        Some(Live { slot, pod, owner })
+    }
+
+    pub(super) fn at_or_after(&self, slot: Slot) -> Option<Slot> {
+        self.table.at_or_after(slot)
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.table.iter().map(|(slot, _)| slot)
+    }
+
+    pub(super) fn uids(&self, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
+        let uids = self.table.iter().map(|(_, entry)| &entry.pod.uid);
+        uids.filter(|uid| wanted(uid)).cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.table.capacity() + self.missing.len() + self.due.len()
+    }
+
+    /// The pod in this slot is live under `owner`. `told`: it was already, under another one.
+    fn announce(
+        &mut self,
+        slot: Slot,
+        owner: Option<OwnerRef>,
+        told: bool,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let Some(entry) = self.table.get_mut(slot) else {
+            return;
+        };
+        self.live += usize::from(!told);
+        entry.state = PodState::Live {
+            under: owner.clone(),
+        };
+        let live = Live {
+            slot,
+            pod: &entry.pod,
+            owner: owner.as_ref(),
+        };
+        tell(if told {
+            Change::Reannounced(live)
+        } else {
+            Change::Announced(live)
+        });
+    }
+
+    /// Lets the pod in this slot wait for its direct owner, behind all others.
+    fn join_queue(&mut self, slot: Slot, due: Option<Instant>) {
+        let turn = self.turns;
+        let Some(entry) = self.table.get_mut(slot) else {
+            return;
+        };
+        self.turns += 1;
+        self.waiting += 1;
+        entry.state = PodState::Waiting { turn };
+        self.missing.insert(missing_key(&entry.pod, turn), slot);
+        if let Some(at) = due {
+            self.due.insert(turn, (at, slot));
+        }
+    }
+
+    /// Takes the pod in this slot out of the queue that it joined as `pod`.
+    fn leave_queue(&mut self, slot: Slot, pod: &PodMeta) {
+        let Some(entry) = self.table.get_mut(slot) else {
+            return;
+        };
+        let turn = match entry.state {
+            PodState::NoAddress | PodState::Live { .. } => return,
+            PodState::Waiting { turn } => {
+                self.waiting -= 1;
+                turn
+            }
+            PodState::Provisional { turn } => turn,
+        };
+        entry.state = PodState::NoAddress;
+        self.missing.remove(&missing_key(pod, turn));
+        self.due.remove(&turn);
+    }
+
+    fn first_missing(&self, uid: &Uid) -> Option<Slot> {
+        let (_, slot) = self
+            .missing
+            .range((uid.clone(), 0)..=(uid.clone(), u64::MAX))
+            .next()?;
+        Some(*slot)
+    }
+}
+
+/// Whether a pod can be told, as far as the pod itself and the owners go.
+enum Verdict {
+    NoAddress,
+    Unresolved,
+    Resolved(Option<OwnerRef>),
+}
+
+impl Verdict {
+    fn of(pod: &PodMeta, resolve: impl Fn(&OwnerRef) -> Option<OwnerRef>) -> Self {
+        match (pod.address, &pod.owner) {
+            (None, _) => Self::NoAddress,
+            (Some(_), None) => Self::Resolved(None),
+            (Some(_), Some(direct)) => match resolve(direct) {
+                Some(owner) => Self::Resolved(Some(owner)),
+                None => Self::Unresolved,
+            },
+        }
+    }
+}
+
+fn misses_the_same(a: &PodMeta, b: &PodMeta) -> bool {
+    a.owner.as_ref().map(|owner| &owner.uid) == b.owner.as_ref().map(|owner| &owner.uid)
+}
+
+/// The key in [`Pods::missing`] of a pod that waits for its direct owner.
+fn missing_key(pod: &PodMeta, turn: u64) -> (Uid, u64) {
+    let uid = pod
+        .owner
+        .as_ref()
+        .map_or_else(|| Uid::new(""), |owner| owner.uid.clone());
+    (uid, turn)
+}

@@ -1,0 +1,109 @@
+//! What a change of feed leaves alone for a while (D3): carried pods, withheld pods,
+//! and the memory of recent deletes that decides which are withheld.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::model::Uid;
+
+/// A time in tenths of a second since an origin: four bytes, good for 13 years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(u32);
+
+impl Tick {
+    pub(super) fn of(now: Instant, origin: Instant) -> Self {
+        Self::ZERO.after(now.saturating_duration_since(origin))
+    }
+
+    pub(super) fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(tenths(span)))
+    }
+
+    pub(super) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(tenths(span)))
+    }
+
+    pub(super) fn instant(self, origin: Instant) -> Instant {
+        origin + Duration::from_millis(100) * self.0
+    }
+
+    const ZERO: Self = Self(0);
+}
+
+fn tenths(span: Duration) -> u32 {
+    u32::try_from(span.as_millis() / 100).unwrap_or(u32::MAX)
+}
+
+/// Pods that are left as they are until their window ends.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    until: BTreeMap<Uid, Tick>,
+    order: BTreeSet<(Tick, Uid)>,
+}
+
+impl Settling {
+    pub(super) fn insert(&mut self, uid: Uid, until: Tick) {
+        if let Some(before) = self.until.insert(uid.clone(), until) {
+            self.order.remove(&(before, uid.clone()));
+        }
+        self.order.insert((until, uid));
+    }
+
+    pub(super) fn contains(&self, uid: &Uid) -> bool {
+        self.until.contains_key(uid)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.until.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<Tick> {
+        self.order.first().map(|(tick, _)| *tick)
+    }
+
+    /// Lets go of the pods whose window is over; returns whether there were any.
+    pub(super) fn expire(&mut self, now: Tick) -> bool {
+        let before = self.until.len();
+        while self.first().is_some_and(|tick| tick <= now) {
+            if let Some((_, uid)) = self.order.pop_first() {
+                self.until.remove(&uid);
+            }
+        }
+        self.until.len() < before
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The latest deletes, [`Recent::LIMIT`] of them at most.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    deletes: VecDeque<(Tick, Uid)>,
+}
+
+impl Recent {
+    const LIMIT: usize = 10_000;
+
+    pub(super) fn push(&mut self, uid: &Uid, now: Tick) {
+        if self.deletes.len() == Self::LIMIT {
+            self.deletes.pop_front();
+        }
+        self.deletes.push_back((now, uid.clone()));
+    }
+
+    /// Those not older than this.
+    pub(super) fn since(&self, tick: Tick) -> impl Iterator<Item = &Uid> {
+        self.deletes
+            .iter()
+            .filter(move |(at, _)| *at >= tick)
+            .map(|(_, uid)| uid)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,518 @@
+//! Brings what the reducer knows in line with the matcher of the active feed.
+//!
+//! One mechanism catches up, whatever the cause: a pass over the ledger deletes what is no
+//! longer wanted, a pass over the live pods tells what is missing. With an empty ledger that
+//! is a *replay*; otherwise it is a *difference* (D3). Both are cursors over slots: they pause
+//! at the high mark and go on at the low mark. Meanwhile a change behind the cursor is told,
+//! one ahead of it is not, because the cursor will come to it.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Change, Epoch, Ledger, Live, Matcher, Sink, Standing,
+    settling::{Recent, Settling, Tick},
+};
+use crate::model::{Slot, Uid};
+
+/// How full the sink may become, in bytes of [`Sink::queued`] (D6).
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// A paused replay goes on, and an owed resync is sent, at or below this.
+    pub low: usize,
+    /// A replay pauses at or above this; what is between here and `limit` is for changes.
+    pub high: usize,
+    /// At or above this nothing is told: a resync is owed.
+    pub limit: usize,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            low: 1 << 20,
+            high: 3 << 20,
+            limit: 4 << 20,
+        }
+    }
+}
+
+/// For how long a change of feed leaves differences alone (D3).
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    /// The settle window.
+    pub settle: Duration,
+    /// For how long a told pod is carried while the new feed has it waiting.
+    pub owner_wait: Duration,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            settle: Duration::from_secs(10),
+            owner_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What [`Telling::resume`] leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Everything wanted is told.
+    Done,
+    /// There is more to tell and room for it: call again soon.
+    More,
+    /// There is more to tell: call again when the sink has drained to the low mark.
+    Full,
+}
+
+/// The ledger and the work that is left to do.
+#[derive(Debug)]
+pub struct Telling {
+    marks: Marks,
+    windows: Windows,
+    origin: Instant,
+    ledger: Ledger,
+    epoch: Epoch,
+    phase: Phase,
+    /// The catch-up has met the high mark and waits for the low mark.
+    paused: bool,
+    /// Something behind the cursor could not be told: another pass is needed.
+    again: bool,
+    /// The active feed was not listed when it took over: its deletes are due once it is.
+    deletes_owed: bool,
+    /// Pod data was told, or would have been, since the last resync (spec 14.2).
+    dirty: bool,
+    settling: Settling,
+    recently_deleted: Recent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// There is no connection.
+    Offline,
+    /// Every change is told as it comes.
+    Streaming,
+    /// The sink was full: nothing is told until it has drained, then everything anew (D6).
+    Owing,
+    /// Catching up, first pass: the ledger from this slot on is yet to be looked at.
+    Deletes(Slot),
+    /// Catching up, second pass: the live pods from this slot on are yet to be told,
+    /// the one in it from this container on.
+    Additions(Slot, usize),
+}
+
+/// Slots looked at in one [`Telling::resume`], so that the caller can do other things between.
+const STEPS: usize = 2048;
+
+impl Telling {
+    /// Nothing told, no connection. Times are measured from `origin`.
+    pub fn new(marks: Marks, windows: Windows, origin: Instant) -> Self {
+        Self {
+            marks,
+            windows,
+            origin,
+            ledger: Ledger::default(),
+            epoch: Epoch::default(),
+            phase: Phase::Offline,
+            paused: false,
+            again: false,
+            deletes_owed: false,
+            dirty: false,
+            settling: Settling::default(),
+            recently_deleted: Recent::default(),
+        }
+    }
+
+    /// What was told on the present connection.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The number of the present picture.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether pod data was told, or would have been, since the last resync.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether everything wanted is told and nothing is owed.
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Streaming && self.settling.is_empty() && !self.deletes_owed
+    }
+
+    /// A new connection: the reducer knows nothing. The live set is told by [`Self::resume`].
+    pub fn connected(&mut self) {
+        self.forget_told();
+        self.dirty = false;
+        self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
+    }
+
+    /// The connection is gone, and the reducer's picture with it.
+    pub fn disconnected(&mut self) {
+        self.forget_told();
+        self.catch_up_from(Phase::Offline);
+    }
+
+    /// A new `Collect` stream is active, with nothing known yet (D3, D4): the legacy promised
+    /// `pod_resync` if pod data was told before.
+    pub fn new_stream(&mut self, sink: &mut impl Sink) {
+        self.epoch.0 += 1;
+        let was_dirty = std::mem::take(&mut self.dirty);
+        match self.phase {
+            // An owed resync will serve for this one, too.
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) if was_dirty => {
+                self.phase = Phase::Owing;
+                if sink.queued() < self.marks.limit {
+                    self.resync(sink);
+                }
+            }
+            Phase::Streaming => {}
+            Phase::Deletes(_) | Phase::Additions(..) => {
+                self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
+            }
+        }
+    }
+
+    /// All streams were reset (`--reconnect reset-watcher`): what was told no longer binds.
+    pub fn reset(&mut self) {
+        self.dirty = false;
+    }
+
+    /// Another feed is active: the difference to it is told by [`Self::resume`].
+    /// Towards a feed that is not `listed`, deletes wait for [`Self::listed`].
+    pub fn change_feed(&mut self, new: &Matcher, listed: bool, now: Instant) {
+        if matches!(self.phase, Phase::Offline | Phase::Owing) {
+            return;
+        }
+        let tick = self.tick(now);
+        let settled_at = tick.after(self.windows.settle);
+        let waited_at = tick.after(self.windows.owner_wait);
+        self.settling.clear();
+        for told in self.ledger.iter() {
+            let carried_until = match new.standing(&told.uid) {
+                Standing::Live => continue,
+                Standing::Waiting => waited_at,
+                Standing::NoAddress => settled_at,
+                Standing::Unknown => told.touched.after(self.windows.settle),
+            };
+            if carried_until > tick {
+                self.settling.insert(told.uid.clone(), carried_until);
+            }
+        }
+        for uid in self
+            .recently_deleted
+            .since(tick.before(self.windows.settle))
+        {
+            if self.ledger.get(uid).is_none() {
+                self.settling.insert(uid.clone(), settled_at);
+            }
+        }
+        self.deletes_owed = !listed;
+        self.catch_up_from(if listed {
+            Phase::Deletes(Slot::FIRST)
+        } else {
+            Phase::Additions(Slot::FIRST, 0)
+        });
+    }
+
+    /// The active feed has told its lists: deletes that waited for that are sent.
+    pub fn listed(&mut self) {
+        if std::mem::take(&mut self.deletes_owed) {
+            self.another_pass();
+        }
+    }
+
+    /// The active feed has changed. `repeat_containers`: see [`super::Policy`].
+    pub fn change(
+        &mut self,
+        change: Change<'_>,
+        repeat_containers: bool,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) {
+        match change {
+            Change::Announced(live) => {
+                self.dirty = true;
+                if self.has_passed(live.slot) {
+                    let repeat = self.ledger.get(&live.pod.uid).is_none();
+                    self.tell_now(live, repeat, now, sink);
+                }
+            }
+            Change::Reannounced(live) => {
+                self.dirty = true;
+                if self.has_passed(live.slot) {
+                    self.tell_anew(live, now, sink);
+                }
+            }
+            Change::Updated(live) => {
+                self.dirty |= !live.pod.containers.is_empty();
+                if self.has_passed(live.slot) {
+                    self.tell_now(live, repeat_containers, now, sink);
+                }
+            }
+            Change::Gone {
+                uid,
+                slot,
+                was_live,
+            } => {
+                self.dirty |= was_live;
+                if let Some(slot) = slot {
+                    self.restart_pod(slot);
+                }
+                if was_live {
+                    let tick = self.tick(now);
+                    self.recently_deleted.push(uid, tick);
+                }
+                self.delete_now(uid, sink);
+            }
+            // The call that overflowed ends; there is nothing to tell.
+            Change::Overflow => {}
+        }
+    }
+
+    /// Goes on with what is left to tell: a replay, a difference or an owed resync.
+    pub fn resume(
+        &mut self,
+        active: Option<&Matcher>,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) -> Resume {
+        for _ in 0..STEPS {
+            let waits = self.paused || self.phase == Phase::Owing;
+            if waits && sink.queued() > self.marks.low {
+                return Resume::Full;
+            }
+            self.paused = false;
+            match self.phase {
+                Phase::Offline | Phase::Streaming => return Resume::Done,
+                Phase::Owing => {
+                    self.epoch.0 += 1;
+                    self.resync(sink);
+                }
+                Phase::Deletes(cursor) => self.look_at_told(cursor, active, sink),
+                Phase::Additions(cursor, container) => {
+                    let next = active.and_then(|matcher| {
+                        let slot = matcher.pod_at_or_after(cursor)?;
+                        Some((slot, matcher.live_at(slot)))
+                    });
+                    let Some((slot, live)) = next else {
+                        self.end_pass();
+                        continue;
+                    };
+                    let container = if slot == cursor { container } else { 0 };
+                    self.look_at_live(slot, live, container, now, sink);
+                }
+            }
+        }
+        Resume::More
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.settling.first().map(|tick| tick.instant(self.origin))
+    }
+
+    /// Ends the windows that are over: what differs from the active feed then is told.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let tick = self.tick(now);
+        if self.settling.expire(tick) {
+            self.another_pass();
+        }
+    }
+
+    // --- catching up ---
+
+    fn look_at_told(&mut self, cursor: Slot, active: Option<&Matcher>, sink: &mut impl Sink) {
+        let next = self
+            .ledger
+            .at_or_after(cursor)
+            .filter(|_| !self.deletes_owed);
+        let Some((slot, told)) = next else {
+            self.phase = Phase::Additions(Slot::FIRST, 0);
+            return;
+        };
+        let wanted = active.is_some_and(|m| m.standing(&told.uid) == Standing::Live);
+        if !wanted && !self.settling.contains(&told.uid) {
+            if sink.queued() >= self.marks.high {
+                self.paused = true;
+                return;
+            }
+            let uid = told.uid.clone();
+            self.ledger.delete(&uid);
+            sink.pod_delete(&uid);
+        }
+        self.phase = Phase::Deletes(slot.next());
+    }
+
+    fn look_at_live(
+        &mut self,
+        slot: Slot,
+        live: Option<Live<'_>>,
+        container: usize,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) {
+        if let Some(live) = live {
+            let uid = &live.pod.uid;
+            let withheld = self.ledger.get(uid).is_none() && self.settling.contains(uid);
+            if !withheld {
+                let limit = self.marks.high;
+                if let Err(container) = self.tell(live, false, container, limit, now, sink) {
+                    self.phase = Phase::Additions(slot, container);
+                    self.paused = true;
+                    return;
+                }
+            }
+        }
+        self.phase = Phase::Additions(slot.next(), 0);
+    }
+
+    fn end_pass(&mut self) {
+        self.phase = if std::mem::take(&mut self.again) {
+            Phase::Deletes(Slot::FIRST)
+        } else {
+            Phase::Streaming
+        };
+    }
+
+    fn another_pass(&mut self) {
+        match self.phase {
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming => self.catch_up_from(Phase::Deletes(Slot::FIRST)),
+            Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
+        }
+    }
+
+    fn catch_up_from(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.paused = false;
+        self.again = false;
+    }
+
+    /// Sends `pod_resync`; everything is to be told again.
+    fn resync(&mut self, sink: &mut impl Sink) {
+        self.forget_told();
+        self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
+        sink.pod_resync(self.epoch);
+    }
+
+    fn forget_told(&mut self) {
+        self.ledger.clear();
+        self.settling.clear();
+        self.recently_deleted.clear();
+        self.deletes_owed = false;
+    }
+
+    /// The pod whose telling was interrupted has changed: all its containers count again.
+    fn restart_pod(&mut self, changed: Slot) {
+        if let Phase::Additions(slot, container) = &mut self.phase
+            && *slot == changed
+        {
+            *container = 0;
+        }
+    }
+
+    // --- telling one change ---
+
+    /// Whether a change in this slot is to be told now, and not by a cursor or a resync later.
+    fn has_passed(&mut self, changed: Slot) -> bool {
+        self.restart_pod(changed);
+        match self.phase {
+            Phase::Offline | Phase::Owing | Phase::Deletes(_) => false,
+            Phase::Streaming => true,
+            Phase::Additions(cursor, _) => changed < cursor,
+        }
+    }
+
+    fn tell_now(&mut self, live: Live<'_>, repeat: bool, now: Instant, sink: &mut impl Sink) {
+        let limit = self.marks.limit;
+        if self.tell(live, repeat, 0, limit, now, sink).is_err() {
+            self.out_of_room();
+        }
+    }
+
+    fn tell_anew(&mut self, live: Live<'_>, now: Instant, sink: &mut impl Sink) {
+        if sink.queued() >= self.marks.limit {
+            return self.out_of_room();
+        }
+        self.announce(live, now, sink);
+        self.tell_now(live, false, now, sink);
+    }
+
+    fn delete_now(&mut self, uid: &Uid, sink: &mut impl Sink) {
+        if matches!(self.phase, Phase::Offline | Phase::Owing) || self.ledger.get(uid).is_none() {
+            return;
+        }
+        if sink.queued() >= self.marks.limit {
+            return self.out_of_room();
+        }
+        self.ledger.delete(uid);
+        sink.pod_delete(uid);
+    }
+
+    /// Tells the pod if it is not told, then its containers from `from` on: all of them with
+    /// `repeat`, else those that are not told.
+    ///
+    /// # Errors
+    /// The index of the first container left out when the sink reached `limit`.
+    fn tell(
+        &mut self,
+        live: Live<'_>,
+        repeat: bool,
+        from: usize,
+        limit: usize,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) -> Result<(), usize> {
+        let uid = &live.pod.uid;
+        let tick = self.tick(now);
+        if self.ledger.get(uid).is_none() {
+            if sink.queued() >= limit {
+                return Err(0);
+            }
+            self.announce(live, now, sink);
+        }
+        let Some(told) = self.ledger.get_mut(uid) else {
+            return Ok(());
+        };
+        told.touched = tick;
+        for (index, container) in live.pod.containers.iter().enumerate().skip(from) {
+            if !repeat && told.has(&container.id) {
+                continue;
+            }
+            if sink.queued() >= limit {
+                return Err(index);
+            }
+            told.add(&container.id);
+            sink.pod_container(uid, container);
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, live: Live<'_>, now: Instant, sink: &mut impl Sink) {
+        self.dirty = true;
+        let tick = self.tick(now);
+        self.ledger.announce(&live, self.epoch, tick);
+        match live.owner {
+            Some(owner) => sink.pod_new(live.pod, owner),
+            None => sink.pod_new_no_owner(live.pod),
+        }
+    }
+
+    /// Outside of a catch-up a resync is owed (D6). Within one the difference is known:
+    /// another pass will find it.
+    fn out_of_room(&mut self) {
+        match self.phase {
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming => self.phase = Phase::Owing,
+            Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
+        }
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        Tick::of(now, self.origin)
+    }
+}
