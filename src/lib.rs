@@ -21,11 +21,16 @@
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
+//! | [`cli`] | the command line: the relay, or a tool | no |
+//! | [`logging`] | lines on standard error and in a rotated file | no |
 //! | [`sim`] | mock reducer and synthetic watcher, for demo, tests and benches | the picture |
 //! | [`tools`] | the subcommands beside the relay | no |
 //!
 //! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
 
+pub mod cli;
+pub mod config;
+pub mod logging;
 pub mod matcher;
 pub mod model;
 pub mod source;

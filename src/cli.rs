@@ -1,0 +1,85 @@
+//! The command line of the one binary: the relay itself, or a tool beside it.
+//!
+//! Absent here: what any of it does.
+
+use std::{env, ffi::OsString};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::RelayArgs;
+
+/// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
+///
+/// Without a subcommand this is the relay: Kubernetes watchers stream to it, it keeps the
+/// picture, and it tells the reducer. When the reducer goes away and comes back, the relay
+/// tells it everything again.
+///
+/// Of a repeated flag the last one counts. A flag goes before its variable, a variable
+/// before the config file, the file before the default. An empty variable counts as unset.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "k8s-relay",
+    version,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    max_term_width = 100,
+    after_long_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// A tool instead of the relay.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The relay's settings.
+    #[command(flatten)]
+    pub relay: RelayArgs,
+}
+
+/// The tools beside the relay.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {}
+
+const AFTER_HELP: &str = "\
+Examples:
+  Serve watchers on every address of this machine and feed the reducer of a cluster:
+      k8s-relay --server-address 0.0.0.0:8712 --intake-host reducer.otel --intake-port 7000
+
+  See what a command line, the environment and a file come to, without starting anything:
+      k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
+
+  Keep a copy of everything that is sent:
+      k8s-relay --record-intake-output /tmp/relay.rec
+
+Config file (YAML), all of it optional:
+  labels:                 # sent to the reducer; keys up to 20 bytes, values up to 40
+    environment: staging
+  intake:                 # both or none
+    host: reducer.otel
+    port: 7000
+
+Exit status: 0 after SIGTERM or SIGINT, 1 when something failed, 2 for a wrong command line.
+Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
+
+impl Cli {
+    /// Reads a command line, program name first, and the variables of this process.
+    ///
+    /// # Errors
+    ///
+    /// What clap says about a wrong one; also for `--help` and `--version`, whose text
+    /// the error is. [`clap::Error::exit`] prints either in the right place.
+    pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = forget_empty_variables(Self::command()).try_get_matches_from(line)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// An empty variable counts as unset (spec 15.2), while clap takes it for a value.
+fn forget_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |name: &_| env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env().is_some_and(empty) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        })
+        .mut_subcommands(forget_empty_variables)
+}

@@ -1,0 +1,128 @@
+//! The relay's flags and variables; a doc comment here is the help text.
+//!
+//! New settings have a variable `K8S_RELAY_*`. Kubernetes itself sets variables that
+//! start with `K8S_RELAY_PORT` and `K8S_RELAY_SERVICE` wherever a Service is called
+//! `k8s-relay`; no setting may use those names.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
+
+use super::{
+    LogArgs,
+    values::{self, Cloud, Encoder, Heartbeat, HostPort, Reconnect},
+};
+
+/// Everything that can be said on the command line of the relay.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "General")]
+pub struct RelayArgs {
+    /// YAML file with labels for the reducer and its address; empty for none
+    #[arg(long, value_name = "PATH")]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub config_file: Option<PathBuf>,
+
+    /// Print the effective configuration and exit
+    ///
+    /// Flags, variables and the file are read as for a real start, so a mistake in any
+    /// of them is reported in the same way.
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// The side of the watchers.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// The side of the reducer.
+    #[command(flatten)]
+    pub reducer: ReducerArgs,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The side of the watchers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Watchers")]
+pub struct SourceArgs {
+    /// Where watchers find the Collect service
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
+    pub server_address: HostPort,
+}
+
+/// The side of the reducer.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Reducer")]
+pub struct ReducerArgs {
+    /// Host of the reducer; default: the file's, else 127.0.0.1
+    ///
+    /// A name or an address. Names are looked up again at each attempt to connect.
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "EBPF_NET_INTAKE_HOST",
+        hide_env_values = true
+    )]
+    #[arg(value_parser = values::host)]
+    pub intake_host: Option<String>,
+
+    /// Port of the reducer; default: the file's, else 8000
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "EBPF_NET_INTAKE_PORT",
+        hide_env_values = true
+    )]
+    #[arg(value_parser = values::port)]
+    pub intake_port: Option<u16>,
+
+    /// How the stream is coded
+    ///
+    /// EBPF_NET_INTAKE_ENCODER is accepted too; as there is one encoder, any text there means it.
+    #[arg(long, value_name = "NAME", default_value = "binary")]
+    pub intake_encoder: Encoder,
+
+    /// Seconds between heartbeats, up to 65535; 0 sends one after the greeting and no more
+    ///
+    /// Negative numbers wrap around at 16 bits, as they always have: -1 is 65535.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2",
+        allow_hyphen_values = true
+    )]
+    #[arg(value_parser = values::heartbeat)]
+    pub heartbeat_interval_sec: Heartbeat,
+
+    /// Time between reports of health and resource usage; the legacy relay's was 200ms
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(env = "K8S_RELAY_HEALTH_INTERVAL", hide_env_values = true)]
+    #[arg(value_parser = values::health_interval)]
+    pub health_interval: Duration,
+
+    /// What to do after the connection to the reducer was lost and is back
+    #[arg(long, value_name = "HOW", default_value = "replay")]
+    #[arg(env = "K8S_RELAY_RECONNECT", hide_env_values = true)]
+    pub reconnect: Reconnect,
+
+    /// Which cloud's metadata the greeting carries
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    #[arg(env = "K8S_RELAY_CLOUD", hide_env_values = true)]
+    pub cloud: Cloud,
+
+    /// Milliseconds for each round of AWS metadata requests; unused with --cloud none
+    #[arg(long, value_name = "MS", default_value = "1000")]
+    #[arg(value_parser = values::milliseconds)]
+    pub aws_timeout: Duration,
+
+    /// Write a copy of all messages to this file; read it with `k8s-relay decode`
+    ///
+    /// The file is emptied at start.
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "EBPF_NET_RECORD_INTAKE_OUTPUT_PATH", hide_env_values = true)]
+    pub record_intake_output: Option<PathBuf>,
+}

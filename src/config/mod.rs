@@ -1,0 +1,186 @@
+//! Flags, variables and the YAML file, in their final types.
+//!
+//! Laws: a setting comes from its flag, else its variable, else the file, else its
+//! default (D13); an empty variable is an unset one; of a repeated flag the last counts.
+//! A bad value or file stops the start with one line (D12); nothing is adjusted silently.
+//!
+//! Absent here: name resolution, sockets, and every other room. Only [`crate::app`] and
+//! the binary read a [`Config`]; they hand single values to the rooms.
+
+mod args;
+mod log_args;
+mod values;
+mod yaml;
+
+use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
+
+pub use args::{ReducerArgs, RelayArgs, SourceArgs};
+pub use log_args::LogArgs;
+pub use values::{Cloud, Encoder, Heartbeat, HostPort, Reconnect, ValueError};
+pub use yaml::{File, IntakeSection, MAX_FILE_BYTES, Warning, YamlError, parse};
+
+use crate::logging::LoggingConfig;
+
+/// Where the reducer is assumed when nothing names it (spec 15.2).
+const DEFAULT_INTAKE: (&str, u16) = ("127.0.0.1", 8000);
+
+/// Everything the relay needs to know before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where `Collect` is served; names are resolved when it is bound, port 0 is any free one.
+    pub server_address: HostPort,
+    /// The reducer; names are resolved at each attempt (D5).
+    pub intake: HostPort,
+    /// How the stream to the reducer is coded.
+    pub encoder: Encoder,
+    /// When heartbeats are sent.
+    pub heartbeat: Heartbeat,
+    /// Time between two reports of health and resource usage; at least 10 ms.
+    pub health_interval: Duration,
+    /// What follows after the reducer's connection was lost (D5).
+    pub reconnect: Reconnect,
+    /// Where the cloud part of the greeting comes from.
+    pub cloud: Cloud,
+    /// Budget of each round of AWS metadata (spec 15.5).
+    pub aws_timeout: Duration,
+    /// Labels of the greeting in bytewise order of their keys.
+    pub labels: BTreeMap<String, String>,
+    /// The file that takes a copy of everything sent to the reducer.
+    pub record: Option<PathBuf>,
+    /// What is logged, and where.
+    pub logging: LoggingConfig,
+}
+
+/// Why the settings do not make a [`Config`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config file {}", path.display())]
+    Unreadable {
+        /// The file as named by `--config-file`.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is read but means nothing.
+    #[error("config file {}", path.display())]
+    Invalid {
+        /// The file as named by `--config-file`.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: YamlError,
+    },
+}
+
+impl Config {
+    /// Reads the file that `args` name and puts everything together. What the file has
+    /// but cannot be used is logged as a warning, so logging should have been started.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or breaks a rule of spec 15.3.
+    pub fn load(args: RelayArgs) -> Result<Self, ConfigError> {
+        let file = match &args.config_file {
+            Some(path) if !path.as_os_str().is_empty() => read(path.clone())?,
+            Some(_) | None => File::default(),
+        };
+        Ok(Self::merge(args, file))
+    }
+
+    /// Puts flags and variables over the file and the file over the defaults.
+    fn merge(args: RelayArgs, file: File) -> Self {
+        let RelayArgs {
+            source,
+            reducer,
+            log,
+            config_file: _,
+            check_config: _,
+        } = args;
+        let (file_host, file_port) = file.intake.map(|i| (i.host, i.port)).unzip();
+        let (default_host, default_port) = DEFAULT_INTAKE;
+        Self {
+            server_address: source.server_address,
+            intake: HostPort {
+                host: reducer
+                    .intake_host
+                    .or(file_host)
+                    .unwrap_or_else(|| default_host.to_owned()),
+                port: reducer.intake_port.or(file_port).unwrap_or(default_port),
+            },
+            encoder: reducer.intake_encoder,
+            heartbeat: reducer.heartbeat_interval_sec,
+            health_interval: reducer.health_interval,
+            reconnect: reducer.reconnect,
+            cloud: reducer.cloud,
+            aws_timeout: reducer.aws_timeout,
+            labels: file.labels,
+            record: reducer.record_intake_output,
+            logging: log.into_config(),
+        }
+    }
+}
+
+fn read(path: PathBuf) -> Result<File, ConfigError> {
+    let bytes = match bounded_read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(ConfigError::Unreadable { path, source }),
+    };
+    match yaml::parse_bytes(&bytes) {
+        Ok((file, warnings)) => {
+            for warning in warnings {
+                tracing::warn!(file = %path.display(), "{warning}");
+            }
+            Ok(file)
+        }
+        Err(source) => Err(ConfigError::Invalid { path, source }),
+    }
+}
+
+/// One byte beyond the limit is enough to see that a file is too long, however
+/// long it is (a device has no end).
+fn bounded_read(path: &std::path::Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// One `name = value` line for each setting, named as its flag is.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref()
+                .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+        };
+        writeln!(f, "server-address = {}", self.server_address)?;
+        writeln!(f, "intake-host = {}", self.intake.host)?;
+        writeln!(f, "intake-port = {}", self.intake.port)?;
+        writeln!(f, "intake-encoder = {}", self.encoder)?;
+        writeln!(f, "heartbeat = {}", self.heartbeat)?;
+        writeln!(
+            f,
+            "health-interval = {}",
+            humantime::format_duration(self.health_interval)
+        )?;
+        writeln!(f, "reconnect = {}", self.reconnect)?;
+        writeln!(f, "cloud = {}", self.cloud)?;
+        writeln!(
+            f,
+            "aws-timeout = {}",
+            humantime::format_duration(self.aws_timeout)
+        )?;
+        writeln!(f, "record-intake-output = {}", path(&self.record))?;
+        for (key, value) in &self.labels {
+            writeln!(f, "label {key:?} = {value:?}")?;
+        }
+        writeln!(f, "log-level = {}", self.logging.level)?;
+        writeln!(f, "log-format = {}", self.logging.format)?;
+        for target in &self.logging.traced {
+            writeln!(f, "log-traced = {target}")?;
+        }
+        writeln!(f, "log-file = {}", path(&self.logging.file))
+    }
+}

@@ -1,0 +1,272 @@
+//! The types in which settings leave this room, and their texts.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use clap::ValueEnum;
+
+/// The shortest time between two health reports; less would only be load.
+const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A host, by name or address, and a port. Not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name, an IPv4 address or an IPv6 address without brackets; never empty.
+    pub host: String,
+    /// In host byte order.
+    pub port: u16,
+}
+
+/// When the reducer is sent a heartbeat (spec 9, 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// One right after the greeting and none later: the legacy's interval 0.
+    Once,
+    /// One each time this much has passed since the greeting; 1 s to 65535 s.
+    Every(Duration),
+}
+
+/// What follows after the reducer's connection was lost (D5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reconnect {
+    /// Greet and tell every live pod again from memory; watchers notice nothing
+    Replay,
+    /// As the legacy relay: end all Collect calls, forget, and let the watchers list anew
+    ResetWatcher,
+}
+
+/// Where the cloud part of the greeting comes from (spec 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cloud {
+    /// No metadata service is asked; the reducer is told an unknown platform
+    None,
+}
+
+/// How the stream to the reducer is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Encoder {
+    /// The one there is
+    Binary,
+}
+
+/// Why a text is no such setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// Not `HOST:PORT`.
+    #[error("expected HOST:PORT, with an IPv6 address in brackets")]
+    Address,
+    /// No number a port can have.
+    #[error("expected a port number up to 65535, found `{0}`")]
+    Port(String),
+    /// No host.
+    #[error("expected a host name or address")]
+    Host,
+    /// Not a number of seconds that fits 16 bits.
+    #[error("expected a decimal number of seconds up to 65535")]
+    Seconds,
+    /// Not a duration, or one that is too short.
+    #[error("{0}")]
+    Duration(String),
+    /// A word that the list does not know.
+    #[error("unknown token `{token}`; expected `*` or some of: {known}")]
+    Token {
+        /// The word.
+        token: String,
+        /// What would have been understood.
+        known: String,
+    },
+}
+
+impl FromStr for HostPort {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (host, port) = text.rsplit_once(':').ok_or(ValueError::Address)?;
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            Some(inner) => inner,
+            None if host.contains(':') => return Err(ValueError::Address),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(ValueError::Address);
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port: number(port)?,
+        })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Heartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Once => f.write_str("once"),
+            Self::Every(interval) => write!(f, "every {}s", interval.as_secs()),
+        }
+    }
+}
+
+/// The texts of these settings are those of their flags.
+macro_rules! display_as_flag_value {
+    ($($type:ty),*) => { $(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let value = self.to_possible_value();
+                f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    )* };
+}
+display_as_flag_value!(Reconnect, Cloud, Encoder);
+
+/// A host on its own. Brackets around an IPv6 address are taken off.
+pub(super) fn host(text: &str) -> Result<String, ValueError> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    if inner.is_empty() {
+        Err(ValueError::Host)
+    } else {
+        Ok(inner.to_owned())
+    }
+}
+
+/// A port that can be dialled. Service names, which the legacy took, are refused.
+pub(super) fn port(text: &str) -> Result<u16, ValueError> {
+    match number(text)? {
+        0 => Err(ValueError::Port(text.to_owned())),
+        port => Ok(port),
+    }
+}
+
+fn number(text: &str) -> Result<u16, ValueError> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().map_err(|_| ValueError::Port(text.to_owned())),
+        false => Err(ValueError::Port(text.to_owned())),
+    }
+}
+
+/// Seconds as the legacy reads a 16-bit number: a negative one wraps (spec 15.1).
+pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, ValueError> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::Seconds);
+    }
+    let seconds: u16 = digits.parse().map_err(|_| ValueError::Seconds)?;
+    match if negative {
+        seconds.wrapping_neg()
+    } else {
+        seconds
+    } {
+        0 => Ok(Heartbeat::Once),
+        seconds => Ok(Heartbeat::Every(Duration::from_secs(seconds.into()))),
+    }
+}
+
+/// Milliseconds without a unit, as the legacy takes them.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, ValueError> {
+    let expected = |_| ValueError::Duration("expected a number of milliseconds".to_owned());
+    text.parse().map(Duration::from_millis).map_err(expected)
+}
+
+/// A duration with its unit, long enough for a report.
+pub(super) fn health_interval(text: &str) -> Result<Duration, ValueError> {
+    let interval = humantime::parse_duration(text)
+        .map_err(|error| ValueError::Duration(format!("{error}, as in `200ms` or `1s`")))?;
+    if interval < MIN_HEALTH_INTERVAL {
+        return Err(ValueError::Duration("expected at least 10ms".to_owned()));
+    }
+    Ok(interval)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for (text, host, port, shown) in [
+            ("localhost:8712", "localhost", 8712, "localhost:8712"),
+            ("0.0.0.0:0", "0.0.0.0", 0, "0.0.0.0:0"),
+            ("[::1]:80", "::1", 80, "[::1]:80"),
+        ] {
+            let parsed: HostPort = text.parse().unwrap();
+            assert_eq!(
+                parsed,
+                HostPort {
+                    host: host.to_owned(),
+                    port
+                }
+            );
+            assert_eq!(parsed.to_string(), shown);
+        }
+        for text in ["", "localhost", ":8712", "::1:80", "[]:80"] {
+            assert_eq!(text.parse::<HostPort>(), Err(ValueError::Address), "{text}");
+        }
+        for (text, port) in [
+            ("a:http", "http"),
+            ("a:", ""),
+            ("a:65536", "65536"),
+            ("a:+1", "+1"),
+        ] {
+            assert_eq!(
+                text.parse::<HostPort>(),
+                Err(ValueError::Port(port.to_owned())),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_interval_is_read_as_the_legacy_reads_it() {
+        let every = |seconds| Ok(Heartbeat::Every(Duration::from_secs(seconds)));
+        for (text, expected) in [
+            ("2", every(2)),
+            ("010", every(10)),
+            ("+5", every(5)),
+            ("65535", every(65_535)),
+            ("-1", every(65_535)),
+            ("-65535", every(1)),
+            ("0", Ok(Heartbeat::Once)),
+            ("-0", Ok(Heartbeat::Once)),
+            ("65536", Err(ValueError::Seconds)),
+            ("-65536", Err(ValueError::Seconds)),
+            ("0x10", Err(ValueError::Seconds)),
+            ("2s", Err(ValueError::Seconds)),
+            ("--1", Err(ValueError::Seconds)),
+            ("+-1", Err(ValueError::Seconds)),
+            ("", Err(ValueError::Seconds)),
+        ] {
+            assert_eq!(heartbeat(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_health_interval_has_a_unit_and_a_lower_bound() {
+        assert_eq!(health_interval("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(health_interval("10ms"), Ok(Duration::from_millis(10)));
+        for text in ["", "0s", "9ms", "1", "-1s"] {
+            assert!(
+                matches!(health_interval(text), Err(ValueError::Duration(_))),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The log: lines on standard error, and in a rotated file if one is named.
+//!
+//! Laws: standard error gets every line, whatever else does; a line is written when it
+//! happens, so nothing waits in a buffer when the process ends or fails; a log that
+//! cannot be written never stops the relay.
+//!
+//! Absent here: what is worth a line. Rooms speak to `tracing`, with their path as target.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use clap::ValueEnum;
+use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt as lines, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+/// A file is rotated once it is longer than this, in bytes.
+const FILE_BYTES: usize = 1 << 20;
+/// Files kept beside the one that is written.
+const OLD_FILES: usize = 4;
+
+/// What is logged, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// The least that is logged.
+    pub level: Level,
+    /// How a line looks on standard error. The file is always text.
+    pub format: LogFormat,
+    /// Targets that are logged in full, whatever the level.
+    pub traced: BTreeSet<&'static str>,
+    /// A file that gets the lines too.
+    pub file: Option<PathBuf>,
+}
+
+/// The levels of the legacy relay, the most talkative first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Each object.
+    Trace,
+    /// Details.
+    Debug,
+    /// Changes of state.
+    Info,
+    /// What a person should look at.
+    Warning,
+    /// What failed.
+    Error,
+    /// As [`Level::Error`]: there is nothing above it here.
+    Critical,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal
+    Text,
+    /// One JSON object in each line
+    Json,
+}
+
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// The file is named but cannot be opened.
+    #[error("cannot open the log file {}", path.display())]
+    File {
+        /// As named.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Logging runs already in this process.
+    #[error("logging was started twice")]
+    Twice,
+}
+
+/// Starts logging for the rest of the process.
+///
+/// # Errors
+///
+/// When the file cannot be opened, or when logging runs already.
+pub fn start(config: &LoggingConfig) -> Result<(), LoggingError> {
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    let console = lines::layer()
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
+    layers.push(match config.format {
+        LogFormat::Text => console.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => console.json().flatten_event(true).boxed(),
+    });
+    if let Some(path) = &config.file {
+        let file = Mutex::new(RotatedFile::open(path)?);
+        let file = lines::layer()
+            .with_writer(file)
+            .with_ansi(false)
+            .log_internal_errors(false);
+        layers.push(file.boxed());
+    }
+    tracing_subscriber::registry()
+        .with(layers.with_filter(config.filter()))
+        .try_init()
+        .map_err(|_| LoggingError::Twice)
+}
+
+impl LoggingConfig {
+    /// Our own targets at the chosen level, the whitelisted ones in full. Other crates
+    /// are never louder than info: their trace would drown ours.
+    fn filter(&self) -> Targets {
+        let level = LevelFilter::from(self.level);
+        Targets::new()
+            .with_default(level.min(LevelFilter::INFO))
+            .with_target("k8s_relay", level)
+            .with_targets(
+                self.traced
+                    .iter()
+                    .map(|target| (*target, LevelFilter::TRACE)),
+            )
+    }
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::TRACE,
+            Level::Debug => Self::DEBUG,
+            Level::Info => Self::INFO,
+            Level::Warning => Self::WARN,
+            Level::Error | Level::Critical => Self::ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// The log file and its predecessors `PATH.1` to `PATH.4`.
+struct RotatedFile {
+    path: PathBuf,
+    /// `None` after the file has gone.
+    file: Option<FileRotate<AppendCount>>,
+}
+
+impl RotatedFile {
+    fn open(path: &Path) -> Result<Self, LoggingError> {
+        // The rotating writer itself takes no notice of a file that it cannot open.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|source| LoggingError::File {
+                path: path.to_owned(),
+                source,
+            })?;
+        let file = FileRotate::new(
+            path,
+            AppendCount::new(OLD_FILES),
+            ContentLimit::BytesSurpassed(FILE_BYTES),
+            Compression::None,
+            None,
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            file: Some(file),
+        })
+    }
+}
+
+impl Write for RotatedFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // The rotating writer panics when its directory is gone.
+        if !self.path.exists() {
+            self.file = None;
+        }
+        match &mut self.file {
+            Some(file) => file.write(line),
+            None => Ok(line.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
