@@ -30,6 +30,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod feeds;
 pub mod logging;
 pub mod matcher;
 pub mod model;

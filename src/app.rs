@@ -1,0 +1,170 @@
+//! Puts the rooms together: opens what must be open, joins every task, ends in order.
+//!
+//! The order of the end (SIGTERM, SIGINT): no new calls; every call ends with UNAVAILABLE;
+//! what the calls had told is applied; the reducer gets it all, then FIN. At most
+//! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, HostPort, Reconnect},
+    driver::Driver,
+    feeds::{OnReconnect, Settings},
+    reducer::{self, Reducer},
+    source::legacy,
+};
+
+/// From the signal to the end of the process, at most.
+const END_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// How long the last bytes may take to reach the reducer.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Batches of all streams together that wait for the driver. Beyond it HTTP/2 flow control
+/// holds the watchers back.
+const WAITING_BATCHES: usize = 32;
+
+/// Why the relay did not start, or ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The listening address cannot be used.
+    #[error("cannot listen on {address}: {source} (see --server-address)")]
+    Listen {
+        /// As it was asked for.
+        address: HostPort,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The way to the reducer cannot be set up.
+    #[error(transparent)]
+    Reducer(#[from] reducer::ReducerError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// The `Collect` server ended by itself.
+    #[error("the Collect server has ended: {0}")]
+    Source(#[from] legacy::SourceError),
+    /// A task that should run for ever has ended or panicked.
+    #[error("the {0} has ended unexpectedly")]
+    TaskEnded(&'static str),
+}
+
+/// Runs the relay until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When something cannot be opened at the start, or a part ends by itself.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let signal = end_signal().map_err(AppError::Signals)?;
+    let relay = Relay::start(config).await?;
+    relay.run_until(signal).await
+}
+
+/// A relay that runs.
+pub struct Relay {
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: AbortOnDropHandle<Result<(), legacy::SourceError>>,
+    driver: AbortOnDropHandle<Reducer>,
+}
+
+impl Relay {
+    /// Opens everything and starts to serve. The reducer need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound or the recording cannot be opened.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        let options = reducer::Options::from_config(&config)?;
+        let reducer = Reducer::new(options);
+        let (listener, address) = listen(&config.server_address).await?;
+        info!(%address, "listening");
+        let settings = Settings {
+            on_reconnect: match config.reconnect {
+                Reconnect::Replay => OnReconnect::Replay,
+                Reconnect::ResetWatcher => OnReconnect::Reset,
+            },
+            ..Settings::default()
+        };
+        let stop = CancellationToken::new();
+        let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
+        let server = legacy::serve(listener, inputs, stop.clone(), legacy::Options::default());
+        Ok(Self {
+            address,
+            stop,
+            server: spawn(server),
+            driver: spawn(Driver::new(settings, reducer, outputs).run()),
+        })
+    }
+
+    /// Where `Collect` is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `end` is ready, then ends in order.
+    ///
+    /// # Errors
+    ///
+    /// When a part ends by itself before.
+    pub async fn run_until(mut self, end: impl Future<Output = ()>) -> Result<(), AppError> {
+        tokio::select! {
+            () = end => self.end().await,
+            ended = &mut self.server => {
+                ended.map_err(|_| AppError::TaskEnded("Collect server"))??;
+                Err(AppError::TaskEnded("Collect server"))
+            }
+            _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
+        }
+    }
+
+    async fn end(self) -> Result<(), AppError> {
+        let deadline = Instant::now() + END_WITHIN;
+        info!("ending: watcher streams first, then the reducer");
+        self.stop.cancel();
+        // The server ends when its calls have; the driver when it has taken their last words.
+        let ended = tokio::time::timeout_at(deadline, async {
+            self.server.await.map_err(|_| AppError::TaskEnded("Collect server"))??;
+            let driver = self.driver.await;
+            let mut reducer = driver.map_err(|_| AppError::TaskEnded("driver"))?;
+            reducer.close(FLUSH_WITHIN).await;
+            Ok(())
+        });
+        ended.await.unwrap_or_else(|_| {
+            warn!("not everything could be sent before the end");
+            Ok(())
+        })
+    }
+}
+
+async fn listen(wanted: &HostPort) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Listen { address: wanted.clone(), source };
+    let address = (wanted.host.as_str(), wanted.port);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Ready at the first SIGTERM or SIGINT. The handlers stand when this returns.
+fn end_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => info!("SIGTERM"),
+            _ = int.recv() => info!("SIGINT"),
+        }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "joined in Relay::run_until, or ended with the Relay")]
+fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}

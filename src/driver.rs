@@ -1,0 +1,276 @@
+//! The one loop. Everything that can make the relay act is a [`Wake`]; the loop owns the
+//! core ([`Feeds`]) and the way out ([`Reducer`]), so nothing in the core needs a lock.
+//!
+//! Laws: a slow or absent reducer never stops the reading of sources; what a batch makes
+//! us tell is flushed as soon as no further batch is ready, at the latest after
+//! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+use tracing::{debug, info, trace, warn};
+
+use crate::{
+    feeds::{Feeds, Input, Settings},
+    matcher::{Generation, OwnerSort, Resume, Sink as _},
+    reducer::{Reducer, ReducerEvent},
+    source::{CallEnd, FeedEvent, SourceInput, StreamId},
+};
+
+/// The longest time a told message may wait for its flush while events keep coming.
+const MAX_DELAY: Duration = Duration::from_millis(10);
+
+/// How often the state is logged.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+
+/// Streams that ended stay in the progress report, this many of them.
+const ENDED_SHOWN: usize = 16;
+
+/// The loop and what it owns.
+pub struct Driver {
+    feeds: Feeds,
+    reducer: Reducer,
+    inputs: mpsc::Receiver<SourceInput>,
+    streams: BTreeMap<StreamId, Stream>,
+    resume: Resume,
+    /// When the oldest message that is not flushed was told.
+    unflushed_since: Option<Instant>,
+    report_at: Instant,
+    /// The last [`Self::report_progress`], so that each state is reported once.
+    reported: String,
+}
+
+/// A `Collect` stream as the driver knows it.
+struct Stream {
+    generation: Generation,
+    /// Ends the call; `None` once it was used, or when the stream has ended by itself.
+    end: Option<oneshot::Sender<CallEnd>>,
+    open: bool,
+    /// Infos taken so far, dropped ones included.
+    infos: u64,
+}
+
+/// All that can make the relay act.
+enum Wake {
+    /// A source speaks.
+    Source(SourceInput),
+    /// Every source has ended: the process ends.
+    SourcesEnded,
+    /// The link to the reducer has changed its state.
+    Reducer(ReducerEvent),
+    /// Something in the core is due, or the state is to be logged.
+    Deadline,
+    /// A replay was interrupted for fairness and goes on.
+    Resume,
+}
+
+impl Driver {
+    /// Nothing is sent or read before [`Self::run`].
+    pub fn new(settings: Settings, reducer: Reducer, inputs: mpsc::Receiver<SourceInput>) -> Self {
+        let now = now();
+        Self {
+            feeds: Feeds::new(settings, now),
+            reducer,
+            inputs,
+            streams: BTreeMap::new(),
+            resume: Resume::Done,
+            unflushed_since: None,
+            report_at: now + REPORT_EVERY,
+            reported: String::new(),
+        }
+    }
+
+    /// Runs until every sender of inputs is gone, then hands back the link to the reducer
+    /// so that the caller can end it in order.
+    pub async fn run(mut self) -> Reducer {
+        loop {
+            match self.wake().await {
+                Wake::Source(input) => self.take(input),
+                Wake::SourcesEnded => break,
+                Wake::Reducer(event) => self.link_changed(event),
+                Wake::Deadline => self.deadline(),
+                Wake::Resume => {}
+            }
+            self.settle();
+        }
+        self.report();
+        self.reducer
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let due = self.feeds.poll_timeout().map_or(self.report_at, |at| at.min(self.report_at));
+        let more = self.resume == Resume::More;
+        tokio::select! {
+            // The link first: it moves bytes whenever it is polled, and is seldom ready.
+            biased;
+            event = self.reducer.next() => Wake::Reducer(event),
+            () = std::future::ready(()), if more => Wake::Resume,
+            input = self.inputs.recv() => match input {
+                Some(input) => Wake::Source(input),
+                None => Wake::SourcesEnded,
+            },
+            () = sleep_until(due.into()) => Wake::Deadline,
+        }
+    }
+
+    fn take(&mut self, input: SourceInput) {
+        let now = now();
+        match input {
+            SourceInput::Opened { stream, peer, end } => {
+                let generation = self.feeds.open(now, self.reducer.outbox());
+                info!(stream = stream.0, generation = generation.0, ?peer, "watcher stream opened");
+                let stream_state = Stream { generation, end: Some(end), open: true, infos: 0 };
+                self.streams.insert(stream, stream_state);
+            }
+            SourceInput::Batch { stream, events, infos } => {
+                let Some(state) = self.streams.get_mut(&stream) else { return };
+                state.infos += infos;
+                for event in events {
+                    let input = core_input(event);
+                    self.feeds.handle(state.generation, input, now, self.reducer.outbox());
+                }
+                self.end_overflowed();
+            }
+            SourceInput::Closed { stream } => {
+                let Some(state) = self.streams.get_mut(&stream) else { return };
+                state.open = false;
+                state.end = None;
+                info!(stream = stream.0, infos = state.infos, "watcher stream closed");
+                self.feeds.close(state.generation, now);
+                self.forget_ended_streams();
+            }
+        }
+    }
+
+    fn link_changed(&mut self, event: ReducerEvent) {
+        let now = now();
+        match event {
+            ReducerEvent::Connected => {
+                if self.feeds.connected(now, self.reducer.outbox()) {
+                    info!("reducer is back: all watcher streams are reset to list anew");
+                    self.end_streams(|_| true, CallEnd::Reset);
+                }
+            }
+            ReducerEvent::Disconnected { .. } => self.feeds.disconnected(),
+            ReducerEvent::Drained => {}
+        }
+    }
+
+    fn deadline(&mut self) {
+        let now = now();
+        self.feeds.handle_timeout(now, self.reducer.outbox());
+        if self.report_at <= now {
+            self.report_at = now + REPORT_EVERY;
+            self.report();
+        }
+    }
+
+    /// After every wake: tells what is left to tell, and flushes if it is time to.
+    fn settle(&mut self) {
+        let now = now();
+        self.resume = self.feeds.resume(now, self.reducer.outbox());
+        let idle = self.inputs.is_empty() && self.resume != Resume::More;
+        if self.reducer.outbox().pending() == 0 {
+            self.unflushed_since = None;
+        } else {
+            let since = *self.unflushed_since.get_or_insert(now);
+            if idle || now.saturating_duration_since(since) >= MAX_DELAY {
+                self.reducer.flush(now);
+                self.unflushed_since = None;
+            }
+        }
+        if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
+            self.report_progress();
+        }
+    }
+
+    /// Ends the calls whose feeds have met the guard rail (D9).
+    fn end_overflowed(&mut self) {
+        let overflowed = self.reducer.outbox().take_overflows();
+        if overflowed.is_empty() {
+            return;
+        }
+        warn!("too many pods wait for their owners: the watcher stream ends (guard rail)");
+        self.end_streams(|stream| overflowed.contains(&stream.generation), CallEnd::Overflow);
+    }
+
+    fn end_streams(&mut self, which: impl Fn(&Stream) -> bool, why: CallEnd) {
+        for stream in self.streams.values_mut().filter(|stream| which(stream)) {
+            if let Some(end) = stream.end.take() {
+                // A call that is gone already needs no end.
+                let _ = end.send(why);
+            }
+        }
+    }
+
+    fn forget_ended_streams(&mut self) {
+        let ended = self.streams.iter().filter(|(_, stream)| !stream.open);
+        let surplus = ended.clone().count().saturating_sub(ENDED_SHOWN);
+        let oldest: Vec<_> = ended.map(|(id, _)| *id).take(surplus).collect();
+        for id in oldest {
+            self.streams.remove(&id);
+        }
+    }
+
+    fn report(&self) {
+        let counts = self.feeds.counts();
+        let progress = self.reducer.progress();
+        info!(
+            connected = progress.connected,
+            pods = counts.pods,
+            live = counts.live,
+            waiting = counts.waiting,
+            owners = counts.owners,
+            told = self.feeds.ledger().len(),
+            epoch = self.feeds.epoch().0,
+            streams = self.streams.values().filter(|stream| stream.open).count(),
+            "state"
+        );
+        debug!(counters = ?self.reducer.counters(), "sent so far");
+    }
+
+    /// One line each time everything taken is applied and handed to the socket: what tests
+    /// and curious operators wait for.
+    fn report_progress(&mut self) {
+        let progress = self.reducer.progress();
+        let streams: Vec<_> = self.streams.iter().map(|(id, s)| format!("{}:{}", id.0, s.infos)).collect();
+        let streams = streams.join(" ");
+        let report = format!("{progress:?} {streams}");
+        if report != self.reported {
+            trace!(
+                target: PROGRESS,
+                connection = progress.connection,
+                connected = progress.connected,
+                sent = progress.sent,
+                queued = progress.queued,
+                streams,
+                "at rest"
+            );
+            self.reported = report;
+        }
+    }
+}
+
+/// The tracing target of [`Driver::report_progress`].
+const PROGRESS: &str = "k8s_relay::progress";
+
+fn core_input(event: FeedEvent) -> Input {
+    match event {
+        FeedEvent::Pod(event) => Input::Pod(event),
+        FeedEvent::ReplicaSet(event) => Input::Owner(OwnerSort::ReplicaSet, event),
+        FeedEvent::Job(event) => Input::Owner(OwnerSort::Job, event),
+        FeedEvent::Listed => Input::Listed,
+    }
+}
+
+/// The loop is where time enters the core.
+#[expect(clippy::disallowed_methods, reason = "the edge: every room behind it takes the time as an argument")]
+fn now() -> Instant {
+    Instant::now()
+}
