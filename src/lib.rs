@@ -35,6 +35,7 @@ pub mod logging;
 pub mod matcher;
 pub mod model;
 pub mod source;
+pub mod wire;
 
 /// The generated `collector` package: messages and service of `proto/`.
 pub mod proto {
