@@ -34,7 +34,9 @@ pub mod feeds;
 pub mod logging;
 pub mod matcher;
 pub mod model;
+pub mod sim;
 pub mod source;
+pub mod tools;
 pub mod wire;
 
 /// The generated `collector` package: messages and service of `proto/`.

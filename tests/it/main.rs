@@ -7,6 +7,8 @@
     unreachable_pub
 )]
 
+mod golden_relay;
 mod support;
+mod watcher;
 mod wire_golden;
 mod wire_laws;

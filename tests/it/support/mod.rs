@@ -1,3 +1,20 @@
-//! What several test modules need.
+//! What tests of several rooms share.
 
+pub mod relay;
 pub mod wire;
+
+use std::{future::Future, time::Duration};
+
+/// How long a test waits for what must happen before it fails: never reached when all is
+/// well, and long enough for a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Awaits what must happen.
+///
+/// # Panics
+/// It did not happen within [`PATIENCE`]; `what` is in the message.
+pub async fn must<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}

@@ -1,0 +1,3 @@
+//! The subcommands beside the relay.
+
+pub mod watch_test;

@@ -1,0 +1,66 @@
+//! `compat/exceptions.toml`: where we differ from the legacy relay on purpose, and how exactly.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde::Deserialize;
+
+use super::outcome::{Outcome, Output};
+
+/// One intended difference.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// The recording's name.
+    pub case: String,
+    /// Which rule of ours it follows.
+    pub decision: String,
+    pub reason: String,
+    /// Our messages, one a line.
+    output: Option<String>,
+    /// Instead of `output`, of very many messages: how often each occurs …
+    counts: Option<BTreeMap<String, usize>>,
+    /// … and both ends.
+    first: Option<String>,
+    last: Option<String>,
+    /// How our streams end, if not as recorded.
+    streams: Option<Vec<String>>,
+    /// Whether our relay survives, if not as recorded.
+    alive: Option<bool>,
+}
+
+/// All of them.
+pub fn read() -> Vec<Exception> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        exception: Vec<Exception>,
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat/exceptions.toml");
+    let file: File = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    file.exception
+}
+
+impl Exception {
+    /// What we tell where the legacy relay told `recorded`.
+    pub fn outcome(&self, recorded: &Outcome) -> Outcome {
+        let output = match (&self.output, &self.counts, &self.first, &self.last) {
+            (Some(output), None, None, None) => Output::Lines(lines(output)),
+            (None, Some(counts), Some(first), Some(last)) => Output::Summary {
+                counts: counts.clone(),
+                first: lines(first),
+                last: lines(last),
+            },
+            _ => panic!("{}: give output, or counts, first and last", self.case),
+        };
+        Outcome {
+            output,
+            handshakes: recorded.handshakes.clone(),
+            streams: self.streams.clone().unwrap_or(recorded.streams.clone()),
+            alive: self.alive.unwrap_or(recorded.alive),
+        }
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
