@@ -97,7 +97,10 @@ impl Cluster {
             None => format!("pod-{number}"),
         };
         let service = set.unwrap_or(number) % SERVICES;
-        let image = format!("registry.example/team-{}/service-{service}:v1.4.0", service % 50);
+        let image = format!(
+            "registry.example/team-{}/service-{service}:v1.4.0",
+            service % 50
+        );
         let pod = PodInfo {
             uid: self.uid(Object::Pod, number),
             ip: Ipv4Addr::from_bits(0x0a00_0000 | (number & 0x00ff_ffff)).to_string(),
@@ -232,7 +235,10 @@ mod tests {
             .flat_map(|p| &p.container_infos)
             .map(|c| &c.id)
             .collect();
-        assert_eq!((uids.len(), names.len(), ids.len()), (16_000, 16_000, 32_000));
+        assert_eq!(
+            (uids.len(), names.len(), ids.len()),
+            (16_000, 16_000, 32_000)
+        );
         assert!(uids.iter().all(|uid| uid.len() == 36));
         assert!(ids.iter().all(|id| id.len() == 77));
     }
@@ -255,7 +261,11 @@ mod tests {
             .map(|info| info.rs_info.unwrap().uid)
             .collect();
         assert_eq!(sets.len(), 3_000);
-        assert!(pods().iter().all(|p| sets.contains(&p.owner.as_ref().unwrap().uid)));
+        assert!(
+            pods()
+                .iter()
+                .all(|p| sets.contains(&p.owner.as_ref().unwrap().uid))
+        );
     }
 
     #[test]

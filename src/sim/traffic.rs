@@ -166,7 +166,12 @@ mod tests {
         assert_eq!(unowned.owner, None);
         assert_eq!(
             [unowned.uid, unowned.ip, unowned.name, unowned.ns],
-            ["POD-UID-NO-OWNER3", "192.168.1.1", "POD-NO-NAME-3", "POD-NS-NO-3"]
+            [
+                "POD-UID-NO-OWNER3",
+                "192.168.1.1",
+                "POD-NO-NAME-3",
+                "POD-NS-NO-3"
+            ]
         );
     }
 

@@ -37,6 +37,10 @@ pub struct Watcher {
 }
 
 /// A message of a call.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every message is an Info, and a box for each would cost more"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// What a watcher sends.
@@ -133,14 +137,20 @@ impl Call {
     /// Sends a message; waits while the relay takes no more.
     ///
     /// # Errors
-    /// [`WatcherError::Ended`], also if the call ends while this waits.
+    /// [`WatcherError::Ended`], also if the call ends while this waits; how is then known.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), WatcherError> {
         let messages = self.messages.as_ref().ok_or(WatcherError::Ended)?;
-        tokio::select! {
+        let sent = tokio::select! {
             biased;
-            _ = self.outcome.wait_for(Option::is_some) => Err(WatcherError::Ended),
-            sent = messages.send(message.into()) => sent.map_err(|_| WatcherError::Ended),
+            _ = self.outcome.wait_for(Option::is_some) => return Err(WatcherError::Ended),
+            sent = messages.send(message.into()) => sent,
+        };
+        if sent.is_err() {
+            // The transport lets go of our messages just before the status is here.
+            self.ended().await;
+            return Err(WatcherError::Ended);
         }
+        Ok(())
     }
 
     /// Says that nothing more will come.
