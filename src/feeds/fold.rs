@@ -40,7 +40,10 @@ enum State<T> {
 
 impl<T> Default for Fold<T> {
     fn default() -> Self {
-        Self { state: State::Following, listed: false }
+        Self {
+            state: State::Following,
+            listed: false,
+        }
     }
 }
 

@@ -133,9 +133,11 @@ impl Feeds {
     /// A `Collect` stream was opened: it is the active feed from now on.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
         self.newest.0 += 1;
-        self.feeds.insert(self.newest, Feed::new(Policy::LEGACY, now));
+        self.feeds
+            .insert(self.newest, Feed::new(Policy::LEGACY, now));
         let patience = self.settings.patience;
-        self.listed_at.insert((now + patience.quiet.min(patience.silent), self.newest));
+        self.listed_at
+            .insert((now + patience.quiet.min(patience.silent), self.newest));
         let before = self.active.replace(self.newest);
         self.forget_if_ended(before);
         self.take_over_at = None;
@@ -162,7 +164,9 @@ impl Feeds {
         now: Instant,
         sink: &mut impl Sink,
     ) {
-        let Some(feed) = self.feeds.get_mut(&generation) else { return };
+        let Some(feed) = self.feeds.get_mut(&generation) else {
+            return;
+        };
         if feed.state != FeedState::Open {
             return;
         }
@@ -177,7 +181,13 @@ impl Feeds {
                 telling.change(change, repeat, now, sink);
             }
         };
-        let Feed { matcher, pods, replica_sets, jobs, .. } = feed;
+        let Feed {
+            matcher,
+            pods,
+            replica_sets,
+            jobs,
+            ..
+        } = feed;
         match input {
             Input::Pod(event) => {
                 feed.last_pod = Some(now);
@@ -235,8 +245,11 @@ impl Feeds {
 
     /// Goes on with a replay, a difference or an owed resync.
     pub fn resume(&mut self, now: Instant, sink: &mut impl Sink) -> Resume {
-        let active = self.active.and_then(|generation| self.feeds.get(&generation));
-        self.telling.resume(active.map(|feed| &feed.matcher), now, sink)
+        let active = self
+            .active
+            .and_then(|generation| self.feeds.get(&generation));
+        self.telling
+            .resume(active.map(|feed| &feed.matcher), now, sink)
     }
 
     /// Does what is due: windows that end, streams that count as listed, a take-over.
@@ -262,8 +275,15 @@ impl Feeds {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let take_over = self.take_over_at.filter(|_| self.successor().is_some());
         let listing = self.listed_at.first().map(|(at, _)| *at);
-        let matchers = self.feeds.values().filter_map(|feed| feed.matcher.poll_timeout());
-        [take_over, listing, self.telling.poll_timeout()].into_iter().flatten().chain(matchers).min()
+        let matchers = self
+            .feeds
+            .values()
+            .filter_map(|feed| feed.matcher.poll_timeout());
+        [take_over, listing, self.telling.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .chain(matchers)
+            .min()
     }
 
     /// What the reducer was told on the present connection.
@@ -278,7 +298,9 @@ impl Feeds {
 
     /// Whether the active feed is listed.
     pub fn is_listed(&self) -> bool {
-        let active = self.active.and_then(|generation| self.feeds.get(&generation));
+        let active = self
+            .active
+            .and_then(|generation| self.feeds.get(&generation));
         active.is_some_and(|feed| feed.listed)
     }
 
@@ -315,7 +337,9 @@ impl Feeds {
                 return;
             }
             self.listed_at.pop_first();
-            let Some(feed) = self.feeds.get_mut(&generation) else { continue };
+            let Some(feed) = self.feeds.get_mut(&generation) else {
+                continue;
+            };
             if feed.listed || feed.state != FeedState::Open {
                 continue;
             }
@@ -332,7 +356,9 @@ impl Feeds {
     }
 
     fn take_over(&mut self, now: Instant) {
-        let Some(successor) = self.successor() else { return };
+        let Some(successor) = self.successor() else {
+            return;
+        };
         let before = self.active.replace(successor);
         self.forget_if_ended(before);
         self.take_over_at = None;
@@ -343,13 +369,23 @@ impl Feeds {
 
     /// The newest feed that could take over from the active one.
     fn successor(&self) -> Option<Generation> {
-        let mut alive = self.feeds.iter().rev().filter(|(_, feed)| feed.state == FeedState::Open);
-        alive.find(|(_, feed)| feed.listed).map(|(generation, _)| *generation)
+        let mut alive = self
+            .feeds
+            .iter()
+            .rev()
+            .filter(|(_, feed)| feed.state == FeedState::Open);
+        alive
+            .find(|(_, feed)| feed.listed)
+            .map(|(generation, _)| *generation)
     }
 
     fn forget_if_ended(&mut self, generation: Option<Generation>) {
         let Some(generation) = generation else { return };
-        if self.feeds.get(&generation).is_some_and(|feed| feed.state == FeedState::Ended) {
+        if self
+            .feeds
+            .get(&generation)
+            .is_some_and(|feed| feed.state == FeedState::Ended)
+        {
             self.feeds.remove(&generation);
         }
     }
