@@ -3,10 +3,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub
 )]
 
+mod deploy;
 mod support;
+mod surface;
+mod tidy;
 mod wire_golden;
 mod wire_laws;
