@@ -66,7 +66,7 @@ pub struct LogArgs {
     info: bool,
 
     /// Log only what a person should look at
-    #[arg(long)]
+    #[arg(long, alias = "warn")] // users of the chart write it so
     warning: bool,
 
     /// Log only errors

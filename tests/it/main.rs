@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub
 )]
@@ -10,5 +11,8 @@
 //mod golden_relay;
 mod support;
 mod watcher;
+mod deploy;
+mod surface;
+mod tidy;
 mod wire_golden;
 mod wire_laws;

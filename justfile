@@ -1,0 +1,27 @@
+# The recipes, listed.
+default:
+    @just --list
+
+# A reducer, the relay and a small cluster in one process: what the program is for.
+demo:
+    cargo run --release -- demo
+
+# Everything that CI runs.
+check:
+    .ci/run
+
+# All tests.
+test:
+    cargo test
+
+# The figures of the README's performance section.
+bench:
+    cargo bench
+
+# Known vulnerabilities. Apart from `check`: it fetches a database from the network.
+deny-advisories:
+    cargo deny --all-features check advisories
+
+# Formats the code.
+fmt:
+    cargo fmt

@@ -1,0 +1,185 @@
+//! The manifest in `deploy/`: what the chart has (spec 15.7), and settings that the
+//! binary takes in the sense that is meant.
+
+use std::{fs, path::Path};
+
+use saphyr::{LoadableYamlNode as _, Yaml};
+
+use crate::surface::effective;
+
+const MOUNT: &str = "/etc/network-explorer";
+
+/// The documents of the manifest by their kind.
+struct Manifest(Vec<Yaml<'static>>);
+
+impl Manifest {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/k8s-relay.yaml");
+        let text: &'static str = fs::read_to_string(path).unwrap().leak();
+        Self(Yaml::load_from_str(text).unwrap())
+    }
+
+    fn kind(&self, kind: &str) -> &Yaml<'static> {
+        let mut found = self.0.iter().filter(|document| text(document, &["kind"]) == kind);
+        let document = found.next().unwrap_or_else(|| panic!("no {kind}"));
+        assert!(found.next().is_none(), "more than one {kind}");
+        document
+    }
+
+    fn pod(&self) -> &Yaml<'static> {
+        at(self.kind("Deployment"), &["spec", "template", "spec"])
+    }
+
+    fn container(&self, name: &str) -> &Yaml<'static> {
+        let containers = at(self.pod(), &["containers"]).as_sequence().unwrap();
+        containers.iter().find(|container| text(container, &["name"]) == name).unwrap()
+    }
+
+    /// The relay's settings, with the ConfigMap's files in `dir`.
+    fn relay_settings(&self, dir: &Path) -> (Vec<(&str, &str)>, Vec<String>) {
+        for (name, content) in at(self.kind("ConfigMap"), &["data"]).as_mapping().unwrap() {
+            fs::write(dir.join(name.as_str().unwrap()), content.as_str().unwrap()).unwrap();
+        }
+        let relay = self.container("k8s-relay");
+        let env = at(relay, &["env"]).as_sequence().unwrap().iter();
+        let env = env.map(|var| (text(var, &["name"]), text(var, &["value"]))).collect();
+        let local = |arg: &str| arg.replace(MOUNT, dir.to_str().unwrap());
+        let args = strings(at(relay, &["args"])).into_iter().map(local).collect();
+        (env, args)
+    }
+}
+
+fn at<'a>(node: &'a Yaml<'static>, path: &[&str]) -> &'a Yaml<'static> {
+    path.iter().fold(node, |node, key| {
+        node.as_mapping_get(key).unwrap_or_else(|| panic!("no {key} in {path:?}"))
+    })
+}
+
+fn text<'a>(node: &'a Yaml<'static>, path: &[&str]) -> &'a str {
+    at(node, path).as_str().unwrap_or_else(|| panic!("{path:?} is no text"))
+}
+
+fn strings<'a>(node: &'a Yaml<'static>) -> Vec<&'a str> {
+    node.as_sequence().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
+    let manifest = Manifest::read();
+    let dir = tempfile::tempdir().unwrap();
+    let (env, args) = manifest.relay_settings(dir.path());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let effective = effective(&env, &args);
+    for (name, value) in [
+        ("server-address", "localhost:8712"),
+        ("intake-host", "opentelemetry-ebpf-reducer"),
+        ("intake-port", "7000"),
+        ("heartbeat", "every 2s"),
+        ("log-level", "warning"),
+        ("log-file", "none"),
+        ("label \"environment\"", "\"my-cluster\""),
+    ] {
+        assert_eq!(effective.get(name).map(String::as_str), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn the_binary_takes_all_else_that_the_chart_can_set() {
+    let manifest = Manifest::read();
+    let dir = tempfile::tempdir().unwrap();
+    let (mut env, args) = manifest.relay_settings(dir.path());
+    fs::write(dir.path().join("config.yaml"), "labels:\n  environment: \n").unwrap();
+    env.extend([
+        ("EBPF_NET_CLUSTER_NAME", ""),
+        ("EBPF_NET_DEBUG_MODE", "true"),
+        ("EBPF_NET_RUN_UNDER_GDB", ""),
+        ("EBPF_NET_MINIDUMP_DIR", "/dumps"),
+        ("EBPF_NET_CRASH_METRIC_HOST", "metrics"),
+        ("EBPF_NET_CRASH_METRIC_PORT", "8125"),
+    ]);
+    for (level, shown) in [
+        ("--error", "error"),
+        ("--warning", "warning"),
+        ("--warn", "warning"),
+        ("--info", "info"),
+        ("--debug", "debug"),
+        ("--trace", "trace"),
+    ] {
+        let mut args: Vec<&str> =
+            args.iter().map(String::as_str).filter(|arg| *arg != "--warning").collect();
+        args.extend([
+            level,
+            "--log-whitelist-channel=reconnecting_channel tcp",
+            "--log-whitelist-component=k8s",
+            "--log-whitelist-cloud-platform=aws",
+        ]);
+        let effective = effective(&env, &args);
+        assert_eq!(effective["log-level"], shown);
+        assert_eq!(effective["label \"environment\""], "\"null\"", "as the legacy reads it");
+    }
+}
+
+#[test]
+fn the_account_may_list_and_watch_three_kinds_and_nothing_else() {
+    let manifest = Manifest::read();
+    let rules = at(manifest.kind("ClusterRole"), &["rules"]).as_sequence().unwrap();
+    let mut granted = Vec::new();
+    for rule in rules {
+        assert_eq!(strings(at(rule, &["verbs"])), ["get", "list", "watch"]);
+        for group in strings(at(rule, &["apiGroups"])) {
+            granted.extend(strings(at(rule, &["resources"])).into_iter().map(|kind| (group, kind)));
+        }
+    }
+    granted.sort();
+    assert_eq!(granted, [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")]);
+}
+
+#[test]
+fn the_parts_name_each_other() {
+    let manifest = Manifest::read();
+    let name = |kind: &str| text(manifest.kind(kind), &["metadata", "name"]);
+    let account = name("ServiceAccount");
+    assert_eq!(text(manifest.pod(), &["serviceAccountName"]), account);
+    let binding = manifest.kind("ClusterRoleBinding");
+    assert_eq!(text(binding, &["roleRef", "name"]), name("ClusterRole"));
+    let subject = &at(binding, &["subjects"]).as_sequence().unwrap()[0];
+    assert_eq!(text(subject, &["name"]), account);
+    let namespace = text(manifest.kind("ServiceAccount"), &["metadata", "namespace"]);
+    assert_eq!(text(subject, &["namespace"]), namespace);
+    for kind in ["ConfigMap", "Deployment"] {
+        assert_eq!(text(manifest.kind(kind), &["metadata", "namespace"]), namespace);
+    }
+
+    let deployment = manifest.kind("Deployment");
+    let labels = at(deployment, &["spec", "template", "metadata", "labels"]).as_mapping().unwrap();
+    for (key, value) in
+        at(deployment, &["spec", "selector", "matchLabels"]).as_mapping().unwrap()
+    {
+        assert_eq!(labels.get(key), Some(value));
+    }
+
+    let volume = &at(manifest.pod(), &["volumes"]).as_sequence().unwrap()[0];
+    assert_eq!(text(volume, &["configMap", "name"]), name("ConfigMap"));
+    let mount = &at(manifest.container("k8s-relay"), &["volumeMounts"]).as_sequence().unwrap()[0];
+    assert_eq!(text(mount, &["name"]), text(volume, &["name"]));
+    assert_eq!(text(mount, &["mountPath"]), MOUNT);
+}
+
+#[test]
+fn the_pod_is_the_charts_pod_with_another_relay() {
+    let manifest = Manifest::read();
+    let spec = at(manifest.kind("Deployment"), &["spec"]);
+    assert_eq!(at(spec, &["replicas"]).as_integer(), Some(1));
+    assert_eq!(text(spec, &["strategy", "type"]), "RollingUpdate");
+    let grace = at(manifest.pod(), &["terminationGracePeriodSeconds"]);
+    assert_eq!(grace.as_integer(), Some(30));
+    assert_eq!(
+        strings(at(manifest.container("k8s-watcher"), &["args"])),
+        ["--log-console", "--log-level=warning"]
+    );
+    // The entry point of the image, as the Dockerfile sets it.
+    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
+    let dockerfile = fs::read_to_string(dockerfile).unwrap();
+    let entry = strings(at(manifest.container("k8s-relay"), &["command"]));
+    assert!(dockerfile.contains(&format!("ENTRYPOINT {entry:?}")), "{entry:?}");
+}
