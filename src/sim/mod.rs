@@ -1,7 +1,21 @@
-//! The world around a relay, played by ourselves: for the demo, the tests and the benches.
+//! The world around a relay, played by ourselves: for the demo, the tools, tests and benches.
 //!
+//! | file | what it is | pure |
+//! |---|---|---|
+//! | [`picture`] | what a reducer knows, from what it was told | yes |
+//! | [`session`] | whether a reducer would go on listening | yes |
+//! | [`reducer`] | a reducer on a real socket | no |
+//! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
+//! | [`traffic`] | floods, and the old watcher's local test | yes |
+//! | [`watcher`] | a watcher on a real socket | no |
+//!
+//! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
+//! would lose data silently.
 //! Absent here: anything the relay itself needs. No room but `tools` imports this one.
 
 pub mod cluster;
+pub mod picture;
+pub mod reducer;
+pub mod session;
 pub mod traffic;
 pub mod watcher;

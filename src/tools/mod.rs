@@ -1,3 +1,105 @@
-//! The subcommands beside the relay.
+//! The subcommands beside the relay, built on the library's rooms.
+//!
+//! Each has its arguments and a `run`. Laws: what can be shown is shown before an error is told;
+//! a closed pipe on the far side is an ordinary end.
 
+pub mod decode;
+pub mod reducer;
 pub mod watch_test;
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+/// Why a tool failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// The address to listen on is not free.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The signals that would end the tool can not be watched.
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    /// A file can not be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file as it was named.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is malformed.
+    #[error("{file}: {problem}")]
+    Malformed {
+        /// The file as it was named.
+        file: String,
+        /// What is wrong and where.
+        problem: String,
+    },
+    /// The peers of a mock were not what they should be.
+    #[error("{0}")]
+    Violations(String),
+    /// The output can not be written.
+    #[error("cannot write: {0}")]
+    Write(io::Error),
+}
+
+/// Writes lines of JSON in the form of the recordings: messages, and a marker where the
+/// connection changes.
+struct Lines<W> {
+    out: W,
+    connection: usize,
+}
+
+/// Whether anybody reads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Yes,
+    No,
+}
+
+impl<W: Write> Lines<W> {
+    fn new(out: W) -> Self {
+        Self { out, connection: 1 }
+    }
+
+    /// One message of the connection with this index, from 1.
+    fn message(
+        &mut self,
+        connection: usize,
+        timestamp: u64,
+        mut message: Map<String, Value>,
+    ) -> Result<Reading, ToolError> {
+        if connection != self.connection {
+            self.connection = connection;
+            let marker = json!({ "marker": "new_connection", "index": connection });
+            if self.line(&marker)? == Reading::No {
+                return Ok(Reading::No);
+            }
+        }
+        message.insert("timestamp".to_owned(), timestamp.into());
+        self.line(&Value::Object(message))
+    }
+
+    fn line(&mut self, line: &Value) -> Result<Reading, ToolError> {
+        wrote(writeln!(self.out, "{line}"))
+    }
+
+    fn flush(&mut self) -> Result<Reading, ToolError> {
+        wrote(self.out.flush())
+    }
+}
+
+fn wrote(result: io::Result<()>) -> Result<Reading, ToolError> {
+    match result {
+        Ok(()) => Ok(Reading::Yes),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reading::No),
+        Err(error) => Err(ToolError::Write(error)),
+    }
+}

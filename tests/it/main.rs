@@ -9,10 +9,12 @@
 )]
 
 //mod golden_relay;
-mod support;
-mod watcher;
 mod deploy;
+mod mock_reducer;
+mod support;
 mod surface;
 mod tidy;
+mod tools;
+mod watcher;
 mod wire_golden;
 mod wire_laws;

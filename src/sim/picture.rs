@@ -1,0 +1,374 @@
+//! What a reducer knows of one connection's pods: the fold of the messages (spec 11.2–11.5, 18.5).
+//!
+//! Laws: a pod told again gets the new details and keeps its containers; the first name and image
+//! of a container stay; `pod_resync` forgets everything. What the real reducer drops without a
+//! word is counted here.
+//! Absent here: that reducers share pods between connections, and that a container told for two
+//! pods ends up with the later one (spec 11.8).
+
+use std::net::Ipv4Addr;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::wire::Message;
+
+/// Pods a reducer has room for; more are dropped silently (spec 11.8).
+pub const POD_POOL: usize = 220_000;
+/// Containers a reducer has room for.
+pub const CONTAINER_POOL: usize = 600_000;
+/// Bytes that a reducer keeps of a text (spec 11.2).
+pub const KEPT: usize = 64;
+
+/// The pods of one connection. Two pictures are equal if their pods are; counts do not matter.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pods: HashMap<Box<[u8]>, Pod, FixedState>,
+    containers: usize,
+    counts: Counts,
+    pod_pool: usize,
+    container_pool: usize,
+}
+
+/// What was told, and what of it had no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pods told, again or anew.
+    pub pods_told: u64,
+    /// Of these, pods that were known already.
+    pub pods_told_again: u64,
+    /// Pods lost because the pool was full.
+    pub pods_beyond_pool: u64,
+    /// Containers told.
+    pub containers_told: u64,
+    /// Containers ignored because the pod knew their id.
+    pub containers_known: u64,
+    /// Containers lost because their pod had not been told.
+    pub containers_without_pod: u64,
+    /// Containers lost because the pool was full.
+    pub containers_beyond_pool: u64,
+    /// Pods deleted.
+    pub deletes: u64,
+    /// Deletes of pods that were not known.
+    pub deletes_unknown: u64,
+    /// Times that everything was forgotten.
+    pub resyncs: u64,
+}
+
+/// A pod, as it was told last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// The address; a reducer does not use it.
+    pub ip: Ipv4Addr,
+    /// The code of the owner's kind (spec 6.5); a reducer does not use it.
+    pub owner_kind: u8,
+    /// 0 or 1; a reducer does not use it.
+    pub is_host_network: u8,
+    texts: Texts<5>,
+    containers: Vec<Container>,
+}
+
+/// A container, as it was told first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    texts: Texts<3>,
+}
+
+impl Default for Picture {
+    fn default() -> Self {
+        Self::with_pools(POD_POOL, CONTAINER_POOL)
+    }
+}
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        self.pods == other.pods
+    }
+}
+
+impl Eq for Picture {}
+
+impl Picture {
+    /// An empty picture.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty picture with room for so many pods and containers.
+    pub fn with_pools(pod_pool: usize, container_pool: usize) -> Self {
+        let (pods, counts) = (HashMap::default(), Counts::default());
+        Self {
+            pods,
+            containers: 0,
+            counts,
+            pod_pool,
+            container_pool,
+        }
+    }
+
+    /// What one message changes. Messages that are not about pods change nothing.
+    pub fn apply(&mut self, message: &Message<'_>) {
+        match message {
+            Message::PodNewWithName(pod) => {
+                let texts = [
+                    pod.pod_name,
+                    pod.ns,
+                    pod.version,
+                    pod.owner_name,
+                    pod.owner_uid,
+                ];
+                let facts = (pod.ip, pod.owner_kind, pod.is_host_network);
+                self.pod_new(pod.uid, facts, texts);
+            }
+            Message::PodNewLegacy(pod) => {
+                let texts = [b"", pod.ns, b"", pod.owner_name, pod.owner_uid];
+                let facts = (pod.ip, pod.owner_kind, pod.is_host_network);
+                self.pod_new(pod.uid, facts, texts);
+            }
+            Message::PodNewLegacy2(pod) => {
+                let texts = [b"", pod.ns, pod.version, pod.owner_name, pod.owner_uid];
+                let facts = (pod.ip, pod.owner_kind, pod.is_host_network);
+                self.pod_new(pod.uid, facts, texts);
+            }
+            Message::PodContainer(container) => {
+                let texts = [
+                    container.container_id,
+                    container.container_name,
+                    container.container_image,
+                ];
+                self.pod_container(container.uid, texts);
+            }
+            Message::PodDelete(pod) => self.pod_delete(pod.uid),
+            Message::PodResync(_) => self.pod_resync(),
+            Message::VersionInfo(_)
+            | Message::Connect(_)
+            | Message::ReportCpuCores(_)
+            | Message::SetConfigLabel(_)
+            | Message::CloudPlatform(_)
+            | Message::CloudPlatformAccountInfo(_)
+            | Message::SetNodeInfo(_)
+            | Message::PrivateIpv4Addr(_)
+            | Message::Ipv6Addr(_)
+            | Message::PublicToPrivateIpv4(_)
+            | Message::MetadataComplete(_)
+            | Message::Heartbeat(_)
+            | Message::CollectorHealth(_)
+            | Message::AgentResourceUsage(_)
+            | Message::LogMessage(_)
+            | Message::HealthCheck(_)
+            | Message::PodContainerLegacy(_) => {}
+        }
+    }
+
+    /// How many pods are known.
+    pub fn pods(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// How many containers are known.
+    pub fn containers(&self) -> usize {
+        self.containers
+    }
+
+    /// The pod with this uid.
+    pub fn pod(&self, uid: &[u8]) -> Option<&Pod> {
+        self.pods.get(uid)
+    }
+
+    /// All pods, by uid.
+    pub fn sorted(&self) -> Vec<(&[u8], &Pod)> {
+        let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (&**uid, pod)).collect();
+        pods.sort_unstable_by_key(|(uid, _)| *uid);
+        pods
+    }
+
+    /// What was told so far, and what of it was lost.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Forgets all pods. The counts stay.
+    pub fn forget(&mut self) {
+        self.pods = HashMap::default();
+        self.containers = 0;
+    }
+
+    fn pod_new(&mut self, uid: &[u8], facts: (Ipv4Addr, u8, u8), texts: [&[u8]; 5]) {
+        self.counts.pods_told += 1;
+        let (ip, owner_kind, is_host_network) = facts;
+        let pod = Pod {
+            ip,
+            owner_kind,
+            is_host_network,
+            texts: Texts::of(texts),
+            containers: Vec::new(),
+        };
+        if let Some(known) = self.pods.get_mut(uid) {
+            self.counts.pods_told_again += 1;
+            *known = Pod {
+                containers: std::mem::take(&mut known.containers),
+                ..pod
+            };
+        } else if self.pods.len() < self.pod_pool {
+            self.pods.insert(uid.into(), pod);
+        } else {
+            self.counts.pods_beyond_pool += 1;
+        }
+    }
+
+    fn pod_container(&mut self, uid: &[u8], texts: [&[u8]; 3]) {
+        self.counts.containers_told += 1;
+        let [id, ..] = texts;
+        let Some(pod) = self.pods.get_mut(uid) else {
+            self.counts.containers_without_pod += 1;
+            return;
+        };
+        if pod
+            .containers
+            .iter()
+            .any(|known| known.id() == without_runtime(id))
+        {
+            self.counts.containers_known += 1;
+        } else if self.containers < self.container_pool {
+            pod.containers.push(Container {
+                texts: Texts::of(texts),
+            });
+            self.containers += 1;
+        } else {
+            self.counts.containers_beyond_pool += 1;
+        }
+    }
+
+    fn pod_delete(&mut self, uid: &[u8]) {
+        self.counts.deletes += 1;
+        match self.pods.remove(uid) {
+            Some(pod) => self.containers -= pod.containers.len(),
+            None => self.counts.deletes_unknown += 1,
+        }
+    }
+
+    fn pod_resync(&mut self) {
+        self.counts.resyncs += 1;
+        self.forget();
+    }
+}
+
+impl Pod {
+    /// The pod's name. Like all texts it is given as told; a reducer keeps [`kept`] of it.
+    pub fn pod_name(&self) -> &[u8] {
+        self.texts.get(0)
+    }
+
+    /// The namespace.
+    pub fn ns(&self) -> &[u8] {
+        self.texts.get(1)
+    }
+
+    /// The version.
+    pub fn version(&self) -> &[u8] {
+        self.texts.get(2)
+    }
+
+    /// The owner's name; with an empty one a reducer has no use for the pod.
+    pub fn owner_name(&self) -> &[u8] {
+        self.texts.get(3)
+    }
+
+    /// The owner's uid.
+    pub fn owner_uid(&self) -> &[u8] {
+        self.texts.get(4)
+    }
+
+    /// The containers in the order in which they were told.
+    pub fn containers(&self) -> &[Container] {
+        &self.containers
+    }
+}
+
+impl Container {
+    /// The id as it was told, with the runtime's prefix.
+    pub fn told_id(&self) -> &[u8] {
+        self.texts.get(0)
+    }
+
+    /// The id by which a reducer knows the container: without the runtime's prefix.
+    pub fn id(&self) -> &[u8] {
+        without_runtime(self.told_id())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &[u8] {
+        self.texts.get(1)
+    }
+
+    /// The image as it was told.
+    pub fn image(&self) -> &[u8] {
+        self.texts.get(2)
+    }
+
+    /// All that a reducer keeps of the image: its digest, its tag, or nothing (spec 11.3).
+    pub fn version(&self) -> &[u8] {
+        let image = self.image();
+        let name = after_last(image, b'/').unwrap_or(image);
+        kept(if name.starts_with(b"sha256:") {
+            name
+        } else {
+            after_first(name, b'@')
+                .or_else(|| after_first(name, b':'))
+                .unwrap_or_default()
+        })
+    }
+}
+
+/// What a reducer keeps of a text: its first [`KEPT`] bytes.
+pub fn kept(text: &[u8]) -> &[u8] {
+    text.get(..KEPT).unwrap_or(text)
+}
+
+/// Without everything up to the first `://`.
+fn without_runtime(id: &[u8]) -> &[u8] {
+    let runtime = id.windows(3).position(|window| window == b"://");
+    runtime.and_then(|at| id.get(at + 3..)).unwrap_or(id)
+}
+
+fn after_first(text: &[u8], mark: u8) -> Option<&[u8]> {
+    let at = text.iter().position(|&byte| byte == mark)?;
+    text.get(at + 1..)
+}
+
+fn after_last(text: &[u8], mark: u8) -> Option<&[u8]> {
+    let at = text.iter().rposition(|&byte| byte == mark)?;
+    text.get(at + 1..)
+}
+
+/// Some texts in one piece of memory: pictures may have hundreds of thousands of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Texts<const N: usize> {
+    bytes: Box<[u8]>,
+    /// Where each text ends.
+    ends: [usize; N],
+}
+
+impl<const N: usize> Texts<N> {
+    fn of(texts: [&[u8]; N]) -> Self {
+        let mut end = 0;
+        let ends = texts.map(|text| {
+            end += text.len();
+            end
+        });
+        Self {
+            bytes: texts.concat().into(),
+            ends,
+        }
+    }
+
+    fn get(&self, n: usize) -> &[u8] {
+        let end = |n: usize| self.ends.get(n).copied().unwrap_or_default();
+        let start = n.checked_sub(1).map_or(0, end);
+        self.bytes.get(start..end(n)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

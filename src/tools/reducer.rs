@@ -1,0 +1,266 @@
+//! `k8s-relay reducer`: a mock reducer to point a relay at.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use serde_json::{Map, Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::{Lines, Reading, ToolError};
+use crate::sim::picture::{Container, Picture, Pod};
+use crate::sim::reducer::{Connection, End, Entry, MockReducer, Options, State};
+use crate::wire::json::text;
+
+/// Be a mock reducer: accept relays, check what they send, and show it
+///
+/// It is stricter than the real one: a wrong order of messages, a version below 0.9.0, malformed
+/// bytes, or a block of more than 16384 plain bytes (with which the real one loses data silently)
+/// close the connection and make the exit status 1. Nothing is ever sent back.
+///
+/// With --json each message is one line when it comes: its name as `msg`, its fields, and its
+/// `timestamp` in nanoseconds since the UNIX epoch; {"marker": "new_connection", "index": n}
+/// stands where another connection's messages follow. With --picture there is nothing until the
+/// end; then one line for each pod of the newest connection, and one that sums up each
+/// connection, including what the real reducer would have lost without a word.
+///
+/// It runs until SIGINT or SIGTERM, or until --connections have ended.
+///
+/// Example, in two terminals:
+///     k8s-relay reducer --listen 127.0.0.1:8000
+///     k8s-relay --intake-host 127.0.0.1 --intake-port 8000
+#[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct ReducerArgs {
+    /// Where to listen; port 0 takes a free one, which is told on standard error
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+
+    /// Show each message as it comes (the default)
+    #[arg(long, conflicts_with = "picture")]
+    pub json: bool,
+
+    /// Show what is known at the end instead
+    #[arg(long)]
+    pub picture: bool,
+
+    /// End after so many connections have ended
+    #[arg(long, value_name = "N")]
+    pub connections: Option<NonZeroUsize>,
+}
+
+/// Runs until a signal or the last connection's end; shows on standard output.
+///
+/// # Errors
+/// The address is not free, the output can not be written, or a relay violated the protocol.
+pub async fn run(args: &ReducerArgs) -> Result<(), ToolError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ToolError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ToolError::Signals)?;
+    let stop = async {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+    };
+    let bound = |addr| {
+        // Without standard error there is nobody to tell.
+        let _ = writeln!(io::stderr(), "listening on {addr}");
+    };
+    serve(args, io::BufWriter::new(io::stdout()), bound, stop).await
+}
+
+/// Runs until `stop` or the last connection's end; shows on `out`. `bound` is told the address.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    args: &ReducerArgs,
+    out: impl Write,
+    bound: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), ToolError> {
+    let (tap, mut entries) = mpsc::channel(1024);
+    let tap = (!args.picture).then_some(tap);
+    let options = Options {
+        keep_everything: false,
+        tap,
+        ..Options::default()
+    };
+    let reducer = MockReducer::bind(args.listen, options)
+        .await
+        .map_err(|source| ToolError::Listen {
+            addr: args.listen,
+            source,
+        })?;
+    bound(reducer.addr());
+
+    let mut lines = Lines::new(out);
+    let shown = if args.picture {
+        show_picture(args, &reducer, &mut lines, stop).await
+    } else {
+        show_messages(args, &reducer, &mut lines, &mut entries, stop).await
+    };
+    // Whatever waits in the channel must not hold back the end.
+    entries.close();
+    let state = reducer.shutdown().await;
+    let flushed = lines.flush();
+    shown.and(flushed)?;
+    violations(&state)
+}
+
+async fn show_messages(
+    args: &ReducerArgs,
+    reducer: &MockReducer,
+    lines: &mut Lines<impl Write>,
+    entries: &mut mpsc::Receiver<Entry>,
+    stop: impl Future<Output = ()>,
+) -> Result<Reading, ToolError> {
+    let all_ended = reducer.wait_until(|state| enough(args, state));
+    tokio::pin!(all_ended, stop);
+    loop {
+        tokio::select! {
+            biased;
+            Some(Entry { connection, timestamp, message }) = entries.recv() => {
+                if lines.message(connection, timestamp, message)? == Reading::No {
+                    return Ok(Reading::No);
+                }
+                if entries.is_empty() && lines.flush()? == Reading::No {
+                    return Ok(Reading::No);
+                }
+            }
+            () = &mut all_ended => return Ok(Reading::Yes),
+            () = &mut stop => break,
+        }
+    }
+    // What was read by now is shown.
+    while let Ok(Entry {
+        connection,
+        timestamp,
+        message,
+    }) = entries.try_recv()
+    {
+        if lines.message(connection, timestamp, message)? == Reading::No {
+            return Ok(Reading::No);
+        }
+    }
+    Ok(Reading::Yes)
+}
+
+async fn show_picture(
+    args: &ReducerArgs,
+    reducer: &MockReducer,
+    lines: &mut Lines<impl Write>,
+    stop: impl Future<Output = ()>,
+) -> Result<Reading, ToolError> {
+    tokio::select! {
+        () = reducer.wait_until(|state| enough(args, state)) => {}
+        () = stop => {}
+    }
+    for line in reducer.with(describe) {
+        if lines.line(&line)? == Reading::No {
+            return Ok(Reading::No);
+        }
+    }
+    Ok(Reading::Yes)
+}
+
+/// Whether all connections that were asked for have ended.
+fn enough(args: &ReducerArgs, state: &State) -> bool {
+    let ended = state
+        .connections
+        .iter()
+        .filter(|connection| connection.end.is_some())
+        .count();
+    args.connections.is_some_and(|wanted| ended >= wanted.get())
+}
+
+fn violations(state: &State) -> Result<(), ToolError> {
+    let mut found = Vec::new();
+    for (index, violation) in state.violations() {
+        found.push(format!("connection {index}: {violation}"));
+    }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(ToolError::Violations(found.join("; ")))
+    }
+}
+
+/// One line for each pod of the newest connection, then one for each connection.
+fn describe(state: &State) -> Vec<Value> {
+    let pods = state.picture().map(Picture::sorted).unwrap_or_default();
+    let pods = pods.into_iter().map(|(uid, pod)| describe_pod(uid, pod));
+    pods.chain(state.connections.iter().map(describe_connection))
+        .collect()
+}
+
+fn describe_connection(connection: &Connection) -> Value {
+    let picture = connection.picture();
+    let counts = picture.counts();
+    let end = connection
+        .end
+        .as_ref()
+        .map_or_else(|| "open".to_owned(), describe_end);
+    json!({
+        "connection": connection.index,
+        "peer": connection.peer.to_string(),
+        "end": end,
+        "pods": picture.pods(),
+        "containers": picture.containers(),
+        "pods_told": counts.pods_told,
+        "pods_told_again": counts.pods_told_again,
+        "containers_told": counts.containers_told,
+        "deletes": counts.deletes,
+        "resyncs": counts.resyncs,
+        "without_effect": {
+            "pods_beyond_pool": counts.pods_beyond_pool,
+            "containers_beyond_pool": counts.containers_beyond_pool,
+            "containers_without_pod": counts.containers_without_pod,
+            "containers_known": counts.containers_known,
+            "deletes_unknown": counts.deletes_unknown,
+        },
+        "messages": connection.counts,
+        "bytes": connection.bytes,
+        "plain_bytes": connection.plain_bytes,
+        "frames": connection.frames.frames,
+        "largest_block": connection.frames.largest_block,
+    })
+}
+
+fn describe_end(end: &End) -> String {
+    match end {
+        End::Eof => "eof".to_owned(),
+        End::CutShort(cut) => format!("eof {cut}"),
+        End::Reset => "reset".to_owned(),
+        End::Failed(error) => format!("failed: {error}"),
+        End::Closed => "closed".to_owned(),
+        End::Violation(violation) => format!("violation: {violation}"),
+    }
+}
+
+fn describe_pod(uid: &[u8], pod: &Pod) -> Value {
+    let mut shown = Map::new();
+    let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
+    put("pod", text(uid));
+    put("ns", text(pod.ns()));
+    put("pod_name", text(pod.pod_name()));
+    put("owner_kind", pod.owner_kind.into());
+    put("owner_name", text(pod.owner_name()));
+    put("owner_uid", text(pod.owner_uid()));
+    put("version", text(pod.version()));
+    put("ip", pod.ip.to_string().into());
+    put("is_host_network", pod.is_host_network.into());
+    put(
+        "containers",
+        pod.containers().iter().map(describe_container).collect(),
+    );
+    Value::Object(shown)
+}
+
+fn describe_container(container: &Container) -> Value {
+    json!({
+        "id": text(container.told_id()),
+        "name": text(container.name()),
+        "image": text(container.image()),
+        "version": text(container.version()),
+    })
+}
