@@ -9,10 +9,12 @@
 )]
 
 //mod golden_relay;
-mod support;
-mod watcher;
 mod deploy;
+mod reducer_ends;
+mod reducer_link;
+mod support;
 mod surface;
+mod watcher;
 mod tidy;
 mod wire_golden;
 mod wire_laws;

@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+pub mod reducer;
 pub mod relay;
 pub mod wire;
 
