@@ -34,6 +34,7 @@ pub mod feeds;
 pub mod logging;
 pub mod matcher;
 pub mod model;
+pub mod reducer;
 pub mod sim;
 pub mod source;
 pub mod tools;

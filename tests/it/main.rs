@@ -11,6 +11,8 @@
 //mod golden_relay;
 mod deploy;
 mod mock_reducer;
+mod reducer_ends;
+mod reducer_link;
 mod support;
 mod surface;
 mod tidy;

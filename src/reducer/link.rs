@@ -1,0 +1,316 @@
+//! One TCP connection to the reducer, and how it comes to be.
+//!
+//! Laws: input is read and thrown away all the time, and a connection ends with FIN:
+//! unread input or a stall would turn the close into RST, on which the reducer leaks pods (D5).
+//!
+//! Absent here: what is said, when to dial again.
+
+use std::{
+    fmt, io,
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use super::outbox::Outbox;
+
+/// Finds the addresses of a name and port.
+#[derive(Clone)]
+pub struct Resolver(Arc<Lookup>);
+
+type Lookup = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+
+/// The waits and options of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// How long finding a name's addresses may take. Default 10 s.
+    pub resolve_timeout: Duration,
+    /// How long connecting to one address may take. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Idle time before the kernel probes whether the peer is there. Default 10 s.
+    pub keepalive_time: Duration,
+    /// Between two probes, whole seconds. Default 5 s.
+    pub keepalive_interval: Duration,
+    /// Probes without answer that end the connection. Default 3.
+    pub keepalive_retries: u32,
+    /// How long sent bytes may stay unacknowledged. Default 30 s.
+    pub user_timeout: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The name has no addresses, or nobody can say.
+    #[error("cannot resolve {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// No address let us in; this is what the last one said.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// What happened.
+        source: io::Error,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The reducer closed it.
+    #[error("closed by the reducer")]
+    Closed,
+    /// It broke.
+    #[error("broken: {0}")]
+    Broken(#[from] io::Error),
+    /// The reducer took no byte for too long (D6).
+    #[error("stalled: the reducer takes nothing")]
+    Stalled,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: TcpStream,
+    user_timeout: Duration,
+    /// Whether the kernel watches over progress, or only we do.
+    trusted: bool,
+    discarded: u64,
+}
+
+/// What one round of writing did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Bytes the network took.
+    pub(super) bytes: usize,
+    /// Whether it takes no more now.
+    pub(super) blocked: bool,
+}
+
+/// Connects to the first address that lets us in. Names are resolved anew each time.
+pub(super) async fn dial(
+    resolver: Resolver,
+    host: String,
+    port: u16,
+    tcp: Tcp,
+) -> Result<Link, DialError> {
+    let lookup = timeout(tcp.resolve_timeout, (resolver.0)(host.clone(), port)).await;
+    let addresses = match lookup.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(addresses) => addresses,
+        Err(source) => return Err(DialError::Resolve { host, source }),
+    };
+    let source = io::Error::new(io::ErrorKind::NotFound, "no address");
+    let mut error = DialError::Resolve { host, source };
+    for address in addresses {
+        let attempt = timeout(tcp.connect_timeout, TcpStream::connect(address)).await;
+        let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match attempt.and_then(|stream| Link::new(stream, &tcp)) {
+            Ok(link) => return Ok(link),
+            Err(source) => error = DialError::Connect { address, source },
+        }
+    }
+    Err(error)
+}
+
+impl Link {
+    fn new(stream: TcpStream, tcp: &Tcp) -> io::Result<Self> {
+        let keepalive = TcpKeepalive::new()
+            .with_time(tcp.keepalive_time)
+            .with_interval(tcp.keepalive_interval)
+            .with_retries(tcp.keepalive_retries);
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(tcp.user_timeout))?;
+        // What the peer does not take yet waits with us, where a stall is seen.
+        socket.set_tcp_notsent_lowat(KERNEL_BACKLOG)?;
+        Ok(Self {
+            stream,
+            user_timeout: tcp.user_timeout,
+            trusted: true,
+            discarded: 0,
+        })
+    }
+
+    /// The reducer's address.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// Bytes that the reducer said, which it never should.
+    pub(super) fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
+    /// Reads and throws away what there is, up to a bound; ready when the connection is
+    /// over. Who is over the bound is asked again after everybody else had a turn.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
+        let mut scratch = [0; 4096];
+        for _ in 0..ROUNDS {
+            match self.stream.poll_read_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
+                Poll::Pending => return Poll::Pending,
+            }
+            match self.stream.try_read(&mut scratch) {
+                Ok(0) => return Poll::Ready(Loss::Closed),
+                Ok(len) => self.discarded += len as u64,
+                Err(error) if is_idle(&error) => {}
+                Err(error) => return Poll::Ready(error.into()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands bytes to the network until it takes no more, up to a bound.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+    ) -> io::Result<Written> {
+        let mut written = Written::default();
+        for _ in 0..ROUNDS {
+            if outbox.unsent().is_empty() {
+                return Ok(written);
+            }
+            match self.stream.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    written.blocked = true;
+                    return Ok(written);
+                }
+            }
+            written.bytes += self.write_once(outbox)?.unwrap_or(0);
+        }
+        cx.waker().wake_by_ref();
+        Ok(written)
+    }
+
+    /// Hands bytes to the network as far as it takes them at once.
+    pub(super) fn try_write(&mut self, outbox: &mut Outbox) -> io::Result<Written> {
+        let mut written = Written::default();
+        while !outbox.unsent().is_empty() && !written.blocked {
+            match self.write_once(outbox)? {
+                Some(len) => written.bytes += len,
+                None => written.blocked = true,
+            }
+        }
+        Ok(written)
+    }
+
+    /// Our own clock decides about a stall from here on. The kernel's limit, which a
+    /// closed window also runs into, would end the connection with RST.
+    pub(super) fn distrust(&mut self) {
+        self.trusted = false;
+        self.set_user_timeout(None);
+    }
+
+    /// Sends FIN behind all that the network has taken. What a stalled peer takes later
+    /// still reaches it, and then the FIN.
+    pub(super) fn end(&mut self) {
+        self.distrust();
+        if let Err(error) = SockRef::from(&self.stream).shutdown(Shutdown::Write) {
+            tracing::debug!(%error, "the connection was gone before its end");
+        }
+    }
+
+    fn write_once(&mut self, outbox: &mut Outbox) -> io::Result<Option<usize>> {
+        match self.stream.try_write(outbox.unsent()) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(len) => {
+                outbox.advance(len);
+                if !self.trusted {
+                    self.trusted = true;
+                    self.set_user_timeout(Some(self.user_timeout));
+                }
+                Ok(Some(len))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_user_timeout(&self, limit: Option<Duration>) {
+        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(limit) {
+            tracing::debug!(%error, "the user timeout can not be set");
+        }
+    }
+}
+
+impl Resolver {
+    /// Finds addresses by `lookup`.
+    pub fn new<F>(lookup: impl Fn(String, u16) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        Self(Arc::new(move |host, port| Box::pin(lookup(host, port))))
+    }
+}
+
+impl Default for Resolver {
+    /// Asks the operating system.
+    fn default() -> Self {
+        Self::new(
+            |host, port| async move { Ok(lookup_host((host, port)).await?.collect::<Vec<_>>()) },
+        )
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            resolve_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            keepalive_time: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_retries: 3,
+            user_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Loss {
+    /// A short name for counters.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Broken(_) => "broken",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+fn is_idle(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Reads or writes before somebody else has a turn.
+const ROUNDS: usize = 16;
+
+/// Unsent bytes that the kernel takes from us.
+const KERNEL_BACKLOG: u32 = 256 * 1024;

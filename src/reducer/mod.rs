@@ -1,0 +1,490 @@
+//! The reducer's side: what is said to it, and the connection that carries it.
+//!
+//! | file | what it is | pure |
+//! |---|---|---|
+//! | [`project`] | the model as messages that fit | yes |
+//! | [`greeting`] | the first messages of a connection | yes |
+//! | [`session`] | when to dial, beat, give up, try again | yes |
+//! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
+//! | [`record`] | everything sent, in a file | no |
+//! | [`link`] | the socket | no |
+//! | [`options`] | all settings of the room | yes |
+//! | [`usage`] | this process and its machine | no |
+//!
+//! [`Reducer`] is all of them behind one face, made for one loop that owns it:
+//!
+//! ```text
+//! verbs ──► outbox() ──► flush() ──► TCP
+//!              next() ──► Connected, Disconnected, Drained
+//! ```
+//!
+//! Laws: [`Reducer::next`] does all the work, in whatever future polls it; no task is
+//! spawned. No failure of the network ends it. A connection ends with FIN, never with our
+//! RST. Absent here: pods that live, and what is owed to the reducer (the core knows).
+
+pub mod greeting;
+pub mod link;
+pub mod options;
+pub mod outbox;
+pub mod project;
+pub mod record;
+pub mod session;
+pub mod usage;
+
+use std::{
+    future::poll_fn,
+    io,
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Sleep, sleep_until, timeout};
+
+use crate::{
+    matcher::Sink,
+    wire::messages::{CollectorHealth, Heartbeat},
+};
+use greeting::Say;
+use link::{Link, dial};
+use session::{Action, Session};
+
+pub use greeting::Facts;
+pub use link::{DialError, Loss, Resolver, Tcp};
+pub use options::Options;
+pub use outbox::{Clock, Outbox, Told};
+pub use record::Recorder;
+pub use session::Times;
+
+/// The reducer, near enough to talk to.
+pub struct Reducer {
+    options: Options,
+    session: Session,
+    outbox: Outbox,
+    line: Line,
+    timer: Timer,
+    progress: Progress,
+    counters: Counters,
+    /// A failure that [`Reducer::flush`] met, for the next call of [`Reducer::next`].
+    failure: Option<io::Error>,
+    trouble: Trouble,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum ReducerEvent {
+    /// A connection stands, its greeting is queued: tell everything.
+    Connected,
+    /// The connection is over; nothing is taken until the next one.
+    Disconnected {
+        /// Why.
+        reason: Loss,
+    },
+    /// The queue is at or below the low mark, after it was above or after
+    /// [`Outbox::ask_drained`].
+    Drained,
+}
+
+/// How far things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the present or last connection, from 1; 0 before the first.
+    pub connection: u64,
+    /// Whether it stands.
+    pub connected: bool,
+    /// Bytes that the network took on this connection.
+    pub sent: u64,
+    /// Bytes that wait.
+    pub queued: usize,
+}
+
+/// What happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections that stood.
+    pub connections: u64,
+    /// Attempts that failed.
+    pub failed_dials: u64,
+    /// Connections that ended because the reducer took nothing (D6).
+    pub stalls: u64,
+    /// Connections that we ended although bytes waited, stalled ones included.
+    pub unflushed_ends: u64,
+    /// Bytes that the reducer said, all thrown away.
+    pub discarded_bytes: u64,
+}
+
+/// What can keep a reducer from starting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReducerError {
+    /// The recording can not be opened.
+    #[error("cannot record into {path}: {source}")]
+    Recording {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+}
+
+enum Line {
+    None,
+    Dialing(BoxFuture<'static, Result<Link, DialError>>),
+    Open(Link),
+}
+
+/// One deadline, awaited by polling.
+#[derive(Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+/// Failures to connect since the last connection, and the latest of them.
+#[derive(Default)]
+struct Trouble {
+    count: u64,
+    text: String,
+}
+
+impl Reducer {
+    /// A reducer that is dialled as soon as [`Reducer::next`] is awaited.
+    ///
+    /// # Errors
+    /// The recording can not be opened.
+    pub fn new(options: Options) -> Result<Self, ReducerError> {
+        let recorder = match &options.record {
+            None => Recorder::off(),
+            Some(path) => Recorder::create(path).map_err(|source| ReducerError::Recording {
+                path: path.clone(),
+                source,
+            })?,
+        };
+        let now = now();
+        let clock = Clock::new(now, since_epoch());
+        Ok(Self {
+            session: Session::new(now, options.times),
+            outbox: Outbox::new(clock, options.low_mark, recorder),
+            options,
+            line: Line::None,
+            timer: Timer::default(),
+            progress: Progress::default(),
+            counters: Counters::default(),
+            failure: None,
+            trouble: Trouble::default(),
+        })
+    }
+
+    /// Where the core tells its verbs, while connected; after [`Outbox::set_time`].
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Whether verbs reach anybody.
+    pub fn is_connected(&self) -> bool {
+        self.session.is_up()
+    }
+
+    /// Ends the open frame and hands to the network what it takes at once. The rest, and
+    /// any failure, is for [`Reducer::next`].
+    pub fn flush(&mut self, now: Instant) {
+        self.outbox.flush();
+        if let (Line::Open(link), true, None) =
+            (&mut self.line, self.session.is_up(), &self.failure)
+        {
+            match link.try_write(&mut self.outbox) {
+                Ok(written) => self.note_written(written, now),
+                Err(error) => self.failure = Some(error),
+            }
+        }
+    }
+
+    /// Dials, writes, reads, beats and waits until something happened. Dropping the
+    /// future and calling again loses nothing. After [`Reducer::close`] it waits for ever.
+    pub async fn next(&mut self) -> ReducerEvent {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Ends the connection: what waits is written for at most `limit`, then comes FIN, and
+    /// the reducer has [`Times::linger`] to end, too. Afterwards there is no other connection.
+    pub async fn close(&mut self, limit: Duration) {
+        self.outbox.flush();
+        let flushed = timeout(limit, poll_fn(|cx| self.poll_flushed(cx))).await;
+        if self.session.is_up() && !matches!(flushed, Ok(true)) {
+            self.counters.unflushed_ends += 1;
+            tracing::warn!(
+                bytes = self.outbox.queued(),
+                "not all was told before the end"
+            );
+        }
+        self.session.over();
+        self.outbox.close();
+        self.outbox.flush_recording();
+        if let Line::Open(link) = &mut self.line {
+            link.end();
+            let linger = self.options.times.linger;
+            // Who has not ended by then is left with our FIN.
+            let _ = timeout(linger, poll_fn(|cx| self.poll_discard(cx))).await;
+        }
+        self.line = Line::None;
+    }
+
+    /// How far things are.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            connected: self.is_connected(),
+            queued: self.outbox.queued(),
+            ..self.progress
+        }
+    }
+
+    /// What happened since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReducerEvent> {
+        loop {
+            if let Some(event) = self.poll_line(cx) {
+                return Poll::Ready(event);
+            }
+            if self.outbox.take_drained() {
+                return Poll::Ready(ReducerEvent::Drained);
+            }
+            let now = now();
+            if let Some(action) = self.session.handle_timeout(now) {
+                if let Some(event) = self.act(action, now) {
+                    return Poll::Ready(event);
+                }
+                continue;
+            }
+            if self.outbox.unsent().is_empty() {
+                self.outbox.flush_recording();
+            }
+            ready!(self.timer.poll(cx, self.session.poll_timeout()));
+        }
+    }
+
+    /// Lets the dialling or the connection go on.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<ReducerEvent> {
+        match &mut self.line {
+            Line::None => None,
+            Line::Dialing(dialing) => match dialing.as_mut().poll(cx) {
+                Poll::Pending => None,
+                Poll::Ready(Ok(link)) => Some(self.connected(link)),
+                Poll::Ready(Err(error)) => {
+                    self.dial_failed(&error);
+                    None
+                }
+            },
+            Line::Open(_) if self.session.is_up() => match self.poll_pump(cx) {
+                Poll::Pending => None,
+                Poll::Ready(loss) => Some(self.lost(loss)),
+            },
+            Line::Open(_) => {
+                if self.poll_discard(cx).is_ready() {
+                    self.closed();
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads and writes as far as it goes; ready when the connection is over.
+    fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(error.into());
+        }
+        if let Poll::Ready(loss) = self.poll_discard(cx) {
+            return Poll::Ready(loss);
+        }
+        let Line::Open(link) = &mut self.line else {
+            return Poll::Pending;
+        };
+        match link.poll_write(cx, &mut self.outbox) {
+            Ok(written) => self.note_written(written, now()),
+            Err(error) => return Poll::Ready(error.into()),
+        }
+        Poll::Pending
+    }
+
+    /// Throws away what the reducer says; ready when the connection is over.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
+        let Line::Open(link) = &mut self.line else {
+            return Poll::Pending;
+        };
+        let before = link.discarded();
+        let over = link.poll_discard(cx);
+        let after = link.discarded();
+        if before == 0 && after > 0 {
+            tracing::warn!("the reducer talks; what it says is thrown away");
+        }
+        self.counters.discarded_bytes += after - before;
+        over
+    }
+
+    /// Ready when all is written, or can not be: then it says `false`.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if !self.session.is_up() {
+            return Poll::Ready(false);
+        }
+        match self.poll_pump(cx) {
+            Poll::Ready(_) => Poll::Ready(self.outbox.queued() == 0),
+            Poll::Pending if self.outbox.queued() == 0 => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn note_written(&mut self, written: link::Written, now: Instant) {
+        self.progress.sent += written.bytes as u64;
+        if written.bytes > 0 {
+            self.session.wrote(now, written.blocked);
+        } else if written.blocked {
+            self.session.blocked(now);
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) -> Option<ReducerEvent> {
+        match action {
+            Action::Dial => {
+                let Options {
+                    host,
+                    port,
+                    tcp,
+                    resolver,
+                    ..
+                } = self.options.clone();
+                self.line = Line::Dialing(Box::pin(dial(resolver, host, port, tcp)));
+            }
+            Action::Heartbeat => self.say(now, |to| to.say(Heartbeat {})),
+            Action::Health => self.say(now, |to| {
+                to.say(CollectorHealth {
+                    status: HEALTHY,
+                    detail: 0,
+                });
+                to.say(usage::resource_usage());
+            }),
+            Action::Doubt => {
+                if let Line::Open(link) = &mut self.line {
+                    link.distrust();
+                }
+            }
+            Action::Stalled => return Some(self.stalled(now)),
+            Action::Close => self.closed(),
+        }
+        None
+    }
+
+    /// Says something of the session itself, unless there is too much to say already.
+    fn say(&mut self, now: Instant, words: impl FnOnce(&mut Outbox)) {
+        if self.outbox.queued() < self.options.high_mark {
+            self.outbox.set_time(now);
+            words(&mut self.outbox);
+            self.outbox.flush();
+        }
+    }
+
+    fn connected(&mut self, link: Link) -> ReducerEvent {
+        let now = now();
+        self.counters.connections += 1;
+        self.progress.connection += 1;
+        self.progress.sent = 0;
+        let (connection, failures) = (self.progress.connection, self.trouble.count);
+        tracing::info!(connection, peer = ?link.peer(), failures, "reducer connected");
+        self.trouble = Trouble::default();
+        self.failure = None;
+        self.line = Line::Open(link);
+        self.session.connected(now);
+        self.outbox.open();
+        self.outbox.set_time(now);
+        greeting::greet(&self.options.greeting, &mut self.outbox);
+        self.flush(now);
+        ReducerEvent::Connected
+    }
+
+    /// The kernel or the peer has ended the connection.
+    fn lost(&mut self, reason: Loss) -> ReducerEvent {
+        if let (Line::Open(link), Loss::Closed) = (&mut self.line, &reason) {
+            // It may have ended its half only: it gets what the network still takes.
+            let _ = link.try_write(&mut self.outbox);
+            link.end();
+        }
+        self.line = Line::None;
+        self.outbox.close();
+        let retry_in = self.session.lost(now(), fastrand::f64());
+        let connection = self.progress.connection;
+        tracing::warn!(connection, %reason, ?retry_in, "reducer disconnected");
+        ReducerEvent::Disconnected { reason }
+    }
+
+    /// The reducer takes nothing: it gets our FIN behind what the kernel has.
+    fn stalled(&mut self, now: Instant) -> ReducerEvent {
+        self.counters.stalls += 1;
+        self.counters.unflushed_ends += 1;
+        if let Line::Open(link) = &mut self.line {
+            link.end();
+        }
+        let (connection, bytes) = (self.progress.connection, self.outbox.queued());
+        let reason = Loss::Stalled;
+        tracing::warn!(connection, %reason, bytes, "reducer disconnected");
+        self.outbox.close();
+        self.session.ending(now);
+        ReducerEvent::Disconnected { reason }
+    }
+
+    /// A connection that we have ended is over.
+    fn closed(&mut self) {
+        self.line = Line::None;
+        self.session.lost(now(), fastrand::f64());
+    }
+
+    fn dial_failed(&mut self, error: &DialError) {
+        self.line = Line::None;
+        self.counters.failed_dials += 1;
+        let retry_in = self.session.lost(now(), fastrand::f64());
+        if self.trouble.is_worth_a_line(error.to_string()) {
+            let failures = self.trouble.count;
+            tracing::warn!(%error, failures, ?retry_in, "no connection to the reducer");
+        }
+    }
+}
+
+impl Trouble {
+    /// Counts a failure; the first, the second, the fourth … of a kind is worth a line.
+    fn is_worth_a_line(&mut self, text: String) -> bool {
+        self.count += 1;
+        let new = self.text != text;
+        self.text = text;
+        new || self.count.is_power_of_two()
+    }
+}
+
+impl Timer {
+    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at.map(tokio::time::Instant::from_std) else {
+            return Poll::Pending;
+        };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+/// Tokio's clock, so that tests can move it. Only this room's face reads it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The wall clock, read once (spec 3).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: the rooms behind it take the time as an argument"
+)]
+fn since_epoch() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
+/// Among the states of a collector (spec 6.2).
+const HEALTHY: u16 = 0;

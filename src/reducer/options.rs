@@ -1,0 +1,45 @@
+//! What a [`Reducer`](super::Reducer) must know before it starts, with documented defaults.
+
+use std::path::PathBuf;
+
+use super::{Facts, Resolver, Tcp, Times};
+
+/// What to connect to, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The reducer's name or address.
+    pub host: String,
+    /// The reducer's port.
+    pub port: u16,
+    /// What the greeting says.
+    pub greeting: Facts,
+    /// Where to record everything that is sent.
+    pub record: Option<PathBuf>,
+    /// Intervals and limits of the session.
+    pub times: Times,
+    /// Limits and options of the socket.
+    pub tcp: Tcp,
+    /// How names are resolved.
+    pub resolver: Resolver,
+    /// [`Drained`](super::ReducerEvent::Drained) says that no more than this waits, in bytes. Default 1 MiB.
+    pub low_mark: usize,
+    /// Neither heartbeat nor health are added while this waits, in bytes. Default 4 MiB.
+    pub high_mark: usize,
+}
+
+impl Options {
+    /// Defaults for everything but where to connect and what to say of us.
+    pub fn new(host: impl Into<String>, port: u16, greeting: Facts) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            greeting,
+            record: None,
+            times: Times::default(),
+            tcp: Tcp::default(),
+            resolver: Resolver::default(),
+            low_mark: 1 << 20,
+            high_mark: 4 << 20,
+        }
+    }
+}

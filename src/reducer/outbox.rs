@@ -1,0 +1,488 @@
+//! What waits to be sent: takes the core's verbs, makes frames of them, keeps the bytes
+//! until the network has taken them.
+//!
+//! Laws: nothing is allocated for each message; a new connection starts with nothing of
+//! the one before it; once a backlog is gone, so is its memory. It is never full: the core
+//! looks at [`Sink::queued`] and holds back (D6).
+//!
+//! Absent here: sockets and clocks. The caller says what time it is.
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use super::{
+    greeting::Say,
+    project::{self, Projected},
+    record::Recorder,
+};
+use crate::{
+    matcher::{Epoch, Generation, Sink},
+    model::{ContainerMeta, IdBuf, OwnerRef, PodMeta, Uid},
+    wire::{Encode, Writer, messages::PodResync},
+};
+
+/// The reducer's bytes to come, and what was told so far.
+pub struct Outbox {
+    /// Whether there is a connection to say things on.
+    open: bool,
+    writer: Writer,
+    /// Complete frames; those before `sent` are with the network.
+    bytes: Vec<u8>,
+    sent: usize,
+    clock: Clock,
+    now: Instant,
+    first_unflushed: Option<Instant>,
+    low_mark: usize,
+    /// Whether somebody waits for the low mark.
+    draining: bool,
+    overflows: Vec<Generation>,
+    recorder: Recorder,
+    limits: Limits,
+    told: Told,
+}
+
+/// The time on the wire: the monotonic clock, moved by a distance that was sampled once (spec 3).
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    unix: Duration,
+}
+
+/// What was told since the start, on all connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Pods, told again ones included.
+    pub pods: u64,
+    /// Containers, told again ones included.
+    pub containers: u64,
+    /// Deleted pods.
+    pub deletes: u64,
+    /// `pod_resync`.
+    pub resyncs: u64,
+    /// Messages of the session itself: greeting, heartbeat, health.
+    pub control: u64,
+    /// Bytes of all these, before compression.
+    pub plain_bytes: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Texts that were cut to make their message fit (D8).
+    pub cut_texts: u64,
+    /// Messages that could not be made to fit, because their ids alone are too long.
+    pub refused: u64,
+}
+
+/// Which of the reducer's pools have been reported too small on this connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    pods: bool,
+    containers: bool,
+}
+
+impl Outbox {
+    /// An outbox without connection. `low_mark` is in bytes, see [`Outbox::ask_drained`].
+    pub fn new(clock: Clock, low_mark: usize, recorder: Recorder) -> Self {
+        Self {
+            open: false,
+            writer: Writer::new(),
+            bytes: Vec::new(),
+            sent: 0,
+            now: clock.origin,
+            clock,
+            first_unflushed: None,
+            low_mark,
+            draining: false,
+            overflows: Vec::new(),
+            recorder,
+            limits: Limits::default(),
+            told: Told::default(),
+        }
+    }
+
+    /// What is told from here on is told at `now`.
+    pub fn set_time(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// When the oldest message was told that is in no frame yet (D7).
+    pub fn first_unflushed(&self) -> Option<Instant> {
+        self.first_unflushed
+    }
+
+    /// Plain bytes that are in no frame yet.
+    pub fn pending(&self) -> usize {
+        self.writer.pending()
+    }
+
+    /// The feeds whose calls must end, since this was asked the last time.
+    pub fn take_overflows(&mut self) -> Vec<Generation> {
+        mem::take(&mut self.overflows)
+    }
+
+    /// Asks for a `Drained` event as soon as [`Sink::queued`] is at or below the low mark.
+    /// Having been above it asks, too.
+    pub fn ask_drained(&mut self) {
+        self.draining = true;
+    }
+
+    /// How many pods and containers the reducer has now from this connection. Warns once
+    /// for each that outgrows the reducer, which then loses some silently (D5).
+    pub fn note_live(&mut self, pods: usize, containers: usize) {
+        if pods > REDUCER_PODS && !mem::replace(&mut self.limits.pods, true) {
+            tracing::warn!(
+                pods,
+                limit = REDUCER_PODS,
+                "more pods than the reducer keeps"
+            );
+        }
+        if containers > REDUCER_CONTAINERS && !mem::replace(&mut self.limits.containers, true) {
+            let limit = REDUCER_CONTAINERS;
+            tracing::warn!(containers, limit, "more containers than the reducer keeps");
+        }
+    }
+
+    /// What was told so far.
+    pub fn told(&self) -> Told {
+        self.told
+    }
+
+    /// Starts over for a new connection.
+    pub(super) fn open(&mut self) {
+        self.close();
+        self.open = true;
+        self.limits = Limits::default();
+    }
+
+    /// Forgets what waits; nothing is taken until the next connection.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+        self.writer = Writer::new();
+        self.bytes = Vec::new();
+        self.sent = 0;
+        self.first_unflushed = None;
+        self.draining = false;
+    }
+
+    /// The bytes that the network shall take next.
+    pub(super) fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// The network has taken the first `len` of [`Outbox::unsent`].
+    pub(super) fn advance(&mut self, len: usize) {
+        self.sent = (self.sent + len).min(self.bytes.len());
+        // Moving the rest costs at most as much as was sent.
+        if self.sent * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_ROOM {
+            self.bytes.shrink_to(IDLE_ROOM);
+        }
+    }
+
+    /// Whether the low mark was reached that somebody waits for. Says so once.
+    pub(super) fn take_drained(&mut self) -> bool {
+        let drained = self.draining && self.queued() <= self.low_mark;
+        if drained {
+            self.draining = false;
+        }
+        drained
+    }
+
+    /// Hands the recording to its file.
+    pub(super) fn flush_recording(&mut self) {
+        self.recorder.flush();
+    }
+
+    /// Whether the message was taken.
+    fn tell<M: Encode>(&mut self, message: &M) -> bool {
+        if !self.open {
+            return false;
+        }
+        let (len, pending) = (self.bytes.len(), self.writer.pending());
+        let timestamp = self.clock.timestamp(self.now);
+        match self.writer.push(timestamp, message, &mut self.bytes) {
+            Ok(plain) => {
+                self.told.plain_bytes += plain.len() as u64;
+                self.recorder.write(plain);
+            }
+            Err(error) => {
+                if self.told.refused == 0 {
+                    tracing::warn!(%error, "a message can not be told; others are only counted");
+                }
+                self.told.refused += 1;
+                return false;
+            }
+        }
+        if pending > 0 && self.bytes.len() > len {
+            self.told.frames += 1;
+            self.first_unflushed = None;
+        }
+        if self.writer.pending() > 0 {
+            self.first_unflushed.get_or_insert(self.now);
+        }
+        self.draining |= self.queued() > self.low_mark;
+        true
+    }
+
+    fn tell_projected<M: Encode>(&mut self, projected: &Projected<M>) -> bool {
+        let told = self.tell(&projected.message);
+        if told {
+            self.told.cut_texts += projected.cut as u64;
+        }
+        told
+    }
+
+    fn tell_pod(&mut self, pod: &PodMeta, owner: Option<&OwnerRef>) {
+        let mut ids = [IdBuf::new(), IdBuf::new()];
+        let told = self.tell_projected(&project::pod_new(pod, owner, &mut ids));
+        self.told.pods += u64::from(told);
+    }
+}
+
+impl Sink for Outbox {
+    fn queued(&self) -> usize {
+        self.unsent().len() + self.pending()
+    }
+
+    fn pod_new(&mut self, pod: &PodMeta, owner: &OwnerRef) {
+        self.tell_pod(pod, Some(owner));
+    }
+
+    fn pod_new_no_owner(&mut self, pod: &PodMeta) {
+        self.tell_pod(pod, None);
+    }
+
+    fn pod_container(&mut self, pod: &Uid, container: &ContainerMeta) {
+        let mut ids = [IdBuf::new(), IdBuf::new()];
+        let told = self.tell_projected(&project::pod_container(pod, container, &mut ids));
+        self.told.containers += u64::from(told);
+    }
+
+    fn pod_delete(&mut self, pod: &Uid) {
+        let told = self.tell(&project::pod_delete(pod, &mut IdBuf::new()));
+        self.told.deletes += u64::from(told);
+    }
+
+    fn pod_resync(&mut self, epoch: Epoch) {
+        let told = self.tell(&PodResync {
+            resync_count: epoch.0,
+        });
+        self.told.resyncs += u64::from(told);
+    }
+
+    fn feed_overflow(&mut self, feed: Generation) {
+        self.overflows.push(feed);
+    }
+}
+
+impl Say for Outbox {
+    fn say<M: Encode>(&mut self, message: M) {
+        let told = self.tell(&message);
+        self.told.control += u64::from(told);
+    }
+
+    fn flush(&mut self) {
+        if self.writer.pending() > 0 {
+            self.writer.flush(&mut self.bytes);
+            self.told.frames += 1;
+        }
+        self.first_unflushed = None;
+    }
+}
+
+impl Clock {
+    /// `origin` on the monotonic clock is `unix` after the UNIX epoch.
+    pub fn new(origin: Instant, unix: Duration) -> Self {
+        Self { origin, unix }
+    }
+
+    /// Nanoseconds since the UNIX epoch; times before the origin are the origin.
+    pub fn timestamp(&self, at: Instant) -> u64 {
+        let since = self.unix + at.saturating_duration_since(self.origin);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Pods that the reducer has room for (spec 11.8).
+pub const REDUCER_PODS: usize = 220_000;
+
+/// Containers that the reducer has room for (spec 11.8).
+pub const REDUCER_CONTAINERS: usize = 600_000;
+
+/// Bytes of room that an empty outbox keeps.
+const IDLE_ROOM: usize = 256 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{ContainerId, Pod},
+        wire::{Message, Reader},
+    };
+
+    fn outbox(low_mark: usize) -> (Outbox, Instant) {
+        let start = Instant::now();
+        let clock = Clock::new(start, Duration::from_secs(1_700_000_000));
+        let mut outbox = Outbox::new(clock, low_mark, Recorder::off());
+        outbox.open();
+        (outbox, start)
+    }
+
+    fn pod(uid: &str, name: &str) -> PodMeta {
+        PodMeta::new(Pod {
+            uid: Uid::new(uid),
+            name: name.into(),
+            namespace: "shop".into(),
+            version: "1".into(),
+            owner: None,
+            address: Some([10, 0, 0, 1].into()),
+            host_network: false,
+            containers: [].into(),
+        })
+    }
+
+    /// What a peer reads of all that waits.
+    fn heard(outbox: &Outbox) -> Vec<(u64, &'static str)> {
+        let mut reader = Reader::new();
+        reader.push(outbox.unsent());
+        let mut names = Vec::new();
+        while let Some((timestamp, message)) = reader.next_message().unwrap() {
+            names.push((timestamp, message.row().name));
+        }
+        names
+    }
+
+    #[test]
+    fn verbs_become_messages_in_their_order_and_at_their_time() {
+        let (mut outbox, start) = outbox(0);
+        outbox.pod_resync(Epoch(1)); // stands for the greeting: the first message is raw
+        outbox.set_time(start + Duration::from_nanos(5));
+        outbox.pod_new_no_owner(&pod("p1", "web"));
+        let container = ContainerMeta {
+            id: ContainerId::new("containerd://c1"),
+            name: "app".into(),
+            image: "app:1".into(),
+        };
+        outbox.pod_container(&Uid::new("p1"), &container);
+        outbox.set_time(start + Duration::from_nanos(7));
+        outbox.pod_delete(&Uid::new("p1"));
+        outbox.flush();
+        let at = |ns: u64| 1_700_000_000_000_000_000 + ns;
+        assert_eq!(
+            heard(&outbox),
+            [
+                (at(0), "pod_resync"),
+                (at(5), "pod_new_with_name"),
+                (at(5), "pod_container"),
+                (at(7), "pod_delete"),
+            ]
+        );
+        let told = outbox.told();
+        assert_eq!(
+            (told.pods, told.containers, told.deletes, told.resyncs),
+            (1, 1, 1, 1)
+        );
+        assert_eq!((told.frames, told.cut_texts, told.refused), (1, 0, 0));
+    }
+
+    #[test]
+    fn the_oldest_message_outside_of_a_frame_is_known_by_its_time() {
+        let (mut outbox, start) = outbox(0);
+        outbox.pod_resync(Epoch(1));
+        assert_eq!(outbox.first_unflushed(), None);
+        for n in 0..3 {
+            outbox.set_time(start + Duration::from_millis(n));
+            outbox.pod_delete(&Uid::new("p1"));
+        }
+        assert_eq!(outbox.first_unflushed(), Some(start));
+        outbox.flush();
+        assert_eq!(outbox.first_unflushed(), None);
+        // A frame that ends because it is full leaves the message that did not fit.
+        let long = pod("p1", &"n".repeat(5000));
+        for n in 10..12 {
+            outbox.set_time(start + Duration::from_millis(n));
+            outbox.pod_new_no_owner(&long);
+        }
+        assert_eq!(
+            outbox.first_unflushed(),
+            Some(start + Duration::from_millis(11))
+        );
+        assert_eq!(outbox.told().frames, 2);
+    }
+
+    #[test]
+    fn cut_texts_and_messages_beyond_help_are_counted() {
+        let (mut outbox, _) = outbox(0);
+        outbox.pod_resync(Epoch(1));
+        outbox.pod_new_no_owner(&pod("p1", &"n".repeat(20_000)));
+        outbox.pod_delete(&Uid::new(&"u".repeat(20_000)));
+        outbox.flush();
+        assert_eq!(heard(&outbox).len(), 2);
+        let told = outbox.told();
+        assert_eq!((told.cut_texts, told.refused, told.deletes), (2, 1, 0));
+    }
+
+    #[test]
+    fn a_backlog_says_once_that_it_has_drained_and_leaves_no_memory_behind() {
+        let (mut outbox, _) = outbox(1 << 20);
+        assert!(!outbox.take_drained());
+        for n in 0..60_000_u64 {
+            // Every pod differs in bits that compress badly.
+            let uid = format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            outbox.pod_new_no_owner(&pod(&uid, "w"));
+        }
+        assert!(outbox.queued() > 1 << 20);
+        assert!(!outbox.take_drained());
+        outbox.flush();
+        let mut drained_at = None;
+        while outbox.queued() > 0 {
+            outbox.advance(10_000);
+            if outbox.take_drained() {
+                assert_eq!(drained_at.replace(outbox.queued()), None);
+            }
+        }
+        assert!(drained_at.unwrap() > (1 << 20) - 10_000);
+        assert!(outbox.bytes.capacity() <= IDLE_ROOM);
+    }
+
+    #[test]
+    fn who_asks_for_the_low_mark_is_told_even_if_it_was_never_passed() {
+        let (mut outbox, _) = outbox(100);
+        outbox.ask_drained();
+        assert!(outbox.take_drained());
+        assert!(!outbox.take_drained());
+    }
+
+    #[test]
+    fn a_new_connection_starts_with_nothing_of_the_old_one() {
+        let (mut outbox, _) = outbox(0);
+        outbox.pod_resync(Epoch(1));
+        outbox.pod_delete(&Uid::new("old"));
+        outbox.close();
+        outbox.pod_delete(&Uid::new("between"));
+        assert_eq!((outbox.queued(), outbox.first_unflushed()), (0, None));
+        outbox.open();
+        outbox.pod_resync(Epoch(2));
+        outbox.flush();
+        let mut reader = Reader::new();
+        reader.push(outbox.unsent());
+        let expected = Message::from(PodResync { resync_count: 2 });
+        assert_eq!(reader.next_message().unwrap().unwrap().1, expected);
+        assert_eq!(reader.next_message().unwrap(), None);
+        assert_eq!(outbox.told().deletes, 1);
+    }
+
+    #[test]
+    fn overflowing_feeds_are_kept_for_the_caller_even_without_connection() {
+        let (mut outbox, _) = outbox(0);
+        outbox.close();
+        outbox.feed_overflow(Generation(1));
+        outbox.feed_overflow(Generation(2));
+        assert_eq!(outbox.take_overflows(), [Generation(1), Generation(2)]);
+        assert_eq!(outbox.take_overflows(), []);
+    }
+}

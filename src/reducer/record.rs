@@ -1,0 +1,100 @@
+//! The recording: every message we send, plain (spec 2), into a file. The
+//! `version_info` of each greeting marks where a connection begins.
+//!
+//! A message is recorded when it is taken for sending. What the network lost when a
+//! connection broke is therefore in the recording, too.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+/// Writes the recording, if one is wanted.
+#[derive(Debug, Default)]
+pub struct Recorder(Option<BufWriter<File>>);
+
+impl Recorder {
+    /// Records into `path`, whose former content is gone.
+    ///
+    /// # Errors
+    /// The file can not be opened for writing.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        Ok(Self(Some(BufWriter::with_capacity(BUFFER, file))))
+    }
+
+    /// Records nothing.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Whether messages are recorded; no longer true once a write has failed.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Adds the plain bytes of one message.
+    pub fn write(&mut self, message: &[u8]) {
+        if let Some(file) = &mut self.0 {
+            let result = file.write_all(message);
+            self.check(result);
+        }
+    }
+
+    /// Hands everything to the file.
+    pub fn flush(&mut self) {
+        if let Some(file) = &mut self.0 {
+            let result = file.flush();
+            self.check(result);
+        }
+    }
+
+    fn check(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "recording is off: it can not be written");
+            // Dropping a `BufWriter` would try the write again.
+            if let Some(file) = self.0.take() {
+                drop(file.into_parts());
+            }
+        }
+    }
+}
+
+const BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_starts_empty_and_holds_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recording");
+        std::fs::write(&path, "of an earlier run").unwrap();
+        let mut recorder = Recorder::create(&path).unwrap();
+        recorder.write(b"one");
+        recorder.write(b"two");
+        recorder.flush();
+        assert_eq!(std::fs::read(&path).unwrap(), b"onetwo");
+    }
+
+    #[test]
+    fn an_unopenable_path_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Recorder::create(dir.path()).is_err());
+        assert!(Recorder::create(&dir.path().join("no/such/dir")).is_err());
+    }
+
+    #[test]
+    fn a_failed_write_turns_the_recording_off() {
+        let mut recorder = Recorder::create(Path::new("/dev/full")).unwrap();
+        recorder.write(b"one");
+        assert!(recorder.is_on());
+        recorder.flush();
+        assert!(!recorder.is_on());
+        recorder.write(b"two");
+        recorder.flush();
+    }
+}
