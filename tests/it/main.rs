@@ -9,10 +9,10 @@
 )]
 
 //mod golden_relay;
-mod support;
-mod watcher;
 mod deploy;
+mod support;
 mod surface;
 mod tidy;
+mod watcher;
 mod wire_golden;
 mod wire_laws;

@@ -78,6 +78,8 @@ impl Source {
         }
         // `crate::{a, b}` is read by its `use`, where it is whole.
         paths.retain(|(_, path)| path != "crate");
+        paths.sort();
+        paths.dedup();
         paths
     }
 }
@@ -274,8 +276,8 @@ fn code_is_read_without_comments_texts_and_tests() {
             (1, "crate::a"),
             (1, "crate::b::C"),
             (1, "crate::b::self"),
-            (5, "std::io"),
-            (2, "crate::e::h")
+            (2, "crate::e::h"),
+            (5, "std::io")
         ]
     );
     assert_eq!(source.room(), Some("x"));
