@@ -10,7 +10,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             &["--no-such-flag"][..],
             "unexpected argument '--no-such-flag' found",
         ),
-        (&["positional"], "unexpected argument 'positional' found"),
+        (&["positional"], "unrecognized subcommand 'positional'"),
         (&["--intake-host="], "expected a host name or address"),
         (&["--intake-host", ""], "expected a host name or address"),
         (&["--intake-port="], &format!("{port} ``")),
