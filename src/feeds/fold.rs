@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 use crate::model::{Keyed, Uid};
 
 /// The objects of a list. Its hasher has no random seed: this room knows no chance.
-pub type Uids = HashSet<Uid, FixedState>;
+pub(super) type Uids = HashSet<Uid, FixedState>;
 
 /// What an event means for those who do not care about lists.
 #[derive(Debug)]
