@@ -6,7 +6,7 @@ use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::RelayArgs;
+use crate::{config::RelayArgs, tools::watch_test::WatchTestArgs};
 
 /// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
 ///
@@ -37,7 +37,10 @@ pub struct Cli {
 
 /// The tools beside the relay.
 #[derive(Subcommand, Clone, Debug)]
-pub enum Command {}
+pub enum Command {
+    /// Send a relay the traffic of the old watcher's local test
+    WatchTest(WatchTestArgs),
+}
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -28,6 +28,14 @@
 //!
 //! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests read the clock and spawn tasks freely"
+    )
+)]
+
 pub mod cli;
 pub mod config;
 pub mod feeds;

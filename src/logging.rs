@@ -28,8 +28,8 @@ const FILE_BYTES: usize = 1 << 20;
 /// Files kept beside the one that is written.
 const OLD_FILES: usize = 4;
 
-/// What is logged, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is logged, and where. By default: changes of state, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoggingConfig {
     /// The least that is logged.
     pub level: Level,
@@ -42,13 +42,14 @@ pub struct LoggingConfig {
 }
 
 /// The levels of the legacy relay, the most talkative first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Each object.
     Trace,
     /// Details.
     Debug,
     /// Changes of state.
+    #[default]
     Info,
     /// What a person should look at.
     Warning,
@@ -59,9 +60,10 @@ pub enum Level {
 }
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people; coloured on a terminal
+    #[default]
     Text,
     /// One JSON object in each line
     Json,

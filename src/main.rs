@@ -1,33 +1,36 @@
 //! `k8s-relay`: reads the command line, starts logging, runs what was asked for.
 
-use std::{env, io::Write as _, process::ExitCode};
-
-use anyhow::Context as _;
-use k8s_relay::{
-    cli::Cli,
-    config::{Config, RelayArgs},
-    logging,
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
 };
+
+use anyhow::{Context as _, Error};
+use k8s_relay::{
+    cli::{Cli, Command},
+    config::{Config, RelayArgs},
+    logging::{self, LoggingConfig},
+    tools,
+};
+use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_line(env::args_os()).unwrap_or_else(|error| error.exit());
-    match cli.command {
-        None => relay(cli.relay),
-        Some(tool) => match tool {},
-    }
-}
-
-fn relay(args: RelayArgs) -> ExitCode {
-    if let Err(error) = logging::start(&args.log.clone().into_config()) {
+    let logging = match &cli.command {
+        None => cli.relay.log.clone().into_config(),
+        Some(_) => LoggingConfig::default(),
+    };
+    if let Err(error) = logging::start(&logging) {
         // There is no log to say it in.
-        let _ = writeln!(
-            std::io::stderr(),
-            "k8s-relay: {:#}",
-            anyhow::Error::new(error)
-        );
+        let _ = writeln!(io::stderr(), "k8s-relay: {:#}", Error::new(error));
         return ExitCode::FAILURE;
     }
-    match run(args) {
+    let ended = match cli.command {
+        None => relay(cli.relay),
+        Some(command) => tool(command),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -36,19 +39,29 @@ fn relay(args: RelayArgs) -> ExitCode {
     }
 }
 
-fn run(args: RelayArgs) -> anyhow::Result<()> {
+fn relay(args: RelayArgs) -> Result<(), Error> {
     let check_only = args.check_config;
     let config = Config::load(args)?;
     if check_only {
-        return write!(std::io::stdout(), "{config}").context("cannot print the configuration");
+        return write!(io::stdout(), "{config}").context("cannot print the configuration");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(app(config))
+    runtime()?.block_on(app(config))
+}
+
+fn tool(command: Command) -> Result<(), Error> {
+    match command {
+        Command::WatchTest(args) => runtime()?.block_on(tools::watch_test::run(args)),
+    }
+    Ok(())
+}
+
+/// As many workers as there are cores for this process.
+fn runtime() -> Result<Runtime, Error> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")
 }
 
 /// Stands in until the rooms are put together.
-async fn app(_config: Config) -> anyhow::Result<()> {
+async fn app(_config: Config) -> Result<(), Error> {
     anyhow::bail!("only --check-config works yet")
 }

@@ -183,7 +183,10 @@ fn what_made_the_legacy_abort_is_an_error_with_its_place() {
     ] {
         let error = summary(text);
         assert!(error.starts_with("error: not YAML: "), "{text}: {error}");
-        assert!(error.ends_with(&format!(" at line {line}")), "{text}: {error}");
+        assert!(
+            error.ends_with(&format!(" at line {line}")),
+            "{text}: {error}"
+        );
     }
 }
 

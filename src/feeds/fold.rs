@@ -3,10 +3,14 @@
 //! The very first list streams through; a later one is staged and takes effect at its end,
 //! in one step. A list that starts again before it ended starts the staging again.
 
+use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use kube::runtime::watcher::Event;
 
 use crate::model::{Keyed, Uid};
+
+/// The objects of a list. Its hasher has no random seed: this room knows no chance.
+pub(super) type Uids = HashSet<Uid, FixedState>;
 
 /// What an event means for those who do not care about lists.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub enum Fact<T> {
     /// The object is gone.
     Delete(T),
     /// A list has ended: objects that are not in this set are gone.
-    Sweep(HashSet<Uid>),
+    Sweep(Uids),
 }
 
 /// The list protocol of one kind in one feed.
@@ -33,7 +37,7 @@ enum State<T> {
     Following,
     /// In the first list. What an earlier attempt had streamed must be swept at the end, hence
     /// the uids of this attempt, if there was an earlier one.
-    FirstList(Option<HashSet<Uid>>),
+    FirstList(Option<Uids>),
     /// In a later list.
     Staging(Vec<T>),
 }
@@ -62,7 +66,7 @@ impl<T: Keyed> Fold<T> {
                     (true, _) => State::Staging(Vec::new()),
                     (false, State::Following) => State::FirstList(None),
                     (false, State::FirstList(_) | State::Staging(_)) => {
-                        State::FirstList(Some(HashSet::new()))
+                        State::FirstList(Some(Uids::default()))
                     }
                 };
             }

@@ -20,7 +20,10 @@ impl Manifest {
     }
 
     fn kind(&self, kind: &str) -> &Yaml<'static> {
-        let mut found = self.0.iter().filter(|document| text(document, &["kind"]) == kind);
+        let mut found = self
+            .0
+            .iter()
+            .filter(|document| text(document, &["kind"]) == kind);
         let document = found.next().unwrap_or_else(|| panic!("no {kind}"));
         assert!(found.next().is_none(), "more than one {kind}");
         document
@@ -32,7 +35,10 @@ impl Manifest {
 
     fn container(&self, name: &str) -> &Yaml<'static> {
         let containers = at(self.pod(), &["containers"]).as_sequence().unwrap();
-        containers.iter().find(|container| text(container, &["name"]) == name).unwrap()
+        containers
+            .iter()
+            .find(|container| text(container, &["name"]) == name)
+            .unwrap()
     }
 
     /// The relay's settings, with the ConfigMap's files in `dir`.
@@ -42,25 +48,37 @@ impl Manifest {
         }
         let relay = self.container("k8s-relay");
         let env = at(relay, &["env"]).as_sequence().unwrap().iter();
-        let env = env.map(|var| (text(var, &["name"]), text(var, &["value"]))).collect();
+        let env = env
+            .map(|var| (text(var, &["name"]), text(var, &["value"])))
+            .collect();
         let local = |arg: &str| arg.replace(MOUNT, dir.to_str().unwrap());
-        let args = strings(at(relay, &["args"])).into_iter().map(local).collect();
+        let args = strings(at(relay, &["args"]))
+            .into_iter()
+            .map(local)
+            .collect();
         (env, args)
     }
 }
 
 fn at<'a>(node: &'a Yaml<'static>, path: &[&str]) -> &'a Yaml<'static> {
     path.iter().fold(node, |node, key| {
-        node.as_mapping_get(key).unwrap_or_else(|| panic!("no {key} in {path:?}"))
+        node.as_mapping_get(key)
+            .unwrap_or_else(|| panic!("no {key} in {path:?}"))
     })
 }
 
 fn text<'a>(node: &'a Yaml<'static>, path: &[&str]) -> &'a str {
-    at(node, path).as_str().unwrap_or_else(|| panic!("{path:?} is no text"))
+    at(node, path)
+        .as_str()
+        .unwrap_or_else(|| panic!("{path:?} is no text"))
 }
 
 fn strings<'a>(node: &'a Yaml<'static>) -> Vec<&'a str> {
-    node.as_sequence().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+    node.as_sequence()
+        .unwrap()
+        .iter()
+        .map(|item| item.as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -79,7 +97,11 @@ fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
         ("log-file", "none"),
         ("label \"environment\"", "\"my-cluster\""),
     ] {
-        assert_eq!(effective.get(name).map(String::as_str), Some(value), "{name}");
+        assert_eq!(
+            effective.get(name).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
     }
 }
 
@@ -105,8 +127,11 @@ fn the_binary_takes_all_else_that_the_chart_can_set() {
         ("--debug", "debug"),
         ("--trace", "trace"),
     ] {
-        let mut args: Vec<&str> =
-            args.iter().map(String::as_str).filter(|arg| *arg != "--warning").collect();
+        let mut args: Vec<&str> = args
+            .iter()
+            .map(String::as_str)
+            .filter(|arg| *arg != "--warning")
+            .collect();
         args.extend([
             level,
             "--log-whitelist-channel=reconnecting_channel tcp",
@@ -115,23 +140,35 @@ fn the_binary_takes_all_else_that_the_chart_can_set() {
         ]);
         let effective = effective(&env, &args);
         assert_eq!(effective["log-level"], shown);
-        assert_eq!(effective["label \"environment\""], "\"null\"", "as the legacy reads it");
+        assert_eq!(
+            effective["label \"environment\""], "\"null\"",
+            "as the legacy reads it"
+        );
     }
 }
 
 #[test]
 fn the_account_may_list_and_watch_three_kinds_and_nothing_else() {
     let manifest = Manifest::read();
-    let rules = at(manifest.kind("ClusterRole"), &["rules"]).as_sequence().unwrap();
+    let rules = at(manifest.kind("ClusterRole"), &["rules"])
+        .as_sequence()
+        .unwrap();
     let mut granted = Vec::new();
     for rule in rules {
         assert_eq!(strings(at(rule, &["verbs"])), ["get", "list", "watch"]);
         for group in strings(at(rule, &["apiGroups"])) {
-            granted.extend(strings(at(rule, &["resources"])).into_iter().map(|kind| (group, kind)));
+            granted.extend(
+                strings(at(rule, &["resources"]))
+                    .into_iter()
+                    .map(|kind| (group, kind)),
+            );
         }
     }
     granted.sort();
-    assert_eq!(granted, [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")]);
+    assert_eq!(
+        granted,
+        [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")]
+    );
 }
 
 #[test]
@@ -147,20 +184,28 @@ fn the_parts_name_each_other() {
     let namespace = text(manifest.kind("ServiceAccount"), &["metadata", "namespace"]);
     assert_eq!(text(subject, &["namespace"]), namespace);
     for kind in ["ConfigMap", "Deployment"] {
-        assert_eq!(text(manifest.kind(kind), &["metadata", "namespace"]), namespace);
+        assert_eq!(
+            text(manifest.kind(kind), &["metadata", "namespace"]),
+            namespace
+        );
     }
 
     let deployment = manifest.kind("Deployment");
-    let labels = at(deployment, &["spec", "template", "metadata", "labels"]).as_mapping().unwrap();
-    for (key, value) in
-        at(deployment, &["spec", "selector", "matchLabels"]).as_mapping().unwrap()
+    let labels = at(deployment, &["spec", "template", "metadata", "labels"])
+        .as_mapping()
+        .unwrap();
+    for (key, value) in at(deployment, &["spec", "selector", "matchLabels"])
+        .as_mapping()
+        .unwrap()
     {
         assert_eq!(labels.get(key), Some(value));
     }
 
     let volume = &at(manifest.pod(), &["volumes"]).as_sequence().unwrap()[0];
     assert_eq!(text(volume, &["configMap", "name"]), name("ConfigMap"));
-    let mount = &at(manifest.container("k8s-relay"), &["volumeMounts"]).as_sequence().unwrap()[0];
+    let mount = &at(manifest.container("k8s-relay"), &["volumeMounts"])
+        .as_sequence()
+        .unwrap()[0];
     assert_eq!(text(mount, &["name"]), text(volume, &["name"]));
     assert_eq!(text(mount, &["mountPath"]), MOUNT);
 }
@@ -181,5 +226,8 @@ fn the_pod_is_the_charts_pod_with_another_relay() {
     let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
     let dockerfile = fs::read_to_string(dockerfile).unwrap();
     let entry = strings(at(manifest.container("k8s-relay"), &["command"]));
-    assert!(dockerfile.contains(&format!("ENTRYPOINT {entry:?}")), "{entry:?}");
+    assert!(
+        dockerfile.contains(&format!("ENTRYPOINT {entry:?}")),
+        "{entry:?}"
+    );
 }

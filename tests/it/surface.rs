@@ -1,5 +1,8 @@
-//! What a user types, sets and reads: flags, variables, the file, their precedence,
-//! and what the binary says about mistakes. Asked of the spawned binary.
+//! What a user types, sets and reads: flags, variables, the file, and their precedence.
+//! Asked of the spawned binary.
+
+mod log;
+mod mistakes;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -16,7 +19,12 @@ pub struct Ended {
 /// Runs the binary with nothing in its environment but `env`.
 pub fn run(env: &[(&str, &str)], args: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
-    let output = command.env_clear().envs(env.iter().copied()).args(args).output().unwrap();
+    let output = command
+        .env_clear()
+        .envs(env.iter().copied())
+        .args(args)
+        .output()
+        .unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -39,23 +47,6 @@ pub fn effective(env: &[(&str, &str)], args: &[&str]) -> BTreeMap<String, String
 /// One setting of the effective configuration.
 fn setting(name: &str, env: &[(&str, &str)], args: &[&str]) -> String {
     effective(env, args).remove(name).unwrap_or_default()
-}
-
-/// Fails with this code, and the last line of the mistake ends so.
-fn refused(env: &[(&str, &str)], args: &[&str], code: i32, end: &str) {
-    let args: Vec<&str> = args.iter().copied().chain(["--check-config"]).collect();
-    let ended = run(env, &args);
-    assert_eq!(ended.code, Some(code), "{env:?} {args:?}: {}", ended.stderr);
-    assert_eq!(ended.stdout, "", "{env:?} {args:?}");
-    let mut lines = ended.stderr.lines();
-    assert!(
-        lines.next().unwrap_or_default().ends_with(end),
-        "{env:?} {args:?}: {} should end with {end}",
-        ended.stderr
-    );
-    if code == 1 {
-        assert_eq!(lines.next(), None, "one line says it all: {}", ended.stderr);
-    }
 }
 
 struct TempFile {
@@ -88,7 +79,10 @@ fn the_help_teaches_the_program() {
 #[test]
 fn the_version_is_that_of_the_crate() {
     let version = run(&[], &["--version"]);
-    assert_eq!(version.stdout, format!("k8s-relay {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        version.stdout,
+        format!("k8s-relay {}\n", env!("CARGO_PKG_VERSION"))
+    );
     assert_eq!(version.code, Some(0));
 }
 
@@ -203,7 +197,10 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
         let mut args: Vec<String> = Vec::new();
         let mut env = Vec::new();
         if flag {
-            args.extend(["--intake-host=from-flag".to_owned(), "--intake-port=1".to_owned()]);
+            args.extend([
+                "--intake-host=from-flag".to_owned(),
+                "--intake-port=1".to_owned(),
+            ]);
         }
         if variable {
             env.extend([
@@ -224,18 +221,41 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
 #[test]
 fn host_and_port_are_decided_each_on_its_own() {
     let file = TempFile::new("intake: {host: from-file, port: 3}");
-    let effective =
-        effective(&[("EBPF_NET_INTAKE_PORT", "2")], &[&file.flag(), "--intake-host", "from-flag"]);
-    assert_eq!((&*effective["intake-host"], &*effective["intake-port"]), ("from-flag", "2"));
+    let effective = effective(
+        &[("EBPF_NET_INTAKE_PORT", "2")],
+        &[&file.flag(), "--intake-host", "from-flag"],
+    );
+    assert_eq!(
+        (&*effective["intake-host"], &*effective["intake-port"]),
+        ("from-flag", "2")
+    );
 }
 
 #[test]
 fn new_settings_have_variables_of_their_own() {
     for (name, variable, value, flag, over) in [
-        ("health-interval", "K8S_RELAY_HEALTH_INTERVAL", "200ms", "--health-interval=5s", "5s"),
-        ("reconnect", "K8S_RELAY_RECONNECT", "reset-watcher", "--reconnect=replay", "replay"),
+        (
+            "health-interval",
+            "K8S_RELAY_HEALTH_INTERVAL",
+            "200ms",
+            "--health-interval=5s",
+            "5s",
+        ),
+        (
+            "reconnect",
+            "K8S_RELAY_RECONNECT",
+            "reset-watcher",
+            "--reconnect=replay",
+            "replay",
+        ),
         ("cloud", "K8S_RELAY_CLOUD", "none", "--cloud=none", "none"),
-        ("log-format", "K8S_RELAY_LOG_FORMAT", "json", "--log-format=text", "text"),
+        (
+            "log-format",
+            "K8S_RELAY_LOG_FORMAT",
+            "json",
+            "--log-format=text",
+            "text",
+        ),
         (
             "record-intake-output",
             "EBPF_NET_RECORD_INTAKE_OUTPUT_PATH",
@@ -246,28 +266,86 @@ fn new_settings_have_variables_of_their_own() {
     ] {
         assert_eq!(setting(name, &[(variable, value)], &[]), value);
         assert_eq!(setting(name, &[(variable, value)], &[flag]), over);
-        assert_eq!(setting(name, &[(variable, "")], &[]), setting(name, &[], &[]), "empty");
+        assert_eq!(
+            setting(name, &[(variable, "")], &[]),
+            setting(name, &[], &[]),
+            "empty"
+        );
     }
 }
 
 #[test]
 fn the_last_of_repeated_flags_counts_in_either_form() {
     for (name, args, value) in [
-        ("server-address", &["--server-address=a:1", "--server-address", "b:2"][..], "b:2"),
-        ("intake-host", &["--intake-host", "a", "--intake-host=b"], "b"),
-        ("intake-port", &["--intake-port=1", "--intake-port=2", "--intake-port=3"], "3"),
-        ("heartbeat", &["--heartbeat-interval-sec", "-1", "--heartbeat-interval-sec=0"], "once"),
-        ("heartbeat", &["--heartbeat-interval-sec=0", "--heartbeat-interval-sec", "-1"], "every 65535s"),
-        ("aws-timeout", &["--aws-timeout=1", "--aws-timeout=2"], "2ms"),
-        ("log-level", &["--warning", "--warning", "--log-console", "--log-console"], "warning"),
-        ("log-traced", &["--log-whitelist-channel=tcp", "--log-whitelist-channel=none"], ""),
-        ("log-format", &["--log-format=json", "--log-format=text"], "text"),
-        ("record-intake-output", &["--record-intake-output=a", "--record-intake-output=b"], "b"),
+        (
+            "server-address",
+            &["--server-address=a:1", "--server-address", "b:2"][..],
+            "b:2",
+        ),
+        (
+            "intake-host",
+            &["--intake-host", "a", "--intake-host=b"],
+            "b",
+        ),
+        (
+            "intake-port",
+            &["--intake-port=1", "--intake-port=2", "--intake-port=3"],
+            "3",
+        ),
+        (
+            "heartbeat",
+            &[
+                "--heartbeat-interval-sec",
+                "-1",
+                "--heartbeat-interval-sec=0",
+            ],
+            "once",
+        ),
+        (
+            "heartbeat",
+            &[
+                "--heartbeat-interval-sec=0",
+                "--heartbeat-interval-sec",
+                "-1",
+            ],
+            "every 65535s",
+        ),
+        (
+            "aws-timeout",
+            &["--aws-timeout=1", "--aws-timeout=2"],
+            "2ms",
+        ),
+        (
+            "log-level",
+            &["--warning", "--warning", "--log-console", "--log-console"],
+            "warning",
+        ),
+        (
+            "log-traced",
+            &[
+                "--log-whitelist-channel=tcp",
+                "--log-whitelist-channel=none",
+            ],
+            "",
+        ),
+        (
+            "log-format",
+            &["--log-format=json", "--log-format=text"],
+            "text",
+        ),
+        (
+            "record-intake-output",
+            &["--record-intake-output=a", "--record-intake-output=b"],
+            "b",
+        ),
     ] {
         assert_eq!(setting(name, &[], args), value, "{args:?}");
     }
     let first = TempFile::new("labels: [");
-    assert_eq!(setting("intake-port", &[], &[&first.flag(), "--config-file="]), "8000");
+    assert_eq!(
+        setting("intake-port", &[], &[&first.flag(), "--config-file="]),
+        "8000"
+    );
 }
 
 #[test]
@@ -306,204 +384,4 @@ fn variables_of_others_are_ignored() {
         ("RUST_LOG", "trace"),
     ];
     assert_eq!(effective(&env, &[]), effective(&[], &[]));
-}
-
-#[test]
-fn of_several_levels_the_most_talkative_counts_in_any_order() {
-    for (args, level) in [
-        (&["--critical", "--error", "--warning", "--info", "--debug", "--trace"][..], "trace"),
-        (&["--critical", "--debug", "--info"], "debug"),
-        (&["--warning", "--info"], "info"),
-        (&["--error", "--warning"], "warning"),
-        (&["--warn"], "warning"),
-        (&["--critical", "--error"], "error"),
-        (&["--critical"], "critical"),
-        (&[], "info"),
-    ] {
-        assert_eq!(setting("log-level", &[], args), level, "{args:?}");
-    }
-}
-
-#[test]
-fn a_whitelist_names_what_is_logged_in_full() {
-    let (link, cloud) = ("k8s_relay::reducer::link", "k8s_relay::reducer::cloud");
-    for (arg, target) in [
-        ("--log-whitelist-channel=tcp", link),
-        ("--log-whitelist-channel=none|upstream; reconnecting_channel,tls", link),
-        ("--log-whitelist-channel=*", link),
-        ("--log-whitelist-cloud-platform=aws", cloud),
-        ("--log-whitelist-cloud-platform=unknown", ""),
-        ("--log-whitelist-utility=curl", cloud),
-        ("--log-whitelist-utility=none", ""),
-        ("--log-whitelist-component=*", ""),
-    ] {
-        assert_eq!(setting("log-traced", &[], &["--error", arg]), target, "{arg}");
-    }
-}
-
-#[test]
-fn a_wrong_command_line_is_refused_with_code_2() {
-    let port = "expected a port number up to 65535, found";
-    for (args, end) in [
-        (&["--no-such-flag"][..], "unexpected argument '--no-such-flag' found"),
-        (&["positional"], "unexpected argument 'positional' found"),
-        (&["--intake-host="], "expected a host name or address"),
-        (&["--intake-host", ""], "expected a host name or address"),
-        (&["--intake-port="], &format!("{port} ``")),
-        (&["--intake-port=http"], &format!("{port} `http`")),
-        (&["--intake-port=0"], &format!("{port} `0`")),
-        (&["--intake-port=65536"], &format!("{port} `65536`")),
-        (&["--intake-encoder=otlp"], "invalid value 'otlp' for '--intake-encoder <NAME>'"),
-        (&["--server-address=localhost"], "expected HOST:PORT, with an IPv6 address in brackets"),
-        (&["--server-address=localhost:grpc"], &format!("{port} `grpc`")),
-        (&["--heartbeat-interval-sec=65536"], "expected a decimal number of seconds up to 65535"),
-        (&["--heartbeat-interval-sec=0x2"], "expected a decimal number of seconds up to 65535"),
-        (&["--aws-timeout=1s"], "expected a number of milliseconds"),
-        (&["--health-interval=1ms"], "expected at least 10ms"),
-        (&["--health-interval=1"], "time unit needed, for example 1sec or 1ms, as in `200ms` or `1s`"),
-        (&["--reconnect=never"], "invalid value 'never' for '--reconnect <HOW>'"),
-        (&["--cloud=aws"], "invalid value 'aws' for '--cloud <NAME>'"),
-        (&["--log-format=xml"], "invalid value 'xml' for '--log-format <FORM>'"),
-        (
-            &["--log-whitelist-channel=tcp,udp"],
-            "unknown token `udp`; expected `*` or some of: none, tls, reconnecting_channel, tcp, upstream",
-        ),
-        (
-            &["--log-whitelist-cloud-platform=azure"],
-            "unknown token `azure`; expected `*` or some of: unknown, aws, gcp",
-        ),
-        (
-            &["--log-whitelist-utility=*,curl"],
-            "unknown token `*`; expected `*` or some of: none, curl",
-        ),
-    ] {
-        refused(&[], args, 2, end);
-    }
-}
-
-#[test]
-fn a_wrong_variable_is_refused_with_code_2() {
-    for (variable, value, end) in [
-        ("EBPF_NET_INTAKE_PORT", "http", "expected a port number up to 65535, found `http`"),
-        ("EBPF_NET_INTAKE_PORT", " 1", "expected a port number up to 65535, found ` 1`"),
-        ("K8S_RELAY_HEALTH_INTERVAL", "0s", "expected at least 10ms"),
-        ("K8S_RELAY_RECONNECT", "x", "invalid value 'x' for '--reconnect <HOW>'"),
-        ("K8S_RELAY_CLOUD", "x", "invalid value 'x' for '--cloud <NAME>'"),
-        ("K8S_RELAY_LOG_FORMAT", "x", "invalid value 'x' for '--log-format <FORM>'"),
-    ] {
-        refused(&[(variable, value)], &[], 2, end);
-    }
-}
-
-#[test]
-fn a_wrong_file_is_refused_with_one_line_that_names_it() {
-    let at = |file: &TempFile, rest: &str| format!("config file {}: {rest}", file.path.display());
-    for (content, rest) in [
-        (&b"just text"[..], "the document is not a map"),
-        (b"labels: {a: [b]}", "a key or value below `labels` is not a plain value: \"a\""),
-        (b"intake:", "`intake` has no value"),
-        (b"intake: {port: 1}", "`intake` needs a plain `host`"),
-        (b"intake: {host: a}", "`intake` needs a plain `port`"),
-        (
-            b"intake: {host: a, port: otlp}",
-            "`intake.port`: expected a port number up to 65535, found `otlp`",
-        ),
-        (b"labels: {a: 'b", "while scanning a quoted scalar, found unexpected end of stream at line 1"),
-        (b"labels: {a: \xff}", "invalid utf-8 sequence of 1 bytes from index 12"),
-    ] {
-        let file = TempFile::new(content);
-        let rest = match rest {
-            rest if rest.starts_with("while") => format!("not YAML: {rest}"),
-            rest if rest.starts_with("invalid") => format!("not UTF-8: {rest}"),
-            rest => rest.to_owned(),
-        };
-        refused(&[], &[&file.flag()], 1, &at(&file, &rest));
-    }
-    let long = TempFile::new(vec![b'#'; (1 << 20) + 1]);
-    refused(&[], &[&long.flag()], 1, &at(&long, "longer than 1048576 bytes"));
-    let missing = "cannot read the config file /no/such/file: No such file or directory (os error 2)";
-    refused(&[], &["--config-file=/no/such/file"], 1, missing);
-    let directory = "cannot read the config file /: Is a directory (os error 21)";
-    refused(&[], &["--config-file=/"], 1, directory);
-    refused(&[], &["--config-file=/dev/zero"], 1, "config file /dev/zero: longer than 1048576 bytes");
-}
-
-#[test]
-fn what_a_file_has_in_vain_is_a_warning() {
-    let file = TempFile::new("labels: {a-key-of-21-bytes-xxx: b, short: kept}\nintake: [a]\n");
-    let ended = run(&[], &[&file.flag(), "--check-config"]);
-    assert_eq!(ended.code, Some(0));
-    assert!(ended.stdout.contains("label \"short\" = \"kept\"\n"), "{}", ended.stdout);
-    let warnings: Vec<&str> = ended.stderr.lines().collect();
-    assert_eq!(warnings.len(), 2, "{}", ended.stderr);
-    assert!(warnings[0].contains(" WARN ") && warnings[0].contains("\"a-key-of-21-bytes-xx\" is skipped"));
-    assert!(warnings[1].contains(" WARN ") && warnings[1].contains("`intake` is not a map"));
-    let quiet = run(&[], &[&file.flag(), "--check-config", "--error"]);
-    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
-}
-
-#[test]
-fn a_json_log_is_json_in_every_line() {
-    let file = TempFile::new("intake: [a]\n");
-    let ended = run(&[], &[&file.flag(), "--check-config", "--log-format=json"]);
-    let line: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
-    assert_eq!(line["level"], "WARN");
-    assert_eq!(line["message"], "`intake` is not a map and is ignored");
-    let failed = run(&[], &["--config-file=/no/such/file", "--log-format=json"]);
-    let line: serde_json::Value = serde_json::from_str(&failed.stderr).unwrap();
-    assert_eq!((line["level"].as_str(), failed.code), (Some("ERROR"), Some(1)));
-}
-
-#[test]
-fn a_log_file_gets_the_lines_too_unless_it_is_refused() {
-    let file = TempFile::new("intake: [a]\n");
-    let path = file.dir.path().join("relay.log");
-    let env = [("EBPF_NET_LOG_FILE_PATH", path.to_str().unwrap())];
-    let args = [&*file.flag(), "--check-config"];
-    let logged = || fs::read_to_string(&path).unwrap_or_default();
-
-    run(&env, &[args[0], args[1], "--no-log-file"]);
-    assert_eq!(logged(), "");
-    let ended = run(&env, &args);
-    assert_eq!(logged(), ended.stderr);
-    let again = run(&env, &[args[0], args[1], "--log-format=json"]);
-    assert!(again.stderr.starts_with('{'), "{}", again.stderr);
-    assert_eq!(logged().lines().count(), 2, "it is text, and goes on where it was");
-}
-
-#[test]
-fn a_log_file_is_rotated_at_1_mib_and_five_are_kept() {
-    let file = TempFile::new("intake: [a]\n");
-    let path = file.dir.path().join("relay.log");
-    let env = [("EBPF_NET_LOG_FILE_PATH", path.to_str().unwrap())];
-    for _ in 0..7 {
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .set_len((1 << 20) + 1)
-            .unwrap();
-        run(&env, &[&file.flag(), "--check-config"]);
-    }
-    let mut logs: Vec<String> = fs::read_dir(file.dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("relay"))
-        .collect();
-    logs.sort();
-    let names = ["relay.log", "relay.log.1", "relay.log.2", "relay.log.3", "relay.log.4"];
-    assert_eq!(logs, names);
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
-}
-
-#[test]
-fn a_log_file_that_cannot_be_opened_stops_the_start_with_one_line() {
-    for path in ["/no/such/directory/relay.log", "/"] {
-        let ended = run(&[("EBPF_NET_LOG_FILE_PATH", path)], &["--check-config"]);
-        assert_eq!(ended.code, Some(1));
-        let line = format!("k8s-relay: cannot open the log file {path}: ");
-        assert!(ended.stderr.starts_with(&line), "{}", ended.stderr);
-        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
-    }
 }

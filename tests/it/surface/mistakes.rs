@@ -1,0 +1,195 @@
+//! What the binary says about mistakes.
+
+use super::{TempFile, run};
+
+#[test]
+fn a_wrong_command_line_is_refused_with_code_2() {
+    let port = "expected a port number up to 65535, found";
+    for (args, end) in [
+        (
+            &["--no-such-flag"][..],
+            "unexpected argument '--no-such-flag' found",
+        ),
+        (&["positional"], "unrecognized subcommand 'positional'"),
+        (&["--intake-host="], "expected a host name or address"),
+        (&["--intake-host", ""], "expected a host name or address"),
+        (&["--intake-port="], &format!("{port} ``")),
+        (&["--intake-port=http"], &format!("{port} `http`")),
+        (&["--intake-port=0"], &format!("{port} `0`")),
+        (&["--intake-port=65536"], &format!("{port} `65536`")),
+        (
+            &["--intake-encoder=otlp"],
+            "invalid value 'otlp' for '--intake-encoder <NAME>'",
+        ),
+        (
+            &["--server-address=localhost"],
+            "expected HOST:PORT, with an IPv6 address in brackets",
+        ),
+        (
+            &["--server-address=localhost:grpc"],
+            &format!("{port} `grpc`"),
+        ),
+        (
+            &["--heartbeat-interval-sec=65536"],
+            "expected a decimal number of seconds up to 65535",
+        ),
+        (
+            &["--heartbeat-interval-sec=0x2"],
+            "expected a decimal number of seconds up to 65535",
+        ),
+        (&["--aws-timeout=1s"], "expected a number of milliseconds"),
+        (&["--health-interval=1ms"], "expected at least 10ms"),
+        (
+            &["--health-interval=1"],
+            "time unit needed, for example 1sec or 1ms, as in `200ms` or `1s`",
+        ),
+        (
+            &["--reconnect=never"],
+            "invalid value 'never' for '--reconnect <HOW>'",
+        ),
+        (&["--cloud=aws"], "invalid value 'aws' for '--cloud <NAME>'"),
+        (
+            &["--log-format=xml"],
+            "invalid value 'xml' for '--log-format <FORM>'",
+        ),
+        (
+            &["--log-whitelist-channel=tcp,udp"],
+            "unknown token `udp`; expected `*` or some of: none, tls, reconnecting_channel, tcp, upstream",
+        ),
+        (
+            &["--log-whitelist-cloud-platform=azure"],
+            "unknown token `azure`; expected `*` or some of: unknown, aws, gcp",
+        ),
+        (
+            &["--log-whitelist-utility=*,curl"],
+            "unknown token `*`; expected `*` or some of: none, curl",
+        ),
+    ] {
+        refused(&[], args, 2, end);
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_refused_with_code_2() {
+    for (variable, value, end) in [
+        (
+            "EBPF_NET_INTAKE_PORT",
+            "http",
+            "expected a port number up to 65535, found `http`",
+        ),
+        (
+            "EBPF_NET_INTAKE_PORT",
+            " 1",
+            "expected a port number up to 65535, found ` 1`",
+        ),
+        ("K8S_RELAY_HEALTH_INTERVAL", "0s", "expected at least 10ms"),
+        (
+            "K8S_RELAY_RECONNECT",
+            "x",
+            "invalid value 'x' for '--reconnect <HOW>'",
+        ),
+        (
+            "K8S_RELAY_CLOUD",
+            "x",
+            "invalid value 'x' for '--cloud <NAME>'",
+        ),
+        (
+            "K8S_RELAY_LOG_FORMAT",
+            "x",
+            "invalid value 'x' for '--log-format <FORM>'",
+        ),
+    ] {
+        refused(&[(variable, value)], &[], 2, end);
+    }
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_one_line_that_names_it() {
+    let at = |file: &TempFile, rest: &str| format!("config file {}: {rest}", file.path.display());
+    for (content, rest) in [
+        (&b"just text"[..], "the document is not a map"),
+        (
+            b"labels: {a: [b]}",
+            "a key or value below `labels` is not a plain value: \"a\"",
+        ),
+        (b"intake:", "`intake` has no value"),
+        (b"intake: {port: 1}", "`intake` needs a plain `host`"),
+        (b"intake: {host: a}", "`intake` needs a plain `port`"),
+        (
+            b"intake: {host: a, port: otlp}",
+            "`intake.port`: expected a port number up to 65535, found `otlp`",
+        ),
+        (
+            b"labels: {a: 'b",
+            "while scanning a quoted scalar, found unexpected end of stream at line 1",
+        ),
+        (
+            b"labels: {a: \xff}",
+            "invalid utf-8 sequence of 1 bytes from index 12",
+        ),
+    ] {
+        let file = TempFile::new(content);
+        let rest = match rest {
+            rest if rest.starts_with("while") => format!("not YAML: {rest}"),
+            rest if rest.starts_with("invalid") => format!("not UTF-8: {rest}"),
+            rest => rest.to_owned(),
+        };
+        refused(&[], &[&file.flag()], 1, &at(&file, &rest));
+    }
+    let long = TempFile::new(vec![b'#'; (1 << 20) + 1]);
+    refused(
+        &[],
+        &[&long.flag()],
+        1,
+        &at(&long, "longer than 1048576 bytes"),
+    );
+    let missing =
+        "cannot read the config file /no/such/file: No such file or directory (os error 2)";
+    refused(&[], &["--config-file=/no/such/file"], 1, missing);
+    let directory = "cannot read the config file /: Is a directory (os error 21)";
+    refused(&[], &["--config-file=/"], 1, directory);
+    refused(
+        &[],
+        &["--config-file=/dev/zero"],
+        1,
+        "config file /dev/zero: longer than 1048576 bytes",
+    );
+}
+
+#[test]
+fn what_a_file_has_in_vain_is_a_warning() {
+    let file = TempFile::new("labels: {a-key-of-21-bytes-xxx: b, short: kept}\nintake: [a]\n");
+    let ended = run(&[], &[&file.flag(), "--check-config"]);
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        ended.stdout.contains("label \"short\" = \"kept\"\n"),
+        "{}",
+        ended.stdout
+    );
+    let warnings: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(warnings.len(), 2, "{}", ended.stderr);
+    assert!(
+        warnings[0].contains(" WARN ")
+            && warnings[0].contains("\"a-key-of-21-bytes-xx\" is skipped")
+    );
+    assert!(warnings[1].contains(" WARN ") && warnings[1].contains("`intake` is not a map"));
+    let quiet = run(&[], &[&file.flag(), "--check-config", "--error"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
+}
+
+/// Fails with this code, and the last line of the mistake ends so.
+fn refused(env: &[(&str, &str)], args: &[&str], code: i32, end: &str) {
+    let args: Vec<&str> = args.iter().copied().chain(["--check-config"]).collect();
+    let ended = run(env, &args);
+    assert_eq!(ended.code, Some(code), "{env:?} {args:?}: {}", ended.stderr);
+    assert_eq!(ended.stdout, "", "{env:?} {args:?}");
+    let mut lines = ended.stderr.lines();
+    assert!(
+        lines.next().unwrap_or_default().ends_with(end),
+        "{env:?} {args:?}: {} should end with {end}",
+        ended.stderr
+    );
+    if code == 1 {
+        assert_eq!(lines.next(), None, "one line says it all: {}", ended.stderr);
+    }
+}

@@ -1,0 +1,277 @@
+//! House rules as tests: what a reviewer would otherwise have to look for.
+
+mod rust;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rust::Source;
+
+/// Which rooms a room may import, beside itself. `*` is all of them.
+/// Only what puts the rooms together sees everything.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("wire", &[]),
+    ("logging", &[]),
+    ("proto", &[]),
+    ("config", &["logging"]),
+    ("matcher", &["model"]),
+    ("feeds", &["model", "matcher"]),
+    ("source", &["model", "proto"]),
+    ("reducer", &["model", "matcher", "wire"]),
+    ("sim", &["model", "proto", "wire"]),
+    (
+        "driver",
+        &["feeds", "matcher", "model", "reducer", "source"],
+    ),
+    (
+        "app",
+        &[
+            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire",
+        ],
+    ),
+    ("tools", &["*"]),
+    ("cli", &["config", "tools"]),
+];
+
+/// Rooms and files that do no IO, read no clock, are not async and know no chance.
+const PURE: &[&str] = &[
+    "src/config/yaml.rs",
+    "src/feeds",
+    "src/matcher",
+    "src/model",
+    "src/wire",
+];
+
+/// What a pure room never names.
+const IMPURE: &[&str] = &[
+    "std::io",
+    "std::fs",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::thread",
+    "std::time::SystemTime",
+    "tokio",
+    "fastrand",
+    "Instant::now",
+    "SystemTime::now",
+    "async fn",
+    "async move",
+    ".await",
+];
+
+/// A file that is longer is about more than one thing.
+const MAX_LINES: usize = 600;
+
+/// The two commands of the README's first screen.
+const COMMANDS: [&str; 2] = ["cargo run --release -- demo", "cargo test"];
+
+#[test]
+fn rooms_import_only_what_the_arrows_allow() {
+    let mut wrong = Vec::new();
+    for source in Source::all("src") {
+        let Some(room) = source.room() else { continue };
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!(
+                "{}: the room `{room}` has no row in ARROWS",
+                source.path
+            ));
+            continue;
+        };
+        for (line, path) in source.paths() {
+            let mut parts = path.split("::");
+            let Some(other) = parts
+                .next()
+                .filter(|first| *first == "crate")
+                .and(parts.next())
+            else {
+                continue;
+            };
+            if other != room && !allowed.contains(&other) && !allowed.contains(&"*") {
+                wrong.push(format!(
+                    "{}:{line}: `{room}` must not import `{other}`",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_rooms_stay_pure() {
+    let mut wrong = Vec::new();
+    for pure in PURE {
+        let sources = Source::all(pure);
+        assert!(!sources.is_empty(), "{pure} is in PURE but does not exist");
+        for source in sources {
+            for (line, path) in source.paths() {
+                let banned = |banned: &&&str| {
+                    path.strip_prefix(**banned)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+                };
+                if let Some(banned) = IMPURE.iter().find(banned) {
+                    wrong.push(format!("{}:{line}: {banned}", source.path));
+                }
+            }
+            for (line, code) in source.lines() {
+                for banned in IMPURE.iter().filter(|banned| code.contains(**banned)) {
+                    wrong.push(format!("{}:{line}: {banned}", source.path));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "a pure room names what it must not:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_source_file_is_compiled() {
+    let mut reached = Vec::new();
+    let mut next: Vec<PathBuf> = ["build.rs", "src/lib.rs", "src/main.rs", "tests/it/main.rs"]
+        .map(|file| root().join(file))
+        .to_vec();
+    // Each file and each folder of `benches` is a target of its own.
+    for bench in entries(&root().join("benches")) {
+        next.push(if bench.is_dir() {
+            bench.join("main.rs")
+        } else {
+            bench
+        });
+    }
+    while let Some(file) = next.pop() {
+        next.extend(rust::modules(&file));
+        reached.push(file);
+    }
+    let all = ["src", "tests", "benches"]
+        .into_iter()
+        .flat_map(|dir| files(&root().join(dir)));
+    let lost: Vec<_> = all
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|file| !reached.contains(file))
+        .collect();
+    assert!(lost.is_empty(), "no `mod` names these files: {lost:?}");
+}
+
+#[test]
+fn no_source_file_is_too_long() {
+    let long: Vec<_> = ["src", "tests", "benches"]
+        .into_iter()
+        .flat_map(|dir| files(&root().join(dir)))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|file| fs::read_to_string(file).unwrap().lines().count() > MAX_LINES)
+        .collect();
+    assert!(long.is_empty(), "more than {MAX_LINES} lines: {long:?}");
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for file in texts()
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "md"))
+    {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let target = link.split('#').next().unwrap_or_default();
+            let external = link.contains("://") || link.starts_with("mailto:");
+            if !external && !target.is_empty() && !file.with_file_name(target).exists() {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_readmes_commands_are_the_ones_that_ci_and_just_run() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let has = |text: &str, command: &str| text.lines().any(|line| line.trim() == command);
+    let (readme, ci, just) = (read("README.md"), read(".ci/run"), read("justfile"));
+    let first_screen: Vec<&str> = readme.lines().take(40).collect();
+    for command in COMMANDS {
+        assert!(has(&first_screen.join("\n"), command), "README: {command}");
+        assert!(has(&just, command), "justfile: {command}");
+    }
+    assert!(has(&ci, "cargo test"), ".ci/run: the tests");
+    assert!(has(&just, ".ci/run"), "justfile: `check` is what CI runs");
+}
+
+#[test]
+fn nothing_names_a_path_of_somebodys_machine() {
+    // In two parts, or this file would be one of those.
+    let homes = [
+        ("/ho", "me/"),
+        ("/ro", "ot/"),
+        ("/Us", "ers/"),
+        ("/wo", "rk/"),
+    ];
+    let mut wrong = Vec::new();
+    for file in texts() {
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            if homes
+                .iter()
+                .any(|(start, end)| line.contains(&format!("{start}{end}")))
+            {
+                wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files that people write: code, documents, settings; no recorded data.
+fn texts() -> Vec<PathBuf> {
+    let folders = [
+        "src", "tests", "benches", "deploy", "proto", "compat", ".ci",
+    ];
+    let mut texts: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|dir| files(&root().join(dir)))
+        .collect();
+    texts.extend(entries(root()).into_iter().filter(|path| path.is_file()));
+    texts.retain(|file| file.file_name().is_some_and(|name| name != ".git")); // a worktree's
+    texts.retain(|file| file.extension().is_none_or(|e| e != "json" && e != "lock"));
+    texts
+}
+
+/// All files below a folder, in order.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    entries(dir)
+        .into_iter()
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+/// What is in a folder, in order; nothing if it does not exist.
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
