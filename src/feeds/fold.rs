@@ -16,8 +16,11 @@ pub enum Fact<T> {
     /// The object is gone.
     Delete(T),
     /// A list has ended: objects that are not in this set are gone.
-    Sweep(HashSet<Uid>),
+    Sweep(Uids),
 }
+
+/// The uids of a list.
+pub type Uids = HashSet<Uid, foldhash::fast::FixedState>;
 
 /// The list protocol of one kind in one feed.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ enum State<T> {
     Following,
     /// In the first list. What an earlier attempt had streamed must be swept at the end, hence
     /// the uids of this attempt, if there was an earlier one.
-    FirstList(Option<HashSet<Uid>>),
+    FirstList(Option<Uids>),
     /// In a later list.
     Staging(Vec<T>),
 }
@@ -62,7 +65,7 @@ impl<T: Keyed> Fold<T> {
                     (true, _) => State::Staging(Vec::new()),
                     (false, State::Following) => State::FirstList(None),
                     (false, State::FirstList(_) | State::Staging(_)) => {
-                        State::FirstList(Some(HashSet::new()))
+                        State::FirstList(Some(Uids::default()))
                     }
                 };
             }
