@@ -294,6 +294,11 @@ impl Feeds {
         Some(&self.feeds.get(&self.active?)?.matcher)
     }
 
+    /// Which feed is active, if there is one.
+    pub fn active_generation(&self) -> Option<Generation> {
+        self.active
+    }
+
     /// Whether the active feed is listed.
     pub fn is_listed(&self) -> bool {
         let active = self

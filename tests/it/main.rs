@@ -7,6 +7,10 @@
     unreachable_pub
 )]
 
+mod feed_scenarios;
+mod matcher_laws;
+mod matcher_scenarios;
 mod support;
+mod telling_scenarios;
 mod wire_golden;
 mod wire_laws;

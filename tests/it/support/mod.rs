@@ -1,3 +1,6 @@
 //! What several test modules need.
 
+pub mod core;
+pub mod native;
+pub mod truth;
 pub mod wire;
