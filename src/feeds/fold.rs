@@ -23,6 +23,9 @@ pub enum Fact<T> {
     Sweep(Uids),
 }
 
+/// The uids of a list.
+pub type Uids = HashSet<Uid, foldhash::fast::FixedState>;
+
 /// The list protocol of one kind in one feed.
 #[derive(Debug)]
 pub struct Fold<T> {

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use fold::{Fact, Fold};
+pub use fold::{Fact, Fold, Uids};
 use kube::runtime::watcher::Event;
 
 use crate::{
@@ -90,8 +90,8 @@ pub struct Feeds {
     newest: Generation,
     /// When an older feed may take over, because the active one has ended.
     take_over_at: Option<Instant>,
-    /// When to look again whether a feed counts as listed. May be early, never late.
-    listed_at: BTreeSet<(Instant, Generation)>,
+    /// When to look again whether a feed counts as listed: [`Feed::look_at`] of those that do not.
+    looks: BTreeSet<(Instant, Generation)>,
 }
 
 #[derive(Debug)]
@@ -104,6 +104,8 @@ struct Feed {
     listed: bool,
     last_event: Instant,
     last_pod: Option<Instant>,
+    /// When to look again whether it counts as listed. May be early, never late.
+    look_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,21 +128,17 @@ impl Feeds {
             active: None,
             newest: Generation(0),
             take_over_at: None,
-            listed_at: BTreeSet::new(),
+            looks: BTreeSet::new(),
         }
     }
 
     /// A `Collect` stream was opened: it is the active feed from now on.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
         self.newest.0 += 1;
-        self.feeds
-            .insert(self.newest, Feed::new(Policy::LEGACY, now));
-        let patience = self.settings.patience;
-        self.listed_at
-            .insert((now + patience.quiet.min(patience.silent), self.newest));
-        let before = self.active.replace(self.newest);
-        self.forget_if_ended(before);
-        self.take_over_at = None;
+        let feed = Feed::new(Policy::LEGACY, self.settings.patience, now);
+        self.looks.insert((feed.look_at, self.newest));
+        self.feeds.insert(self.newest, feed);
+        self.activate(self.newest);
         self.telling.new_stream(sink);
         self.resume(now, sink);
         self.newest
@@ -149,7 +147,7 @@ impl Feeds {
     /// The source of this feed is gone.
     pub fn close(&mut self, generation: Generation, now: Instant) {
         if self.active != Some(generation) {
-            self.feeds.remove(&generation);
+            self.forget(generation);
         } else if let Some(feed) = self.feeds.get_mut(&generation) {
             feed.state = FeedState::Ended;
             self.take_over_at = Some(now + self.settings.patience.take_over);
@@ -229,7 +227,7 @@ impl Feeds {
         let reset = self.settings.on_reconnect == OnReconnect::Reset && self.telling.is_dirty();
         if reset {
             self.feeds.clear();
-            self.listed_at.clear();
+            self.looks.clear();
             self.active = None;
             self.take_over_at = None;
         }
@@ -274,7 +272,7 @@ impl Feeds {
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let take_over = self.take_over_at.filter(|_| self.successor().is_some());
-        let listing = self.listed_at.first().map(|(at, _)| *at);
+        let listing = self.looks.first().map(|(at, _)| *at);
         let matchers = self
             .feeds
             .values()
@@ -294,6 +292,11 @@ impl Feeds {
     /// The matcher of the active feed.
     pub fn active(&self) -> Option<&Matcher> {
         Some(&self.feeds.get(&self.active?)?.matcher)
+    }
+
+    /// Which feed is active, if there is one.
+    pub fn active_generation(&self) -> Option<Generation> {
+        self.active
     }
 
     /// Whether the active feed is listed.
@@ -332,20 +335,17 @@ impl Feeds {
     /// A stream in a quiet cluster is listed when it has told nothing for long enough (D4).
     fn list_the_quiet(&mut self, now: Instant) {
         let patience = self.settings.patience;
-        while let Some((at, generation)) = self.listed_at.first().copied() {
-            if at > now {
-                return;
-            }
-            self.listed_at.pop_first();
+        while let Some((_, generation)) = self.looks.first().filter(|(at, _)| *at <= now).copied() {
+            self.looks.pop_first();
             let Some(feed) = self.feeds.get_mut(&generation) else {
                 continue;
             };
             if feed.listed || feed.state != FeedState::Open {
                 continue;
             }
-            let due = feed.listed_when_quiet(patience);
-            if due > now {
-                self.listed_at.insert((due, generation));
+            if feed.listed_when_quiet(patience) > now {
+                feed.look_at = feed.next_look(patience, now);
+                self.looks.insert((feed.look_at, generation));
                 continue;
             }
             feed.listed = true;
@@ -359,9 +359,7 @@ impl Feeds {
         let Some(successor) = self.successor() else {
             return;
         };
-        let before = self.active.replace(successor);
-        self.forget_if_ended(before);
-        self.take_over_at = None;
+        self.activate(successor);
         if let Some(feed) = self.feeds.get(&successor) {
             self.telling.change_feed(&feed.matcher, feed.listed, now);
         }
@@ -379,21 +377,30 @@ impl Feeds {
             .map(|(generation, _)| *generation)
     }
 
-    fn forget_if_ended(&mut self, generation: Option<Generation>) {
-        let Some(generation) = generation else { return };
-        if self
-            .feeds
-            .get(&generation)
-            .is_some_and(|feed| feed.state == FeedState::Ended)
-        {
-            self.feeds.remove(&generation);
+    /// Makes this feed the active one. The one before stays as a shadow if it is alive.
+    fn activate(&mut self, generation: Generation) {
+        self.take_over_at = None;
+        let before = self.active.replace(generation);
+        let ended = before.filter(|before| {
+            self.feeds
+                .get(before)
+                .is_some_and(|feed| feed.state == FeedState::Ended)
+        });
+        if let Some(ended) = ended {
+            self.forget(ended);
+        }
+    }
+
+    fn forget(&mut self, generation: Generation) {
+        if let Some(feed) = self.feeds.remove(&generation) {
+            self.looks.remove(&(feed.look_at, generation));
         }
     }
 }
 
 impl Feed {
-    fn new(policy: Policy, now: Instant) -> Self {
-        Self {
+    fn new(policy: Policy, patience: Patience, now: Instant) -> Self {
+        let mut feed = Self {
             matcher: Matcher::new(policy),
             pods: Fold::default(),
             replica_sets: Fold::default(),
@@ -402,7 +409,10 @@ impl Feed {
             listed: false,
             last_event: now,
             last_pod: None,
-        }
+            look_at: now,
+        };
+        feed.look_at = feed.next_look(patience, now);
+        feed
     }
 
     fn listed_when_quiet(&self, patience: Patience) -> Instant {
@@ -410,5 +420,11 @@ impl Feed {
             Some(at) => at + patience.quiet,
             None => self.last_event + patience.silent,
         }
+    }
+
+    /// Its first pod, if it comes after `now`, makes it listed `quiet` after that at the earliest.
+    fn next_look(&self, patience: Patience, now: Instant) -> Instant {
+        let soon = now + patience.quiet.max(Duration::from_millis(1));
+        self.listed_when_quiet(patience).min(soon)
     }
 }

@@ -26,6 +26,8 @@ pub struct Told {
     pub fields: u64,
     /// When an event last touched it.
     pub(super) touched: Tick,
+    /// It is to be announced again (D9), which was not possible at once.
+    pub(super) anew: bool,
     containers: Containers,
 }
 
@@ -69,32 +71,40 @@ impl Ledger {
         self.table.clear();
     }
 
-    pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Told> {
-        let slot = self.table.find(uid)?;
+    pub(super) fn find(&self, uid: &Uid) -> Option<Slot> {
+        self.table.find(uid)
+    }
+
+    pub(super) fn at(&self, slot: Slot) -> Option<&Told> {
+        self.table.get(slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Told> {
         self.table.get_mut(slot)
     }
 
     /// Notes that the pod is announced now. Containers told before stay told: the reducer
     /// keeps them when a pod is announced again (spec 11.7).
-    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, tick: Tick) {
+    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch) -> Slot {
         let fields = fields_hash(live);
         let uid = &live.pod.uid;
         let slot = self.table.find_or_insert_with(uid, || Told {
             uid: uid.clone(),
             epoch,
             fields,
-            touched: tick,
+            touched: Tick::default(),
+            anew: false,
             containers: Containers::Few(SmallVec::new()),
         });
         if let Some(told) = self.table.get_mut(slot) {
-            (told.epoch, told.fields, told.touched) = (epoch, fields, tick);
+            (told.epoch, told.fields, told.anew) = (epoch, fields, false);
         }
+        slot
     }
 
-    /// Notes that the pod is deleted; returns whether it was told.
-    pub(super) fn delete(&mut self, uid: &Uid) -> bool {
-        let slot = self.table.find(uid);
-        slot.and_then(|slot| self.table.remove(slot)).is_some()
+    /// Notes that the pod in this slot is deleted.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Told> {
+        self.table.remove(slot)
     }
 
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &Told)> {
@@ -106,11 +116,7 @@ impl Ledger {
 impl Told {
     /// Whether this container was told.
     pub fn has(&self, container: &ContainerId) -> bool {
-        let hash = hash(container);
-        match &self.containers {
-            Containers::Few(few) => few.contains(&hash),
-            Containers::Many(many) => many.contains(&hash),
-        }
+        self.containers.has(hash(container))
     }
 
     /// How many different containers were told.
@@ -121,17 +127,43 @@ impl Told {
         }
     }
 
-    /// Notes that this container is told.
-    pub(super) fn add(&mut self, container: &ContainerId) {
+    /// Has the container told by `tell`, unless it was told before; with `repeat` in any case.
+    /// Returns whether it is told now: `tell` may refuse.
+    pub(super) fn tell_container(
+        &mut self,
+        container: &ContainerId,
+        repeat: bool,
+        tell: impl FnOnce() -> bool,
+    ) -> bool {
         let hash = hash(container);
-        match &mut self.containers {
-            Containers::Few(few) if few.contains(&hash) => {}
-            Containers::Few(few) if few.len() < FEW => few.push(hash),
-            Containers::Few(few) => {
+        let known = self.containers.has(hash);
+        if known && !repeat {
+            return true;
+        }
+        let told = tell();
+        if told && !known {
+            self.containers.add(hash);
+        }
+        told
+    }
+}
+
+impl Containers {
+    fn has(&self, hash: u64) -> bool {
+        match self {
+            Self::Few(few) => few.contains(&hash),
+            Self::Many(many) => many.contains(&hash),
+        }
+    }
+
+    fn add(&mut self, hash: u64) {
+        match self {
+            Self::Few(few) if few.len() < FEW => few.push(hash),
+            Self::Few(few) => {
                 let many = few.iter().copied().chain([hash]).collect();
-                self.containers = Containers::Many(Box::new(many));
+                *self = Self::Many(Box::new(many));
             }
-            Containers::Many(many) => {
+            Self::Many(many) => {
                 many.insert(hash);
             }
         }

@@ -55,6 +55,13 @@ impl Settling {
         self.until.contains_key(uid)
     }
 
+    /// The pod is not left alone any longer: the feed has told it, or deleted it.
+    pub(super) fn remove(&mut self, uid: &Uid) {
+        if let Some(until) = self.until.remove(uid) {
+            self.order.remove(&(until, uid.clone()));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.until.is_empty()
     }
@@ -79,7 +86,7 @@ impl Settling {
     }
 }
 
-/// The latest deletes, [`Recent::LIMIT`] of them at most.
+/// The latest deletes within a window, [`Recent::LIMIT`] of them at most.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     deletes: VecDeque<(Tick, Uid)>,
@@ -88,8 +95,11 @@ pub(super) struct Recent {
 impl Recent {
     const LIMIT: usize = 10_000;
 
-    pub(super) fn push(&mut self, uid: &Uid, now: Tick) {
-        if self.deletes.len() == Self::LIMIT {
+    pub(super) fn push(&mut self, uid: &Uid, now: Tick, window: Duration) {
+        let oldest = now.before(window);
+        while let Some((at, _)) = self.deletes.front()
+            && (*at < oldest || self.deletes.len() == Self::LIMIT)
+        {
             self.deletes.pop_front();
         }
         self.deletes.push_back((now, uid.clone()));
@@ -101,9 +111,5 @@ impl Recent {
             .iter()
             .filter(move |(at, _)| *at >= tick)
             .map(|(_, uid)| uid)
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

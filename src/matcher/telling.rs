@@ -14,7 +14,8 @@ use super::{
 };
 use crate::model::{Slot, Uid};
 
-/// How full the sink may become, in bytes of [`Sink::queued`] (D6).
+/// How full the sink may become, in bytes of [`Sink::queued`] (D6). What is not in the
+/// order `low < high <= limit` is raised until it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks {
     /// A paused replay goes on, and an owed resync is sent, at or below this.
@@ -77,6 +78,8 @@ pub struct Telling {
     paused: bool,
     /// Something behind the cursor could not be told: another pass is needed.
     again: bool,
+    /// Until when told pods are carried that wait for their owner in the active feed.
+    waiting_carried_until: Tick,
     /// The active feed was not listed when it took over: its deletes are due once it is.
     deletes_owed: bool,
     /// Pod data was told, or would have been, since the last resync (spec 14.2).
@@ -106,8 +109,14 @@ const STEPS: usize = 2048;
 impl Telling {
     /// Nothing told, no connection. Times are measured from `origin`.
     pub fn new(marks: Marks, windows: Windows, origin: Instant) -> Self {
+        let high = marks.high.max(marks.low.saturating_add(1));
+        let limit = marks.limit.max(high);
         Self {
-            marks,
+            marks: Marks {
+                high,
+                limit,
+                ..marks
+            },
             windows,
             origin,
             ledger: Ledger::default(),
@@ -115,6 +124,7 @@ impl Telling {
             phase: Phase::Offline,
             paused: false,
             again: false,
+            waiting_carried_until: Tick::default(),
             deletes_owed: false,
             dirty: false,
             settling: Settling::default(),
@@ -144,9 +154,8 @@ impl Telling {
 
     /// A new connection: the reducer knows nothing. The live set is told by [`Self::resume`].
     pub fn connected(&mut self) {
-        self.forget_told();
         self.dirty = false;
-        self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
+        self.replay();
     }
 
     /// The connection is gone, and the reducer's picture with it.
@@ -161,24 +170,19 @@ impl Telling {
         self.epoch.0 += 1;
         let was_dirty = std::mem::take(&mut self.dirty);
         match self.phase {
-            // An owed resync will serve for this one, too.
+            // The resync that is owed will serve for this one, too.
             Phase::Offline | Phase::Owing => {}
-            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) if was_dirty => {
-                self.phase = Phase::Owing;
-                if sink.queued() < self.marks.limit {
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) => {
+                if !was_dirty {
+                    // Nothing was told, so there is nothing to take back.
+                    self.replay();
+                } else if sink.queued() < self.marks.limit {
                     self.resync(sink);
+                } else {
+                    self.phase = Phase::Owing;
                 }
             }
-            Phase::Streaming => {}
-            Phase::Deletes(_) | Phase::Additions(..) => {
-                self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
-            }
         }
-    }
-
-    /// All streams were reset (`--reconnect reset-watcher`): what was told no longer binds.
-    pub fn reset(&mut self) {
-        self.dirty = false;
     }
 
     /// Another feed is active: the difference to it is told by [`Self::resume`].
@@ -190,6 +194,7 @@ impl Telling {
         let tick = self.tick(now);
         let settled_at = tick.after(self.windows.settle);
         let waited_at = tick.after(self.windows.owner_wait);
+        self.waiting_carried_until = waited_at;
         self.settling.clear();
         for told in self.ledger.iter() {
             let carried_until = match new.standing(&told.uid) {
@@ -233,25 +238,22 @@ impl Telling {
         now: Instant,
         sink: &mut impl Sink,
     ) {
-        match change {
+        let (live, repeat) = match change {
             Change::Announced(live) => {
                 self.dirty = true;
-                if self.has_passed(live.slot) {
-                    let repeat = self.ledger.get(&live.pod.uid).is_none();
-                    self.tell_now(live, repeat, now, sink);
-                }
+                (live, false)
             }
             Change::Reannounced(live) => {
                 self.dirty = true;
-                if self.has_passed(live.slot) {
-                    self.tell_anew(live, now, sink);
+                let told = self.ledger.find(&live.pod.uid);
+                if let Some(told) = told.and_then(|slot| self.ledger.get_mut(slot)) {
+                    told.anew = true;
                 }
+                (live, false)
             }
             Change::Updated(live) => {
                 self.dirty |= !live.pod.containers.is_empty();
-                if self.has_passed(live.slot) {
-                    self.tell_now(live, repeat_containers, now, sink);
-                }
+                (live, repeat_containers)
             }
             Change::Gone {
                 uid,
@@ -259,17 +261,19 @@ impl Telling {
                 was_live,
             } => {
                 self.dirty |= was_live;
-                if let Some(slot) = slot {
-                    self.restart_pod(slot);
-                }
-                if was_live {
-                    let tick = self.tick(now);
-                    self.recently_deleted.push(uid, tick);
-                }
-                self.delete_now(uid, sink);
+                return self.gone(uid, slot, was_live, now, sink);
             }
             // The call that overflowed ends; there is nothing to tell.
-            Change::Overflow => {}
+            Change::Overflow => return,
+        };
+        self.settling.remove(&live.pod.uid);
+        self.restart_pod(live.slot);
+        if self.has_passed(live.slot)
+            && self
+                .tell(live, repeat, 0, self.marks.limit, now, sink)
+                .is_err()
+        {
+            self.out_of_room();
         }
     }
 
@@ -288,11 +292,8 @@ impl Telling {
             self.paused = false;
             match self.phase {
                 Phase::Offline | Phase::Streaming => return Resume::Done,
-                Phase::Owing => {
-                    self.epoch.0 += 1;
-                    self.resync(sink);
-                }
-                Phase::Deletes(cursor) => self.look_at_told(cursor, active, sink),
+                Phase::Owing => self.resync(sink),
+                Phase::Deletes(cursor) => self.look_at_told(cursor, active, now, sink),
                 Phase::Additions(cursor, container) => {
                     let next = active.and_then(|matcher| {
                         let slot = matcher.pod_at_or_after(cursor)?;
@@ -325,7 +326,13 @@ impl Telling {
 
     // --- catching up ---
 
-    fn look_at_told(&mut self, cursor: Slot, active: Option<&Matcher>, sink: &mut impl Sink) {
+    fn look_at_told(
+        &mut self,
+        cursor: Slot,
+        active: Option<&Matcher>,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) {
         let next = self
             .ledger
             .at_or_after(cursor)
@@ -334,17 +341,31 @@ impl Telling {
             self.phase = Phase::Additions(Slot::FIRST, 0);
             return;
         };
-        let wanted = active.is_some_and(|m| m.standing(&told.uid) == Standing::Live);
-        if !wanted && !self.settling.contains(&told.uid) {
+        let uid = told.uid.clone();
+        let standing = active.map_or(Standing::Unknown, |matcher| matcher.standing(&uid));
+        if standing != Standing::Live && !self.is_carried(&uid, standing, now) {
             if sink.queued() >= self.marks.high {
                 self.paused = true;
                 return;
             }
-            let uid = told.uid.clone();
-            self.ledger.delete(&uid);
+            self.ledger.remove(slot);
             sink.pod_delete(&uid);
         }
         self.phase = Phase::Deletes(slot.next());
+    }
+
+    /// Whether this told pod stays told for now, although it is not live. A pod that came to
+    /// wait for its owner while it was carried is carried as the waiting ones are.
+    fn is_carried(&mut self, uid: &Uid, standing: Standing, now: Instant) -> bool {
+        if self.settling.contains(uid) {
+            return true;
+        }
+        let waits = standing == Standing::Waiting && self.tick(now) < self.waiting_carried_until;
+        if waits {
+            self.settling
+                .insert(uid.clone(), self.waiting_carried_until);
+        }
+        waits
     }
 
     fn look_at_live(
@@ -357,7 +378,7 @@ impl Telling {
     ) {
         if let Some(live) = live {
             let uid = &live.pod.uid;
-            let withheld = self.ledger.get(uid).is_none() && self.settling.contains(uid);
+            let withheld = self.settling.contains(uid) && self.ledger.find(uid).is_none();
             if !withheld {
                 let limit = self.marks.high;
                 if let Err(container) = self.tell(live, false, container, limit, now, sink) {
@@ -394,15 +415,19 @@ impl Telling {
 
     /// Sends `pod_resync`; everything is to be told again.
     fn resync(&mut self, sink: &mut impl Sink) {
+        sink.pod_resync(self.epoch);
+        self.replay();
+    }
+
+    /// The reducer knows nothing: everything is to be told.
+    fn replay(&mut self) {
         self.forget_told();
         self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
-        sink.pod_resync(self.epoch);
     }
 
     fn forget_told(&mut self) {
         self.ledger.clear();
         self.settling.clear();
-        self.recently_deleted.clear();
         self.deletes_owed = false;
     }
 
@@ -418,8 +443,7 @@ impl Telling {
     // --- telling one change ---
 
     /// Whether a change in this slot is to be told now, and not by a cursor or a resync later.
-    fn has_passed(&mut self, changed: Slot) -> bool {
-        self.restart_pod(changed);
+    fn has_passed(&self, changed: Slot) -> bool {
         match self.phase {
             Phase::Offline | Phase::Owing | Phase::Deletes(_) => false,
             Phase::Streaming => true,
@@ -427,34 +451,35 @@ impl Telling {
         }
     }
 
-    fn tell_now(&mut self, live: Live<'_>, repeat: bool, now: Instant, sink: &mut impl Sink) {
-        let limit = self.marks.limit;
-        if self.tell(live, repeat, 0, limit, now, sink).is_err() {
-            self.out_of_room();
+    fn gone(
+        &mut self,
+        uid: &Uid,
+        slot: Option<Slot>,
+        was_live: bool,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) {
+        self.settling.remove(uid);
+        if let Some(slot) = slot {
+            self.restart_pod(slot);
+        }
+        let told = self.ledger.find(uid);
+        if was_live || told.is_some() {
+            let tick = self.tick(now);
+            self.recently_deleted.push(uid, tick, self.windows.settle);
+        }
+        match (told, self.phase) {
+            (None, _) | (_, Phase::Offline | Phase::Owing) => {}
+            (Some(_), _) if sink.queued() >= self.marks.limit => self.out_of_room(),
+            (Some(told), Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..)) => {
+                self.ledger.remove(told);
+                sink.pod_delete(uid);
+            }
         }
     }
 
-    fn tell_anew(&mut self, live: Live<'_>, now: Instant, sink: &mut impl Sink) {
-        if sink.queued() >= self.marks.limit {
-            return self.out_of_room();
-        }
-        self.announce(live, now, sink);
-        self.tell_now(live, false, now, sink);
-    }
-
-    fn delete_now(&mut self, uid: &Uid, sink: &mut impl Sink) {
-        if matches!(self.phase, Phase::Offline | Phase::Owing) || self.ledger.get(uid).is_none() {
-            return;
-        }
-        if sink.queued() >= self.marks.limit {
-            return self.out_of_room();
-        }
-        self.ledger.delete(uid);
-        sink.pod_delete(uid);
-    }
-
-    /// Tells the pod if it is not told, then its containers from `from` on: all of them with
-    /// `repeat`, else those that are not told.
+    /// Announces the pod if it is not told or due anew, then its containers from `from` on:
+    /// all of them if it is new or with `repeat`, else those that are not told.
     ///
     /// # Errors
     /// The index of the first container left out when the sink reached `limit`.
@@ -469,37 +494,38 @@ impl Telling {
     ) -> Result<(), usize> {
         let uid = &live.pod.uid;
         let tick = self.tick(now);
-        if self.ledger.get(uid).is_none() {
-            if sink.queued() >= limit {
-                return Err(0);
+        let known = self.ledger.find(uid);
+        let is_new = known.is_none();
+        let settled = known.filter(|slot| self.ledger.at(*slot).is_some_and(|told| !told.anew));
+        let slot = match settled {
+            Some(slot) => slot,
+            None if sink.queued() >= limit => return Err(0),
+            None => {
+                self.dirty = true;
+                match live.owner {
+                    Some(owner) => sink.pod_new(live.pod, owner),
+                    None => sink.pod_new_no_owner(live.pod),
+                }
+                self.ledger.announce(&live, self.epoch)
             }
-            self.announce(live, now, sink);
-        }
-        let Some(told) = self.ledger.get_mut(uid) else {
+        };
+        let Some(told) = self.ledger.get_mut(slot) else {
             return Ok(());
         };
         told.touched = tick;
         for (index, container) in live.pod.containers.iter().enumerate().skip(from) {
-            if !repeat && told.has(&container.id) {
-                continue;
-            }
-            if sink.queued() >= limit {
+            let has_room = told.tell_container(&container.id, repeat || is_new, || {
+                let has_room = sink.queued() < limit;
+                if has_room {
+                    sink.pod_container(uid, container);
+                }
+                has_room
+            });
+            if !has_room {
                 return Err(index);
             }
-            told.add(&container.id);
-            sink.pod_container(uid, container);
         }
         Ok(())
-    }
-
-    fn announce(&mut self, live: Live<'_>, now: Instant, sink: &mut impl Sink) {
-        self.dirty = true;
-        let tick = self.tick(now);
-        self.ledger.announce(&live, self.epoch, tick);
-        match live.owner {
-            Some(owner) => sink.pod_new(live.pod, owner),
-            None => sink.pod_new_no_owner(live.pod),
-        }
     }
 
     /// Outside of a catch-up a resync is owed (D6). Within one the difference is known:
@@ -507,7 +533,10 @@ impl Telling {
     fn out_of_room(&mut self) {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
-            Phase::Streaming => self.phase = Phase::Owing,
+            Phase::Streaming => {
+                self.epoch.0 += 1;
+                self.phase = Phase::Owing;
+            }
             Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
         }
     }

@@ -10,11 +10,15 @@
 
 //mod golden_relay;
 mod deploy;
+mod feed_scenarios;
+mod matcher_laws;
+mod matcher_scenarios;
 mod mock_reducer;
 mod reducer_ends;
 mod reducer_link;
 mod support;
 mod surface;
+mod telling_scenarios;
 mod tidy;
 mod tools;
 mod watcher;

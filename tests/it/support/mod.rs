@@ -1,8 +1,12 @@
 //! What tests of several rooms share.
 
+pub mod core;
+pub mod native;
 pub mod reducer;
 pub mod relay;
+pub mod truth;
 pub mod wire;
+
 
 use std::{future::Future, time::Duration};
 

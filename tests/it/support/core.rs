@@ -1,0 +1,390 @@
+//! Pods and owners in few words, a sink that remembers, and the core with a hand-moved clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use k8s_relay::{
+    feeds::{Feeds, Input, Settings},
+    matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
+    model::{
+        ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
+        PodMeta, Slot, Uid,
+    },
+};
+use kube::runtime::watcher::Event;
+
+// --- objects ---
+
+/// A pod with an address, without owner and containers; its uid is its name.
+pub fn pod(name: &str) -> PodDraft {
+    PodDraft(Pod {
+        uid: Uid::new(name),
+        name: name.into(),
+        namespace: "shop".into(),
+        version: "1".into(),
+        owner: None,
+        address: Some([10, 0, 0, 1].into()),
+        host_network: false,
+        containers: [].into(),
+    })
+}
+
+#[derive(Clone, Debug)]
+pub struct PodDraft(pub Pod);
+
+impl PodDraft {
+    pub fn without_address(mut self) -> Self {
+        self.0.address = None;
+        self
+    }
+
+    pub fn owned_by(mut self, owner: OwnerRef) -> Self {
+        self.0.owner = Some(owner);
+        self
+    }
+
+    pub fn version(mut self, version: &str) -> Self {
+        self.0.version = version.into();
+        self
+    }
+
+    pub fn running(mut self, containers: &[&str]) -> Self {
+        self.0.containers = containers.iter().map(|id| container(id)).collect();
+        self
+    }
+}
+
+impl From<PodDraft> for PodMeta {
+    fn from(draft: PodDraft) -> Self {
+        Self::new(draft.0)
+    }
+}
+
+pub fn container(id: &str) -> ContainerMeta {
+    ContainerMeta {
+        id: ContainerId::new(id),
+        name: id.into(),
+        image: "nginx:1".into(),
+    }
+}
+
+/// A reference to an owner of this kind; its uid is its name.
+pub fn a(kind: OwnerKind, name: &str) -> OwnerRef {
+    OwnerRef::new(Controller {
+        uid: Uid::new(name),
+        name: name.into(),
+        kind,
+    })
+}
+
+pub fn replica_set(name: &str) -> OwnerRef {
+    a(OwnerKind::ReplicaSet, name)
+}
+
+pub fn job(name: &str) -> OwnerRef {
+    a(OwnerKind::Job, name)
+}
+
+pub fn deployment(name: &str) -> OwnerRef {
+    a(OwnerKind::Deployment, name)
+}
+
+/// The object behind a reference, and who controls it.
+pub fn object(name: &str, controller: Option<OwnerRef>) -> OwnerMeta {
+    OwnerMeta::new(OwnerObject {
+        uid: Uid::new(name),
+        controller,
+    })
+}
+
+// --- the sink ---
+
+/// Bytes that each message counts for in [`Recorder::queued`].
+pub const MESSAGE: usize = 100;
+
+/// Takes what the reducer is told: as lines, as a picture, and with what is wrong about it.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pub lines: Vec<String>,
+    pub picture: Picture,
+    pub queued: usize,
+    pub connected: bool,
+    /// How often a pod was announced that the reducer had.
+    pub announced_again: u64,
+    pub resyncs: u64,
+    pub wrong: Vec<String>,
+    epoch: Option<Epoch>,
+}
+
+/// What the reducer knows (spec 11): each pod as last announced, with the containers it has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    pub pods: BTreeMap<Uid, Pictured>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pictured {
+    pub pod: PodMeta,
+    pub owner: Option<OwnerRef>,
+    pub containers: BTreeSet<ContainerId>,
+}
+
+impl Pictured {
+    pub fn fields(&self) -> u64 {
+        fields_hash(&Live {
+            slot: Slot::FIRST,
+            pod: &self.pod,
+            owner: self.owner.as_ref(),
+        })
+    }
+}
+
+impl Picture {
+    pub fn uids(&self) -> BTreeSet<Uid> {
+        self.pods.keys().cloned().collect()
+    }
+
+    /// What differs between this and the fold of the ledger.
+    pub fn differs_from(&self, ledger: &Ledger) -> Option<String> {
+        let told: BTreeMap<_, _> = ledger.iter().map(|told| (told.uid.clone(), told)).collect();
+        if !told.keys().eq(self.pods.keys()) {
+            let told: Vec<_> = told.keys().collect();
+            return Some(format!("ledger {told:?}, reducer {:?}", self.uids()));
+        }
+        self.pods.iter().find_map(|(uid, known)| {
+            let told = told[uid];
+            let same_containers = told.containers() == known.containers.len()
+                && known.containers.iter().all(|id| told.has(id));
+            let same = told.fields == known.fields() && same_containers;
+            (!same).then(|| format!("{told:?} and {known:?}"))
+        })
+    }
+}
+
+impl Recorder {
+    /// The connection is there or gone; either way the reducer knows nothing.
+    pub fn link(&mut self, connected: bool) {
+        self.connected = connected;
+        self.picture.pods.clear();
+        self.queued = 0;
+    }
+
+    pub fn drain(&mut self, bytes: usize) {
+        self.queued = self.queued.saturating_sub(bytes);
+    }
+
+    /// The lines since this was asked the last time.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.lines).join("\n")
+    }
+
+    fn message(&mut self, line: String) {
+        if !self.connected {
+            self.wrong
+                .push(format!("told without a connection: {line}"));
+        }
+        self.queued += MESSAGE;
+        self.lines.push(line);
+    }
+
+    fn announce(&mut self, pod: &PodMeta, owner: Option<&OwnerRef>) {
+        if pod.address.is_none() {
+            self.wrong
+                .push(format!("announced without address: {pod:?}"));
+        }
+        let known = self.picture.pods.remove(&pod.uid);
+        self.announced_again += u64::from(known.is_some());
+        let pictured = Pictured {
+            pod: pod.clone(),
+            owner: owner.cloned(),
+            containers: known.map(|known| known.containers).unwrap_or_default(),
+        };
+        self.picture.pods.insert(pod.uid.clone(), pictured);
+    }
+}
+
+impl Sink for Recorder {
+    fn queued(&self) -> usize {
+        self.queued
+    }
+
+    fn pod_new(&mut self, pod: &PodMeta, owner: &OwnerRef) {
+        let (kind, name) = (owner.kind.as_str(), &owner.name);
+        self.message(format!(
+            "pod_new {} v{} {kind}/{name}",
+            pod.uid, pod.version
+        ));
+        self.announce(pod, Some(owner));
+    }
+
+    fn pod_new_no_owner(&mut self, pod: &PodMeta) {
+        self.message(format!("pod_new {} v{}", pod.uid, pod.version));
+        self.announce(pod, None);
+    }
+
+    fn pod_container(&mut self, pod: &Uid, container: &ContainerMeta) {
+        self.message(format!("pod_container {pod} {}", container.id));
+        match self.picture.pods.get_mut(pod) {
+            Some(known) => {
+                known.containers.insert(container.id.clone());
+            }
+            None => self
+                .wrong
+                .push(format!("container of an unknown pod: {pod}")),
+        }
+    }
+
+    fn pod_delete(&mut self, pod: &Uid) {
+        self.message(format!("pod_delete {pod}"));
+        if self.picture.pods.remove(pod).is_none() {
+            self.wrong.push(format!("delete of an unknown pod: {pod}"));
+        }
+    }
+
+    fn pod_resync(&mut self, epoch: Epoch) {
+        self.message(format!("pod_resync {}", epoch.0));
+        if self.epoch.is_some_and(|before| before >= epoch) {
+            self.wrong.push(format!("{epoch:?} after {:?}", self.epoch));
+        }
+        self.epoch = Some(epoch);
+        self.resyncs += 1;
+        self.picture.pods.clear();
+    }
+
+    fn feed_overflow(&mut self, feed: Generation) {
+        self.lines.push(format!("feed_overflow {}", feed.0));
+    }
+}
+
+// --- the core ---
+
+/// The feeds, the reducer and a clock.
+pub struct Core {
+    pub feeds: Feeds,
+    pub reducer: Recorder,
+    pub start: Instant,
+    pub now: Instant,
+}
+
+impl Core {
+    /// Connected, without any feed.
+    pub fn new(settings: Settings) -> Self {
+        let mut core = Self::offline(settings);
+        core.connect();
+        core
+    }
+
+    pub fn offline(settings: Settings) -> Self {
+        let start = origin();
+        Self {
+            feeds: Feeds::new(settings, start),
+            reducer: Recorder::default(),
+            start,
+            now: start,
+        }
+    }
+
+    pub fn open(&mut self) -> Generation {
+        self.feeds.open(self.now, &mut self.reducer)
+    }
+
+    pub fn close(&mut self, feed: Generation) {
+        self.feeds.close(feed, self.now);
+    }
+
+    pub fn handle(&mut self, feed: Generation, input: Input) {
+        self.feeds.handle(feed, input, self.now, &mut self.reducer);
+    }
+
+    pub fn pod(&mut self, feed: Generation, pod: impl Into<PodMeta>) {
+        self.handle(feed, Input::Pod(Event::Apply(pod.into())));
+    }
+
+    pub fn pod_gone(&mut self, feed: Generation, uid: &str) {
+        self.handle(feed, Input::Pod(Event::Delete(pod(uid).into())));
+    }
+
+    pub fn replica_set(&mut self, feed: Generation, name: &str, controller: Option<OwnerRef>) {
+        self.owner(feed, OwnerSort::ReplicaSet, object(name, controller));
+    }
+
+    pub fn owner(&mut self, feed: Generation, sort: OwnerSort, owner: OwnerMeta) {
+        self.handle(feed, Input::Owner(sort, Event::Apply(owner)));
+    }
+
+    pub fn owner_gone(&mut self, feed: Generation, sort: OwnerSort, uid: &str) {
+        self.handle(feed, Input::Owner(sort, Event::Delete(object(uid, None))));
+    }
+
+    pub fn listed(&mut self, feed: Generation) {
+        self.handle(feed, Input::Listed);
+    }
+
+    /// Returns whether the streams are to be reset.
+    pub fn connect(&mut self) -> bool {
+        self.reducer.link(true);
+        self.feeds.connected(self.now, &mut self.reducer)
+    }
+
+    pub fn disconnect(&mut self) {
+        self.reducer.link(false);
+        self.feeds.disconnected();
+    }
+
+    pub fn resume(&mut self) -> Resume {
+        self.feeds.resume(self.now, &mut self.reducer)
+    }
+
+    /// The network takes everything, again and again, until nothing is left to tell.
+    pub fn rest(&mut self) {
+        for _ in 0..10_000 {
+            self.reducer.queued = 0;
+            if self.resume() == Resume::Done {
+                return;
+            }
+        }
+        panic!("what is to be told has no end");
+    }
+
+    /// Time goes by; whatever becomes due meanwhile is done when it is due.
+    pub fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(due) = self.feeds.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.timeout();
+        }
+        self.now = end;
+    }
+
+    pub fn timeout(&mut self) {
+        self.feeds.handle_timeout(self.now, &mut self.reducer);
+        let due = self.feeds.poll_timeout();
+        assert!(
+            due.is_none_or(|due| due > self.now),
+            "due for ever: {due:?}"
+        );
+    }
+
+    /// The lines since this was asked the last time.
+    pub fn told(&mut self) -> String {
+        assert_eq!(self.reducer.wrong, [""; 0]);
+        let differs = self.reducer.picture.differs_from(self.feeds.ledger());
+        assert_eq!(
+            differs, None,
+            "the reducer's picture is the fold of the ledger"
+        );
+        self.reducer.take()
+    }
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Some instant. Nothing depends on which.
+#[allow(clippy::disallowed_methods)]
+pub fn origin() -> Instant {
+    Instant::now()
+}
