@@ -4,14 +4,14 @@
 //! what the calls had told is applied; the reducer gets it all, then FIN. At most
 //! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, HostPort, Reconnect},
+    config::{Config, Heartbeat, HostPort, Reconnect},
     driver::Driver,
     feeds::{OnReconnect, Settings},
     reducer::{self, Reducer},
@@ -80,8 +80,7 @@ impl Relay {
     ///
     /// When the address cannot be bound or the recording cannot be opened.
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        let options = reducer::Options::from_config(&config)?;
-        let reducer = Reducer::new(options);
+        let reducer = Reducer::new(reducer_options(&config))?;
         let (listener, address) = listen(&config.server_address).await?;
         info!(%address, "listening");
         let settings = Settings {
@@ -93,7 +92,14 @@ impl Relay {
         };
         let stop = CancellationToken::new();
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
-        let server = legacy::serve(listener, inputs, stop.clone(), legacy::Options::default());
+        let counters = Arc::new(legacy::Counters::default());
+        let server = legacy::serve(
+            listener,
+            inputs,
+            stop.clone(),
+            legacy::Options::default(),
+            counters,
+        );
         Ok(Self {
             address,
             stop,
@@ -129,7 +135,9 @@ impl Relay {
         self.stop.cancel();
         // The server ends when its calls have; the driver when it has taken their last words.
         let ended = tokio::time::timeout_at(deadline, async {
-            self.server.await.map_err(|_| AppError::TaskEnded("Collect server"))??;
+            self.server
+                .await
+                .map_err(|_| AppError::TaskEnded("Collect server"))??;
             let driver = self.driver.await;
             let mut reducer = driver.map_err(|_| AppError::TaskEnded("driver"))?;
             reducer.close(FLUSH_WITHIN).await;
@@ -142,8 +150,34 @@ impl Relay {
     }
 }
 
+fn reducer_options(config: &Config) -> reducer::Options {
+    let HostPort { host, port } = &config.intake;
+    let greeting = reducer::Facts {
+        hostname: reducer::usage::hostname(),
+        cpu_cores: reducer::usage::cpu_cores(),
+        labels: config.labels.clone(),
+    };
+    let times = reducer::Times {
+        heartbeat: match config.heartbeat {
+            Heartbeat::Once => Duration::ZERO,
+            Heartbeat::Every(interval) => interval,
+        },
+        health: config.health_interval,
+        ..reducer::Times::default()
+    };
+    let record = config.record.clone();
+    reducer::Options {
+        times,
+        record,
+        ..reducer::Options::new(host, *port, greeting)
+    }
+}
+
 async fn listen(wanted: &HostPort) -> Result<(TcpListener, SocketAddr), AppError> {
-    let failed = |source| AppError::Listen { address: wanted.clone(), source };
+    let failed = |source| AppError::Listen {
+        address: wanted.clone(),
+        source,
+    };
     let address = (wanted.host.as_str(), wanted.port);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -153,7 +187,10 @@ async fn listen(wanted: &HostPort) -> Result<(TcpListener, SocketAddr), AppError
 /// Ready at the first SIGTERM or SIGINT. The handlers stand when this returns.
 fn end_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = term.recv() => info!("SIGTERM"),
@@ -162,7 +199,10 @@ fn end_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "joined in Relay::run_until, or ended with the Relay")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "joined in Relay::run_until, or ended with the Relay"
+)]
 fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> AbortOnDropHandle<T> {

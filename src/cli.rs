@@ -6,7 +6,10 @@ use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{config::RelayArgs, tools::watch_test::WatchTestArgs};
+use crate::{
+    config::RelayArgs,
+    tools::{decode::DecodeArgs, reducer::ReducerArgs, watch_test::WatchTestArgs},
+};
 
 /// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
 ///
@@ -38,7 +41,9 @@ pub struct Cli {
 /// The tools beside the relay.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Send a relay the traffic of the old watcher's local test
+    // The help of each stands at its arguments.
+    Reducer(ReducerArgs),
+    Decode(DecodeArgs),
     WatchTest(WatchTestArgs),
 }
 

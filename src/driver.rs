@@ -18,7 +18,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::{
     feeds::{Feeds, Input, Settings},
-    matcher::{Generation, OwnerSort, Resume, Sink as _},
+    matcher::{Generation, OwnerSort, Resume},
     reducer::{Reducer, ReducerEvent},
     source::{CallEnd, FeedEvent, SourceInput, StreamId},
 };
@@ -39,8 +39,6 @@ pub struct Driver {
     inputs: mpsc::Receiver<SourceInput>,
     streams: BTreeMap<StreamId, Stream>,
     resume: Resume,
-    /// When the oldest message that is not flushed was told.
-    unflushed_since: Option<Instant>,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
@@ -80,7 +78,6 @@ impl Driver {
             inputs,
             streams: BTreeMap::new(),
             resume: Resume::Done,
-            unflushed_since: None,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
         }
@@ -104,7 +101,10 @@ impl Driver {
     }
 
     async fn wake(&mut self) -> Wake {
-        let due = self.feeds.poll_timeout().map_or(self.report_at, |at| at.min(self.report_at));
+        let due = self
+            .feeds
+            .poll_timeout()
+            .map_or(self.report_at, |at| at.min(self.report_at));
         let more = self.resume == Resume::More;
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
@@ -120,28 +120,51 @@ impl Driver {
     }
 
     fn take(&mut self, input: SourceInput) {
-        let now = now();
+        let now = self.now();
         match input {
             SourceInput::Opened { stream, peer, end } => {
                 let generation = self.feeds.open(now, self.reducer.outbox());
-                info!(stream = stream.0, generation = generation.0, ?peer, "watcher stream opened");
-                let stream_state = Stream { generation, end: Some(end), open: true, infos: 0 };
+                info!(
+                    stream = stream.0,
+                    generation = generation.0,
+                    ?peer,
+                    "watcher stream opened"
+                );
+                let stream_state = Stream {
+                    generation,
+                    end: Some(end),
+                    open: true,
+                    infos: 0,
+                };
                 self.streams.insert(stream, stream_state);
             }
-            SourceInput::Batch { stream, events, infos } => {
-                let Some(state) = self.streams.get_mut(&stream) else { return };
+            SourceInput::Batch {
+                stream,
+                events,
+                infos,
+            } => {
+                let Some(state) = self.streams.get_mut(&stream) else {
+                    return;
+                };
                 state.infos += infos;
                 for event in events {
                     let input = core_input(event);
-                    self.feeds.handle(state.generation, input, now, self.reducer.outbox());
+                    self.feeds
+                        .handle(state.generation, input, now, self.reducer.outbox());
                 }
                 self.end_overflowed();
             }
             SourceInput::Closed { stream } => {
-                let Some(state) = self.streams.get_mut(&stream) else { return };
+                let Some(state) = self.streams.get_mut(&stream) else {
+                    return;
+                };
                 state.open = false;
                 state.end = None;
-                info!(stream = stream.0, infos = state.infos, "watcher stream closed");
+                info!(
+                    stream = stream.0,
+                    infos = state.infos,
+                    "watcher stream closed"
+                );
                 self.feeds.close(state.generation, now);
                 self.forget_ended_streams();
             }
@@ -149,7 +172,7 @@ impl Driver {
     }
 
     fn link_changed(&mut self, event: ReducerEvent) {
-        let now = now();
+        let now = self.now();
         match event {
             ReducerEvent::Connected => {
                 if self.feeds.connected(now, self.reducer.outbox()) {
@@ -163,7 +186,7 @@ impl Driver {
     }
 
     fn deadline(&mut self) {
-        let now = now();
+        let now = self.now();
         self.feeds.handle_timeout(now, self.reducer.outbox());
         if self.report_at <= now {
             self.report_at = now + REPORT_EVERY;
@@ -173,21 +196,28 @@ impl Driver {
 
     /// After every wake: tells what is left to tell, and flushes if it is time to.
     fn settle(&mut self) {
-        let now = now();
+        let now = self.now();
         self.resume = self.feeds.resume(now, self.reducer.outbox());
         let idle = self.inputs.is_empty() && self.resume != Resume::More;
-        if self.reducer.outbox().pending() == 0 {
-            self.unflushed_since = None;
-        } else {
-            let since = *self.unflushed_since.get_or_insert(now);
-            if idle || now.saturating_duration_since(since) >= MAX_DELAY {
-                self.reducer.flush(now);
-                self.unflushed_since = None;
-            }
+        if let Some(since) = self.reducer.outbox().first_unflushed()
+            && (idle || now.saturating_duration_since(since) >= MAX_DELAY)
+        {
+            self.reducer.flush(now);
         }
+        let ledger = self.feeds.ledger();
+        self.reducer
+            .outbox()
+            .note_live(ledger.len(), ledger.containers());
         if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
             self.report_progress();
         }
+    }
+
+    /// The time, for the core and for the timestamps of what is told next.
+    fn now(&mut self) -> Instant {
+        let now = now();
+        self.reducer.outbox().set_time(now);
+        now
     }
 
     /// Ends the calls whose feeds have met the guard rail (D9).
@@ -197,7 +227,10 @@ impl Driver {
             return;
         }
         warn!("too many pods wait for their owners: the watcher stream ends (guard rail)");
-        self.end_streams(|stream| overflowed.contains(&stream.generation), CallEnd::Overflow);
+        self.end_streams(
+            |stream| overflowed.contains(&stream.generation),
+            CallEnd::Overflow,
+        );
     }
 
     fn end_streams(&mut self, which: impl Fn(&Stream) -> bool, why: CallEnd) {
@@ -232,14 +265,18 @@ impl Driver {
             streams = self.streams.values().filter(|stream| stream.open).count(),
             "state"
         );
-        debug!(counters = ?self.reducer.counters(), "sent so far");
+        debug!(link = ?self.reducer.counters(), "reducer link so far");
     }
 
     /// One line each time everything taken is applied and handed to the socket: what tests
     /// and curious operators wait for.
     fn report_progress(&mut self) {
         let progress = self.reducer.progress();
-        let streams: Vec<_> = self.streams.iter().map(|(id, s)| format!("{}:{}", id.0, s.infos)).collect();
+        let streams: Vec<_> = self
+            .streams
+            .iter()
+            .map(|(id, s)| format!("{}:{}", id.0, s.infos))
+            .collect();
         let streams = streams.join(" ");
         let report = format!("{progress:?} {streams}");
         if report != self.reported {
@@ -270,7 +307,10 @@ fn core_input(event: FeedEvent) -> Input {
 }
 
 /// The loop is where time enters the core.
-#[expect(clippy::disallowed_methods, reason = "the edge: every room behind it takes the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: every room behind it takes the time as an argument"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -36,8 +36,10 @@
     )
 )]
 
+pub mod app;
 pub mod cli;
 pub mod config;
+pub mod driver;
 pub mod feeds;
 pub mod logging;
 pub mod matcher;

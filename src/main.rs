@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Error};
 use k8s_relay::{
+    app,
     cli::{Cli, Command},
     config::{Config, RelayArgs},
     logging::{self, LoggingConfig},
     tools,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_line(env::args_os()).unwrap_or_else(|error| error.exit());
@@ -45,23 +46,26 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
     if check_only {
         return write!(io::stdout(), "{config}").context("cannot print the configuration");
     }
-    runtime()?.block_on(app(config))
+    run(async { Ok(app::run(config).await?) })
 }
 
 fn tool(command: Command) -> Result<(), Error> {
     match command {
-        Command::WatchTest(args) => runtime()?.block_on(tools::watch_test::run(args)),
+        Command::Reducer(args) => run(async { Ok(tools::reducer::run(&args).await?) }),
+        Command::Decode(args) => Ok(tools::decode::run(&args)?),
+        Command::WatchTest(args) => run(async {
+            tools::watch_test::run(args).await;
+            Ok(())
+        }),
     }
-    Ok(())
 }
 
-/// As many workers as there are cores for this process.
-fn runtime() -> Result<Runtime, Error> {
+/// Runs on as many workers as there are cores for this process. At the end nobody waits for
+/// a name that is still being resolved.
+fn run(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")
-}
-
-/// Stands in until the rooms are put together.
-async fn app(_config: Config) -> Result<(), Error> {
-    anyhow::bail!("only --check-config works yet")
+    let runtime = runtime.context("cannot start the runtime")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }

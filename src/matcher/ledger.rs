@@ -13,6 +13,8 @@ use crate::model::{ContainerId, Keyed, Slot, Table, Uid};
 #[derive(Debug, Default)]
 pub struct Ledger {
     table: Table<Told>,
+    /// Told containers of all pods.
+    containers: usize,
 }
 
 /// What was told of one pod.
@@ -47,6 +49,11 @@ impl Ledger {
         self.table.len()
     }
 
+    /// How many different containers of all these pods are told.
+    pub fn containers(&self) -> usize {
+        self.containers
+    }
+
     /// Whether no pod is told.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -68,7 +75,7 @@ impl Ledger {
     }
 
     pub(super) fn clear(&mut self) {
-        self.table.clear();
+        *self = Self::default();
     }
 
     pub(super) fn find(&self, uid: &Uid) -> Option<Slot> {
@@ -104,7 +111,14 @@ impl Ledger {
 
     /// Notes that the pod in this slot is deleted.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Told> {
-        self.table.remove(slot)
+        let told = self.table.remove(slot)?;
+        self.containers -= told.containers();
+        Some(told)
+    }
+
+    /// Notes that this many more containers of told pods are told.
+    pub(super) fn note_containers(&mut self, added: usize) {
+        self.containers += added;
     }
 
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &Told)> {

@@ -513,6 +513,8 @@ impl Telling {
             return Ok(());
         };
         told.touched = tick;
+        let mut left_out = None;
+        let before = told.containers();
         for (index, container) in live.pod.containers.iter().enumerate().skip(from) {
             let has_room = told.tell_container(&container.id, repeat || is_new, || {
                 let has_room = sink.queued() < limit;
@@ -522,10 +524,13 @@ impl Telling {
                 has_room
             });
             if !has_room {
-                return Err(index);
+                left_out = Some(index);
+                break;
             }
         }
-        Ok(())
+        let added = told.containers() - before;
+        self.ledger.note_containers(added);
+        left_out.map_or(Ok(()), Err)
     }
 
     /// Outside of a catch-up a resync is owed (D6). Within one the difference is known:
