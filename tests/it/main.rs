@@ -11,6 +11,8 @@
 //mod golden_relay;
 mod deploy;
 mod feed_scenarios;
+mod legacy_load;
+mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
 mod mock_reducer;

@@ -1,1 +1,20 @@
-//! The `collector.Collector/Collect` service.
+//! The `collector.Collector/Collect` service: unchanged watchers stream to it (spec 12).
+//!
+//! Laws: each call is one stream with a number and a merged picture of its own; the driver
+//! hears `Opened` first and `Closed` last of it. Whoever is slow holds back the watcher, by
+//! HTTP/2 flow control: here nothing is thrown away and nothing grows. A call's end
+//! is obeyed also while the driver does not listen.
+//!
+//! Absent here: which stream is active, what the reducer is told.
+
+mod call;
+mod connection;
+mod counters;
+mod inet;
+pub mod merge;
+mod server;
+mod unread;
+
+pub use counters::{Counters, Reason, Tally};
+use server::StreamIds;
+pub use server::{Options, SourceError, serve};

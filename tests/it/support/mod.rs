@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+pub mod collect;
 pub mod core;
 pub mod native;
 pub mod reducer;
@@ -23,3 +24,4 @@ pub async fn must<T>(what: &str, future: impl Future<Output = T>) -> T {
         .await
         .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
+

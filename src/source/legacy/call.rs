@@ -1,0 +1,287 @@
+//! One call: reads the stream in batches until somebody ends it, and says how it ended.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+
+use super::{Counters, Reason, StreamIds, Tally, merge::Merger};
+use crate::{
+    proto::{Info, Response},
+    source::{CallEnd, FeedEvent, SourceInput, StreamId},
+};
+
+/// The longest Info that is read, in bytes.
+pub(super) const MAX_INFO: usize = 4 << 20;
+/// A batch is sent when it has this many Infos, or as soon as nothing more is ready.
+const BATCH_INFOS: u64 = 256;
+/// A batch is also sent when its Infos had this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A call that is being served.
+pub(super) struct Call {
+    pub(super) infos: Streaming<Info>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) ids: Arc<StreamIds>,
+    pub(super) inputs: mpsc::Sender<SourceInput>,
+    pub(super) counters: Arc<Counters>,
+    /// The server ends.
+    pub(super) shutdown: CancellationToken,
+    /// The server's patience has ended.
+    pub(super) kill: CancellationToken,
+    /// Tells [`answer`] how the call ends; closed when the watcher is gone.
+    pub(super) answer: oneshot::Sender<Ending>,
+}
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The driver or the server wants it so.
+    Wanted(CallEnd),
+    /// The watcher half-closed it or went away.
+    ByWatcher,
+    /// What the watcher sends is no Info.
+    Undecodable,
+    /// An Info has this many bytes.
+    TooLarge(u64),
+}
+
+/// The watcher's side of a call: nothing, until it ends.
+pub(super) fn answer(
+    ending: oneshot::Receiver<Ending>,
+) -> impl Stream<Item = Result<Response, Status>> + Send + 'static {
+    stream::once(ending).flat_map(|ending| {
+        let ending = ending.unwrap_or(Ending::Wanted(CallEnd::Shutdown));
+        let response = (ending == Ending::Wanted(CallEnd::Reset)).then(|| Ok(Response {}));
+        stream::iter(response.into_iter().chain([Err(ending.status())]))
+    })
+}
+
+impl Call {
+    /// Serves the call to its end.
+    pub(super) async fn run(mut self) {
+        let (end, wanted) = oneshot::channel();
+        let Some(stream) = self.open(end).await else {
+            // No `Opened` was sent: nobody is told.
+            let _ = self.answer.send(Ending::Wanted(CallEnd::Shutdown));
+            return;
+        };
+        self.counters.opened.fetch_add(1, Relaxed);
+        tracing::info!(stream = stream.0, peer = ?self.peer, "stream opened");
+
+        let mut told = Told::new(stream, self.counters.clone());
+        let ending = self.forward(&mut told, wanted).await;
+
+        told.ended(ending);
+        // Gone watchers need no status.
+        let _ = self.answer.send(ending);
+        tokio::select! {
+            // Fails if the driver has ended: then it need not know.
+            _ = self.inputs.send(SourceInput::Closed { stream }) => {}
+            () = self.kill.cancelled() => {}
+        }
+        self.counters.closed.fetch_add(1, Relaxed);
+    }
+
+    /// Announces the stream; `None` if there is no point in serving it.
+    async fn open(&mut self, end: oneshot::Sender<CallEnd>) -> Option<StreamId> {
+        let place = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return None,
+            () = self.answer.closed() => return None,
+            place = self.inputs.reserve() => place.ok()?,
+        };
+        Some(self.ids.next(|stream| {
+            place.send(SourceInput::Opened {
+                stream,
+                peer: self.peer,
+                end,
+            });
+        }))
+    }
+
+    /// Sends what the stream tells, until the call ends.
+    async fn forward(&mut self, told: &mut Told, wanted: oneshot::Receiver<CallEnd>) -> Ending {
+        let shutdown = self.shutdown.clone();
+        let mut wanted = pin!(async {
+            tokio::select! {
+                biased;
+                end = wanted => Ending::Wanted(end.unwrap_or(CallEnd::Shutdown)),
+                () = shutdown.cancelled() => Ending::Wanted(CallEnd::Shutdown),
+            }
+        });
+        let mut merger = Merger::default();
+        loop {
+            let first = tokio::select! {
+                biased;
+                ending = &mut wanted => return ending,
+                first = self.infos.next() => first,
+            };
+            let mut batch = Batch::default();
+            let mut ending = batch.take(first, &mut merger, told).err();
+            if batch.infos > 0 {
+                // One Info only is held while there is no place for it: the others wait where
+                // flow control counts them.
+                let place = tokio::select! {
+                    biased;
+                    ending = &mut wanted => return ending,
+                    place = self.inputs.reserve() => match place {
+                        Ok(place) => place,
+                        Err(_) => return Ending::Wanted(CallEnd::Shutdown),
+                    },
+                    () = self.answer.closed() => return Ending::ByWatcher,
+                };
+                while ending.is_none()
+                    && batch.has_room()
+                    && let Some(info) = self.infos.next().now_or_never()
+                {
+                    ending = batch.take(info, &mut merger, told).err();
+                }
+                told.infos += batch.infos;
+                self.counters.infos.fetch_add(batch.infos, Relaxed);
+                place.send(SourceInput::Batch {
+                    stream: told.stream,
+                    events: batch.events,
+                    infos: batch.infos,
+                });
+            }
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+}
+
+/// What was read since the last batch was sent.
+#[derive(Default)]
+struct Batch {
+    events: Vec<FeedEvent>,
+    infos: u64,
+    bytes: usize,
+}
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.infos < BATCH_INFOS && self.bytes < BATCH_BYTES
+    }
+
+    fn take(
+        &mut self,
+        info: Option<Result<Info, Status>>,
+        merger: &mut Merger,
+        told: &mut Told,
+    ) -> Result<(), Ending> {
+        let info = match info {
+            Some(Ok(info)) => info,
+            Some(Err(status)) => return Err(Ending::of_read(&status)),
+            None => return Err(Ending::ByWatcher),
+        };
+        self.infos += 1;
+        self.bytes += info.encoded_len();
+        merger.apply(info, &mut self.events, |reason| told.dropped(reason));
+        Ok(())
+    }
+}
+
+impl Ending {
+    /// Why reading failed, from what tonic makes of it.
+    fn of_read(status: &Status) -> Self {
+        match status.code() {
+            Code::OutOfRange => Self::TooLarge(found_length(status.message())),
+            Code::Internal | Code::InvalidArgument => Self::Undecodable,
+            // The connection is lost: nobody hears the status.
+            _ => Self::ByWatcher,
+        }
+    }
+
+    /// The status that the watcher sees (spec 12, with the amendments of D4 and D5).
+    fn status(self) -> Status {
+        match self {
+            Self::Wanted(CallEnd::Reset) => Status::cancelled("Cancelled on the server side"),
+            Self::Wanted(CallEnd::Shutdown) => Status::unavailable("the relay is shutting down"),
+            Self::Wanted(CallEnd::Overflow) | Self::ByWatcher | Self::Undecodable => {
+                Status::cancelled("")
+            }
+            Self::TooLarge(length) => Status::resource_exhausted(format!(
+                "Received message larger than max ({length} vs. {MAX_INFO})"
+            )),
+        }
+    }
+}
+
+/// The first number in tonic's words: the length that was found.
+fn found_length(words: &str) -> u64 {
+    words
+        .split(|c: char| !c.is_ascii_digit())
+        .find_map(|word| word.parse().ok())
+        .unwrap_or(MAX_INFO as u64 + 1)
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wanted(CallEnd::Overflow) => "too many pods wait for their owners",
+            Self::Wanted(CallEnd::Reset) => "the watcher shall list anew",
+            Self::Wanted(CallEnd::Shutdown) => "the relay is shutting down",
+            Self::ByWatcher => "the watcher ended it",
+            Self::Undecodable => "the watcher sent what is no Info",
+            Self::TooLarge(_) => "the watcher sent an Info that is too large",
+        })
+    }
+}
+
+/// What one stream has told, for its log lines.
+struct Told {
+    stream: StreamId,
+    infos: u64,
+    tally: Tally,
+    counters: Arc<Counters>,
+}
+
+impl Told {
+    fn new(stream: StreamId, counters: Arc<Counters>) -> Self {
+        Self {
+            stream,
+            infos: 0,
+            tally: Tally::default(),
+            counters,
+        }
+    }
+
+    /// Counts for the stream and for all; logs the stream's first of this reason.
+    fn dropped(&self, reason: Reason) {
+        self.counters.dropped.count(reason);
+        if self.tally.count(reason) > 0 {
+            return;
+        }
+        let (stream, reason, fault) = (self.stream.0, reason.name(), reason.is_fault());
+        if fault {
+            tracing::warn!(stream, reason, "a watcher sends what cannot be used");
+        } else {
+            tracing::debug!(stream, reason, "a watcher sends what is ignored");
+        }
+    }
+
+    fn ended(&self, ending: Ending) {
+        match ending {
+            Ending::Undecodable => self.dropped(Reason::Undecodable),
+            Ending::TooLarge(_) => self.dropped(Reason::TooLarge),
+            Ending::Wanted(_) | Ending::ByWatcher => {}
+        }
+        tracing::info!(
+            stream = self.stream.0,
+            infos = self.infos,
+            dropped = self.tally.summary(),
+            reason = %ending,
+            "stream closed"
+        );
+    }
+}

@@ -1,0 +1,349 @@
+//! Makes feed events of what one stream tells. Pure.
+//!
+//! Laws (D10, spec 13.2): a text that is not empty overwrites, nothing clears, `true`
+//! sticks, an owner is merged field by field; containers are those of the latest Info.
+//! A pod's data exists once: what is kept here is the handle that was emitted. What was
+//! deleted is forgotten.
+//!
+//! Absent here: which pods are live, and whether an owner is still good for resolving.
+
+use crate::{
+    model::{
+        ContainerId, ContainerMeta, IdBuf, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta,
+        OwnerObject, OwnerRef, Pod, PodMeta, Table, Text, Uid,
+    },
+    proto::{
+        ContainerInfo, Info, OwnerInfo, PodInfo,
+        info::{Event as Verb, Type},
+    },
+    source::FeedEvent,
+};
+use kube::runtime::watcher::Event;
+
+use super::{Reason, inet::inet_addr};
+
+/// The objects of one `Collect` stream, as merged so far.
+#[derive(Debug, Default)]
+pub struct Merger {
+    pods: Table<PodMeta>,
+    replica_sets: Table<OwnerMeta>,
+    jobs: Table<OwnerMeta>,
+    shared: Interner,
+    listed: bool,
+    /// Deletes since the interner was last swept for their sake.
+    deletes: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Apply,
+    Delete,
+}
+
+impl Merger {
+    /// Appends what `info` tells: at most two events, and [`FeedEvent::Listed`] before those of
+    /// the stream's first MODIFIED or DELETED Info. What cannot be used goes to `dropped`.
+    ///
+    /// An Info of type ReplicaSet is a pod event too if it carries a pod (quirk Q1).
+    pub fn apply(
+        &mut self,
+        info: Info,
+        events: &mut Vec<FeedEvent>,
+        mut dropped: impl FnMut(Reason),
+    ) {
+        let dropped = &mut dropped;
+        // The raw integers: prost's accessors take unknown values for 0.
+        let (change, listing) = match Verb::try_from(info.event) {
+            Ok(Verb::Added) => (Change::Apply, true),
+            Ok(Verb::Modified) => (Change::Apply, false),
+            Ok(Verb::Deleted) => (Change::Delete, false),
+            Ok(Verb::Error) => return dropped(Reason::ErrorEvent),
+            Err(_) => return dropped(Reason::UnknownEvent),
+        };
+        if !listing && !self.listed {
+            self.listed = true;
+            events.push(FeedEvent::Listed);
+        }
+        match Type::try_from(info.r#type) {
+            Ok(Type::K8sReplicaset) => {
+                let replica_set = info.rs_info.map(|set| (set.uid, set.owner));
+                let sets = &mut self.replica_sets;
+                if let Some(event) = owner(sets, &mut self.shared, change, replica_set, dropped) {
+                    events.push(FeedEvent::ReplicaSet(event));
+                }
+                if info.pod_info.is_some() {
+                    events.extend(self.pod(change, info.pod_info, dropped));
+                }
+            }
+            Ok(Type::K8sJob) => {
+                let job = info.job_info.map(|job| (job.uid, job.owner));
+                if let Some(event) = owner(&mut self.jobs, &mut self.shared, change, job, dropped) {
+                    events.push(FeedEvent::Job(event));
+                }
+            }
+            Ok(Type::K8sPod) => events.extend(self.pod(change, info.pod_info, dropped)),
+            Err(_) => {
+                dropped(Reason::UnknownType);
+                events.extend(self.pod(change, info.pod_info, dropped));
+            }
+        }
+        if matches!(change, Change::Delete) {
+            self.sweep();
+        }
+    }
+
+    /// How many objects are known.
+    pub fn len(&self) -> usize {
+        self.pods.len() + self.replica_sets.len() + self.jobs.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn pod(
+        &mut self,
+        change: Change,
+        info: Option<PodInfo>,
+        dropped: &mut impl FnMut(Reason),
+    ) -> Option<FeedEvent> {
+        let mut info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
+        let uid = valid_uid(&info.uid, dropped)?;
+        let event = match change {
+            Change::Delete => Event::Delete(
+                take(&mut self.pods, &uid).unwrap_or_else(|| PodMeta::new(unknown_pod(uid))),
+            ),
+            Change::Apply => {
+                valid_owner(info.owner.as_ref(), dropped)?;
+                info.container_infos.retain(|container| {
+                    let valid = container.id.len() <= MAX_ID_LEN;
+                    if !valid {
+                        dropped(Reason::ContainerIdTooLong);
+                    }
+                    valid
+                });
+                Event::Apply(self.merged_pod(uid, &info))
+            }
+        };
+        Some(FeedEvent::Pod(event))
+    }
+
+    fn merged_pod(&mut self, uid: Uid, info: &PodInfo) -> PodMeta {
+        let shared = &mut self.shared;
+        if let Some(slot) = self.pods.find(&uid)
+            && let Some(known) = self.pods.get_mut(slot)
+        {
+            if !pod_says_all(known, info) {
+                *known = PodMeta::new(merge_pod(Pod::clone(known), info, shared));
+            }
+            return known.clone();
+        }
+        let pod = PodMeta::new(merge_pod(unknown_pod(uid), info, shared));
+        self.pods.find_or_insert_with(pod.uid(), || pod.clone());
+        pod
+    }
+
+    /// Lets go of shared texts once deletes may have left as many unused ones as used ones.
+    fn sweep(&mut self) {
+        self.deletes += 1;
+        if self.is_empty() {
+            // Those that are still in use elsewhere live on there, unshared.
+            self.shared = Interner::default();
+            self.deletes = 0;
+        } else if self.deletes > (self.shared.len() / 2).max(1024) {
+            self.shared.sweep();
+            self.deletes = 0;
+        }
+    }
+}
+
+/// A ReplicaSet or Job, given as its uid and owner.
+fn owner(
+    known: &mut Table<OwnerMeta>,
+    shared: &mut Interner,
+    change: Change,
+    info: Option<(String, Option<OwnerInfo>)>,
+    dropped: &mut impl FnMut(Reason),
+) -> Option<Event<OwnerMeta>> {
+    let (uid, controller) = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
+    let uid = valid_uid(&uid, dropped)?;
+    match change {
+        Change::Delete => {
+            let gone = take(known, &uid).unwrap_or_else(|| {
+                OwnerMeta::new(OwnerObject {
+                    uid,
+                    controller: None,
+                })
+            });
+            Some(Event::Delete(gone))
+        }
+        Change::Apply => {
+            valid_owner(controller.as_ref(), dropped)?;
+            Some(Event::Apply(merged_owner(known, shared, uid, controller)))
+        }
+    }
+}
+
+fn merged_owner(
+    known: &mut Table<OwnerMeta>,
+    shared: &mut Interner,
+    uid: Uid,
+    info: Option<OwnerInfo>,
+) -> OwnerMeta {
+    if let Some(slot) = known.find(&uid)
+        && let Some(owner) = known.get_mut(slot)
+    {
+        if !owner_says_all(owner.controller.as_ref(), info.as_ref()) {
+            let controller = merge_owner(owner.controller.as_ref(), info.as_ref(), shared);
+            *owner = OwnerMeta::new(OwnerObject { uid, controller });
+        }
+        return owner.clone();
+    }
+    let controller = merge_owner(None, info.as_ref(), shared);
+    let owner = OwnerMeta::new(OwnerObject { uid, controller });
+    known.find_or_insert_with(owner.uid(), || owner.clone());
+    owner
+}
+
+fn take<T: Keyed>(known: &mut Table<T>, uid: &Uid) -> Option<T> {
+    let slot = known.find(uid)?;
+    known.remove(slot)
+}
+
+fn unknown_pod(uid: Uid) -> Pod {
+    Pod {
+        uid,
+        name: Text::default(),
+        namespace: Text::default(),
+        version: Text::default(),
+        owner: None,
+        address: None,
+        host_network: false,
+        containers: Box::default(),
+    }
+}
+
+/// Whether merging `info` would change nothing. Allocates nothing: most updates end here.
+fn pod_says_all(known: &Pod, info: &PodInfo) -> bool {
+    text_says_all(&known.name, &info.name)
+        && text_says_all(&known.namespace, &info.ns)
+        && text_says_all(&known.version, &info.version)
+        && (known.host_network || !info.is_host_network)
+        && (info.ip.is_empty() || known.address == Some(inet_addr(&info.ip)))
+        && owner_says_all(known.owner.as_ref(), info.owner.as_ref())
+        && known.containers.len() == info.container_infos.len()
+        && known
+            .containers
+            .iter()
+            .zip(&info.container_infos)
+            .all(|(known, info)| is_container(known, info))
+}
+
+fn owner_says_all(known: Option<&OwnerRef>, info: Option<&OwnerInfo>) -> bool {
+    match (known, info) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(known), Some(info)) => {
+            text_says_all(known.uid.text(&mut IdBuf::new()), &info.uid)
+                && text_says_all(&known.name, &info.name)
+                && text_says_all(known.kind.as_str(), &info.kind)
+        }
+    }
+}
+
+fn text_says_all(known: &str, told: &str) -> bool {
+    told.is_empty() || known == told
+}
+
+fn is_container(known: &ContainerMeta, info: &ContainerInfo) -> bool {
+    *known.name == info.name
+        && *known.image == info.image
+        && known.id.text(&mut IdBuf::new()) == info.id
+}
+
+fn merge_pod(known: Pod, info: &PodInfo, shared: &mut Interner) -> Pod {
+    let containers = info.container_infos.iter().map(|container| ContainerMeta {
+        id: ContainerId::new(&container.id),
+        name: shared.text(&container.name),
+        image: shared.text(&container.image),
+    });
+    let containers = containers.collect();
+    let name = if text_says_all(&known.name, &info.name) {
+        known.name
+    } else {
+        Text::from(info.name.as_str())
+    };
+    Pod {
+        uid: known.uid,
+        name,
+        namespace: merge_text(known.namespace, &info.ns, shared),
+        version: merge_text(known.version, &info.version, shared),
+        owner: merge_owner(known.owner.as_ref(), info.owner.as_ref(), shared),
+        address: match info.ip.as_str() {
+            "" => known.address,
+            text => Some(inet_addr(text)),
+        },
+        host_network: known.host_network || info.is_host_network,
+        containers,
+    }
+}
+
+fn merge_text(known: Text, told: &str, shared: &mut Interner) -> Text {
+    if text_says_all(&known, told) {
+        known
+    } else {
+        shared.text(told)
+    }
+}
+
+/// Mixes the fields of what was known and what is told (quirk Q5).
+fn merge_owner(
+    known: Option<&OwnerRef>,
+    info: Option<&OwnerInfo>,
+    shared: &mut Interner,
+) -> Option<OwnerRef> {
+    let Some(info) = info else {
+        return known.cloned();
+    };
+    let Some(known) = known else {
+        let kind = OwnerKind::parse(&info.kind, shared);
+        return Some(shared.owner(Uid::new(&info.uid), &info.name, kind));
+    };
+    let uid = match info.uid.as_str() {
+        "" => known.uid.clone(),
+        told => Uid::new(told),
+    };
+    let name = match info.name.as_str() {
+        "" => &known.name,
+        told => told,
+    };
+    let kind = match info.kind.as_str() {
+        "" => known.kind.clone(),
+        told => OwnerKind::parse(told, shared),
+    };
+    Some(shared.owner(uid, name, kind))
+}
+
+fn valid_uid(uid: &str, dropped: &mut impl FnMut(Reason)) -> Option<Uid> {
+    match uid.len() {
+        0 => refuse(Reason::NoUid, dropped),
+        1..=MAX_ID_LEN => Some(Uid::new(uid)),
+        _ => refuse(Reason::UidTooLong, dropped),
+    }
+}
+
+fn valid_owner(owner: Option<&OwnerInfo>, dropped: &mut impl FnMut(Reason)) -> Option<()> {
+    match owner {
+        Some(owner) if owner.uid.len() > MAX_ID_LEN => refuse(Reason::OwnerUidTooLong, dropped),
+        Some(_) | None => Some(()),
+    }
+}
+
+fn refuse<T>(reason: Reason, dropped: &mut impl FnMut(Reason)) -> Option<T> {
+    dropped(reason);
+    None
+}
+
+#[cfg(test)]
+mod tests;
