@@ -38,10 +38,10 @@ pub struct Cli {
     pub relay: RelayArgs,
 }
 
-/// The tools beside the relay.
+/// The tools beside the relay. The help of each stands at its arguments.
+#[allow(missing_docs, reason = "a doc comment here would replace that help")]
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    // The help of each stands at its arguments.
     Reducer(ReducerArgs),
     Decode(DecodeArgs),
     WatchTest(WatchTestArgs),

@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 use crate::model::{Keyed, Uid};
 
 /// The objects of a list. Its hasher has no random seed: this room knows no chance.
-pub(super) type Uids = HashSet<Uid, FixedState>;
+pub type Uids = HashSet<Uid, FixedState>;
 
 /// What an event means for those who do not care about lists.
 #[derive(Debug)]
@@ -22,9 +22,6 @@ pub enum Fact<T> {
     /// A list has ended: objects that are not in this set are gone.
     Sweep(Uids),
 }
-
-/// The uids of a list.
-pub type Uids = HashSet<Uid, foldhash::fast::FixedState>;
 
 /// The list protocol of one kind in one feed.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use k8s_relay::wire::{Encode, StreamError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::reducer::{Peer, soon};
+use crate::support::peer::{Peer, soon};
 
 async fn reducer(options: Options) -> MockReducer {
     MockReducer::bind("127.0.0.1:0".parse().unwrap(), options)

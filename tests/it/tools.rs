@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
-use crate::support::reducer::{Peer, soon};
+use crate::support::peer::{Peer, soon};
 
 /// Output that can be looked at by others.
 #[derive(Clone, Default)]

@@ -3,11 +3,11 @@
 pub mod collect;
 pub mod core;
 pub mod native;
+pub mod peer;
 pub mod reducer;
 pub mod relay;
 pub mod truth;
 pub mod wire;
-
 
 use std::{future::Future, time::Duration};
 
@@ -24,4 +24,3 @@ pub async fn must<T>(what: &str, future: impl Future<Output = T>) -> T {
         .await
         .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
-
