@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::RelayArgs,
-    tools::{decode::DecodeArgs, reducer::ReducerArgs, watch_test::WatchTestArgs},
+    tools::{decode::DecodeArgs, demo::DemoArgs, reducer::ReducerArgs, watch_test::WatchTestArgs},
 };
 
 /// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
@@ -42,6 +42,7 @@ pub struct Cli {
 #[allow(missing_docs, reason = "a doc comment here would replace that help")]
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
+    Demo(DemoArgs),
     Reducer(ReducerArgs),
     Decode(DecodeArgs),
     WatchTest(WatchTestArgs),

@@ -11,7 +11,7 @@ use k8s_relay::{
     app,
     cli::{Cli, Command},
     config::{Config, RelayArgs},
-    logging::{self, LoggingConfig},
+    logging::{self, Level, LoggingConfig},
     tools,
 };
 use tokio::runtime::Builder;
@@ -20,6 +20,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse_line(env::args_os()).unwrap_or_else(|error| error.exit());
     let logging = match &cli.command {
         None => cli.relay.log.clone().into_config(),
+        // The demo tells its own story.
+        Some(Command::Demo(_)) => LoggingConfig {
+            level: Level::Error,
+            ..LoggingConfig::default()
+        },
         Some(_) => LoggingConfig::default(),
     };
     if let Err(error) = logging::start(&logging) {
@@ -51,6 +56,7 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
 
 fn tool(command: Command) -> Result<(), Error> {
     match command {
+        Command::Demo(args) => run(async { Ok(tools::demo::run(&args).await?) }),
         Command::Reducer(args) => run(async { Ok(tools::reducer::run(&args).await?) }),
         Command::Decode(args) => Ok(tools::decode::run(&args)?),
         Command::WatchTest(args) => run(async {

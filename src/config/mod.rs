@@ -74,6 +74,23 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The defaults between these two addresses, whatever flags, variables and files say.
+    pub fn between(server_address: HostPort, intake: HostPort) -> Self {
+        Self {
+            server_address,
+            intake,
+            encoder: Encoder::Binary,
+            heartbeat: Heartbeat::default(),
+            health_interval: Duration::from_secs(1),
+            reconnect: Reconnect::Replay,
+            cloud: Cloud::None,
+            aws_timeout: Duration::from_secs(1),
+            labels: BTreeMap::new(),
+            record: None,
+            logging: LoggingConfig::default(),
+        }
+    }
+
     /// Reads the file that `args` name and puts everything together. What the file has
     /// but cannot be used is logged as a warning, so logging should have been started.
     ///

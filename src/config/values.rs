@@ -25,6 +25,13 @@ pub enum Heartbeat {
     Every(Duration),
 }
 
+impl Default for Heartbeat {
+    /// Every 2 s, as the legacy.
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(2))
+    }
+}
+
 /// What follows after the reducer's connection was lost (D5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reconnect {

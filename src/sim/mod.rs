@@ -7,6 +7,7 @@
 //! | [`reducer`] | a reducer on a real socket | no |
 //! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
 //! | [`traffic`] | floods, and the old watcher's local test | yes |
+//! | [`story`] | a small cluster and a day in its life, for the demo | yes |
 //! | [`watcher`] | a watcher on a real socket | no |
 //!
 //! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
@@ -17,5 +18,6 @@ pub mod cluster;
 pub mod picture;
 pub mod reducer;
 pub mod session;
+pub mod story;
 pub mod traffic;
 pub mod watcher;

@@ -4,6 +4,7 @@
 //! a closed pipe on the far side is an ordinary end.
 
 pub mod decode;
+pub mod demo;
 pub mod reducer;
 pub mod watch_test;
 

@@ -1,0 +1,226 @@
+//! `demo`: a watcher, the relay and a reducer in one process, and what the reducer knows
+//! as it changes.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::ToolError;
+use crate::{
+    app::{AppError, Relay},
+    config::{Config, HostPort},
+    sim::{
+        reducer::{MockReducer, Options, State},
+        story::{Chapter, Happening, Truth, known, story},
+        watcher::{Call, Watcher, WatcherError},
+    },
+};
+
+/// How long a chapter may take until the reducer knows the truth.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// On a terminal, how long a reader has for a chapter.
+const READING: Duration = Duration::from_millis(1_300);
+
+/// Show what the relay is for: a watcher, the relay and a reducer in one process
+///
+/// Plays a small cluster through the real relay over real sockets, and prints what the
+/// reducer knows as it changes. Needs nothing else. Takes a few seconds. The exit status
+/// is 0 only if the reducer knows the truth at the end of every chapter.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Do not pause between chapters, not even on a terminal
+    #[arg(long)]
+    pub no_pause: bool,
+}
+
+/// Why the demo failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The mock reducer could not listen, or nothing could be printed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The relay did not start, or ended with an error.
+    #[error(transparent)]
+    Relay(#[from] AppError),
+    /// The relay did not serve the watcher.
+    #[error(transparent)]
+    Watcher(#[from] WatcherError),
+    /// The reducer did not come to know what it should.
+    #[error("chapter {chapter}: the reducer's picture is not the truth: {difference}")]
+    NotTheTruth {
+        /// The number of the chapter, from 1.
+        chapter: usize,
+        /// What differs first.
+        difference: String,
+    },
+}
+
+/// Plays the story.
+///
+/// # Errors
+/// Something could not be started, or the reducer did not come to know the truth.
+pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let reducer = MockReducer::bind(anywhere, Options::default())
+        .await
+        .map_err(|source| ToolError::Listen {
+            addr: anywhere,
+            source,
+        })?;
+    let config = Config::between(host_port(anywhere), host_port(reducer.addr()));
+    let relay = Relay::start(config).await?;
+    let address = relay.address();
+    let (end, ended) = oneshot::channel::<()>();
+    let stage = async {
+        let mut call = Watcher::connect(&address.to_string()).await?.open();
+        let told = Stage {
+            reducer: &reducer,
+            pause: !args.no_pause && io::stdout().is_terminal(),
+        }
+        .play(&mut call)
+        .await;
+        // The relay ends in order: the reducer sees FIN before the process is gone.
+        let _ = end.send(());
+        told
+    };
+    let (told, ran) = tokio::join!(
+        stage,
+        relay.run_until(async {
+            // Also ready when the stage fails early and drops its end.
+            let _ = ended.await;
+        })
+    );
+    reducer.shutdown().await;
+    told?;
+    Ok(ran?)
+}
+
+fn host_port(address: SocketAddr) -> HostPort {
+    HostPort {
+        host: address.ip().to_string(),
+        port: address.port(),
+    }
+}
+
+struct Stage<'a> {
+    reducer: &'a MockReducer,
+    pause: bool,
+}
+
+impl Stage<'_> {
+    async fn play(&self, watcher: &mut Call) -> Result<(), DemoError> {
+        say("watcher ──Collect──► relay ──ingest──► reducer    (all in this process)\n")?;
+        say(
+            "+ the reducer has learned of a pod, - it has forgotten one, ~ it knows it otherwise\n",
+        )?;
+        let mut before = Truth::new();
+        for (number, chapter) in (1..).zip(story()) {
+            say(&format!(
+                "\n{number}. {}\n   {}\n",
+                chapter.title, chapter.remark
+            ))?;
+            let after = self.chapter(number, &chapter, watcher).await?;
+            if matches!(chapter.event, Happening::ReducerRestarts) {
+                before.clear();
+            }
+            show(&before, &after)?;
+            before = after;
+            if self.pause {
+                sleep(READING).await;
+            }
+        }
+        let containers: usize = before.values().map(|known| known.containers.len()).sum();
+        let pods = before.len();
+        say(&format!(
+            "\nThe reducer's picture equals the truth: {pods} pods, {containers} containers.\n"
+        ))
+    }
+
+    /// Lets the chapter happen and returns what the reducer knows afterwards.
+    async fn chapter(
+        &self,
+        number: usize,
+        chapter: &Chapter,
+        watcher: &mut Call,
+    ) -> Result<Truth, DemoError> {
+        let mut connections = self.reducer.connections().max(1);
+        match &chapter.event {
+            Happening::Told(infos) => {
+                for info in infos {
+                    watcher.send(info.clone()).await?;
+                }
+            }
+            Happening::ReducerRestarts => {
+                self.reducer.disconnect().await;
+                connections += 1;
+            }
+        }
+        let is_true = |state: &State| {
+            state.connections.len() == connections && latest(state) == chapter.truth
+        };
+        let reached = timeout(PATIENCE, self.reducer.wait_until(is_true)).await;
+        let after = self.reducer.with(latest);
+        match reached {
+            Ok(()) => Ok(after),
+            Err(_) => Err(DemoError::NotTheTruth {
+                chapter: number,
+                difference: first_difference(&after, &chapter.truth),
+            }),
+        }
+    }
+}
+
+fn latest(state: &State) -> Truth {
+    state.picture().map(known).unwrap_or_default()
+}
+
+/// Prints what has changed.
+fn show(before: &Truth, after: &Truth) -> Result<(), DemoError> {
+    let mut quiet = true;
+    for (_, known) in before.iter().filter(|(uid, _)| !after.contains_key(*uid)) {
+        quiet = false;
+        say(&format!("   - {known}\n"))?;
+    }
+    for (uid, known) in after {
+        let sign = match before.get(uid) {
+            None => '+',
+            Some(same) if same == known => continue,
+            Some(_) => '~',
+        };
+        quiet = false;
+        say(&format!("   {sign} {known}\n"))?;
+    }
+    if quiet {
+        say("   (the reducer's picture has not changed)\n")?;
+    }
+    Ok(())
+}
+
+fn first_difference(found: &Truth, truth: &Truth) -> String {
+    let missing = truth
+        .iter()
+        .find(|(uid, known)| found.get(*uid) != Some(known));
+    match (missing, found.keys().find(|uid| !truth.contains_key(*uid))) {
+        (Some((uid, known)), _) => match found.get(uid) {
+            Some(other) => format!("it knows `{other}` instead of `{known}`"),
+            None => format!("it does not know `{known}`"),
+        },
+        (None, Some(uid)) => format!("it still knows {uid}"),
+        (None, None) => "it came too late".to_owned(),
+    }
+}
+
+fn say(text: &str) -> Result<(), DemoError> {
+    let mut out = io::stdout();
+    let said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    said.map_err(|error| ToolError::Write(error).into())
+}
