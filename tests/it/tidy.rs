@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "src/feeds",
     "src/matcher",
     "src/model",
+    "src/sim/cluster.rs",
     "src/wire",
 ];
 
