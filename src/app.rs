@@ -130,6 +130,10 @@ impl Relay {
     }
 
     async fn end(self) -> Result<(), AppError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the end of the process is timed here"
+        )]
         let deadline = Instant::now() + END_WITHIN;
         info!("ending: watcher streams first, then the reducer");
         self.stop.cancel();
