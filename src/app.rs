@@ -33,7 +33,7 @@ const WAITING_BATCHES: usize = 32;
 #[non_exhaustive]
 pub enum AppError {
     /// The listening address cannot be used.
-    #[error("cannot listen on {address}: {source} (see --server-address)")]
+    #[error("cannot listen on {address} (see --server-address)")]
     Listen {
         /// As it was asked for.
         address: HostPort,
@@ -44,7 +44,7 @@ pub enum AppError {
     #[error(transparent)]
     Reducer(#[from] reducer::ReducerError),
     /// Signals cannot be waited for.
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     /// The `Collect` server ended by itself.
     #[error("the Collect server has ended: {0}")]
