@@ -33,7 +33,7 @@ const WAITING_BATCHES: usize = 32;
 #[non_exhaustive]
 pub enum AppError {
     /// The listening address cannot be used.
-    #[error("cannot listen on {address}: {source} (see --server-address)")]
+    #[error("cannot listen on {address} (see --server-address)")]
     Listen {
         /// As it was asked for.
         address: HostPort,
@@ -44,7 +44,7 @@ pub enum AppError {
     #[error(transparent)]
     Reducer(#[from] reducer::ReducerError),
     /// Signals cannot be waited for.
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     /// The `Collect` server ended by itself.
     #[error("the Collect server has ended: {0}")]
@@ -130,6 +130,10 @@ impl Relay {
     }
 
     async fn end(self) -> Result<(), AppError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the end of the process is timed here"
+        )]
         let deadline = Instant::now() + END_WITHIN;
         info!("ending: watcher streams first, then the reducer");
         self.stop.cancel();

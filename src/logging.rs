@@ -212,3 +212,58 @@ impl Write for RotatedFile {
         self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tracing::Level as At;
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_our_own_targets_and_others_are_never_louder_than_info() {
+        for (level, ours, others) in [
+            (Level::Trace, At::TRACE, At::INFO),
+            (Level::Debug, At::DEBUG, At::INFO),
+            (Level::Info, At::INFO, At::INFO),
+            (Level::Warning, At::WARN, At::WARN),
+            (Level::Error, At::ERROR, At::ERROR),
+            (Level::Critical, At::ERROR, At::ERROR),
+        ] {
+            let config = LoggingConfig {
+                level,
+                traced: BTreeSet::from(["k8s_relay::reducer::link"]),
+                ..LoggingConfig::default()
+            };
+            let filter = config.filter();
+            let loudest = |target| {
+                let levels = [At::TRACE, At::DEBUG, At::INFO, At::WARN, At::ERROR];
+                levels
+                    .into_iter()
+                    .find(|level| filter.would_enable(target, level))
+            };
+            assert_eq!(loudest("k8s_relay"), Some(ours), "{level}");
+            assert_eq!(loudest("k8s_relay::reducer"), Some(ours), "{level}");
+            assert_eq!(loudest("h2::codec"), Some(others), "{level}");
+            let whitelisted = loudest("k8s_relay::reducer::link");
+            assert_eq!(whitelisted, Some(At::TRACE), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_log_file_whose_directory_goes_is_given_up_without_harm() {
+        let outer = tempfile::tempdir().unwrap();
+        let dir = outer.path().join("logs");
+        fs::create_dir(&dir).unwrap();
+        let mut file = RotatedFile::open(&dir.join("relay.log")).unwrap();
+        let line = vec![b'x'; FILE_BYTES + 1];
+        assert_eq!(file.write(&line).unwrap(), line.len());
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(file.write(&line).unwrap(), line.len(), "would be rotated");
+        assert!(!dir.exists());
+        fs::create_dir(&dir).unwrap();
+        assert_eq!(file.write(b"x").unwrap(), 1);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "given up for good");
+    }
+}

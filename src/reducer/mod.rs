@@ -471,7 +471,8 @@ impl Timer {
     }
 }
 
-/// Tokio's clock, so that tests can move it. Only this room's face reads it.
+/// Tokio's clock, so that tests can move it.
+#[expect(clippy::disallowed_methods, reason = "only this room's face reads it")]
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

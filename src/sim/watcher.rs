@@ -112,6 +112,10 @@ impl Watcher {
         let mut request = Request::new(ReceiverStream::new(queue));
         let cancellation = request.cancellation_handle();
         let call = collect(self.channel.clone(), request);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the handle is kept and aborts on drop"
+        )]
         let task = tokio::spawn(async move {
             ended.send_replace(Some(call.await));
         });

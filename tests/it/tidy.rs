@@ -42,6 +42,14 @@ const PURE: &[&str] = &[
     "src/feeds",
     "src/matcher",
     "src/model",
+    "src/reducer/greeting.rs",
+    "src/reducer/outbox.rs",
+    "src/reducer/project.rs",
+    "src/reducer/session.rs",
+    "src/sim/cluster.rs",
+    "src/sim/picture.rs",
+    "src/sim/session.rs",
+    "src/source/legacy/merge.rs",
     "src/wire",
 ];
 

@@ -177,6 +177,19 @@ fn what_a_file_has_in_vain_is_a_warning() {
     assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn an_address_that_is_taken_stops_the_start_with_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let ended = run(&[], &[&format!("--server-address={address}"), "--error"]);
+    assert_eq!(ended.code, Some(1));
+    let end = format!(
+        "cannot listen on {address} (see --server-address): Address already in use (os error 98)\n"
+    );
+    assert!(ended.stderr.ends_with(&end), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
 /// Fails with this code, and the last line of the mistake ends so.
 fn refused(env: &[(&str, &str)], args: &[&str], code: i32, end: &str) {
     let args: Vec<&str> = args.iter().copied().chain(["--check-config"]).collect();
