@@ -49,6 +49,9 @@ const PURE: &[&str] = &[
     "src/sim/cluster.rs",
     "src/sim/picture.rs",
     "src/sim/session.rs",
+    "src/sim/story.rs",
+    "src/sim/traffic.rs",
+    "src/source/legacy/inet.rs",
     "src/source/legacy/merge.rs",
     "src/wire",
 ];
