@@ -22,15 +22,18 @@ fn frame(n: usize) -> Bytes {
 }
 
 /// Sends frames until flow control has held the watcher back for this long.
-async fn send_until_held_back(call: &mut RawCall, next: &mut usize, long: Duration) {
-    loop {
-        match tokio::time::timeout(long, call.send(frame(*next))).await {
+async fn send_until_held_back(
+    call: &mut RawCall,
+    frame: impl Fn(usize) -> Bytes,
+    long: Duration,
+) -> usize {
+    for n in 0..INFOS {
+        match tokio::time::timeout(long, call.send(frame(n))).await {
             Ok(sent) => sent.expect("the call stands"),
-            Err(_held_back) => return,
+            Err(_held_back) => return n,
         }
-        *next += 1;
-        assert!(*next < INFOS, "nothing holds the watcher back");
     }
+    panic!("nothing holds the watcher back")
 }
 
 #[tokio::test]
@@ -39,8 +42,7 @@ async fn small_frames_that_wait_for_a_second_are_all_read_then() {
     let mut raw = Raw::connect(served.address).await;
     let mut call = raw.call().await.unwrap();
     let opened = served.opened().await;
-    let mut next = 0;
-    send_until_held_back(&mut call, &mut next, Duration::from_secs(1)).await;
+    let next = send_until_held_back(&mut call, frame, Duration::from_secs(1)).await;
 
     let sending = async {
         for n in next..INFOS {
@@ -66,6 +68,23 @@ async fn small_frames_that_wait_for_a_second_are_all_read_then() {
 }
 
 #[tokio::test]
+async fn even_a_full_window_of_the_smallest_frames_leaves_the_connection_alive() {
+    let mut served = Served::start(4).await;
+    let mut raw = Raw::connect(served.address).await;
+    let mut call = raw.call().await.unwrap();
+    let opened = served.opened().await;
+    let smallest = |_| grpc(&[]);
+    let sent = send_until_held_back(&mut call, smallest, Duration::from_millis(200)).await;
+    assert!(sent >= (128 << 10) / 5, "{sent}: a full window at least");
+    call.frames.send_data(Bytes::new(), true).unwrap();
+    let (end, (events, infos)) = tokio::join!(call.end(), served.until_closed(opened.stream));
+    assert_eq!(end, seen(0, Code::Cancelled, ""));
+    assert_eq!((events.len(), infos), (0, sent as u64));
+    assert!(!raw.connection.is_finished());
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_that_is_ended_under_load_still_hears_why() {
     for (end, expected) in [
         (CallEnd::Overflow, seen(0, Code::Cancelled, "")),
@@ -78,7 +97,7 @@ async fn a_call_that_is_ended_under_load_still_hears_why() {
         let mut raw = Raw::connect(served.address).await;
         let mut call = raw.call().await.unwrap();
         let opened = served.opened().await;
-        send_until_held_back(&mut call, &mut 0, Duration::from_secs(1)).await;
+        send_until_held_back(&mut call, frame, Duration::from_secs(1)).await;
         opened.end.send(end).unwrap();
         assert_eq!(call.end().await, expected);
         served.until_closed(opened.stream).await;

@@ -198,11 +198,13 @@ impl Ending {
         reason = "tonic's enum, of which two matter"
     )]
     fn of_read(status: &Status) -> Self {
-        match status.code() {
-            Code::OutOfRange => Self::TooLarge(found_length(status.message())),
-            Code::Internal | Code::InvalidArgument => Self::Undecodable,
+        if status.code() == Code::OutOfRange {
+            Self::TooLarge(found_length(status.message()))
+        } else if matches!(status.code(), Code::Internal | Code::InvalidArgument) {
+            Self::Undecodable
+        } else {
             // The connection is lost: nobody hears the status.
-            _ => Self::ByWatcher,
+            Self::ByWatcher
         }
     }
 
