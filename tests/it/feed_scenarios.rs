@@ -5,13 +5,12 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::{OnReconnect, Settings},
-    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Resume, Telling, Windows},
+    matcher::{Generation, Marks, Matcher, Policy, Resume, Telling, Windows},
     model::PodMeta,
 };
 
 use crate::support::core::{Core, Recorder, deployment, origin, pod, replica_set, secs};
 
-const RS: OwnerSort = OwnerSort::ReplicaSet;
 const MOMENT: Duration = Duration::from_millis(1);
 
 // --- epochs ---

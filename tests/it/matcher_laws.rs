@@ -1,1 +1,574 @@
+//! What holds after every history: laws of the matcher, the ledger and the feeds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_relay::{
+    feeds::Settings,
+    matcher::{Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Resume},
+    model::{PodMeta, Uid},
+};
+use proptest::prelude::*;
+
+use crate::support::{
+    core::{Core, MESSAGE, Picture, Recorder, deployment, object, pod, replica_set, secs},
+    history::{self, Happening, any_marks, any_pod},
+    native::Native,
+    truth::{Form, Truth},
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn whatever_streams_do_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
+        marks in any_marks(),
+        happenings in history::of_streams(),
+    ) {
+        let mut world = Streams::new(marks);
+        for happening in happenings {
+            world.happens(happening);
+        }
+        world.ends_well();
+    }
+
+    #[test]
+    fn whatever_a_native_feed_tells_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
+        marks in any_marks(),
+        happenings in history::of_native_feed(),
+    ) {
+        let mut world = NativeWorld::new(marks);
+        for happening in happenings {
+            world.happens(happening);
+        }
+        world.ends_well();
+    }
+
+    #[test]
+    fn objects_told_once_in_any_order_end_in_the_same_picture(
+        (one, other) in objects().prop_flat_map(|objects| {
+            (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
+        }),
+        drains in any::<u64>(),
+        marks in any_marks(),
+    ) {
+        let ample = told_in_order(one, Marks::default(), u64::MAX);
+        let tight = told_in_order(other, marks, drains);
+        prop_assert_eq!(ample, tight);
+    }
+
+    #[test]
+    fn a_replay_with_a_buffer_of_any_size_and_events_in_between_ends_and_is_right(
+        marks in any_marks(),
+        pods in 1..80_usize,
+        meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..60),
+    ) {
+        let mut core = Core::offline(Settings { marks, ..Settings::default() });
+        let feed = core.open();
+        let mut truth = Truth::new(&Policy::LEGACY);
+        // The first pods, in the first slots, are those of which events tell.
+        for name in (0..pods).map(|n| format!("p{n}")) {
+            let pod = PodMeta::from(pod(&name).running(&["c0", "c1", "c2"]));
+            truth.apply_pod(pod.clone(), core.now);
+            core.pod(feed, pod);
+        }
+        core.connect();
+        for (pod, gone, drained) in meanwhile {
+            if gone {
+                truth.delete_pod(&pod.uid);
+                core.pod_gone(feed, &pod.uid.to_string());
+            } else {
+                truth.apply_pod(pod.clone(), core.now);
+                core.pod(feed, pod);
+            }
+            core.reducer.drain(drained);
+            core.resume();
+            core.told();
+        }
+        core.rest();
+        core.told();
+        same_pods_with_their_containers(&core.reducer.picture, &truth);
+    }
+}
+
+#[test]
+fn once_everything_is_deleted_nothing_is_kept() {
+    let mut native = Native::new(Marks::default());
+    for round in 0..3 {
+        fill_and_empty(&mut native, round);
+        assert_eq!(native.telling.ledger().capacity(), 0);
+        assert_eq!(native.counts().pods, 0);
+        assert!(
+            native.counts().owners > 0,
+            "deleted owners resolve for a minute"
+        );
+        native.pass(secs(60));
+        assert_eq!(native.counts().owners, 0);
+        assert_eq!(native.matcher.capacity(), 0);
+    }
+}
+
+#[test]
+fn a_legacy_feed_keeps_of_what_is_deleted_nothing_but_10000_owners() {
+    let mut matcher = Matcher::new(Policy::LEGACY);
+    let now = crate::support::core::origin();
+    for n in 0..40_000 {
+        let owner = object(&format!("rs{n}"), Some(deployment("d")));
+        matcher.apply_owner(OwnerSort::ReplicaSet, &owner, &mut |_| {});
+        let pod = pod(&format!("p{n}")).owned_by(replica_set(&format!("rs{n}")));
+        matcher.apply_pod(pod.into(), now, &mut |_| {});
+    }
+    for n in 0..40_000 {
+        matcher.delete_pod(&Uid::new(&format!("p{n}")), &mut |_| {});
+        matcher.delete_owner(&Uid::new(&format!("rs{n}")), now);
+    }
+    assert_eq!(
+        (matcher.counts().pods, matcher.counts().owners),
+        (0, 10_000)
+    );
+    assert!(matcher.capacity() < 41_000, "{}", matcher.capacity());
+}
+
+/// Live pods, waiting pods and pods without address come and go, owners too.
+fn fill_and_empty(native: &mut Native, round: usize) {
+    let names: Vec<_> = (0..2000).map(|n| format!("{round}-{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let owner = format!("rs{name}");
+        let draft = pod(name)
+            .owned_by(replica_set(&owner))
+            .running(&["c1", "c2"]);
+        match n % 3 {
+            0 => native.pod(draft.without_address()),
+            1 => native.pod(draft),
+            _ => {
+                native.replica_set(&owner, None);
+                native.pod(draft);
+            }
+        }
+    }
+    assert!(native.telling.ledger().capacity() > 0);
+    for name in &names {
+        native.owner_gone(OwnerSort::ReplicaSet, &format!("rs{name}"));
+        native.pod_gone(name);
+    }
+    native.told();
+}
+
+// --- streams ---
+
+/// The core beside the truth of each stream.
+struct Streams {
+    core: Core,
+    truths: BTreeMap<Generation, (Truth, Open)>,
+    forms: Forms,
+}
+
+#[derive(PartialEq)]
+enum Open {
+    Yes,
+    No,
+}
+
+impl Streams {
+    fn new(marks: Marks) -> Self {
+        Self {
+            core: Core::offline(Settings {
+                marks,
+                ..Settings::default()
+            }),
+            truths: BTreeMap::new(),
+            forms: Forms::default(),
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        let now = self.core.now;
+        match happening {
+            Happening::Open => {
+                let feed = self.core.open();
+                self.truths
+                    .insert(feed, (Truth::new(&Policy::LEGACY), Open::Yes));
+            }
+            Happening::Close(at) => {
+                if let Some((feed, _)) = self.open_stream(at) {
+                    self.core.close(feed);
+                    self.truths.get_mut(&feed).unwrap().1 = Open::No;
+                }
+            }
+            Happening::Listed(at) => {
+                if let Some((feed, _)) = self.open_stream(at) {
+                    self.core.listed(feed);
+                }
+            }
+            Happening::Pod(at, pod) => {
+                if let Some((feed, truth)) = self.open_stream(at) {
+                    truth.apply_pod(pod.clone(), now);
+                    self.core.pod(feed, pod);
+                }
+            }
+            Happening::PodGone(at, uid) => {
+                if let Some((feed, truth)) = self.open_stream(at) {
+                    truth.delete_pod(&Uid::new(uid));
+                    self.core.pod_gone(feed, uid);
+                }
+            }
+            Happening::Owner(at, sort, owner) => {
+                if let Some((feed, truth)) = self.open_stream(at) {
+                    truth.apply_owner(&owner, now);
+                    self.core.owner(feed, sort, owner);
+                }
+            }
+            Happening::OwnerGone(at, sort, uid) => {
+                if let Some((feed, truth)) = self.open_stream(at) {
+                    truth.delete_owner(&Uid::new(uid), now);
+                    self.core.owner_gone(feed, sort, uid);
+                }
+            }
+            Happening::List(..) => {}
+            Happening::Connect if !self.core.reducer.connected => {
+                self.core.connect();
+            }
+            Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
+            Happening::Connect | Happening::Disconnect => {}
+            Happening::Drain(bytes) => self.core.reducer.drain(bytes),
+            Happening::Resume => {
+                self.core.resume();
+            }
+            Happening::Pass(span) => self.core.pass(span),
+        }
+        self.holds();
+    }
+
+    /// One of the streams opened so far, if it is still open.
+    fn open_stream(&mut self, at: usize) -> Option<(Generation, &mut Truth)> {
+        let newest = self.truths.len().checked_sub(1)?;
+        let (feed, (truth, open)) = self.truths.iter_mut().rev().nth(at.min(newest))?;
+        (*open == Open::Yes).then_some((*feed, truth))
+    }
+
+    fn truth(&self) -> Option<&Truth> {
+        let active = self.core.feeds.active_generation()?;
+        Some(&self.truths[&active].0)
+    }
+
+    fn holds(&mut self) {
+        let live = self.truth().map(Truth::live).unwrap_or_default();
+        let feeds = &self.core.feeds;
+        if let Some(matcher) = feeds.active() {
+            same_live_set(matcher, &live);
+        }
+        self.forms.hold(&self.core.reducer, feeds.ledger(), &live);
+        assert_eq!(
+            self.core.reducer.announced_again, 0,
+            "once per pod and epoch"
+        );
+        if feeds.is_settled() {
+            assert_eq!(
+                self.core.reducer.picture.uids(),
+                live.keys().cloned().collect()
+            );
+        }
+    }
+
+    fn ends_well(mut self) {
+        // At quiet, after the windows, the difference is told.
+        self.happens(Happening::Connect);
+        for _ in 0..3 {
+            self.core.rest();
+            self.happens(Happening::Pass(secs(61)));
+        }
+        self.core.rest();
+        self.holds();
+        assert!(self.core.feeds.is_settled());
+        // Right after a reconnect the picture is the live set, to the letter.
+        self.core.disconnect();
+        self.core.connect();
+        self.core.rest();
+        self.holds();
+        let live = self.truth().map(Truth::live).unwrap_or_default();
+        same_picture(&self.core.reducer.picture, &live);
+        self.core.told();
+        // Once everything is deleted nothing is left.
+        let active = self.core.feeds.active_generation();
+        let is_open = |feed: &Generation| self.truths[feed].1 == Open::Yes;
+        if let Some(feed) = active.filter(is_open) {
+            for uid in self.truths[&feed].0.pods.keys() {
+                self.core.pod_gone(feed, &uid.to_string());
+            }
+            self.core.rest();
+            assert_eq!(self.core.told().matches("pod_new").count(), 0);
+            assert!(self.core.feeds.ledger().is_empty());
+            assert_eq!(self.core.feeds.counts().pods, 0);
+            assert_eq!(self.core.feeds.counts().waiting, 0);
+        }
+    }
+}
+
+// --- a native feed ---
+
+struct NativeWorld {
+    core: Native,
+    truth: Truth,
+    forms: Forms,
+    /// An attempt at the first list may have told pods that no whole list has named since.
+    listed: bool,
+}
+
+impl NativeWorld {
+    fn new(marks: Marks) -> Self {
+        let core = Native::new(marks);
+        Self {
+            truth: Truth::new(core.matcher.policy()),
+            core,
+            forms: Forms::default(),
+            listed: false,
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        let now = self.core.now;
+        match happening {
+            Happening::Pod(_, pod) => {
+                self.truth.apply_pod(pod.clone(), now);
+                self.core.pod(pod);
+            }
+            Happening::PodGone(_, uid) => {
+                self.truth.delete_pod(&Uid::new(uid));
+                self.core.pod_gone(uid);
+            }
+            Happening::Owner(_, sort, owner) => {
+                self.truth.apply_owner(&owner, now);
+                self.core
+                    .owner_event(sort, kube::runtime::watcher::Event::Apply(owner));
+            }
+            Happening::OwnerGone(_, sort, uid) => {
+                self.truth.delete_owner(&Uid::new(uid), now);
+                self.core.owner_gone(sort, uid);
+            }
+            Happening::List(pods, whole) => self.list(pods, whole),
+            Happening::Connect if !self.core.reducer.connected => self.core.connect(),
+            Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
+            Happening::Drain(bytes) => self.core.reducer.drain(bytes),
+            Happening::Resume => {
+                self.core.resume();
+            }
+            Happening::Pass(span) => {
+                self.core.pass(span);
+                self.truth.time(self.core.now);
+            }
+            Happening::Open
+            | Happening::Close(_)
+            | Happening::Listed(_)
+            | Happening::Connect
+            | Happening::Disconnect => {}
+        }
+        self.holds();
+    }
+
+    fn list(&mut self, pods: Vec<PodMeta>, whole: bool) {
+        use kube::runtime::watcher::Event;
+        if !self.listed && self.truth.pods.is_empty() {
+            // The first list: its pods count as they come.
+            for pod in &pods {
+                self.truth.apply_pod(pod.clone(), self.core.now);
+            }
+            self.listed = true;
+            return self.core.list_pods(pods);
+        }
+        if !self.listed {
+            return;
+        }
+        if !whole {
+            self.core.pod_event(Event::Init);
+            for pod in pods {
+                self.core.pod_event(Event::InitApply(pod));
+            }
+            // Broken off; a watcher then starts again, and what it tells at last counts.
+            let known = self.truth.pods.values();
+            let pods: Vec<_> = known.map(|entry| entry.pod.clone()).collect();
+            for pod in &pods {
+                self.truth.apply_pod(pod.clone(), self.core.now);
+            }
+            return self.core.list_pods(pods);
+        }
+        for pod in &pods {
+            self.truth.apply_pod(pod.clone(), self.core.now);
+        }
+        self.truth
+            .keep_pods(&pods.iter().map(|pod| pod.uid.clone()).collect());
+        self.core.list_pods(pods);
+    }
+
+    fn holds(&mut self) {
+        let live = self.truth.live();
+        same_live_set(&self.core.matcher, &live);
+        self.forms
+            .hold(&self.core.reducer, self.core.telling.ledger(), &live);
+        let again = self.core.reducer.announced_again;
+        assert!(
+            again <= self.core.counts().given_up,
+            "only those that were given up"
+        );
+        if self.core.telling.is_settled() {
+            assert_eq!(
+                self.core.reducer.picture.uids(),
+                live.keys().cloned().collect()
+            );
+        }
+    }
+
+    fn ends_well(mut self) {
+        self.happens(Happening::Connect);
+        self.core.rest();
+        self.holds();
+        assert!(self.core.telling.is_settled());
+        same_pods_with_their_containers(&self.core.reducer.picture, &self.truth);
+        self.core.reconnect();
+        same_picture(&self.core.reducer.picture, &self.truth.live());
+        let pods: Vec<_> = self.truth.pods.keys().map(ToString::to_string).collect();
+        for uid in pods {
+            self.core.pod_gone(&uid);
+        }
+        for uid in ["r0", "r1", "j0", "j1"] {
+            self.core.owner_gone(OwnerSort::Job, uid);
+        }
+        self.core.rest();
+        self.core.pass(secs(60));
+        assert_eq!(self.core.telling.ledger().capacity(), 0);
+        assert_eq!(self.core.matcher.capacity(), 0);
+    }
+}
+
+// --- what holds ---
+
+/// Every form in which each pod was live since the reducer's picture was empty: a told pod has
+/// one of them, as later changes may never be told (D14).
+#[derive(Default)]
+struct Forms {
+    seen: BTreeMap<Uid, BTreeSet<u64>>,
+    live: BTreeMap<Uid, Form>,
+    resyncs: u64,
+    connected: bool,
+}
+
+impl Forms {
+    fn hold(&mut self, reducer: &Recorder, ledger: &Ledger, live: &BTreeMap<Uid, Form>) {
+        assert_eq!(reducer.wrong, [""; 0]);
+        assert_eq!(reducer.picture.differs_from(ledger), None);
+        let live_before = std::mem::replace(&mut self.live, live.clone());
+        if self.resyncs != reducer.resyncs || self.connected != reducer.connected {
+            (self.resyncs, self.connected) = (reducer.resyncs, reducer.connected);
+            // The last known forms stay: what changed may have been told before it did.
+            self.seen.clear();
+            self.see(&live_before);
+        }
+        self.see(live);
+        for (uid, told) in &reducer.picture.pods {
+            assert!(
+                self.seen[uid].contains(&told.fields()),
+                "{told:?} was never true"
+            );
+        }
+    }
+
+    fn see(&mut self, live: &BTreeMap<Uid, Form>) {
+        for (uid, form) in live {
+            let forms = self.seen.entry(uid.clone()).or_default();
+            forms.insert(form.fields);
+        }
+    }
+}
+
+fn same_live_set(matcher: &Matcher, live: &BTreeMap<Uid, Form>) {
+    let known = matcher
+        .all_live()
+        .map(|live| (live.pod.uid.clone(), k8s_relay::matcher::fields_hash(&live)));
+    let known: BTreeMap<_, _> = known.collect();
+    let wanted: BTreeMap<_, _> = live
+        .iter()
+        .map(|(uid, form)| (uid.clone(), form.fields))
+        .collect();
+    assert_eq!(known, wanted);
+    assert_eq!(matcher.counts().live, live.len());
+}
+
+fn same_picture(picture: &Picture, live: &BTreeMap<Uid, Form>) {
+    let told = picture.pods.iter().map(|(uid, told)| {
+        let containers = told.containers.clone();
+        (
+            uid.clone(),
+            Form {
+                fields: told.fields(),
+                containers,
+            },
+        )
+    });
+    assert_eq!(&told.collect::<BTreeMap<_, _>>(), live);
+}
+
+/// Fields may be older, and containers that are gone may have stayed (D14).
+fn same_pods_with_their_containers(picture: &Picture, truth: &Truth) {
+    assert_eq!(picture.uids(), truth.live_uids());
+    for (uid, form) in truth.live() {
+        let told = &picture.pods[&uid];
+        assert!(
+            form.containers.is_subset(&told.containers),
+            "{told:?} lacks of {form:?}"
+        );
+    }
+}
+
+// --- permutations ---
+
+#[derive(Clone, Debug)]
+enum Object {
+    Pod(PodMeta),
+    Owner(OwnerSort, k8s_relay::model::OwnerMeta),
+}
+
+/// Some objects of the small world, each once.
+fn objects() -> impl Strategy<Value = Vec<Object>> {
+    history::of_streams().prop_map(|happenings| {
+        let mut seen = BTreeSet::new();
+        let objects = happenings
+            .into_iter()
+            .filter_map(|happening| match happening {
+                Happening::Pod(_, pod) => Some((pod.uid.clone(), Object::Pod(pod))),
+                Happening::Owner(_, sort, owner) => {
+                    Some((owner.uid.clone(), Object::Owner(sort, owner)))
+                }
+                _ => None,
+            });
+        objects
+            .filter(|(uid, _)| seen.insert(uid.clone()))
+            .map(|(_, object)| object)
+            .collect()
+    })
+}
+
+/// The reducer's picture once all objects are told. Bit n of `drains`: the network takes
+/// everything after the n-th object.
+fn told_in_order(objects: Vec<Object>, marks: Marks, drains: u64) -> Vec<(Uid, Form)> {
+    let mut core = Core::new(Settings {
+        marks,
+        ..Settings::default()
+    });
+    let feed = core.open();
+    for (n, object) in objects.into_iter().enumerate() {
+        match object {
+            Object::Pod(pod) => core.pod(feed, pod),
+            Object::Owner(sort, owner) => core.owner(feed, sort, owner),
+        }
+        if drains >> (n % 64) & 1 == 1 {
+            core.reducer.queued = 0;
+            assert!(matches!(core.resume(), Resume::Done | Resume::Full));
+        }
+    }
+    core.rest();
+    core.told();
+    let pictured = core.reducer.picture.pods.into_iter();
+    let forms = pictured.map(|(uid, told)| {
+        let (fields, containers) = (told.fields(), told.containers);
+        (uid, Form { fields, containers })
+    });
+    forms.collect()
+}

@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod core;
+pub mod history;
 pub mod native;
 pub mod peer;
 pub mod reducer;

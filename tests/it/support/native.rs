@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_relay::{
     feeds::{Fact, Fold},
     matcher::{Counts, Marks, Matcher, OwnerSort, Policy, Resume, Telling, Windows},
-    model::{Keyed, OwnerMeta, OwnerRef, PodMeta, Uid},
+    model::{Keyed, OwnerMeta, OwnerRef, PodMeta},
 };
 use kube::runtime::watcher::Event;
 
@@ -174,11 +174,6 @@ impl Native {
 
     pub fn counts(&self) -> Counts {
         self.matcher.counts()
-    }
-
-    /// Whether the feed knows this pod, live or not.
-    pub fn knows(&self, uid: &Uid) -> bool {
-        self.matcher.standing(uid) != k8s_relay::matcher::Standing::Unknown
     }
 
     /// The lines since this was asked the last time.

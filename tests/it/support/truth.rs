@@ -1,1 +1,193 @@
+//! The rules of D9 written down a second time, as plainly as possible: what is true of a pod
+//! is worked out anew from everything known, after every event.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use k8s_relay::{
+    matcher::{Live, Policy, effective, fields_hash},
+    model::{ContainerId, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
+};
+
+/// What one feed has been told, and what follows from it. Good below the caps.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    pub pods: BTreeMap<Uid, TruePod>,
+    owners: BTreeMap<Uid, TrueOwner>,
+    owner_wait: Option<Duration>,
+    owner_retention: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TruePod {
+    pub pod: PodMeta,
+    pub live: bool,
+    /// The owner as resolved when it was announced or by the last event of the pod itself:
+    /// what is left to tell once the owner is forgotten.
+    pub under: Option<OwnerRef>,
+    /// It is told under its direct owner, because it had waited too long.
+    pub provisional: bool,
+    /// Since when it waits, and for whom.
+    waits: Option<(Instant, Uid)>,
+}
+
+#[derive(Clone, Debug)]
+struct TrueOwner {
+    controller: Option<OwnerRef>,
+    deleted: Option<Instant>,
+}
+
+impl Truth {
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            owner_wait: policy.owner_wait,
+            owner_retention: policy.owner_retention,
+            ..Self::default()
+        }
+    }
+
+    pub fn apply_pod(&mut self, mut pod: PodMeta, now: Instant) {
+        let before = self.pods.remove(&pod.uid);
+        if let Some(before) = &before
+            && before.live
+            && pod.address.is_none()
+        {
+            let address = before.pod.address;
+            pod = PodMeta::new(Pod {
+                address,
+                ..Pod::clone(&pod)
+            });
+        }
+        let new = TruePod {
+            pod: pod.clone(),
+            live: false,
+            under: None,
+            provisional: false,
+            waits: None,
+        };
+        let entry = before.map_or(new, |before| TruePod {
+            pod: pod.clone(),
+            ..before
+        });
+        self.pods.insert(pod.uid.clone(), entry);
+        self.settle(Some(&pod.uid), now);
+    }
+
+    pub fn delete_pod(&mut self, uid: &Uid) {
+        self.pods.remove(uid);
+    }
+
+    pub fn apply_owner(&mut self, owner: &OwnerMeta, now: Instant) {
+        let controller = owner.controller.clone();
+        self.owners.insert(
+            owner.uid.clone(),
+            TrueOwner {
+                controller,
+                deleted: None,
+            },
+        );
+        self.settle(None, now);
+    }
+
+    pub fn delete_owner(&mut self, uid: &Uid, now: Instant) {
+        if let Some(owner) = self.owners.get_mut(uid) {
+            owner.deleted.get_or_insert(now);
+        }
+    }
+
+    pub fn keep_pods(&mut self, keep: &BTreeSet<Uid>) {
+        self.pods.retain(|uid, _| keep.contains(uid));
+    }
+
+    pub fn time(&mut self, now: Instant) {
+        if let Some(retention) = self.owner_retention {
+            let over = |owner: &TrueOwner| owner.deleted.is_some_and(|at| at + retention <= now);
+            self.owners.retain(|_, owner| !over(owner));
+        }
+        if let Some(wait) = self.owner_wait {
+            for entry in self.pods.values_mut() {
+                if entry
+                    .waits
+                    .as_ref()
+                    .is_some_and(|(since, _)| *since + wait <= now)
+                {
+                    (entry.live, entry.provisional, entry.waits) = (true, true, None);
+                    entry.under = entry.pod.owner.clone();
+                }
+            }
+        }
+    }
+
+    /// Each live pod as a replay would tell it.
+    pub fn live(&self) -> BTreeMap<Uid, Form> {
+        let live = self.pods.iter().filter(|(_, entry)| entry.live);
+        live.map(|(uid, entry)| {
+            let known = resolve(&self.owners, entry.pod.owner.as_ref());
+            let owner = known.unwrap_or_else(|| entry.under.clone());
+            (uid.clone(), Form::of(&entry.pod, owner.as_ref()))
+        })
+        .collect()
+    }
+
+    pub fn live_uids(&self) -> BTreeSet<Uid> {
+        self.live().into_keys().collect()
+    }
+
+    /// `changed`: the pod of which the last event told, if it was one of a pod.
+    fn settle(&mut self, changed: Option<&Uid>, now: Instant) {
+        for (uid, entry) in &mut self.pods {
+            let resolved = resolve(&self.owners, entry.pod.owner.as_ref());
+            let was_told = entry.live && !entry.provisional;
+            entry.live |= entry.pod.address.is_some() && resolved.is_some();
+            match (resolved, entry.pod.owner.as_ref()) {
+                (Some(owner), _) if entry.live => {
+                    if !was_told || changed == Some(uid) {
+                        entry.under = owner;
+                    }
+                    (entry.provisional, entry.waits) = (false, None);
+                }
+                (None, direct) if entry.provisional => entry.under = direct.cloned(),
+                (None, Some(direct)) if !entry.live && entry.pod.address.is_some() => {
+                    let before = entry.waits.take().filter(|(_, whom)| *whom == direct.uid);
+                    entry.waits = before.or(Some((now, direct.uid.clone())));
+                }
+                (Some(_) | None, _) => entry.waits = None,
+            }
+        }
+    }
+}
+
+/// `None`: not known yet. `Some(None)`: no owner.
+fn resolve(
+    owners: &BTreeMap<Uid, TrueOwner>,
+    direct: Option<&OwnerRef>,
+) -> Option<Option<OwnerRef>> {
+    let Some(direct) = direct else {
+        return Some(None);
+    };
+    if !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
+        return Some(Some(direct.clone()));
+    }
+    let owner = owners.get(&direct.uid)?;
+    Some(Some(effective(direct, owner.controller.as_ref()).clone()))
+}
+
+/// What a pod is told as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    pub fields: u64,
+    pub containers: BTreeSet<ContainerId>,
+}
+
+impl Form {
+    fn of(pod: &PodMeta, owner: Option<&OwnerRef>) -> Self {
+        let slot = Slot::FIRST;
+        let ids = pod.containers.iter().map(|container| container.id.clone());
+        Self {
+            fields: fields_hash(&Live { slot, pod, owner }),
+            containers: ids.collect(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Random histories in a small world, so that things collide.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_relay::{
+    matcher::{Marks, OwnerSort},
+    model::{OwnerKind, OwnerMeta, OwnerRef, PodMeta},
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::core::{MESSAGE, a, object, pod};
+
+/// What may happen. The first number, where there is one, chooses among the streams opened so far.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    Open,
+    Close(usize),
+    Listed(usize),
+    Pod(usize, PodMeta),
+    PodGone(usize, &'static str),
+    Owner(usize, OwnerSort, OwnerMeta),
+    OwnerGone(usize, OwnerSort, &'static str),
+    /// A list of pods; it may be broken off before its end.
+    List(Vec<PodMeta>, bool),
+    Connect,
+    Disconnect,
+    Drain(usize),
+    Resume,
+    Pass(Duration),
+}
+
+const PODS: &[&str] = &["p0", "p1", "p2", "p3", "p4", "p5"];
+const OWNERS: &[&str] = &["r0", "r1", "j0", "j1"];
+
+/// A history of `Collect` streams.
+pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
+    use Happening::{Close, Listed, Open, Owner, OwnerGone, Pass, Pod, PodGone};
+    let stream = 0..8_usize;
+    let happening = prop_oneof![
+        2 => Just(Open),
+        2 => stream.clone().prop_map(Close),
+        2 => stream.clone().prop_map(Listed),
+        30 => (stream.clone(), any_pod()).prop_map(|(at, pod)| Pod(at, pod)),
+        8 => (stream.clone(), select(PODS)).prop_map(|(at, uid)| PodGone(at, uid)),
+        10 => (stream.clone(), any_owner()).prop_map(|(at, (sort, owner))| Owner(at, sort, owner)),
+        4 => (stream, select(OWNERS)).prop_map(|(at, uid)| OwnerGone(at, sort_of(uid), uid)),
+        4 => (0..20_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
+        16 => the_reducer(),
+    ];
+    vec(happening, 0..60)
+}
+
+/// A history of one native feed.
+pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
+    use Happening::{List, Owner, OwnerGone, Pass, Pod, PodGone};
+    let happening = prop_oneof![
+        30 => any_pod().prop_map(|pod| Pod(0, pod)),
+        8 => select(PODS).prop_map(|uid| PodGone(0, uid)),
+        10 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
+        6 => select(OWNERS).prop_map(|uid| OwnerGone(0, sort_of(uid), uid)),
+        3 => (vec(any_pod(), 0..6), any::<bool>()).prop_map(|(pods, whole)| List(each_once(pods), whole)),
+        8 => (0..50_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
+        16 => the_reducer(),
+    ];
+    vec(happening, 0..60)
+}
+
+fn the_reducer() -> impl Strategy<Value = Happening> {
+    use Happening::{Connect, Disconnect, Drain, Resume};
+    prop_oneof![
+        2 => Just(Connect),
+        1 => Just(Disconnect),
+        6 => (0..15 * MESSAGE).prop_map(Drain),
+        6 => Just(Resume),
+    ]
+}
+
+/// Marks in any order, tiny or ample.
+pub fn any_marks() -> impl Strategy<Value = Marks> {
+    let mark = || 0..20 * MESSAGE;
+    prop_oneof![
+        3 => (mark(), mark(), mark()).prop_map(|(low, high, limit)| Marks { low, high, limit }),
+        1 => Just(Marks::default()),
+    ]
+}
+
+pub fn any_pod() -> impl Strategy<Value = PodMeta> {
+    let containers = vec(select(&["c0", "c1", "c2", "c3", ""][..]), 0..5);
+    let owner = proptest::option::weighted(0.8, any_direct_owner());
+    (select(PODS), 0..5_u8, 0..3_u8, owner, containers).prop_map(
+        |(name, address, version, owner, containers)| {
+            let mut draft = pod(name).version(&version.to_string()).running(&containers);
+            draft.0.address = (address > 0).then(|| [10, 0, 0, address].into());
+            draft.0.owner = owner;
+            draft.into()
+        },
+    )
+}
+
+fn any_direct_owner() -> impl Strategy<Value = OwnerRef> {
+    let waiting = (
+        select(vec![OwnerKind::ReplicaSet, OwnerKind::Job]),
+        select(OWNERS),
+    );
+    let other = select(vec![
+        OwnerKind::Deployment,
+        OwnerKind::NoOwner,
+        OwnerKind::Other("Set".into()),
+    ]);
+    prop_oneof![
+        4 => waiting.prop_map(|(kind, uid)| a(kind, uid)),
+        1 => other.prop_map(|kind| a(kind, "other")),
+    ]
+}
+
+fn any_owner() -> impl Strategy<Value = (OwnerSort, OwnerMeta)> {
+    let controller = select(vec![
+        OwnerKind::Deployment,
+        OwnerKind::CronJob,
+        OwnerKind::Other("Rollout".into()),
+    ]);
+    (select(OWNERS), proptest::option::weighted(0.8, controller)).prop_map(|(uid, controller)| {
+        let controller = controller.map(|kind| a(kind, "above"));
+        (sort_of(uid), object(uid, controller))
+    })
+}
+
+/// No list names an object twice.
+fn each_once(mut pods: Vec<PodMeta>) -> Vec<PodMeta> {
+    let mut seen = BTreeSet::new();
+    pods.retain(|pod| seen.insert(pod.uid.clone()));
+    pods
+}
+
+fn sort_of(uid: &str) -> OwnerSort {
+    if uid.starts_with('r') {
+        OwnerSort::ReplicaSet
+    } else {
+        OwnerSort::Job
+    }
+}
