@@ -14,6 +14,7 @@
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
 mod ledger;
+mod limits;
 mod output;
 mod owners;
 mod pods;
@@ -23,11 +24,12 @@ mod telling;
 use std::time::{Duration, Instant};
 
 pub use ledger::{Ledger, Told, fields_hash};
+pub use limits::{Marks, Resume, Windows};
 pub use output::{Epoch, Generation, Sink};
 pub use owners::{OwnerSort, effective};
 pub use pods::Live;
 use pods::PodState;
-pub use telling::{Marks, Resume, Telling, Windows};
+pub use telling::Telling;
 
 use crate::model::{OwnerMeta, PodMeta, Slot, Uid};
 use owners::Owners;

@@ -6,64 +6,13 @@
 //! at the high mark and go on at the low mark. Meanwhile a change behind the cursor is told,
 //! one ahead of it is not, because the cursor will come to it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
-    Change, Epoch, Ledger, Live, Matcher, Sink, Standing,
+    Change, Epoch, Ledger, Live, Marks, Matcher, Resume, Sink, Standing, Windows,
     settling::{Recent, Settling, Tick},
 };
 use crate::model::{Slot, Uid};
-
-/// How full the sink may become, in bytes of [`Sink::queued`] (D6). What is not in the
-/// order `low < high <= limit` is raised until it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Marks {
-    /// A paused replay goes on, and an owed resync is sent, at or below this.
-    pub low: usize,
-    /// A replay pauses at or above this; what is between here and `limit` is for changes.
-    pub high: usize,
-    /// At or above this nothing is told: a resync is owed.
-    pub limit: usize,
-}
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self {
-            low: 1 << 20,
-            high: 3 << 20,
-            limit: 4 << 20,
-        }
-    }
-}
-
-/// For how long a change of feed leaves differences alone (D3).
-#[derive(Clone, Copy, Debug)]
-pub struct Windows {
-    /// The settle window.
-    pub settle: Duration,
-    /// For how long a told pod is carried while the new feed has it waiting.
-    pub owner_wait: Duration,
-}
-
-impl Default for Windows {
-    fn default() -> Self {
-        Self {
-            settle: Duration::from_secs(10),
-            owner_wait: Duration::from_secs(60),
-        }
-    }
-}
-
-/// What [`Telling::resume`] leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Everything wanted is told.
-    Done,
-    /// There is more to tell and room for it: call again soon.
-    More,
-    /// There is more to tell: call again when the sink has drained to the low mark.
-    Full,
-}
 
 /// The ledger and the work that is left to do.
 #[derive(Debug)]
@@ -109,14 +58,8 @@ const STEPS: usize = 2048;
 impl Telling {
     /// Nothing told, no connection. Times are measured from `origin`.
     pub fn new(marks: Marks, windows: Windows, origin: Instant) -> Self {
-        let high = marks.high.max(marks.low.saturating_add(1));
-        let limit = marks.limit.max(high);
         Self {
-            marks: Marks {
-                high,
-                limit,
-                ..marks
-            },
+            marks: marks.in_order(),
             windows,
             origin,
             ledger: Ledger::default(),

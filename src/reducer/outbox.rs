@@ -148,14 +148,14 @@ impl Outbox {
     }
 
     /// Starts over for a new connection.
-    pub(super) fn open(&mut self) {
+    pub fn open(&mut self) {
         self.close();
         self.open = true;
         self.limits = Limits::default();
     }
 
     /// Forgets what waits; nothing is taken until the next connection.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.open = false;
         self.writer = Writer::new();
         self.bytes = Vec::new();
@@ -165,12 +165,12 @@ impl Outbox {
     }
 
     /// The bytes that the network shall take next.
-    pub(super) fn unsent(&self) -> &[u8] {
+    pub fn unsent(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
     /// The network has taken the first `len` of [`Outbox::unsent`].
-    pub(super) fn advance(&mut self, len: usize) {
+    pub fn advance(&mut self, len: usize) {
         self.sent = (self.sent + len).min(self.bytes.len());
         // Moving the rest costs at most as much as was sent.
         if self.sent * 2 >= self.bytes.len() {

@@ -1,17 +1,18 @@
 //! What holds after every history: laws of the matcher, the ledger and the feeds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_relay::{
     feeds::Settings,
-    matcher::{Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Resume},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Resume},
     model::{PodMeta, Uid},
 };
 use proptest::prelude::*;
 
 use crate::support::{
-    core::{Core, MESSAGE, Picture, Recorder, deployment, object, pod, replica_set, secs},
-    history::{self, Happening, any_marks, any_pod},
+    core::{Core, MESSAGE, Recorder, deployment, object, pod, replica_set, secs},
+    history::{self, Happening, Object, any_marks, any_pod},
+    holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
     native::Native,
     truth::{Form, Truth},
 };
@@ -45,7 +46,7 @@ proptest! {
 
     #[test]
     fn objects_told_once_in_any_order_end_in_the_same_picture(
-        (one, other) in objects().prop_flat_map(|objects| {
+        (one, other) in history::objects().prop_flat_map(|objects| {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
         }),
         drains in any::<u64>(),
@@ -59,10 +60,10 @@ proptest! {
     #[test]
     fn a_replay_with_a_buffer_of_any_size_and_events_in_between_ends_and_is_right(
         marks in any_marks(),
-        pods in 1..80_usize,
-        meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..60),
+        pods in 1..40_usize,
+        meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..25),
     ) {
-        let mut core = Core::offline(Settings { marks, ..Settings::default() });
+        let mut core = Core::telling(Recorder::wired(), Settings { marks, ..Settings::default() });
         let feed = core.open();
         let mut truth = Truth::new(&Policy::LEGACY);
         // The first pods, in the first slots, are those of which events tell.
@@ -171,10 +172,13 @@ enum Open {
 impl Streams {
     fn new(marks: Marks) -> Self {
         Self {
-            core: Core::offline(Settings {
-                marks,
-                ..Settings::default()
-            }),
+            core: Core::telling(
+                Recorder::wired(),
+                Settings {
+                    marks,
+                    ..Settings::default()
+                },
+            ),
             truths: BTreeMap::new(),
             forms: Forms::default(),
         }
@@ -256,7 +260,8 @@ impl Streams {
         if let Some(matcher) = feeds.active() {
             same_live_set(matcher, &live);
         }
-        self.forms.hold(&self.core.reducer, feeds.ledger(), &live);
+        self.forms
+            .hold(&mut self.core.reducer, feeds.ledger(), &live);
         assert_eq!(
             self.core.reducer.announced_again, 0,
             "once per pod and epoch"
@@ -315,7 +320,7 @@ struct NativeWorld {
 
 impl NativeWorld {
     fn new(marks: Marks) -> Self {
-        let core = Native::new(marks);
+        let core = Native::telling(Recorder::wired(), marks);
         Self {
             truth: Truth::new(core.matcher.policy()),
             core,
@@ -402,7 +407,7 @@ impl NativeWorld {
         let live = self.truth.live();
         same_live_set(&self.core.matcher, &live);
         self.forms
-            .hold(&self.core.reducer, self.core.telling.ledger(), &live);
+            .hold(&mut self.core.reducer, self.core.telling.ledger(), &live);
         let again = self.core.reducer.announced_again;
         assert!(
             again <= self.core.counts().given_up,
@@ -438,120 +443,19 @@ impl NativeWorld {
     }
 }
 
-// --- what holds ---
-
-/// Every form in which each pod was live since the reducer's picture was empty: a told pod has
-/// one of them, as later changes may never be told (D14).
-#[derive(Default)]
-struct Forms {
-    seen: BTreeMap<Uid, BTreeSet<u64>>,
-    live: BTreeMap<Uid, Form>,
-    resyncs: u64,
-    connected: bool,
-}
-
-impl Forms {
-    fn hold(&mut self, reducer: &Recorder, ledger: &Ledger, live: &BTreeMap<Uid, Form>) {
-        assert_eq!(reducer.wrong, [""; 0]);
-        assert_eq!(reducer.picture.differs_from(ledger), None);
-        let live_before = std::mem::replace(&mut self.live, live.clone());
-        if self.resyncs != reducer.resyncs || self.connected != reducer.connected {
-            (self.resyncs, self.connected) = (reducer.resyncs, reducer.connected);
-            // The last known forms stay: what changed may have been told before it did.
-            self.seen.clear();
-            self.see(&live_before);
-        }
-        self.see(live);
-        for (uid, told) in &reducer.picture.pods {
-            assert!(
-                self.seen[uid].contains(&told.fields()),
-                "{told:?} was never true"
-            );
-        }
-    }
-
-    fn see(&mut self, live: &BTreeMap<Uid, Form>) {
-        for (uid, form) in live {
-            let forms = self.seen.entry(uid.clone()).or_default();
-            forms.insert(form.fields);
-        }
-    }
-}
-
-fn same_live_set(matcher: &Matcher, live: &BTreeMap<Uid, Form>) {
-    let known = matcher
-        .all_live()
-        .map(|live| (live.pod.uid.clone(), k8s_relay::matcher::fields_hash(&live)));
-    let known: BTreeMap<_, _> = known.collect();
-    let wanted: BTreeMap<_, _> = live
-        .iter()
-        .map(|(uid, form)| (uid.clone(), form.fields))
-        .collect();
-    assert_eq!(known, wanted);
-    assert_eq!(matcher.counts().live, live.len());
-}
-
-fn same_picture(picture: &Picture, live: &BTreeMap<Uid, Form>) {
-    let told = picture.pods.iter().map(|(uid, told)| {
-        let containers = told.containers.clone();
-        (
-            uid.clone(),
-            Form {
-                fields: told.fields(),
-                containers,
-            },
-        )
-    });
-    assert_eq!(&told.collect::<BTreeMap<_, _>>(), live);
-}
-
-/// Fields may be older, and containers that are gone may have stayed (D14).
-fn same_pods_with_their_containers(picture: &Picture, truth: &Truth) {
-    assert_eq!(picture.uids(), truth.live_uids());
-    for (uid, form) in truth.live() {
-        let told = &picture.pods[&uid];
-        assert!(
-            form.containers.is_subset(&told.containers),
-            "{told:?} lacks of {form:?}"
-        );
-    }
-}
-
 // --- permutations ---
-
-#[derive(Clone, Debug)]
-enum Object {
-    Pod(PodMeta),
-    Owner(OwnerSort, k8s_relay::model::OwnerMeta),
-}
-
-/// Some objects of the small world, each once.
-fn objects() -> impl Strategy<Value = Vec<Object>> {
-    history::of_streams().prop_map(|happenings| {
-        let mut seen = BTreeSet::new();
-        let objects = happenings
-            .into_iter()
-            .filter_map(|happening| match happening {
-                Happening::Pod(_, pod) => Some((pod.uid.clone(), Object::Pod(pod))),
-                Happening::Owner(_, sort, owner) => {
-                    Some((owner.uid.clone(), Object::Owner(sort, owner)))
-                }
-                _ => None,
-            });
-        objects
-            .filter(|(uid, _)| seen.insert(uid.clone()))
-            .map(|(_, object)| object)
-            .collect()
-    })
-}
 
 /// The reducer's picture once all objects are told. Bit n of `drains`: the network takes
 /// everything after the n-th object.
 fn told_in_order(objects: Vec<Object>, marks: Marks, drains: u64) -> Vec<(Uid, Form)> {
-    let mut core = Core::new(Settings {
-        marks,
-        ..Settings::default()
-    });
+    let mut core = Core::telling(
+        Recorder::wired(),
+        Settings {
+            marks,
+            ..Settings::default()
+        },
+    );
+    core.connect();
     let feed = core.open();
     for (n, object) in objects.into_iter().enumerate() {
         match object {
@@ -559,7 +463,7 @@ fn told_in_order(objects: Vec<Object>, marks: Marks, drains: u64) -> Vec<(Uid, F
             Object::Owner(sort, owner) => core.owner(feed, sort, owner),
         }
         if drains >> (n % 64) & 1 == 1 {
-            core.reducer.queued = 0;
+            core.reducer.drain(usize::MAX);
             assert!(matches!(core.resume(), Resume::Done | Resume::Full));
         }
     }

@@ -15,6 +15,8 @@ use k8s_relay::{
 };
 use kube::runtime::watcher::Event;
 
+use super::wired::{Row, Wired};
+
 // --- objects ---
 
 /// A pod with an address, without owner and containers; its uid is its name.
@@ -105,7 +107,7 @@ pub fn object(name: &str, controller: Option<OwnerRef>) -> OwnerMeta {
 pub const MESSAGE: usize = 100;
 
 /// Takes what the reducer is told: as lines, as a picture, and with what is wrong about it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Recorder {
     pub lines: Vec<String>,
     pub picture: Picture,
@@ -116,6 +118,8 @@ pub struct Recorder {
     pub resyncs: u64,
     pub wrong: Vec<String>,
     epoch: Option<Epoch>,
+    /// Where everything goes as well, if it does; its bytes count then.
+    wired: Option<Wired>,
 }
 
 /// What the reducer knows (spec 11): each pod as last announced, with the containers it has seen.
@@ -164,8 +168,34 @@ impl Picture {
 }
 
 impl Recorder {
+    /// Everything goes through outbox, bytes and reader as well, and their bytes count.
+    pub fn wired() -> Self {
+        Self {
+            wired: Some(Wired::new()),
+            ..Self::default()
+        }
+    }
+
+    /// What is wrong: each complaint, and how the pictures differ from each other.
+    pub fn complaint(&mut self, ledger: &Ledger) -> Option<String> {
+        if let Some(wrong) = self.wrong.first() {
+            return Some(wrong.clone());
+        }
+        let wanted = || self.picture.pods.values().map(Row::of);
+        if let Some(wired) = &mut self.wired {
+            let pictured = wired.pictured();
+            if !pictured.iter().eq(wanted().collect::<Vec<_>>().iter()) {
+                return Some(format!("on the wire: {pictured:?}"));
+            }
+        }
+        self.picture.differs_from(ledger)
+    }
+
     /// The connection is there or gone; either way the reducer knows nothing.
     pub fn link(&mut self, connected: bool) {
+        if let Some(wired) = &mut self.wired {
+            wired.link(connected);
+        }
         self.connected = connected;
         self.picture.pods.clear();
         self.queued = 0;
@@ -173,6 +203,9 @@ impl Recorder {
 
     pub fn drain(&mut self, bytes: usize) {
         self.queued = self.queued.saturating_sub(bytes);
+        if let Some(wired) = &mut self.wired {
+            wired.drain(bytes);
+        }
     }
 
     /// The lines since this was asked the last time.
@@ -207,10 +240,13 @@ impl Recorder {
 
 impl Sink for Recorder {
     fn queued(&self) -> usize {
-        self.queued
+        self.wired.as_ref().map_or(self.queued, Wired::queued)
     }
 
     fn pod_new(&mut self, pod: &PodMeta, owner: &OwnerRef) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.pod_new(pod, owner);
+        }
         let (kind, name) = (owner.kind.as_str(), &owner.name);
         self.message(format!(
             "pod_new {} v{} {kind}/{name}",
@@ -220,11 +256,17 @@ impl Sink for Recorder {
     }
 
     fn pod_new_no_owner(&mut self, pod: &PodMeta) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.pod_new_no_owner(pod);
+        }
         self.message(format!("pod_new {} v{}", pod.uid, pod.version));
         self.announce(pod, None);
     }
 
     fn pod_container(&mut self, pod: &Uid, container: &ContainerMeta) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.pod_container(pod, container);
+        }
         self.message(format!("pod_container {pod} {}", container.id));
         match self.picture.pods.get_mut(pod) {
             Some(known) => {
@@ -237,6 +279,9 @@ impl Sink for Recorder {
     }
 
     fn pod_delete(&mut self, pod: &Uid) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.pod_delete(pod);
+        }
         self.message(format!("pod_delete {pod}"));
         if self.picture.pods.remove(pod).is_none() {
             self.wrong.push(format!("delete of an unknown pod: {pod}"));
@@ -244,6 +289,9 @@ impl Sink for Recorder {
     }
 
     fn pod_resync(&mut self, epoch: Epoch) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.pod_resync(epoch);
+        }
         self.message(format!("pod_resync {}", epoch.0));
         if self.epoch.is_some_and(|before| before >= epoch) {
             self.wrong.push(format!("{epoch:?} after {:?}", self.epoch));
@@ -254,6 +302,9 @@ impl Sink for Recorder {
     }
 
     fn feed_overflow(&mut self, feed: Generation) {
+        if let Some(wired) = &mut self.wired {
+            wired.outbox.feed_overflow(feed);
+        }
         self.lines.push(format!("feed_overflow {}", feed.0));
     }
 }
@@ -277,10 +328,15 @@ impl Core {
     }
 
     pub fn offline(settings: Settings) -> Self {
+        Self::telling(Recorder::default(), settings)
+    }
+
+    /// Not connected yet.
+    pub fn telling(reducer: Recorder, settings: Settings) -> Self {
         let start = origin();
         Self {
             feeds: Feeds::new(settings, start),
-            reducer: Recorder::default(),
+            reducer,
             start,
             now: start,
         }
@@ -340,7 +396,7 @@ impl Core {
     /// The network takes everything, again and again, until nothing is left to tell.
     pub fn rest(&mut self) {
         for _ in 0..10_000 {
-            self.reducer.queued = 0;
+            self.reducer.drain(usize::MAX);
             if self.resume() == Resume::Done {
                 return;
             }
@@ -369,12 +425,7 @@ impl Core {
 
     /// The lines since this was asked the last time.
     pub fn told(&mut self) -> String {
-        assert_eq!(self.reducer.wrong, [""; 0]);
-        let differs = self.reducer.picture.differs_from(self.feeds.ledger());
-        assert_eq!(
-            differs, None,
-            "the reducer's picture is the fold of the ledger"
-        );
+        assert_eq!(self.reducer.complaint(self.feeds.ledger()), None);
         self.reducer.take()
     }
 }

@@ -65,6 +65,29 @@ pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..60)
 }
 
+/// What exists, whoever tells it in whatever order.
+#[derive(Clone, Debug)]
+pub enum Object {
+    Pod(PodMeta),
+    Owner(OwnerSort, OwnerMeta),
+}
+
+/// Some objects of the small world, each once.
+pub fn objects() -> impl Strategy<Value = Vec<Object>> {
+    let owner = any_owner().prop_map(|(sort, owner)| Object::Owner(sort, owner));
+    let object = prop_oneof![3 => any_pod().prop_map(Object::Pod), 2 => owner];
+    vec(object, 0..25).prop_map(|mut objects| {
+        let mut seen = BTreeSet::new();
+        objects.retain(|object| {
+            seen.insert(match object {
+                Object::Pod(pod) => pod.uid.clone(),
+                Object::Owner(_, owner) => owner.uid.clone(),
+            })
+        });
+        objects
+    })
+}
+
 fn the_reducer() -> impl Strategy<Value = Happening> {
     use Happening::{Connect, Disconnect, Drain, Resume};
     prop_oneof![

@@ -3,12 +3,14 @@
 pub mod collect;
 pub mod core;
 pub mod history;
+pub mod holds;
 pub mod native;
 pub mod peer;
 pub mod reducer;
 pub mod relay;
 pub mod truth;
 pub mod wire;
+pub mod wired;
 
 use std::{future::Future, time::Duration};
 

@@ -24,11 +24,15 @@ pub struct Native {
 impl Native {
     /// Connected; pods wait a minute for their owners.
     pub fn new(marks: Marks) -> Self {
+        Self::telling(Recorder::default(), marks)
+    }
+
+    pub fn telling(reducer: Recorder, marks: Marks) -> Self {
         let now = origin();
         let mut native = Self {
             matcher: Matcher::new(Policy::native(secs(60))),
             telling: Telling::new(marks, Windows::default(), now),
-            reducer: Recorder::default(),
+            reducer,
             now,
             pods: Fold::default(),
             replica_sets: Fold::default(),
@@ -164,7 +168,7 @@ impl Native {
     /// The network takes everything, again and again, until nothing is left to tell.
     pub fn rest(&mut self) {
         for _ in 0..10_000 {
-            self.reducer.queued = 0;
+            self.reducer.drain(usize::MAX);
             if self.resume() == Resume::Done {
                 return;
             }
@@ -178,9 +182,7 @@ impl Native {
 
     /// The lines since this was asked the last time.
     pub fn told(&mut self) -> String {
-        assert_eq!(self.reducer.wrong, [""; 0]);
-        let differs = self.reducer.picture.differs_from(self.telling.ledger());
-        assert_eq!(differs, None);
+        assert_eq!(self.reducer.complaint(self.telling.ledger()), None);
         self.reducer.take()
     }
 }

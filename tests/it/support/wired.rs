@@ -1,0 +1,129 @@
+//! The way that production goes: outbox, bytes, reader, and the mock reducer's picture.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_relay::{
+    matcher::Sink as _,
+    model::OwnerKind,
+    reducer::{Clock, Outbox, Recorder, greeting::Say as _},
+    sim::picture::Picture,
+    wire::Reader,
+};
+
+use super::core::{Pictured, origin};
+
+pub struct Wired {
+    pub outbox: Outbox,
+    reader: Reader,
+    picture: Picture,
+    /// How many bytes of those that wait for the network were read in advance.
+    read: usize,
+}
+
+impl Wired {
+    pub fn new() -> Self {
+        let clock = Clock::new(origin(), Duration::from_secs(1));
+        Self {
+            outbox: Outbox::new(clock, 0, Recorder::off()),
+            reader: Reader::new(),
+            picture: Picture::new(),
+            read: 0,
+        }
+    }
+
+    pub fn link(&mut self, connected: bool) {
+        if connected {
+            self.outbox.open();
+        } else {
+            self.outbox.close();
+        }
+        (self.reader, self.picture, self.read) = (Reader::new(), Picture::new(), 0);
+    }
+
+    /// The network takes so many bytes.
+    pub fn drain(&mut self, bytes: usize) {
+        self.read_all();
+        let taken = bytes.min(self.outbox.unsent().len());
+        self.outbox.advance(taken);
+        self.read -= taken;
+    }
+
+    pub fn queued(&self) -> usize {
+        self.outbox.queued()
+    }
+
+    /// What the reducer will know once it has all bytes of a flush.
+    pub fn pictured(&mut self) -> Vec<Row> {
+        self.read_all();
+        let counts = self.picture.counts();
+        assert_eq!(
+            (counts.containers_without_pod, counts.deletes_unknown),
+            (0, 0)
+        );
+        let pods = self.picture.sorted();
+        let row = |(uid, pod): (&[u8], &k8s_relay::sim::picture::Pod)| Row {
+            texts: [
+                uid,
+                pod.pod_name(),
+                pod.ns(),
+                pod.version(),
+                pod.owner_name(),
+                pod.owner_uid(),
+            ]
+            .map(|text| String::from_utf8(text.to_vec()).unwrap()),
+            facts: (pod.ip.octets(), pod.owner_kind, pod.is_host_network),
+            containers: pod
+                .containers()
+                .iter()
+                .map(|container| String::from_utf8(container.told_id().to_vec()).unwrap())
+                .collect(),
+        };
+        pods.into_iter().map(row).collect()
+    }
+
+    fn read_all(&mut self) {
+        self.outbox.flush();
+        let unsent = self.outbox.unsent();
+        self.reader.push(&unsent[self.read..]);
+        self.read = unsent.len();
+        while let Some((_, message)) = self.reader.next_message().unwrap() {
+            self.picture.apply(&message);
+        }
+        self.reader.finish().unwrap();
+    }
+}
+
+/// A pod as it looks on the wire.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    texts: [String; 6],
+    facts: ([u8; 4], u8, u8),
+    containers: BTreeSet<String>,
+}
+
+impl Row {
+    /// What the wire should say of a pod that was told so (spec 6.5, 13.4).
+    pub fn of(told: &Pictured) -> Self {
+        let (pod, owner) = (&told.pod, told.owner.as_ref());
+        let kind = match owner.map(|owner| &owner.kind) {
+            Some(OwnerKind::ReplicaSet) => 0,
+            Some(OwnerKind::Deployment) => 1,
+            Some(OwnerKind::Job) => 2,
+            Some(OwnerKind::CronJob) => 3,
+            Some(OwnerKind::NoOwner) | None => 254,
+            Some(OwnerKind::Other(_)) => 255,
+        };
+        Self {
+            texts: [
+                pod.uid.to_string(),
+                pod.name.to_string(),
+                pod.namespace.to_string(),
+                pod.version.to_string(),
+                owner.map_or(&pod.name, |owner| &owner.name).to_string(),
+                owner.map_or(String::new(), |owner| owner.uid.to_string()),
+            ],
+            facts: (pod.address.unwrap().octets(), kind, pod.host_network.into()),
+            containers: told.containers.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
