@@ -223,11 +223,10 @@ impl Picture {
             self.counts.containers_without_pod += 1;
             return;
         };
-        if pod
-            .containers
-            .iter()
-            .any(|known| known.id() == without_runtime(id))
-        {
+        let id = without_runtime(id);
+        // The cheap half first: a pod may have hundreds of containers.
+        let same = |known: &Container| known.told_id().ends_with(id) && known.id() == id;
+        if pod.containers.iter().any(same) {
             self.counts.containers_known += 1;
         } else if self.containers < self.container_pool {
             pod.containers.push(Container {

@@ -1,6 +1,7 @@
 //! Every recording of the legacy relay, played against the program itself: a gRPC client
 //! plays the watcher, a mock reducer takes what comes. See `compat/README.md`.
 
+mod collector;
 mod exceptions;
 mod outcome;
 mod player;
@@ -201,7 +202,9 @@ mod with_reset_watcher {
 
     #[test]
     fn every_recording_about_the_reducer_is_played() {
-        let about_it = super::files().into_iter().filter(|n| n.starts_with("reducer_"));
+        let about_it = super::files()
+            .into_iter()
+            .filter(|n| n.starts_with("reducer_"));
         super::assert_same_names(ALL.iter().copied(), about_it);
     }
 }

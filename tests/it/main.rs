@@ -9,7 +9,7 @@
     unreachable_pub
 )]
 
-//mod golden_relay;
+mod golden_relay;
 mod deploy;
 mod feed_scenarios;
 mod legacy_load;

@@ -1,6 +1,9 @@
 //! What came of an experiment, in a form that people read and that compares line by line.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+};
 
 use serde_json::{Map, Value};
 
@@ -36,21 +39,10 @@ const ENDS: usize = 3;
 const LONG: usize = 64;
 
 impl Output {
-    pub fn of(lines: impl IntoIterator<Item = String>) -> Self {
-        let lines: Vec<String> = lines.into_iter().collect();
-        if lines.len() <= MOST_LINES {
-            return Self::Lines(lines);
-        }
-        let mut counts = BTreeMap::new();
-        for line in &lines {
-            let name = line.split(' ').next().unwrap();
-            *counts.entry(name.to_owned()).or_default() += 1;
-        }
-        Self::Summary {
-            counts,
-            first: lines[..ENDS].to_vec(),
-            last: lines[lines.len() - ENDS..].to_vec(),
-        }
+    pub fn of(messages: impl IntoIterator<Item = Map<String, Value>>) -> Self {
+        let mut told = Told::default();
+        messages.into_iter().for_each(|message| told.push(message));
+        told.output()
     }
 
     /// The same without the ends, which depend on who made the list.
@@ -82,6 +74,47 @@ impl Output {
     }
 }
 
+/// Gathers an [`Output`]; keeps, and turns into lines, only what that will have.
+#[derive(Clone, Default)]
+pub struct Told {
+    total: usize,
+    counts: BTreeMap<String, usize>,
+    first: Vec<String>,
+    last: VecDeque<Map<String, Value>>,
+}
+
+impl Told {
+    /// Takes a message, or the [`new_connection`] that stands between messages.
+    pub fn push(&mut self, message: Map<String, Value>) {
+        let name = message.get("msg").or_else(|| message.get("marker"));
+        let name = name.and_then(Value::as_str).unwrap();
+        match self.counts.get_mut(name) {
+            Some(count) => *count += 1,
+            None => _ = self.counts.insert(name.to_owned(), 1),
+        }
+        self.total += 1;
+        if self.first.len() < MOST_LINES {
+            self.first.push(line(&message));
+        }
+        if self.last.len() == ENDS {
+            self.last.pop_front();
+        }
+        self.last.push_back(message);
+    }
+
+    pub fn output(mut self) -> Output {
+        if self.total <= MOST_LINES {
+            return Output::Lines(self.first);
+        }
+        self.first.truncate(ENDS);
+        Output::Summary {
+            counts: self.counts,
+            first: self.first,
+            last: self.last.iter().map(line).collect(),
+        }
+    }
+}
+
 impl Outcome {
     /// What differs, for people; `None` if nothing does.
     pub fn difference(&self, expected: &Self) -> Option<String> {
@@ -91,13 +124,26 @@ impl Outcome {
         let mut report = String::new();
         let pairs = [
             ("output", expected.output.shown(), self.output.shown()),
-            ("handshakes", expected.handshakes.concat(), self.handshakes.concat()),
+            (
+                "handshakes",
+                expected.handshakes.concat(),
+                self.handshakes.concat(),
+            ),
             ("streams", expected.streams.clone(), self.streams.clone()),
-            ("alive", vec![expected.alive.to_string()], vec![self.alive.to_string()]),
+            (
+                "alive",
+                vec![expected.alive.to_string()],
+                vec![self.alive.to_string()],
+            ),
         ];
         for (what, expected, got) in pairs {
             if expected != got {
-                write!(report, "{what} differs{}", first_difference(&expected, &got)).unwrap();
+                write!(
+                    report,
+                    "{what} differs{}",
+                    first_difference(&expected, &got)
+                )
+                .unwrap();
             }
         }
         if report.is_empty() {
@@ -111,8 +157,17 @@ impl Outcome {
 /// Shows both sides from just before the first differing line.
 fn first_difference(expected: &[String], got: &[String]) -> String {
     let at = expected.iter().zip(got).take_while(|(e, g)| e == g).count();
-    let mut report = format!(" at line {} (of {}, got {}):\n", at + 1, expected.len(), got.len());
-    for (sign, lines) in [(' ', &expected[at.saturating_sub(2)..at]), ('-', &expected[at..]), ('+', &got[at..])] {
+    let mut report = format!(
+        " at line {} (of {}, got {}):\n",
+        at + 1,
+        expected.len(),
+        got.len()
+    );
+    for (sign, lines) in [
+        (' ', &expected[at.saturating_sub(2)..at]),
+        ('-', &expected[at..]),
+        ('+', &got[at..]),
+    ] {
         for line in lines.iter().take(12) {
             writeln!(report, "  {sign} {line}").unwrap();
         }
@@ -126,10 +181,9 @@ fn first_difference(expected: &[String], got: &[String]) -> String {
 /// A message or marker as one line: `NAME key=value …`, texts in JSON's quotes.
 ///
 /// An address occurs twice in a message, as a number and as text; the line has it once.
-pub fn line(message: &Value) -> String {
-    let fields: &Map<String, Value> = message.as_object().unwrap();
+pub fn line(fields: &Map<String, Value>) -> String {
     if let Some(index) = fields.get("index") {
-        return new_connection(index.as_u64().unwrap());
+        return format!("--- connection {index}");
     }
     let mut line = fields["msg"].as_str().unwrap().to_owned();
     for (name, value) in fields {
@@ -149,8 +203,15 @@ pub fn line(message: &Value) -> String {
 }
 
 /// Stands between the messages of two connections.
-pub fn new_connection(number: u64) -> String {
-    format!("--- connection {number}")
+pub fn new_connection(number: usize) -> Map<String, Value> {
+    let marker = [
+        ("marker", "new_connection".into()),
+        ("index", number.into()),
+    ];
+    marker
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 fn text(value: &Value) -> String {
@@ -165,16 +226,12 @@ fn text(value: &Value) -> String {
     value.to_string()
 }
 
-/// A greeting, without what is of the machine.
-pub fn handshake_lines(messages: &[Value]) -> Vec<String> {
-    let line = |message: &Value| {
-        let mut message = message.clone();
-        for own in ["hostname", "instance_id", "cpu_core_count"] {
-            if let Some(value) = message.get_mut(own) {
-                *value = format!("<{own}>").into();
-            }
+/// A message of the greeting, without what is of the machine.
+pub fn greeting_line(mut message: Map<String, Value>) -> String {
+    for own in ["hostname", "instance_id", "cpu_core_count"] {
+        if let Some(value) = message.get_mut(own) {
+            *value = format!("<{own}>").into();
         }
-        line(&message)
-    };
-    messages.iter().map(line).collect()
+    }
+    line(&message)
 }

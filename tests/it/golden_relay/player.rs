@@ -3,22 +3,20 @@
 //! Where the recording paused, this waits for the relay's own counters: every Info sent has
 //! been applied, every byte it wrote has reached the reducer.
 
-use std::{io::Write as _, time::Duration};
+use std::io::Write as _;
 
-use k8s_relay::{
-    sim::{
-        cluster::Cluster,
-        reducer::MockReducer,
-        traffic,
-        watcher::{Call, Message, Watcher},
-    },
+use k8s_relay::sim::{
+    cluster::Cluster,
+    reducer::{MockReducer, Options, State},
+    traffic,
+    watcher::{Call, Message, Watcher},
 };
 use prost::Message as _;
-use serde_json::Value;
 use tonic::Code;
 
 use super::{
-    outcome::{Outcome, Output, handshake_lines, line, new_connection},
+    collector::Collector,
+    outcome::Outcome,
     recording::{Control, FastClient, Generator, Recording, Step},
 };
 use crate::support::{
@@ -50,12 +48,19 @@ pub async fn play(
     reconnect: Reconnect,
     ends: &[String],
 ) -> (Outcome, String) {
-    let mut reducer = MockReducer::start().await.unwrap();
+    let (told, tap) = Collector::start();
+    let options = Options {
+        keep_everything: false,
+        tap: Some(tap),
+        ..Options::default()
+    };
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let reducer = MockReducer::bind(any_port, options).await.unwrap();
     if !recording.reducer_listens_at_first() {
         reducer.stop_listening().await;
     }
     let config = config_file(recording);
-    let port = reducer.address().port().to_string();
+    let port = reducer.addr().port().to_string();
     let mut arguments = vec!["--intake-host", "127.0.0.1", "--intake-port", &port];
     arguments.extend(["--config-file", config.path().to_str().unwrap()]);
     if reconnect == Reconnect::ResetWatcher {
@@ -64,6 +69,7 @@ pub async fn play(
     let relay = Relay::start(&arguments).await;
     let mut player = Player {
         reducer,
+        told,
         relay,
         streams: Vec::new(),
         current: "A".to_owned(),
@@ -80,6 +86,7 @@ pub async fn play(
 
 struct Player {
     reducer: MockReducer,
+    told: Collector,
     relay: Relay,
     streams: Vec<Stream>,
     /// The stream that steps without a stream mean.
@@ -101,7 +108,7 @@ impl Player {
         match step {
             Step::Send { stream, message } => {
                 let stream = stream.clone().unwrap_or(self.current.clone());
-                self.send(&stream, message.clone()).await;
+                self.send(&stream, (**message).clone()).await;
             }
             Step::Control(control) => self.control(control).await,
         }
@@ -207,7 +214,11 @@ impl Player {
             })
             .await;
         if at_rest.connected {
-            let received = self.reducer.received(at_rest.connection, at_rest.sent);
+            let number = at_rest.connection as usize;
+            let received = self.reducer.wait_until(|state| {
+                let connection = state.connection(number);
+                connection.is_some_and(|c| c.bytes >= at_rest.sent || c.end.is_some())
+            });
             must("the reducer has read it all", received).await;
         }
     }
@@ -223,7 +234,9 @@ impl Player {
 
     /// Waits until both sides have this connection, and its greeting is through.
     async fn wait_connections(&self, n: usize) {
-        let greeted = self.reducer.greeted(n);
+        let greeted = self
+            .reducer
+            .wait_until(|state| state.connection(n).is_some_and(|c| c.greeted()));
         must("the reducer has the greeting", greeted).await;
         self.relay
             .until("the relay is connected", |p| {
@@ -262,7 +275,8 @@ impl Player {
                 must("the relay ends the call", stream.call.ended()).await;
             }
         }
-        let messages = self.reducer.messages();
+        let read = |state: &State| state.connections.iter().map(|c| c.messages).sum();
+        let told = self.told.up_to(self.reducer.with(read)).await;
         let alive = self.relay.is_alive();
         let mut streams = Vec::new();
         for stream in &mut self.streams {
@@ -271,12 +285,16 @@ impl Player {
         let log = self.relay.log_tail();
         if alive {
             let status = self.relay.stop().await;
-            assert!(status.success(), "the relay ended with {status}; log:\n{log}");
+            assert!(
+                status.success(),
+                "the relay ended with {status}; log:\n{log}"
+            );
         }
-        let (handshakes, output) = split(messages);
+        let seen = self.reducer.shutdown().await;
+        assert_eq!(seen.violations().next(), None);
         let outcome = Outcome {
-            output: Output::of(output),
-            handshakes,
+            output: told.output,
+            handshakes: told.handshakes,
             streams,
             alive,
         };
@@ -339,29 +357,6 @@ fn config_file(recording: &Recording) -> tempfile::NamedTempFile {
         writeln!(file, "  {key}: {value}").unwrap();
     }
     file
-}
-
-/// The greeting of each connection, and what was told, with a line between connections.
-fn split(connections: Vec<Vec<Value>>) -> (Vec<Vec<String>>, Vec<String>) {
-    let mut handshakes = Vec::new();
-    let mut output = Vec::new();
-    for (messages, number) in connections.into_iter().zip(1..) {
-        if number > 1 {
-            output.push(new_connection(number));
-        }
-        let is_last = |m: &Value| m["msg"] == "metadata_complete";
-        let greeting = messages.iter().position(is_last).map_or(0, |at| at + 1);
-        let (handshake, told) = messages.split_at(greeting);
-        handshakes.push(handshake_lines(handshake));
-        output.extend(told.iter().filter(|m| !is_noise(m)).map(line));
-    }
-    (handshakes, output)
-}
-
-/// Whether how often it comes depends on how long the scenario takes.
-fn is_noise(message: &Value) -> bool {
-    let noise = ["heartbeat", "collector_health", "agent_resource_usage"];
-    noise.iter().any(|name| message["msg"] == *name)
 }
 
 /// The name of the status in the gRPC specification.

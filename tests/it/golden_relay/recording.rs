@@ -10,11 +10,10 @@ use k8s_relay::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::outcome::{Outcome, Output, handshake_lines, line};
+use super::outcome::{Outcome, Output, greeting_line, line};
 
 /// One experiment: what was done, and what the legacy relay told.
 pub struct Recording {
-    pub name: String,
     pub description: String,
     /// The `labels:` of the config file, in its order.
     pub labels: Map<String, Value>,
@@ -27,7 +26,7 @@ pub enum Step {
     Send {
         /// The current stream if it names none.
         stream: Option<String>,
-        message: Message,
+        message: Box<Message>,
     },
     Control(Control),
 }
@@ -94,22 +93,21 @@ impl Recording {
         let text = fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
         let file: File = serde_json::from_str(&text).unwrap();
         assert_eq!(file.name, name);
-        let handshake: Vec<Value> = file.handshake.into_iter().map(expand).collect();
+        let handshake: Vec<String> = file.handshake.into_iter().map(greeting_line).collect();
         assert!(file.handshake_same_on_every_connection, "not foreseen");
         let steps: Vec<Step> = file.input.into_iter().map(Step::read).collect();
         let output = match (file.output, file.output_summary) {
-            (Some(messages), _) => Output::of(messages.into_iter().map(|m| line(&expand(m)))),
+            (Some(messages), _) => Output::of(messages.into_iter().map(expand_all)),
             (None, Some(summary)) => summary.into(),
             (None, None) => panic!("neither output nor output_summary"),
         };
         Self {
-            name: file.name,
             description: file.description,
             labels: file.config_labels,
             steps,
             outcome: Outcome {
                 output,
-                handshakes: vec![handshake_lines(&handshake); file.connections],
+                handshakes: vec![handshake; file.connections],
                 streams: file.grpc_outcome.iter().map(Stream::line).collect(),
                 alive: file.relay_alive_at_end,
             },
@@ -140,9 +138,9 @@ struct File {
     description: String,
     config_labels: Map<String, Value>,
     input: Vec<Value>,
-    output: Option<Vec<Value>>,
+    output: Option<Vec<Map<String, Value>>>,
     output_summary: Option<Summary>,
-    handshake: Vec<Value>,
+    handshake: Vec<Map<String, Value>>,
     handshake_same_on_every_connection: bool,
     connections: usize,
     grpc_outcome: Vec<Stream>,
@@ -152,13 +150,13 @@ struct File {
 #[derive(Deserialize)]
 struct Summary {
     count_per_message: std::collections::BTreeMap<String, usize>,
-    first: Vec<Value>,
-    last: Vec<Value>,
+    first: Vec<Map<String, Value>>,
+    last: Vec<Map<String, Value>>,
 }
 
 impl From<Summary> for Output {
     fn from(summary: Summary) -> Self {
-        let lines = |messages: Vec<Value>| messages.iter().map(line).collect();
+        let lines = |messages: Vec<_>| messages.iter().map(line).collect();
         Self::Summary {
             counts: summary.count_per_message,
             first: lines(summary.first),
@@ -193,10 +191,10 @@ impl Step {
         }
         let json: InfoJson = serde_json::from_value(expand(step)).unwrap();
         let stream = json.stream.clone();
-        let message = match &json.raw_hex {
+        let message = Box::new(match &json.raw_hex {
             Some(hex) => Message::Raw(unhex(hex)),
             None => Message::Info(json.into()),
-        };
+        });
         Self::Send { stream, message }
     }
 }
@@ -209,11 +207,15 @@ fn expand(value: Value) -> Value {
                 let times = repeat[1].as_u64().unwrap();
                 repeat[0].as_str().unwrap().repeat(times as usize).into()
             }
-            None => map.into_iter().map(|(k, v)| (k, expand(v))).collect(),
+            None => expand_all(map).into(),
         },
         Value::Array(values) => values.into_iter().map(expand).collect(),
-        plain => plain,
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
     }
+}
+
+fn expand_all(map: Map<String, Value>) -> Map<String, Value> {
+    map.into_iter().map(|(k, v)| (k, expand(v))).collect()
 }
 
 fn unhex(digits: &str) -> Bytes {
@@ -302,8 +304,12 @@ impl Code {
 impl From<InfoJson> for proto::Info {
     fn from(info: InfoJson) -> Self {
         Self {
-            r#type: info.r#type.number(|n| Type::from_str_name(n).map(Into::into)),
-            event: info.event.number(|n| Event::from_str_name(n).map(Into::into)),
+            r#type: info
+                .r#type
+                .number(|n| Type::from_str_name(n).map(Into::into)),
+            event: info
+                .event
+                .number(|n| Event::from_str_name(n).map(Into::into)),
             pod_info: info.pod_info.map(Into::into),
             rs_info: info.rs_info.map(|rs| proto::ReplicaSetInfo {
                 uid: rs.uid,

@@ -165,7 +165,7 @@ async fn read_log(stderr: ChildStderr, window: watch::Sender<Window>, log: Log) 
         }
         if line.contains("k8s_relay::app") && line.contains("\"listening\"") {
             let entry: Value = serde_json::from_str(&line).unwrap();
-            let address = entry["fields"]["address"].as_str().unwrap().parse();
+            let address = entry["address"].as_str().unwrap().parse();
             window.send_modify(|w| w.address = Some(address.unwrap()));
         }
         log.push(line);
@@ -176,14 +176,13 @@ async fn read_log(stderr: ChildStderr, window: watch::Sender<Window>, log: Log) 
 impl Progress {
     fn read(line: &str) -> Self {
         let entry: Value = serde_json::from_str(line).unwrap();
-        let fields = &entry["fields"];
-        let number = |name: &str| fields[name].as_u64().unwrap();
+        let number = |name: &str| entry[name].as_u64().unwrap();
         Self {
             connection: number("connection"),
-            connected: fields["connected"].as_bool().unwrap(),
+            connected: entry["connected"].as_bool().unwrap(),
             sent: number("sent"),
             queued: number("queued"),
-            streams: fields["streams"]
+            streams: entry["streams"]
                 .as_str()
                 .unwrap()
                 .split_whitespace()
