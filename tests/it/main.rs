@@ -9,9 +9,9 @@
     unreachable_pub
 )]
 
-mod golden_relay;
 mod deploy;
 mod feed_scenarios;
+mod golden_relay;
 mod legacy_load;
 mod legacy_source;
 mod matcher_laws;
