@@ -106,10 +106,6 @@ impl Watcher {
     }
 
     /// Opens a call at once, before there is anything to send.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the handle is kept: the task ends with the call"
-    )]
     pub fn open(&self) -> Call {
         let (messages, queue) = mpsc::channel(QUEUE);
         let (ended, outcome) = watch::channel(None);

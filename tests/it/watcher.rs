@@ -9,6 +9,7 @@ use k8s_relay::{
     },
     sim::{
         cluster::Cluster,
+        reducer::{MockReducer, Options, State},
         traffic::local_test,
         watcher::{Watcher, WatcherError},
     },
@@ -19,7 +20,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Request, Status, Streaming, transport::Server};
 
-use crate::support::must;
+use crate::support::{must, relay::Relay};
 
 #[tokio::test]
 async fn what_the_watcher_sends_arrives_in_order_and_the_half_close_after_it() {
@@ -159,6 +160,28 @@ async fn the_watch_test_calls_again_with_a_whole_round_when_the_relay_ends_the_c
     for info in &round(i)[1..] {
         assert_eq!(second.info().await, Ok(Some(info.clone())));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_watch_test_leaves_one_pod_of_each_round_with_the_reducer() {
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let reducer = MockReducer::bind(any_port, Options::default());
+    let reducer = reducer.await.unwrap();
+    let port = reducer.addr().port().to_string();
+    let relay = Relay::start(&["--intake-host", "127.0.0.1", "--intake-port", &port]).await;
+    let connected = relay.until("the relay is connected", |p| p.connected).await;
+    assert_eq!(connected.connection, 1);
+
+    let test = watch_test(relay.address().to_string(), Some(3));
+    let pods = |state: &State| state.latest().map_or(0, |c| c.count("pod_new_with_name"));
+    must("six pods", reducer.wait_until(|state| pods(state) == 6)).await;
+    must("the test ends", test).await.unwrap();
+
+    reducer.with(|state| {
+        assert_eq!(state.latest().unwrap().count("pod_delete"), 3);
+        assert_eq!(state.picture().unwrap().pods(), 3);
+    });
+    assert!(relay.stop().await.success());
 }
 
 fn watch_test(server_address: String, count: Option<u64>) -> AbortOnDropHandle<()> {
