@@ -124,11 +124,11 @@ impl Driver {
         match input {
             SourceInput::Opened { stream, peer, end } => {
                 let generation = self.feeds.open(now, self.reducer.outbox());
-                info!(
+                debug!(
                     stream = stream.0,
                     generation = generation.0,
                     ?peer,
-                    "watcher stream opened"
+                    "feed opened"
                 );
                 let stream_state = Stream {
                     generation,
@@ -160,11 +160,7 @@ impl Driver {
                 };
                 state.open = false;
                 state.end = None;
-                info!(
-                    stream = stream.0,
-                    infos = state.infos,
-                    "watcher stream closed"
-                );
+                debug!(stream = stream.0, infos = state.infos, "feed closed");
                 self.feeds.close(state.generation, now);
                 self.forget_ended_streams();
             }
