@@ -110,11 +110,12 @@ impl Driver {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
             event = self.reducer.next() => Wake::Reducer(event),
-            () = std::future::ready(()), if more => Wake::Resume,
             input = self.inputs.recv() => match input {
                 Some(input) => Wake::Source(input),
                 None => Wake::SourcesEnded,
             },
+            // Every turn tells a part of a replay, so a busy source cannot starve it either.
+            () = std::future::ready(()), if more => Wake::Resume,
             () = sleep_until(due.into()) => Wake::Deadline,
         }
     }
