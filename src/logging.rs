@@ -233,7 +233,7 @@ mod tests {
         ] {
             let config = LoggingConfig {
                 level,
-                traced: BTreeSet::from(["k8s_relay::reducer::link"]),
+                traced: BTreeSet::from(["k8s_relay::reducer"]),
                 ..LoggingConfig::default()
             };
             let filter = config.filter();
@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(loudest("k8s_relay"), Some(ours), "{level}");
             assert_eq!(loudest("k8s_relay::reducer"), Some(ours), "{level}");
             assert_eq!(loudest("h2::codec"), Some(others), "{level}");
-            let whitelisted = loudest("k8s_relay::reducer::link");
+            let whitelisted = loudest("k8s_relay::reducer");
             assert_eq!(whitelisted, Some(At::TRACE), "{level}");
         }
     }

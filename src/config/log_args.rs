@@ -8,7 +8,8 @@ use clap::Args;
 use super::values::ValueError;
 use crate::logging::{Level, LogFormat, LoggingConfig};
 
-const LINK: &str = "k8s_relay::reducer::link";
+/// With the rooms inside it: when there is a connection, and how it came and went.
+const LINK: &str = "k8s_relay::reducer";
 const CLOUD: &str = "k8s_relay::reducer::cloud";
 
 type Tokens = &'static [(&'static str, Option<&'static str>)];

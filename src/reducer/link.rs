@@ -113,6 +113,7 @@ pub(super) async fn dial(
         Ok(addresses) => addresses,
         Err(source) => return Err(DialError::Resolve { host, source }),
     };
+    tracing::debug!(host, port, ?addresses, "dialling");
     let source = io::Error::new(io::ErrorKind::NotFound, "no address");
     let mut error = DialError::Resolve { host, source };
     for address in addresses {
@@ -120,7 +121,10 @@ pub(super) async fn dial(
         let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match attempt.and_then(|stream| Link::new(stream, &tcp)) {
             Ok(link) => return Ok(link),
-            Err(source) => error = DialError::Connect { address, source },
+            Err(source) => {
+                tracing::debug!(%address, error = %source, "not connected");
+                error = DialError::Connect { address, source };
+            }
         }
     }
     Err(error)

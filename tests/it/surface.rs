@@ -175,8 +175,8 @@ fn every_setting_can_be_changed() {
     label "zone" = "b"
     log-level = debug
     log-format = json
+    log-traced = k8s_relay::reducer
     log-traced = k8s_relay::reducer::cloud
-    log-traced = k8s_relay::reducer::link
     log-file = LOG
     "#);
 }

@@ -32,7 +32,7 @@ fn of_several_levels_the_most_talkative_counts_in_any_order() {
 
 #[test]
 fn a_whitelist_names_what_is_logged_in_full() {
-    let (link, cloud) = ("k8s_relay::reducer::link", "k8s_relay::reducer::cloud");
+    let (link, cloud) = ("k8s_relay::reducer", "k8s_relay::reducer::cloud");
     for (arg, target) in [
         ("--log-whitelist-channel=tcp", link),
         (
