@@ -14,18 +14,21 @@ use crate::sim::{
 /// How long the old watcher waited before it called again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 
-/// Sends the old watcher's local-test traffic to a relay.
+/// Send a relay the traffic of the old watcher's local test
+///
+/// Each round tells a ReplicaSet and a pod of it, deletes that pod, and tells a pod without
+/// owner. When the relay ends the call, the round begins anew.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WatchTestArgs {
-    /// The relay's gRPC address, HOST:PORT.
+    /// Where the relay serves watchers
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: String,
 
-    /// Rounds per second (the old watcher's pace is 10 rounds in 7 s); pauses shrink alike.
+    /// Rounds per second (the old watcher's pace is 10 rounds in 7 s); pauses shrink alike
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
 
-    /// How many rounds; endless without.
+    /// How many rounds; endless without
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 }
