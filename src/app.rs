@@ -6,7 +6,11 @@
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
@@ -82,7 +86,8 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let reducer = Reducer::new(reducer_options(&config))?;
         let (listener, address) = listen(&config.server_address).await?;
-        info!(%address, "listening");
+        let version = env!("CARGO_PKG_VERSION");
+        info!(%address, reducer = %config.intake, version, "listening");
         let settings = Settings {
             on_reconnect: match config.reconnect {
                 Reconnect::Replay => OnReconnect::Replay,
@@ -130,27 +135,26 @@ impl Relay {
     }
 
     async fn end(self) -> Result<(), AppError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the end of the process is timed here"
-        )]
-        let deadline = Instant::now() + END_WITHIN;
+        let deadline = now() + END_WITHIN;
         info!("ending: watcher streams first, then the reducer");
         self.stop.cancel();
         // The server ends when its calls have; the driver when it has taken their last words.
-        let ended = tokio::time::timeout_at(deadline, async {
+        let sources = timeout_at(deadline, async {
             self.server
                 .await
                 .map_err(|_| AppError::TaskEnded("Collect server"))??;
-            let driver = self.driver.await;
-            let mut reducer = driver.map_err(|_| AppError::TaskEnded("driver"))?;
-            reducer.close(FLUSH_WITHIN).await;
-            Ok(())
+            self.driver.await.map_err(|_| AppError::TaskEnded("driver"))
         });
-        ended.await.unwrap_or_else(|_| {
-            warn!("not everything could be sent before the end");
-            Ok(())
-        })
+        let Ok(reducer) = sources.await else {
+            warn!("the watcher streams did not end in time");
+            return Ok(());
+        };
+        let mut reducer = reducer?;
+        let limit = FLUSH_WITHIN.min(deadline.duration_since(now()));
+        // It says itself what it could not tell. A FIN that waits behind a slow reader
+        // needs no process.
+        let _ = timeout_at(deadline, reducer.close(limit)).await;
+        Ok(())
     }
 }
 
@@ -201,6 +205,14 @@ fn end_signal() -> io::Result<impl Future<Output = ()>> {
             _ = int.recv() => info!("SIGINT"),
         }
     })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the end of the process is timed here"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[expect(
