@@ -389,7 +389,8 @@ impl Reducer {
         self.progress.connection += 1;
         self.progress.sent = 0;
         let (connection, failures) = (self.progress.connection, self.trouble.count);
-        tracing::info!(connection, peer = ?link.peer(), failures, "reducer connected");
+        let peer = link.peer().map(tracing::field::display);
+        tracing::info!(connection, peer, failures, "reducer connected");
         self.trouble = Trouble::default();
         self.failure = None;
         self.line = Line::Open(link);
@@ -410,7 +411,7 @@ impl Reducer {
         }
         self.line = Line::None;
         self.outbox.close();
-        let retry_in = self.session.lost(now(), fastrand::f64());
+        let retry_in = shown(self.session.lost(now(), fastrand::f64()));
         let connection = self.progress.connection;
         tracing::warn!(connection, %reason, ?retry_in, "reducer disconnected");
         ReducerEvent::Disconnected { reason }
@@ -440,7 +441,7 @@ impl Reducer {
     fn dial_failed(&mut self, error: &DialError) {
         self.line = Line::None;
         self.counters.failed_dials += 1;
-        let retry_in = self.session.lost(now(), fastrand::f64());
+        let retry_in = shown(self.session.lost(now(), fastrand::f64()));
         if self.trouble.is_worth_a_line(error.to_string()) {
             let failures = self.trouble.count;
             tracing::warn!(%error, failures, ?retry_in, "no connection to the reducer");
@@ -469,6 +470,11 @@ impl Timer {
         }
         sleep.as_mut().poll(cx)
     }
+}
+
+/// A wait without the digits that nobody reads.
+fn shown(wait: Duration) -> Duration {
+    wait - Duration::from_nanos(u64::from(wait.subsec_nanos() % 1_000_000))
 }
 
 /// Tokio's clock, so that tests can move it.

@@ -75,7 +75,8 @@ impl Call {
             return;
         };
         self.counters.opened.fetch_add(1, Relaxed);
-        tracing::info!(stream = stream.0, peer = ?self.peer, "stream opened");
+        let peer = self.peer.map(tracing::field::display);
+        tracing::info!(stream = stream.0, peer, "stream opened");
 
         let mut told = Told::new(stream, self.counters.clone());
         let ending = self.forward(&mut told, wanted).await;
