@@ -17,6 +17,7 @@ mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
 mod mock_reducer;
+mod process;
 mod reducer_ends;
 mod reducer_link;
 mod support;

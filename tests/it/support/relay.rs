@@ -1,10 +1,12 @@
 //! The program itself, spawned, with its log as the window into it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    fs,
     net::SocketAddr,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use nix::{
@@ -56,16 +58,22 @@ struct Window {
     closed: bool,
 }
 
+/// All lines but those about progress.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
+struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Relay {
     /// Starts the program on a free port, with these arguments beside those for the log,
     /// and waits until it listens.
     pub async fn start(arguments: &[&str]) -> Self {
+        Self::start_at("--trace", arguments).await
+    }
+
+    /// As [`Self::start`], with this level of the log. Progress is seen with `--trace` only.
+    pub async fn start_at(level: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
             .args(["--server-address", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--trace"])
+            .args(["--log-format", "json", level])
             .args(arguments)
             .env_clear()
             .stdin(Stdio::null())
@@ -120,6 +128,65 @@ impl Relay {
         }
     }
 
+    /// Waits for a line of the log; gives the first such line.
+    pub async fn logged(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut window = self.window.clone();
+        let found = tokio::time::timeout(super::PATIENCE, async {
+            let mut seen = 0;
+            loop {
+                let closed = window.borrow_and_update().closed;
+                let lines = self.log.since(&mut seen);
+                if let Some(line) = lines.into_iter().find(&is) {
+                    return Some(line);
+                }
+                if closed || window.changed().await.is_err() {
+                    return None;
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(line)) => line,
+            _ => panic!("waited in vain: {what}; log:\n{}", self.log.tail()),
+        }
+    }
+
+    /// Everything that was logged by now, but for the progress.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.since(&mut 0)
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+
+    /// The time for which it has kept processors busy.
+    pub fn busy(&self) -> Duration {
+        /// What Linux tells times in, since long ago.
+        const TICKS_PER_SECOND: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let fields = after_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Whether the process runs.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -132,26 +199,46 @@ impl Relay {
 
     /// Asks it to end, as Kubernetes does, and waits for that.
     pub async fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Sends it a signal, if it still runs.
+    pub fn signal(&self, signal: Signal) {
         if let Some(id) = self.child.id() {
             let id = Pid::from_raw(id.try_into().unwrap());
-            kill(id, Signal::SIGTERM).unwrap();
+            kill(id, signal).unwrap();
         }
-        must("the relay ends", self.child.wait()).await.unwrap()
+    }
+
+    /// Waits until it and its log have ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let status = must("the relay ends", self.child.wait()).await.unwrap();
+        // Without the sender the log has ended as well.
+        let _ = must("its log ends", self.window.wait_for(|w| w.closed)).await;
+        status
     }
 }
 
 impl Log {
     fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap();
-        if lines.len() == LOG_TAIL {
-            lines.pop_front();
-        }
-        lines.push_back(line);
+        self.0.lock().unwrap().push(line);
+    }
+
+    /// The lines from this one on, of which there are more the next time.
+    fn since(&self, seen: &mut usize) -> Vec<Value> {
+        let lines = self.0.lock().unwrap();
+        let new = &lines[*seen..];
+        *seen = lines.len();
+        new.iter()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .collect()
     }
 
     fn tail(&self) -> String {
         let lines = self.0.lock().unwrap();
-        lines.iter().map(|line| format!("  {line}\n")).collect()
+        let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
+        tail.iter().map(|line| format!("  {line}\n")).collect()
     }
 }
 
@@ -169,6 +256,7 @@ async fn read_log(stderr: ChildStderr, window: watch::Sender<Window>, log: Log) 
             window.send_modify(|w| w.address = Some(address.unwrap()));
         }
         log.push(line);
+        window.send_modify(|_| ());
     }
     window.send_modify(|w| w.closed = true);
 }

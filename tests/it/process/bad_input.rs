@@ -1,0 +1,264 @@
+//! What no watcher should send, sent to the whole process.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream;
+use k8s_relay::{
+    proto::{ContainerInfo, Info, OwnerInfo, PodInfo, info::Type},
+    sim::{cluster::Cluster, reducer::Options, traffic, watcher::Outcome},
+    wire::lz4::MAX_PLAIN,
+};
+use serde_json::Value;
+use tonic::Code;
+
+use super::world::{MIB, Truth, World, connect, reducer, relay_to};
+use crate::support::{
+    collect::{Raw, grpc_info},
+    must,
+    relay::Relay,
+};
+
+fn pod(uid: &str, change: impl FnOnce(&mut PodInfo)) -> Info {
+    let mut pod = PodInfo {
+        uid: uid.into(),
+        ip: "10.0.0.1".into(),
+        name: "web-1".into(),
+        ns: "shop".into(),
+        version: "1".into(),
+        owner: Some(OwnerInfo {
+            uid: "d-1".into(),
+            name: "web".into(),
+            kind: "Deployment".into(),
+        }),
+        container_infos: vec![ContainerInfo {
+            id: "containerd://c-1".into(),
+            name: "app".into(),
+            image: "shop/app:1".into(),
+        }],
+        ..PodInfo::default()
+    };
+    change(&mut pod);
+    Info {
+        r#type: Type::K8sPod.into(),
+        pod_info: Some(pod),
+        ..Info::default()
+    }
+}
+
+type TextOf = fn(&mut PodInfo) -> &mut String;
+
+/// Every text that a pod has, by the name that the reducer's messages give it.
+const TEXTS: [(&str, TextOf); 6] = [
+    ("pod_name", |pod| &mut pod.name),
+    ("ns", |pod| &mut pod.ns),
+    ("version", |pod| &mut pod.version),
+    ("owner_name", |pod| &mut pod.owner.as_mut().unwrap().name),
+    ("container_name", |pod| &mut pod.container_infos[0].name),
+    ("container_image", |pod| &mut pod.container_infos[0].image),
+];
+
+#[tokio::test]
+async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_told() {
+    let world = World::start().await;
+    let mut call = world.watcher.open();
+    let mut sent = BTreeMap::new();
+    for length in [300, 20_000, 70_000, 1 << 20] {
+        for character in ['n', 'é', '€', '𝄞'] {
+            for (field, text) in TEXTS {
+                let uid = format!("{length} {character} {field}");
+                // One byte in front, so that no character lies where a power of two would.
+                let count = length / character.len_utf8();
+                let long: String = "-"
+                    .chars()
+                    .chain(std::iter::repeat_n(character, count))
+                    .collect();
+                let info = pod(&uid, |pod| text(pod).clone_from(&long));
+                World::send(&mut call, [info]).await;
+                sent.insert(uid, (field, long));
+            }
+        }
+    }
+    world.told(1, sent.len() as u64).await;
+    let state = world.reducer.shutdown().await;
+    assert_eq!(state.violations().count(), 0);
+    for (uid, (field, long)) in sent {
+        let mut told = state
+            .log
+            .iter()
+            .filter(|e| e.message.get("uid") == Some(&uid.as_str().into()));
+        let told = told
+            .find_map(|e| e.message.get(field))
+            .unwrap_or_else(|| panic!("{uid}"));
+        // Bytes that are no text would not be a string here.
+        let told = told.as_str().unwrap_or_else(|| panic!("{uid}: {told}"));
+        assert!(long.starts_with(told), "{uid}");
+        if long.len() <= 301 {
+            assert_eq!(told, long, "{uid}: what fits is told uncut");
+        } else {
+            let cut = told.len();
+            assert!((MAX_PLAIN - 300..MAX_PLAIN).contains(&cut), "{uid}: {cut}");
+        }
+    }
+    assert_eq!(world.relay.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn ids_that_would_have_to_be_cut_are_dropped_with_one_line_each() {
+    let world = World::start().await;
+    let mut call = world.watcher.open();
+    let long = "u".repeat(70_000);
+    let set_owner = |pod: &mut PodInfo| pod.owner.as_mut().unwrap().uid = "o".repeat(1_025);
+    let infos = [
+        pod(&long, |_| ()),
+        pod(&long, |_| ()),
+        pod("owner", set_owner),
+        pod("container", |pod| {
+            pod.container_infos[0].id.clone_from(&long)
+        }),
+        pod("", |_| ()),
+        pod("good", |_| ()),
+    ];
+    let sent = World::send(&mut call, infos).await;
+    world.told(1, sent).await;
+    let state = world.reducer.shutdown().await;
+    let pods: Vec<&[u8]> = state
+        .picture()
+        .unwrap()
+        .sorted()
+        .iter()
+        .map(|p| p.0)
+        .collect();
+    assert_eq!(pods, [&b"container"[..], b"good"]);
+    let log = world.relay.log();
+    let mut reasons: Vec<_> = log
+        .iter()
+        .filter(|line| line["message"] == "a watcher sends what cannot be used")
+        .map(|line| line["reason"].as_str().unwrap())
+        .collect();
+    reasons.sort_unstable();
+    let expected = [
+        "container_id_too_long",
+        "no_uid",
+        "owner_uid_too_long",
+        "uid_too_long",
+    ];
+    assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn pods_that_wait_for_owners_that_never_come_cost_their_call_and_no_memory() {
+    let options = Options {
+        keep_everything: false,
+        ..Options::default()
+    };
+    let reducer = reducer(options).await;
+    let relay = relay_to(&reducer, "--info", &[]).await;
+    let watcher = connect(&relay).await;
+    let overflow = Outcome {
+        status: Code::Cancelled,
+        details: String::new(),
+        responses: 0,
+    };
+    let mut memory = Vec::new();
+    // It comes back again and again, with all its 100,000 pods.
+    for _ in 0..5 {
+        let ended = must(
+            "the guard rail",
+            watcher.play(stream::iter(traffic::waiting_pods(100_000))),
+        );
+        assert_eq!(ended.await, overflow);
+        memory.push(relay.memory());
+    }
+    assert!(memory[4] < memory[1] + 8 * MIB, "{memory:?}");
+    let cluster = Cluster::new(10, 100);
+    let mut call = watcher.open();
+    World::send(&mut call, cluster.list()).await;
+    let world = World {
+        reducer,
+        relay,
+        watcher,
+    };
+    world.known(&Truth::of(cluster, 0..100)).await;
+    assert_eq!(world.relay.stop().await.code(), Some(0));
+}
+
+/// The streams of the two tests below.
+const STREAMS: usize = 2_000;
+
+/// What a stream may cost the transport.
+const BYTES_PER_STREAM: u64 = 256 << 10;
+
+async fn all(relay: &Relay, message: &str, count: usize) {
+    let seen = std::cell::Cell::new(0);
+    let enough = |line: &Value| {
+        seen.set(seen.get() + usize::from(line["message"] == message));
+        seen.get() >= count
+    };
+    relay
+        .logged(&format!("{message}, {count} times"), enough)
+        .await;
+}
+
+#[tokio::test]
+async fn two_thousand_streams_at_once_cost_little_and_leave_nothing() {
+    let reducer = reducer(Options::default()).await;
+    let relay = relay_to(&reducer, "--info", &[]).await;
+    let before = relay.memory();
+    let mut raw = Raw::connect(relay.address()).await;
+    let info = grpc_info(&pod("p", |_| ()));
+    let mut calls = Vec::new();
+    for _ in 0..STREAMS {
+        let mut call = raw.call().await.unwrap();
+        must("room", call.send(info.clone())).await.unwrap();
+        calls.push(call);
+    }
+    all(&relay, "stream opened", STREAMS).await;
+    let each = (relay.memory_peak() - before) / STREAMS as u64;
+    assert!(each <= BYTES_PER_STREAM, "{each} bytes a stream");
+    drop(calls);
+    all(&relay, "stream closed", STREAMS).await;
+    let watcher = connect(&relay).await;
+    let cluster = Cluster::new(10, 100);
+    let mut call = watcher.open();
+    World::send(&mut call, cluster.list()).await;
+    let world = World {
+        reducer,
+        relay,
+        watcher,
+    };
+    world.known(&Truth::of(cluster, 0..100)).await;
+    assert_eq!(world.relay.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn streams_cancelled_as_fast_as_they_are_opened_cost_little() {
+    let reducer = reducer(Options::default()).await;
+    let relay = relay_to(&reducer, "--info", &[]).await;
+    let before = relay.memory();
+    let (mut opened, mut connections) = (0, 0);
+    while opened < 3 * STREAMS {
+        let mut raw = Raw::connect(relay.address()).await;
+        connections += 1;
+        // The relay may end a connection that floods it; then there is a new one.
+        while opened < 3 * STREAMS
+            && let Ok(mut call) = raw.call().await
+        {
+            call.frames.send_reset(h2::Reason::CANCEL);
+            opened += 1;
+        }
+    }
+    assert!(connections < 100, "{connections}");
+    let watcher = connect(&relay).await;
+    let cluster = Cluster::new(10, 100);
+    let mut call = watcher.open();
+    World::send(&mut call, cluster.list()).await;
+    let world = World {
+        reducer,
+        relay,
+        watcher,
+    };
+    world.known(&Truth::of(cluster, 0..100)).await;
+    let most = world.relay.memory_peak() - before;
+    assert!(most < STREAMS as u64 * BYTES_PER_STREAM, "{most} bytes");
+    assert_eq!(world.relay.stop().await.code(), Some(0));
+}

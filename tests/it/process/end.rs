@@ -1,0 +1,142 @@
+//! SIGTERM and SIGINT, in whatever state the relay is: calls end with UNAVAILABLE, what was
+//! told arrives, the reducer sees EOF, the exit status is 0.
+
+use k8s_relay::sim::{
+    cluster::Cluster,
+    reducer::{End, MockReducer, Options, State},
+    watcher::{Call, Outcome},
+};
+use nix::sys::signal::Signal;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tonic::Code;
+
+use super::world::{World, connect, reducer};
+use crate::support::{
+    collect::Raw,
+    must,
+    relay::{Progress, Relay},
+};
+
+async fn unavailable(call: &mut Call) {
+    let expected = Outcome {
+        status: Code::Unavailable,
+        details: "the relay is shutting down".into(),
+        responses: 0,
+    };
+    assert_eq!(must("the call ends", call.ended()).await, expected);
+}
+
+/// All that was read, once every connection has ended.
+async fn seen(reducer: MockReducer) -> State {
+    let ended = |state: &State| state.connections.iter().all(|c| c.end.is_some());
+    must("the connections end", reducer.wait_until(ended)).await;
+    reducer.shutdown().await
+}
+
+#[tokio::test]
+async fn everything_told_arrives_and_then_eof() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let cluster = Cluster::new(50, 500);
+        let mut world = World::start().await;
+        let (mut call, mut idle) = (world.watcher.open(), world.watcher.open());
+        let infos = World::send(&mut call, cluster.list()).await;
+        // Whichever of the two was the first.
+        let all = |p: &Progress| p.streams.values().sum::<u64>() == infos;
+        world.relay.until("everything is applied", all).await;
+
+        world.relay.signal(signal);
+        unavailable(&mut call).await;
+        unavailable(&mut idle).await;
+        assert_eq!(world.relay.ended().await.code(), Some(0), "{signal}");
+        let address = world.relay.address();
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+        let state = seen(world.reducer).await;
+        assert_eq!(state.connections.len(), 1);
+        assert_eq!(state.connections[0].end, Some(End::Eof), "{signal}");
+        assert!(warnings(&world.relay).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_reducer_does_not_keep_it_and_finds_eof_later() {
+    let stalling = Options {
+        receive_buffer: Some(16 << 10),
+        ..Options::default()
+    };
+    let mut world = World::with(stalling, &[]).await;
+    world.reducer.pause_reading();
+    let mut call = world.watcher.open();
+    let infos = World::send(&mut call, Cluster::new(100, 6_000).list()).await;
+    let stuck = |p: &Progress| p.queued > 0 && p.streams.get(&1) == Some(&infos);
+    world.relay.until("bytes wait", stuck).await;
+
+    world.relay.signal(Signal::SIGTERM);
+    unavailable(&mut call).await;
+    assert_eq!(world.relay.ended().await.code(), Some(0));
+    assert_eq!(warnings(&world.relay), ["not all was told before the end"]);
+    world.reducer.resume_reading();
+    let state = seen(world.reducer).await;
+    // What the kernel took ends anywhere, but it ends with FIN.
+    let end = state.connections[0].end.as_ref();
+    assert!(matches!(end, Some(End::Eof | End::CutShort(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn without_a_reducer_there_is_nothing_to_wait_for() {
+    let reducer = reducer(Options::default()).await;
+    reducer.stop_listening().await;
+    let mut world = World::not_yet_connected(reducer, &[]).await;
+    let mut call = world.watcher.open();
+    let infos = World::send(&mut call, Cluster::new(5, 50).list()).await;
+    world.applied(1, infos).await;
+    world.relay.signal(Signal::SIGTERM);
+    unavailable(&mut call).await;
+    assert_eq!(world.relay.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_watcher_that_reads_nothing_does_not_keep_it() {
+    let mut world = World::start().await;
+    let mut raw = Raw::connect(world.relay.address()).await;
+    let _call = raw.call().await.unwrap();
+    world.applied(1, 0).await;
+    // From here on nobody reads its socket.
+    raw.connection.abort();
+    // And this one never even greets.
+    let mut mute = TcpStream::connect(world.relay.address()).await.unwrap();
+    mute.write_all(b"PRI * HTTP").await.unwrap();
+
+    world.relay.signal(Signal::SIGTERM);
+    assert_eq!(world.relay.ended().await.code(), Some(0));
+    let state = seen(world.reducer).await;
+    assert_eq!(state.connections[0].end, Some(End::Eof));
+}
+
+/// Too long for any name, so that nobody is asked.
+fn never_resolves() -> String {
+    "n".repeat(64)
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_asked_for_again_and_again() {
+    let mut relay = Relay::start(&["--intake-host", &never_resolves()]).await;
+    let failed = |line: &serde_json::Value| line["failures"] == 2;
+    let line = relay.logged("a second failure", failed).await;
+    let error = line["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot resolve nnn"), "{error}");
+    let mut call = connect(&relay).await.open();
+    relay.signal(Signal::SIGINT);
+    unavailable(&mut call).await;
+    assert_eq!(relay.ended().await.code(), Some(0));
+}
+
+/// What it logged that a person should look at.
+fn warnings(relay: &Relay) -> Vec<String> {
+    let log = relay.log();
+    let urgent = log
+        .iter()
+        .filter(|l| l["level"] == "WARN" || l["level"] == "ERROR");
+    urgent
+        .map(|line| line["message"].as_str().unwrap().to_owned())
+        .collect()
+}

@@ -1,0 +1,57 @@
+//! What the relay logs of an ordinary life.
+
+use std::collections::BTreeSet;
+
+use k8s_relay::sim::{cluster::Cluster, reducer::Options};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::world::{World, connect, reducer, relay_to};
+use crate::support::must;
+
+#[tokio::test]
+async fn a_whitelist_shows_its_part_in_full_and_no_other() {
+    let reducer = reducer(Options::default()).await;
+    let relay = relay_to(&reducer, "--info", &["--log-whitelist-channel=tcp"]).await;
+    let _call = connect(&relay).await.open();
+    let says = |message: &'static str| move |line: &Value| line["message"] == message;
+    relay.logged("the call", says("stream opened")).await;
+    relay.logged("the reducer", says("reducer connected")).await;
+    let log = relay.log();
+    let detailed = log
+        .iter()
+        .filter(|l| l["level"] == "DEBUG" || l["level"] == "TRACE");
+    let targets: BTreeSet<_> = detailed.map(|l| l["target"].as_str().unwrap()).collect();
+    assert_eq!(targets, BTreeSet::from(["k8s_relay::reducer::link"]));
+}
+
+#[tokio::test]
+async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
+    let world = World::start().await;
+    let mut call = world.watcher.open();
+    let infos = World::send(&mut call, Cluster::new(3, 10).list()).await;
+    world.told(1, infos).await;
+    call.half_close();
+    must("the call ends", call.ended()).await;
+    let mut relay = world.relay;
+    relay.signal(Signal::SIGTERM);
+    relay.ended().await;
+    let lines: Vec<_> = relay
+        .log()
+        .iter()
+        .filter(|line| line["level"] != "DEBUG" && line["level"] != "TRACE")
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            format!("{} {}", text("level"), text("message"))
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    INFO listening
+    INFO reducer connected
+    INFO stream opened
+    INFO stream closed
+    INFO SIGTERM
+    INFO ending: watcher streams first, then the reducer
+    INFO state
+    ");
+}

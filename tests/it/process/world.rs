@@ -1,0 +1,175 @@
+//! A spawned relay between a mock reducer and a watcher.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use k8s_relay::{
+    proto::{Info, PodInfo},
+    sim::{
+        cluster::Cluster,
+        picture::Picture,
+        reducer::{MockReducer, Options, State},
+        watcher::{Call, Watcher},
+    },
+};
+
+use crate::support::{must, relay::Relay};
+
+pub(super) const MIB: u64 = 1 << 20;
+
+/// Nothing is told that no watcher told, but one heartbeat.
+const QUIET: [&str; 4] = ["--heartbeat-interval-sec", "0", "--health-interval", "1day"];
+
+/// A reducer, a relay that is connected to it, and a watcher that is connected to that.
+pub(super) struct World {
+    pub(super) reducer: MockReducer,
+    pub(super) relay: Relay,
+    pub(super) watcher: Watcher,
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        Self::with(Options::default(), &[]).await
+    }
+
+    pub(super) async fn with(options: Options, arguments: &[&str]) -> Self {
+        let world = Self::not_yet_connected(reducer(options).await, arguments).await;
+        world.greeted(1).await;
+        world
+    }
+
+    /// The reducer may not listen yet.
+    pub(super) async fn not_yet_connected(reducer: MockReducer, arguments: &[&str]) -> Self {
+        let relay = relay_to(&reducer, "--trace", arguments).await;
+        let watcher = connect(&relay).await;
+        Self {
+            reducer,
+            relay,
+            watcher,
+        }
+    }
+
+    /// Waits until the relay has applied so many Infos of a stream.
+    pub(super) async fn applied(&self, stream: u64, infos: u64) {
+        let what = format!("{infos} Infos of stream {stream} are applied");
+        self.relay
+            .until(&what, |p| p.streams.get(&stream) == Some(&infos))
+            .await;
+    }
+
+    /// Waits until that is so, and the reducer has read all that came of it.
+    pub(super) async fn told(&self, stream: u64, infos: u64) {
+        let what = format!("{infos} Infos of stream {stream} are told");
+        let told = self
+            .relay
+            .until(&what, |p| {
+                p.connected && p.streams.get(&stream) == Some(&infos)
+            })
+            .await;
+        let connection = usize::try_from(told.connection).unwrap();
+        let read = |state: &State| {
+            let connection = state.connection(connection);
+            connection.is_some_and(|c| c.bytes >= told.sent + told.queued)
+        };
+        must(&what, self.reducer.wait_until(read)).await;
+    }
+
+    /// Waits until this many connections were greeted.
+    pub(super) async fn greeted(&self, connections: usize) {
+        let greeted = |state: &State| state.connection(connections).is_some_and(|c| c.greeted());
+        must("a greeting", self.reducer.wait_until(greeted)).await;
+    }
+
+    /// Waits until the reducer knows exactly this.
+    pub(super) async fn known(&self, truth: &Truth) {
+        let known = |state: &State| state.picture().is_some_and(|picture| *truth == *picture);
+        let in_time =
+            tokio::time::timeout(crate::support::PATIENCE, self.reducer.wait_until(known));
+        if in_time.await.is_err() {
+            let pods = self.reducer.with(|s| s.picture().map(Picture::pods));
+            panic!(
+                "the reducer should know {} pods, but knows {pods:?}; log:\n{}",
+                truth.0.len(),
+                self.relay.log_tail()
+            );
+        }
+    }
+
+    /// Sends everything on a call.
+    pub(super) async fn send(call: &mut Call, infos: impl IntoIterator<Item = Info>) -> u64 {
+        let mut sent = 0;
+        for info in infos {
+            must("the relay reads", call.send(info)).await.unwrap();
+            sent += 1;
+        }
+        sent
+    }
+}
+
+pub(super) async fn reducer(options: Options) -> MockReducer {
+    MockReducer::bind(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .unwrap()
+}
+
+pub(super) async fn relay_to(reducer: &MockReducer, level: &str, arguments: &[&str]) -> Relay {
+    let port = reducer.addr().port().to_string();
+    let intake = ["--intake-host", "127.0.0.1", "--intake-port", &port];
+    let arguments = [&intake, &QUIET, arguments].concat();
+    Relay::start_at(level, &arguments).await
+}
+
+pub(super) async fn connect(relay: &Relay) -> Watcher {
+    let address = relay.address().to_string();
+    must("the relay accepts", Watcher::connect(&address))
+        .await
+        .unwrap()
+}
+
+/// What a reducer should know of each pod by its uid: namespace, name, name of the owner, and
+/// ids of the containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Truth(BTreeMap<String, Row>);
+
+type Row = (String, String, String, Vec<String>);
+
+impl Truth {
+    /// These pods of a cluster whose ReplicaSets are known.
+    pub(super) fn of(cluster: Cluster, pods: Range<u32>) -> Self {
+        let pods = pods.map(|n| cluster.pod(n).pod_info.unwrap());
+        Self(pods.map(|pod| (pod.uid.clone(), row(&pod))).collect())
+    }
+
+    /// Other pods beside these.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
+
+/// As [`Cluster`] makes them: the pods of `service-7-x` belong to the Deployment `service-7`.
+fn row(pod: &PodInfo) -> Row {
+    let set = &pod.owner.as_ref().unwrap().name;
+    let ids = pod.container_infos.iter().map(|c| c.id.clone());
+    (
+        pod.ns.clone(),
+        pod.name.clone(),
+        set.rsplit_once('-').unwrap().0.to_owned(),
+        ids.collect(),
+    )
+}
+
+impl PartialEq<Picture> for Truth {
+    fn eq(&self, picture: &Picture) -> bool {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+        // Looked at after each read: first at what costs nothing.
+        picture.pods() == self.0.len()
+            && picture.containers() == self.0.values().map(|row| row.3.len()).sum::<usize>()
+            && self.0.iter().all(|(uid, row)| {
+                picture.pod(uid.as_bytes()).is_some_and(|pod| {
+                    let ids = pod.containers().iter().map(|c| text(c.told_id()));
+                    let owner = text(pod.owner_name());
+                    *row == (text(pod.ns()), text(pod.pod_name()), owner, ids.collect())
+                })
+            })
+    }
+}
