@@ -194,10 +194,6 @@ impl Batch {
 
 impl Ending {
     /// Why reading failed, from what tonic makes of it.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "tonic's enum, of which two matter"
-    )]
     fn of_read(status: &Status) -> Self {
         if status.code() == Code::OutOfRange {
             Self::TooLarge(found_length(status.message()))
