@@ -244,7 +244,7 @@ mod tests {
                     .find(|level| filter.would_enable(target, level))
             };
             assert_eq!(loudest("k8s_relay"), Some(ours), "{level}");
-            assert_eq!(loudest("k8s_relay::reducer"), Some(ours), "{level}");
+            assert_eq!(loudest("k8s_relay::driver"), Some(ours), "{level}");
             assert_eq!(loudest("h2::codec"), Some(others), "{level}");
             let whitelisted = loudest("k8s_relay::reducer");
             assert_eq!(whitelisted, Some(At::TRACE), "{level}");
