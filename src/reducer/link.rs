@@ -316,5 +316,7 @@ fn is_idle(error: &io::Error) -> bool {
 /// Reads or writes before somebody else has a turn.
 const ROUNDS: usize = 16;
 
-/// Unsent bytes that the kernel takes from us.
-const KERNEL_BACKLOG: u32 = 256 * 1024;
+/// With this many unsent bytes the kernel takes no more. The smallest number there is: a peer
+/// whose window is closed is then met by our next heartbeat, long before the kernel's own limit,
+/// which would end the connection with RST.
+const KERNEL_BACKLOG: u32 = 1;

@@ -128,6 +128,36 @@ async fn a_stall_that_outlasts_the_kernels_limit_ends_with_eof_as_well() {
     assert!(names.len() > 6);
 }
 
+/// What waits fits into the kernel's buffers: only the next heartbeat meets the closed window.
+#[tokio::test]
+async fn a_stall_with_little_to_tell_is_seen_before_the_kernels_limit_and_ends_with_eof() {
+    let (listener, mut options) = listen().await;
+    let receive_buffer = socket2::SockRef::from(&listener).set_recv_buffer_size(8 * 1024);
+    receive_buffer.unwrap();
+    options.times = Times {
+        heartbeat: Duration::from_millis(50),
+        stall: Duration::from_millis(2000),
+        ..quiet()
+    };
+    options.tcp.user_timeout = Duration::from_millis(1400);
+    let mut reducer = Reducer::new(options).unwrap();
+    assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
+    tell_pods(&mut reducer, 1000);
+    let lost = next(&mut reducer).await;
+    assert!(
+        matches!(
+            lost,
+            ReducerEvent::Disconnected {
+                reason: Loss::Stalled
+            }
+        ),
+        "{lost:?}"
+    );
+    let names = reads_to_eof(&listener).await;
+    assert!(names.len() > 6);
+    assert_eq!(reducer.counters().stalls, 1);
+}
+
 #[tokio::test]
 async fn a_reducer_that_ends_its_half_only_still_reads_what_was_told_and_eof() {
     let (listener, options) = listen().await;
