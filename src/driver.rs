@@ -248,7 +248,7 @@ impl Driver {
         }
     }
 
-    fn report(&self) {
+    fn report(&mut self) {
         let counts = self.feeds.counts();
         let progress = self.reducer.progress();
         info!(
@@ -262,7 +262,8 @@ impl Driver {
             streams = self.streams.values().filter(|stream| stream.open).count(),
             "state"
         );
-        debug!(link = ?self.reducer.counters(), "reducer link so far");
+        let told = self.reducer.outbox().told();
+        debug!(link = ?self.reducer.counters(), ?told, "reducer link so far");
     }
 
     /// One line each time everything taken is applied and handed to the socket: what tests

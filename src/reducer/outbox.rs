@@ -71,6 +71,9 @@ pub struct Told {
     pub cut_texts: u64,
     /// Messages that could not be made to fit, because their ids alone are too long.
     pub refused: u64,
+    /// Connections on which the live set outgrew a pool of the reducer, which then loses pods or
+    /// containers silently (D5); one that outgrew both counts twice.
+    pub pools_outgrown: u64,
 }
 
 /// Which of the reducer's pools have been reported too small on this connection.
@@ -126,10 +129,11 @@ impl Outbox {
         self.draining = true;
     }
 
-    /// How many pods and containers the reducer has now from this connection. Warns once
-    /// for each that outgrows the reducer, which then loses some silently (D5).
+    /// How many pods and containers the reducer has now from this connection. Warns and counts
+    /// once for each that outgrows the reducer, which then loses some silently (D5).
     pub fn note_live(&mut self, pods: usize, containers: usize) {
         if pods > REDUCER_PODS && !mem::replace(&mut self.limits.pods, true) {
+            self.told.pools_outgrown += 1;
             tracing::warn!(
                 pods,
                 limit = REDUCER_PODS,
@@ -137,6 +141,7 @@ impl Outbox {
             );
         }
         if containers > REDUCER_CONTAINERS && !mem::replace(&mut self.limits.containers, true) {
+            self.told.pools_outgrown += 1;
             let limit = REDUCER_CONTAINERS;
             tracing::warn!(containers, limit, "more containers than the reducer keeps");
         }
@@ -474,6 +479,22 @@ mod tests {
         assert_eq!(reader.next_message().unwrap().unwrap().1, expected);
         assert_eq!(reader.next_message().unwrap(), None);
         assert_eq!(outbox.told().deletes, 1);
+    }
+
+    #[test]
+    fn a_live_set_beyond_the_reducers_pools_is_counted_once_for_each_pool_and_connection() {
+        let (mut outbox, _) = outbox(0);
+        outbox.note_live(REDUCER_PODS, REDUCER_CONTAINERS);
+        assert_eq!(outbox.told().pools_outgrown, 0);
+        for _ in 0..3 {
+            outbox.note_live(REDUCER_PODS + 1, 0);
+        }
+        assert_eq!(outbox.told().pools_outgrown, 1);
+        outbox.note_live(0, REDUCER_CONTAINERS + 1);
+        assert_eq!(outbox.told().pools_outgrown, 2);
+        outbox.open();
+        outbox.note_live(REDUCER_PODS + 1, 0);
+        assert_eq!(outbox.told().pools_outgrown, 3);
     }
 
     #[test]
