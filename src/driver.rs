@@ -91,9 +91,10 @@ impl Driver {
                 Wake::Source(input) => self.take(input),
                 Wake::SourcesEnded => break,
                 Wake::Reducer(event) => self.link_changed(event),
-                Wake::Deadline => self.deadline(),
-                Wake::Resume => {}
+                Wake::Deadline | Wake::Resume => {}
             }
+            // Whatever woke us: constant input must not hold back what is due.
+            self.deadline();
             self.settle();
         }
         self.report();
@@ -101,10 +102,7 @@ impl Driver {
     }
 
     async fn wake(&mut self) -> Wake {
-        let due = self
-            .feeds
-            .poll_timeout()
-            .map_or(self.report_at, |at| at.min(self.report_at));
+        let due = self.due();
         let more = self.resume == Resume::More;
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
@@ -118,6 +116,11 @@ impl Driver {
             () = std::future::ready(()), if more => Wake::Resume,
             () = sleep_until(due.into()) => Wake::Deadline,
         }
+    }
+
+    fn due(&self) -> Instant {
+        let due = self.feeds.poll_timeout();
+        due.map_or(self.report_at, |at| at.min(self.report_at))
     }
 
     fn take(&mut self, input: SourceInput) {
@@ -184,6 +187,9 @@ impl Driver {
 
     fn deadline(&mut self) {
         let now = self.now();
+        if now < self.due() {
+            return;
+        }
         self.feeds.handle_timeout(now, self.reducer.outbox());
         if self.report_at <= now {
             self.report_at = now + REPORT_EVERY;
