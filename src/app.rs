@@ -51,7 +51,7 @@ pub enum AppError {
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     /// The `Collect` server ended by itself.
-    #[error("the Collect server has ended: {0}")]
+    #[error("the Collect server has ended")]
     Source(#[from] legacy::SourceError),
     /// A task that should run for ever has ended or panicked.
     #[error("the {0} has ended unexpectedly")]
