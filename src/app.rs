@@ -7,7 +7,7 @@
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, lookup_host},
     sync::mpsc,
     time::{Instant, timeout_at},
 };
@@ -51,7 +51,7 @@ pub enum AppError {
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     /// The `Collect` server ended by itself.
-    #[error("the Collect server has ended: {0}")]
+    #[error("the Collect server has ended")]
     Source(#[from] legacy::SourceError),
     /// A task that should run for ever has ended or panicked.
     #[error("the {0} has ended unexpectedly")]
@@ -85,9 +85,11 @@ impl Relay {
     /// When the address cannot be bound or the recording cannot be opened.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let reducer = Reducer::new(reducer_options(&config))?;
-        let (listener, address) = listen(&config.server_address).await?;
+        let (address, listeners) = listen(&config.server_address).await?;
         let version = env!("CARGO_PKG_VERSION");
-        info!(%address, reducer = %config.intake, version, "listening");
+        for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
+            info!(%address, reducer = %config.intake, version, "listening");
+        }
         let settings = Settings {
             on_reconnect: match config.reconnect {
                 Reconnect::Replay => OnReconnect::Replay,
@@ -99,7 +101,7 @@ impl Relay {
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
         let counters = Arc::new(legacy::Counters::default());
         let server = legacy::serve(
-            listener,
+            listeners,
             inputs,
             stop.clone(),
             legacy::Options::default(),
@@ -181,15 +183,36 @@ fn reducer_options(config: &Config) -> reducer::Options {
     }
 }
 
-async fn listen(wanted: &HostPort) -> Result<(TcpListener, SocketAddr), AppError> {
+/// Listens on every address of the name, as the legacy relay does: `localhost` often has two,
+/// and a watcher may call either. Gives the first beside all; they have one port.
+async fn listen(wanted: &HostPort) -> Result<(SocketAddr, Vec<TcpListener>), AppError> {
     let failed = |source| AppError::Listen {
         address: wanted.clone(),
         source,
     };
-    let address = (wanted.host.as_str(), wanted.port);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
+    let name = (wanted.host.as_str(), wanted.port);
+    let mut first: Option<SocketAddr> = None;
+    let mut listeners = Vec::new();
+    let mut unusable = io::Error::from(io::ErrorKind::NotFound);
+    for mut address in lookup_host(name).await.map_err(failed)? {
+        // Matters for port 0, which is another one each time.
+        address.set_port(first.map_or(wanted.port, |first| first.port()));
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                if first.is_none() {
+                    first = Some(listener.local_addr().map_err(failed)?);
+                }
+                listeners.push(listener);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(failed(error)),
+            // The name may have an address of a family that this machine does not use.
+            Err(error) => unusable = error,
+        }
+    }
+    match first {
+        Some(first) => Ok((first, listeners)),
+        None => Err(failed(unusable)),
+    }
 }
 
 /// Ready at the first SIGTERM or SIGINT. The handlers stand when this returns.

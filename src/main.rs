@@ -49,7 +49,11 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
     let check_only = args.check_config;
     let config = Config::load(args)?;
     if check_only {
-        return write!(io::stdout(), "{config}").context("cannot print the configuration");
+        return match io::stdout().write_all(config.to_string().as_bytes()) {
+            // Who closes the pipe has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed.context("cannot print the configuration"),
+        };
     }
     run(async { Ok(app::run(config).await?) })
 }

@@ -49,7 +49,7 @@ pub struct RelayArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Watchers")]
 pub struct SourceArgs {
-    /// Where watchers find the Collect service
+    /// Where watchers find the Collect service; of a name, all addresses
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: HostPort,
 }

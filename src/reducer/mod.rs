@@ -120,7 +120,7 @@ pub struct Counters {
 #[non_exhaustive]
 pub enum ReducerError {
     /// The recording can not be opened.
-    #[error("cannot record into {path}: {source}")]
+    #[error("cannot record into {path}")]
     Recording {
         /// Where it should be.
         path: PathBuf,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 #[non_exhaustive]
 pub enum ToolError {
     /// The address to listen on is not free.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}")]
     Listen {
         /// The address.
         addr: std::net::SocketAddr,
@@ -25,10 +25,10 @@ pub enum ToolError {
         source: io::Error,
     },
     /// The signals that would end the tool can not be watched.
-    #[error("cannot watch for signals: {0}")]
-    Signals(io::Error),
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
     /// A file can not be read.
-    #[error("{file}: {source}")]
+    #[error("cannot read {file}")]
     Read {
         /// The file as it was named.
         file: String,
@@ -47,8 +47,8 @@ pub enum ToolError {
     #[error("{0}")]
     Violations(String),
     /// The output can not be written.
-    #[error("cannot write: {0}")]
-    Write(io::Error),
+    #[error("cannot write")]
+    Write(#[source] io::Error),
 }
 
 /// Writes lines of JSON in the form of the recordings: messages, and a marker where the

@@ -44,6 +44,18 @@ async fn a_stream_is_opened_told_in_order_and_closed() {
 }
 
 #[tokio::test]
+async fn all_addresses_are_served_alike() {
+    let mut served = Served::start(8).await;
+    for (n, address) in (1..).zip([served.address, served.other_address]) {
+        let call = call(&mut client(address).await).await.unwrap();
+        assert_eq!(served.opened().await.stream, StreamId(n));
+        drop(call);
+        assert!(matches!(served.next().await, SourceInput::Closed { .. }));
+    }
+    assert_eq!(served.stop().await, (0, 0));
+}
+
+#[tokio::test]
 async fn streams_are_numbered_as_they_come_and_each_merges_alone() {
     let mut served = Served::start(64).await;
     let mut client = client(served.address).await;

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod demo;
 mod deploy;
 mod feed_scenarios;
 mod golden_relay;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -21,6 +21,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections as they come in, without end; each is cut when `kill` is cancelled.
 pub(super) fn accept(
+    listeners: Vec<TcpListener>,
+    kill: &CancellationToken,
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    let accepted = |listener| accept_one(listener, kill.clone()).boxed();
+    let accepted: Vec<_> = listeners.into_iter().map(accepted).collect();
+    stream::select_all(accepted)
+}
+
+fn accept_one(
     listener: TcpListener,
     kill: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {

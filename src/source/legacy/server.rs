@@ -76,7 +76,7 @@ pub enum SourceError {
     Serve(#[from] transport::Error),
 }
 
-/// Serves `Collect` on `listener` until `shutdown` is cancelled; then ends every call with
+/// Serves `Collect` on all `listeners` until `shutdown` is cancelled; then ends every call with
 /// UNAVAILABLE and returns when all its tasks have ended, soon after [`Options::grace`] at the latest.
 ///
 /// `inputs` may be full for any time: that holds the watchers back. When its receiver is
@@ -85,7 +85,7 @@ pub enum SourceError {
 /// # Errors
 /// If the server ends by itself.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     inputs: mpsc::Sender<SourceInput>,
     shutdown: CancellationToken,
     options: Options,
@@ -121,10 +121,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            connection::accept(listener, kill.clone()),
-            shutdown.cancelled(),
-        );
+        .serve_with_incoming_shutdown(connection::accept(listeners, &kill), shutdown.cancelled());
     let impatience = async {
         shutdown.cancelled().await;
         tokio::time::sleep(options.grace).await;

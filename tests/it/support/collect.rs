@@ -34,6 +34,8 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// A serving source whose inputs the test receives.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
+    /// Served as well.
+    pub(crate) other_address: SocketAddr,
     pub(crate) inputs: mpsc::Receiver<SourceInput>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shutdown: CancellationToken,
@@ -53,11 +55,13 @@ impl Served {
     pub(crate) async fn with(room: usize, options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other_address = other.local_addr().unwrap();
         let (sender, inputs) = mpsc::channel(room);
         let shutdown = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let server = serve(
-            listener,
+            vec![listener, other],
             sender,
             shutdown.clone(),
             options,
@@ -66,6 +70,7 @@ impl Served {
         let server = tokio::spawn(server);
         Self {
             address,
+            other_address,
             inputs,
             counters,
             shutdown,

@@ -1,0 +1,62 @@
+//! The tool `demo`, as a newcomer runs it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+};
+
+use crate::support::must;
+
+/// Starts the demo without terminal: nothing then waits for a reader.
+fn demo() -> Child {
+    Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
+        .arg("demo")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// How it ended, and what it said on standard error.
+async fn ended(mut demo: Child) -> (Option<i32>, String) {
+    let waited = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        let mut stderr = demo.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        (demo.wait().unwrap().code(), said)
+    });
+    must("the demo ends", waited).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
+    let mut demo = demo();
+    let mut stdout = demo.stdout.take().unwrap();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut story = String::new();
+        stdout.read_to_string(&mut story).unwrap();
+        story
+    });
+    let story = must("the story ends", reading).await.unwrap();
+    assert_eq!(ended(demo).await, (Some(0), String::new()));
+    for change in [
+        "   + shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
+        "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
+        "\nThe reducer's picture equals the truth: 4 pods, 6 containers.\n",
+    ] {
+        assert!(story.contains(change), "{story}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_who_leaves_after_the_first_line_does_not_make_it_fail() {
+    let mut demo = demo();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(demo.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    assert!(first.starts_with("watcher ──Collect──► relay"), "{first}");
+    drop(stdout);
+    assert_eq!(ended(demo).await, (Some(0), String::new()));
+}
