@@ -83,7 +83,7 @@ pub enum ReducerEvent {
         reason: Loss,
     },
     /// The queue is at or below the low mark, after it was above or after
-    /// [`Outbox::ask_drained`].
+    /// [`Outbox::ask_drained`]; or all that had waited for the network has left.
     Drained,
 }
 
@@ -244,10 +244,12 @@ impl Reducer {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReducerEvent> {
         loop {
+            let waited = !self.outbox.unsent().is_empty();
             if let Some(event) = self.poll_line(cx) {
                 return Poll::Ready(event);
             }
-            if self.outbox.take_drained() {
+            let emptied = waited && self.outbox.unsent().is_empty();
+            if self.outbox.take_drained() || emptied {
                 return Poll::Ready(ReducerEvent::Drained);
             }
             let now = now();
