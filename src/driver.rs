@@ -276,6 +276,9 @@ impl Driver {
     /// and curious operators wait for.
     fn report_progress(&mut self) {
         let progress = self.reducer.progress();
+        if progress.queued > 0 {
+            self.reducer.outbox().ask_empty();
+        }
         let streams: Vec<_> = self
             .streams
             .iter()

@@ -82,8 +82,8 @@ pub enum ReducerEvent {
         /// Why.
         reason: Loss,
     },
-    /// The queue is at or below the low mark, after it was above or after
-    /// [`Outbox::ask_drained`]; or all that had waited for the network has left.
+    /// The queue is at or below the low mark after it was above, or empty after
+    /// [`Outbox::ask_empty`].
     Drained,
 }
 
@@ -244,12 +244,10 @@ impl Reducer {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReducerEvent> {
         loop {
-            let waited = !self.outbox.unsent().is_empty();
             if let Some(event) = self.poll_line(cx) {
                 return Poll::Ready(event);
             }
-            let emptied = waited && self.outbox.unsent().is_empty();
-            if self.outbox.take_drained() || emptied {
+            if self.outbox.take_drained() {
                 return Poll::Ready(ReducerEvent::Drained);
             }
             let now = now();

@@ -37,6 +37,7 @@ pub struct Outbox {
     low_mark: usize,
     /// Whether somebody waits for the low mark.
     draining: bool,
+    emptying: bool,
     overflows: Vec<Generation>,
     recorder: Recorder,
     limits: Limits,
@@ -84,7 +85,7 @@ struct Limits {
 }
 
 impl Outbox {
-    /// An outbox without connection. `low_mark` is in bytes, see [`Outbox::ask_drained`].
+    /// An outbox without connection. `low_mark` is in bytes, see [`Outbox::ask_empty`].
     pub fn new(clock: Clock, low_mark: usize, recorder: Recorder) -> Self {
         Self {
             open: false,
@@ -96,6 +97,7 @@ impl Outbox {
             first_unflushed: None,
             low_mark,
             draining: false,
+            emptying: false,
             overflows: Vec::new(),
             recorder,
             limits: Limits::default(),
@@ -123,10 +125,10 @@ impl Outbox {
         mem::take(&mut self.overflows)
     }
 
-    /// Asks for a `Drained` event as soon as [`Sink::queued`] is at or below the low mark.
-    /// Having been above it asks, too.
-    pub fn ask_drained(&mut self) {
-        self.draining = true;
+    /// Asks for a `Drained` event as soon as nothing waits any more. Having been above the low
+    /// mark asks for one at the low mark.
+    pub fn ask_empty(&mut self) {
+        self.emptying = true;
     }
 
     /// How many pods and containers the reducer has now from this connection. Warns and counts
@@ -167,6 +169,7 @@ impl Outbox {
         self.sent = 0;
         self.first_unflushed = None;
         self.draining = false;
+        self.emptying = false;
     }
 
     /// The bytes that the network shall take next.
@@ -187,13 +190,13 @@ impl Outbox {
         }
     }
 
-    /// Whether the low mark was reached that somebody waits for. Says so once.
+    /// Whether a mark was reached that somebody waits for. Says so once.
     pub(super) fn take_drained(&mut self) -> bool {
         let drained = self.draining && self.queued() <= self.low_mark;
-        if drained {
-            self.draining = false;
-        }
-        drained
+        let emptied = self.emptying && self.queued() == 0;
+        self.draining &= !drained;
+        self.emptying &= !emptied;
+        drained || emptied
     }
 
     /// Hands the recording to its file.
@@ -457,7 +460,7 @@ mod tests {
     #[test]
     fn who_asks_for_the_low_mark_is_told_even_if_it_was_never_passed() {
         let (mut outbox, _) = outbox(100);
-        outbox.ask_drained();
+        outbox.ask_empty();
         assert!(outbox.take_drained());
         assert!(!outbox.take_drained());
     }
