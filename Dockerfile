@@ -1,8 +1,9 @@
 # Builds one static binary; the image has nothing else in it.
-FROM rust:1.95-alpine AS build
+FROM rust:1.95.0-alpine AS build
 # The C compiler's headers, for the allocator.
 RUN apk add --no-cache musl-dev
-# The image's own toolchain is the one that rust-toolchain.toml names.
+# The image's own toolchain is the one that rust-toolchain.toml names; its parts for
+# developers are not needed here.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /build
 COPY . .

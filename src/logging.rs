@@ -1,8 +1,8 @@
 //! The log: lines on standard error, and in a rotated file if one is named.
 //!
-//! Laws: standard error gets every line, whatever else does; a line is written when it
-//! happens, so nothing waits in a buffer when the process ends or fails; a log that
-//! cannot be written never stops the relay.
+//! Laws: standard error gets every line, whatever else does. A log that cannot be written,
+//! or that nobody reads, never stops the relay: lines that find no place are lost and
+//! counted. What waits at an ordinary end is written.
 //!
 //! Absent here: what is worth a line. Rooms speak to `tracing`, with their path as target.
 
@@ -12,12 +12,12 @@ use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use clap::ValueEnum;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, fmt as lines, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -27,6 +27,8 @@ use tracing_subscriber::{
 const FILE_BYTES: usize = 1 << 20;
 /// Files kept beside the one that is written.
 const OLD_FILES: usize = 4;
+/// Lines that may wait for their writer.
+const WAITING_LINES: usize = 16_384;
 
 /// What is logged, and where. By default: changes of state, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,24 +88,35 @@ pub enum LoggingError {
     Twice,
 }
 
-/// Starts logging for the rest of the process.
+/// Logging while it runs. Dropping it writes what still waits, for a second at most.
+#[must_use = "what is logged after this is dropped is lost"]
+pub struct Logging {
+    lost: Vec<ErrorCounter>,
+    writers: Vec<WorkerGuard>,
+}
+
+/// Starts logging. Lines are written by threads of their own, so that a full disk or a pipe
+/// that nobody reads stops nothing else; what they cannot keep up with is lost and counted.
 ///
 /// # Errors
 ///
 /// When the file cannot be opened, or when logging runs already.
-pub fn start(config: &LoggingConfig) -> Result<(), LoggingError> {
+pub fn start(config: &LoggingConfig) -> Result<Logging, LoggingError> {
+    let mut logging = Logging {
+        lost: Vec::new(),
+        writers: Vec::new(),
+    };
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     let console = lines::layer()
-        .with_writer(io::stderr)
+        .with_writer(logging.writer("log-stderr", io::stderr()))
         .log_internal_errors(false);
     layers.push(match config.format {
         LogFormat::Text => console.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => console.json().flatten_event(true).boxed(),
     });
     if let Some(path) = &config.file {
-        let file = Mutex::new(RotatedFile::open(path)?);
         let file = lines::layer()
-            .with_writer(file)
+            .with_writer(logging.writer("log-file", RotatedFile::open(path)?))
             .with_ansi(false)
             .log_internal_errors(false);
         layers.push(file.boxed());
@@ -111,7 +124,26 @@ pub fn start(config: &LoggingConfig) -> Result<(), LoggingError> {
     tracing_subscriber::registry()
         .with(layers.with_filter(config.filter()))
         .try_init()
-        .map_err(|_| LoggingError::Twice)
+        .map_err(|_| LoggingError::Twice)?;
+    Ok(logging)
+}
+
+impl Logging {
+    fn writer(&mut self, name: &str, to: impl Write + Send + 'static) -> NonBlocking {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(WAITING_LINES)
+            .thread_name(name)
+            .finish(to);
+        self.lost.push(writer.error_counter());
+        self.writers.push(guard);
+        writer
+    }
+
+    /// Lines that were lost because they could not be written as fast as they came.
+    pub fn lost_lines(&self) -> usize {
+        self.lost.iter().map(ErrorCounter::dropped_lines).sum()
+    }
 }
 
 impl LoggingConfig {

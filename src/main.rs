@@ -27,15 +27,24 @@ fn main() -> ExitCode {
         },
         Some(_) => LoggingConfig::default(),
     };
-    if let Err(error) = logging::start(&logging) {
-        // There is no log to say it in.
-        let _ = writeln!(io::stderr(), "k8s-relay: {:#}", Error::new(error));
-        return ExitCode::FAILURE;
-    }
+    let log = match logging::start(&logging) {
+        Ok(log) => log,
+        Err(error) => {
+            // There is no log to say it in.
+            let _ = writeln!(io::stderr(), "k8s-relay: {:#}", Error::new(error));
+            return ExitCode::FAILURE;
+        }
+    };
     let ended = match cli.command {
         None => relay(cli.relay),
         Some(command) => tool(command),
     };
+    if log.lost_lines() > 0 {
+        tracing::warn!(
+            lines = log.lost_lines(),
+            "log lines were lost: nobody took them"
+        );
+    }
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

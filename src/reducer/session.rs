@@ -166,7 +166,8 @@ impl Session {
     /// the next attempt, which `random` (0 to 1) spreads by a fifth to both sides.
     pub fn lost(&mut self, now: Instant, random: f64) -> Duration {
         self.settle(now);
-        let wait = self.backoff.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0));
+        let jittered = self.backoff.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0));
+        let wait = jittered.min(self.times.backoff_max);
         self.backoff = (self.backoff * 2).min(self.times.backoff_max);
         self.link = Link::Down {
             retry_at: now + wait,
@@ -336,7 +337,7 @@ mod tests {
             assert_eq!(played.session.lost(played.origin + at, 0.5), wait);
             at += wait;
         }
-        for (random, wait) in [(0.0, 24), (1.0, 36), (7.0, 36)] {
+        for (random, wait) in [(0.0, 24), (1.0, 30), (7.0, 30)] {
             let wait = Duration::from_secs(wait);
             assert_eq!(played.session.lost(played.origin, random), wait);
         }

@@ -24,10 +24,13 @@ use crate::{
 };
 
 /// How long a chapter may take until the reducer knows the truth.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the whole story may take; ending the relay afterwards takes 4.5 s at most.
+const AT_MOST: Duration = Duration::from_secs(10);
 
 /// On a terminal, how long a reader has for a chapter.
-const READING: Duration = Duration::from_millis(1_300);
+const READING: Duration = Duration::from_secs(1);
 
 /// Show what the relay is for: a watcher, the relay and a reducer in one process
 ///
@@ -55,6 +58,9 @@ pub enum DemoError {
     /// The relay did not serve the watcher.
     #[error(transparent)]
     Watcher(#[from] WatcherError),
+    /// The story did not end in time.
+    #[error("the story took longer than {} s", AT_MOST.as_secs())]
+    TooSlow,
     /// The reducer did not come to know what it should.
     #[error("chapter {chapter}: the reducer's picture is not the truth: {difference}")]
     NotTheTruth {
@@ -83,15 +89,14 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let (end, ended) = oneshot::channel::<()>();
     let stage = async {
         let mut call = Watcher::connect(&address.to_string()).await?.open();
-        let told = Stage {
+        let stage = Stage {
             reducer: &reducer,
             pause: !args.no_pause && io::stdout().is_terminal(),
-        }
-        .play(&mut call)
-        .await;
+        };
+        let told = timeout(AT_MOST, stage.play(&mut call)).await;
         // The relay ends in order: the reducer sees FIN before the process is gone.
         let _ = end.send(());
-        told
+        told.unwrap_or(Err(DemoError::TooSlow))
     };
     let (told, ran) = tokio::join!(
         stage,

@@ -233,7 +233,10 @@ fn every_exception_has_a_recording_a_reason_and_a_real_difference() {
             },
             ..exception.outcome(&recorded)
         };
-        assert_ne!(ours, recorded, "{case}: that is what the legacy relay does");
+        assert_ne!(
+            ours.output, recorded.output,
+            "{case}: that is what the legacy relay tells"
+        );
     }
 }
 

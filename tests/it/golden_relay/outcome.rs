@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
+use k8s_relay::reducer::usage;
 use serde_json::{Map, Value};
 
 /// Everything that is compared.
@@ -226,11 +227,21 @@ fn text(value: &Value) -> String {
     value.to_string()
 }
 
-/// A message of the greeting, without what is of the machine.
+/// A message of the greeting, without what is of the machine: the recording's, or this one.
+/// Anything else in its place stays, and so differs.
 pub fn greeting_line(mut message: Map<String, Value>) -> String {
-    for own in ["hostname", "instance_id", "cpu_core_count"] {
-        if let Some(value) = message.get_mut(own) {
-            *value = format!("<{own}>").into();
+    let name = String::from_utf8(usage::hostname()).unwrap();
+    let names = [Value::from("relay-host"), name.into()];
+    let cores = [Value::from(2), usage::cpu_cores().into()];
+    for (field, of_a_machine) in [
+        ("hostname", &names),
+        ("instance_id", &names),
+        ("cpu_core_count", &cores),
+    ] {
+        if let Some(value) = message.get_mut(field)
+            && of_a_machine.contains(value)
+        {
+            *value = format!("<{field}>").into();
         }
     }
     line(&message)

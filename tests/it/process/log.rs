@@ -1,10 +1,17 @@
 //! What the relay logs of an ordinary life.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Stdio};
 
-use k8s_relay::sim::{cluster::Cluster, reducer::Options};
-use nix::sys::signal::Signal;
+use k8s_relay::sim::{cluster::Cluster, reducer::Options, watcher::Watcher};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use super::world::{World, connect, reducer, relay_to};
 use crate::support::must;
@@ -54,4 +61,31 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
     INFO ending: watcher streams first, then the reducer
     INFO state
     ");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
+        .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = must("the first line", log.next_line()).await.unwrap();
+    let first: Value = serde_json::from_str(&first.unwrap()).unwrap();
+    let watcher = Watcher::connect(first["address"].as_str().unwrap());
+    let watcher = watcher.await.unwrap();
+    // Nobody reads from here on. A stream is two lines; a pipe holds 64 KiB.
+    for _ in 0..1_000 {
+        let mut call = watcher.open();
+        call.half_close();
+        must("the call is served", call.ended()).await;
+    }
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    let status = must("the relay ends", child.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
 }
