@@ -16,6 +16,11 @@ use k8s_relay::{
 };
 use tokio::runtime::Builder;
 
+/// One allocator wherever the program is built: the C library's of a static build is slow
+/// with several threads. Without huge pages, which would take memory that nobody asked for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse_line(env::args_os()).unwrap_or_else(|error| error.exit());
     let logging = match &cli.command {

@@ -3,7 +3,11 @@
 //! Law: parsing and showing an identifier gives back the same text, byte for byte.
 //! Only the canonical spelling is packed; every other text is kept as it came.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// The longest uid or container id that is valid, in bytes (D8).
 pub const MAX_ID_LEN: usize = 1024;
@@ -12,7 +16,7 @@ pub const MAX_ID_LEN: usize = 1024;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(UidRepr);
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum UidRepr {
     /// `8-4-4-4-12` lower-case hex digits.
     Uuid([u8; 16]),
@@ -23,7 +27,7 @@ enum UidRepr {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(ContainerIdRepr);
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum ContainerIdRepr {
     /// A known runtime's prefix and 64 lower-case hex digits.
     Hash(Runtime, [u8; 32]),
@@ -47,7 +51,7 @@ pub struct IdBuf([u8; IdBuf::LEN]);
 impl Uid {
     /// Reads a uid; any text is one.
     pub fn new(text: &str) -> Self {
-        Self(match parse_uuid(text.as_bytes()) {
+        Self(match parse_uuid(text) {
             Some(bytes) => UidRepr::Uuid(bytes),
             None => UidRepr::Text(text.into()),
         })
@@ -56,8 +60,16 @@ impl Uid {
     /// The text, spelled out in `buf` if it is packed.
     pub fn text<'a>(&'a self, buf: &'a mut IdBuf) -> &'a str {
         match &self.0 {
-            UidRepr::Uuid(bytes) => buf.uuid(bytes),
+            UidRepr::Uuid(bytes) => as_text(buf.uuid(bytes)),
             UidRepr::Text(text) => text,
+        }
+    }
+
+    /// [`Uid::text`], as its bytes.
+    pub fn bytes<'a>(&'a self, buf: &'a mut IdBuf) -> &'a [u8] {
+        match &self.0 {
+            UidRepr::Uuid(bytes) => buf.uuid(bytes),
+            UidRepr::Text(text) => text.as_bytes(),
         }
     }
 
@@ -75,10 +87,7 @@ impl ContainerId {
     pub fn new(text: &str) -> Self {
         let packed = Runtime::ALL.into_iter().find_map(|runtime| {
             let digits = text.strip_prefix(runtime.prefix())?;
-            Some(ContainerIdRepr::Hash(
-                runtime,
-                parse_hash(digits.as_bytes())?,
-            ))
+            Some(ContainerIdRepr::Hash(runtime, parse_hash(digits)?))
         });
         Self(packed.unwrap_or_else(|| ContainerIdRepr::Text(text.into())))
     }
@@ -86,8 +95,16 @@ impl ContainerId {
     /// The text, spelled out in `buf` if it is packed.
     pub fn text<'a>(&'a self, buf: &'a mut IdBuf) -> &'a str {
         match &self.0 {
-            ContainerIdRepr::Hash(runtime, hash) => buf.hash(*runtime, hash),
+            ContainerIdRepr::Hash(runtime, hash) => as_text(buf.hash(*runtime, hash)),
             ContainerIdRepr::Text(text) => text,
+        }
+    }
+
+    /// [`ContainerId::text`], as its bytes.
+    pub fn bytes<'a>(&'a self, buf: &'a mut IdBuf) -> &'a [u8] {
+        match &self.0 {
+            ContainerIdRepr::Hash(runtime, hash) => buf.hash(*runtime, hash),
+            ContainerIdRepr::Text(text) => text.as_bytes(),
         }
     }
 
@@ -121,52 +138,75 @@ impl IdBuf {
         Self([0; Self::LEN])
     }
 
-    fn uuid(&mut self, bytes: &[u8; 16]) -> &str {
-        let mut end = 0;
-        for (at, byte) in bytes.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                end = self.put(end, b'-');
-            }
-            end = self.put_hex(end, *byte);
-        }
-        self.shown(end)
+    fn uuid(&mut self, bytes: &[u8; 16]) -> &[u8] {
+        let mut digits = [0; 32];
+        write_hex(bytes, &mut digits);
+        let text = &mut self.0;
+        text[..8].copy_from_slice(&digits[..8]);
+        text[9..13].copy_from_slice(&digits[8..12]);
+        text[14..18].copy_from_slice(&digits[12..16]);
+        text[19..23].copy_from_slice(&digits[16..20]);
+        text[24..36].copy_from_slice(&digits[20..]);
+        [text[8], text[13], text[18], text[23]] = [b'-'; 4];
+        &text[..36]
     }
 
-    fn hash(&mut self, runtime: Runtime, hash: &[u8; 32]) -> &str {
-        let mut end = 0;
-        for byte in runtime.prefix().bytes() {
-            end = self.put(end, byte);
-        }
-        for byte in hash {
-            end = self.put_hex(end, *byte);
-        }
-        self.shown(end)
-    }
-
-    fn put_hex(&mut self, at: usize, byte: u8) -> usize {
-        let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-        let at = self.put(at, digit(byte >> 4));
-        self.put(at, digit(byte & 15))
-    }
-
-    fn put(&mut self, at: usize, byte: u8) -> usize {
-        if let Some(place) = self.0.get_mut(at) {
-            *place = byte;
-        }
-        at + 1
-    }
-
-    fn shown(&self, end: usize) -> &str {
-        self.0
-            .get(..end)
-            .and_then(|text| std::str::from_utf8(text).ok())
-            .unwrap_or_default()
+    fn hash(&mut self, runtime: Runtime, hash: &[u8; 32]) -> &[u8] {
+        let prefix = runtime.prefix().as_bytes();
+        let len = prefix.len() + 64;
+        let (head, tail) = self.0.split_at_mut(prefix.len());
+        head.copy_from_slice(prefix);
+        write_hex(hash, tail);
+        self.0.get(..len).unwrap_or_default()
     }
 }
 
 impl Default for IdBuf {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Hash for UidRepr {
+    /// A UUID in one go: its bits are as good as random already.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Uuid(bytes) => state.write_u128(u128::from_le_bytes(*bytes)),
+            Self::Text(text) => text.hash(state),
+        }
+    }
+}
+
+impl Hash for ContainerIdRepr {
+    /// Without the runtime: no two give their containers the same hash.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Hash(_, hash) => state.write(hash),
+            Self::Text(text) => text.hash(state),
+        }
+    }
+}
+
+impl PartialEq<str> for Uid {
+    /// Whether this is its text.
+    fn eq(&self, other: &str) -> bool {
+        match &self.0 {
+            UidRepr::Uuid(bytes) => parse_uuid(other).is_some_and(|other| other == *bytes),
+            UidRepr::Text(text) => **text == *other,
+        }
+    }
+}
+
+impl PartialEq<str> for ContainerId {
+    /// Whether this is its text.
+    fn eq(&self, other: &str) -> bool {
+        match &self.0 {
+            ContainerIdRepr::Hash(runtime, hash) => other
+                .strip_prefix(runtime.prefix())
+                .and_then(parse_hash)
+                .is_some_and(|other| other == *hash),
+            ContainerIdRepr::Text(text) => **text == *other,
+        }
     }
 }
 
@@ -194,44 +234,58 @@ impl fmt::Debug for ContainerId {
     }
 }
 
-fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
-    if text.len() != 36 {
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
         return None;
     }
-    let mut bytes = [0; 16];
-    let mut digits = text;
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            digits = digits.strip_prefix(b"-")?;
-        }
-        (*byte, digits) = hex_byte(digits)?;
-    }
-    Some(bytes)
+    let mut digits = [0; 32];
+    digits[..8].copy_from_slice(&text[..8]);
+    digits[8..12].copy_from_slice(&text[9..13]);
+    digits[12..16].copy_from_slice(&text[14..18]);
+    digits[16..20].copy_from_slice(&text[19..23]);
+    digits[20..].copy_from_slice(&text[24..]);
+    read_hex(&digits)
 }
 
-fn parse_hash(mut digits: &[u8]) -> Option<[u8; 32]> {
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for byte in &mut bytes {
-        (*byte, digits) = hex_byte(digits)?;
-    }
-    Some(bytes)
+fn parse_hash(digits: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = digits.as_bytes().try_into().ok()?;
+    read_hex(digits)
 }
 
-fn hex_byte(digits: &[u8]) -> Option<(u8, &[u8])> {
-    let ([high, low], rest) = digits.split_first_chunk()?;
-    Some((nibble(*high)? << 4 | nibble(*low)?, rest))
+// Both directions go without a branch or a table: the compiler takes many digits at a time.
+
+fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let (pairs, _) = digits.as_chunks_mut();
+    for (byte, pair) in bytes.iter().zip(pairs) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
 }
 
 /// Lower case only: the text must come back as it was.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+fn read_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let nibble = |digit: u8| {
+        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        let letter = if letter < 6 { letter + 10 } else { NO_DIGIT };
+        if number < 10 { number } else { letter }
+    };
+    let mut bytes = [0; N];
+    let mut seen = 0;
+    let (pairs, _) = digits.as_chunks();
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (nibble(*high), nibble(*low));
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
     }
+    (seen & NO_DIGIT == 0).then_some(bytes)
+}
+
+/// A bit that no nibble has.
+const NO_DIGIT: u8 = 0x80;
+
+fn as_text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -251,6 +305,9 @@ mod tests {
             &UUID.to_uppercase(),
             &UUID.replace('-', "0"),
             "d913487f-1ed0-1c4a-4327-4d7a97d33d3",
+            "d913487f-1ed0-1c4a-4327-4d7a97d33d3g",
+            "d913487f-1ed0-1c4a-4327-4d7a97d33d3/",
+            "d913487f-1ed0-1c4a-4327+4d7a97d33d36",
             &format!("containerd://{hash}"),
             &format!("docker://{hash}"),
             &format!("cri-o://{hash}"),
@@ -259,8 +316,18 @@ mod tests {
             "containerd://app",
             hash,
         ] {
-            assert_eq!(Uid::new(text).to_string(), text);
-            assert_eq!(ContainerId::new(text).to_string(), text);
+            let (uid, id) = (Uid::new(text), ContainerId::new(text));
+            assert_eq!([uid.to_string(), id.to_string()], [text, text]);
+            let mut buf = IdBuf::new();
+            assert_eq!(uid.bytes(&mut buf), text.as_bytes());
+            assert_eq!(id.bytes(&mut buf), text.as_bytes());
+            assert!(uid == *text && id == *text);
+            for other in [&*format!("{text}0"), &text.to_uppercase(), "x"] {
+                assert_eq!(
+                    (uid == *other, id == *other),
+                    (text == other, text == other)
+                );
+            }
         }
     }
 

@@ -4,9 +4,15 @@
 //! what nobody else shares any more is swept out when the table has doubled or, after
 //! [`Interner::sweep`], at once.
 
-use std::{borrow::Borrow, fmt, hash::Hash, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash},
+    ops::Deref,
+    sync::Arc,
+};
 
-use hashbrown::HashSet;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use super::{Controller, OwnerKind, OwnerRef, Uid};
 
@@ -27,18 +33,21 @@ impl Interner {
         if text.is_empty() {
             return Text::default();
         }
-        self.texts.get(text, || Text::from(text))
+        let same = |known: &Text| **known == *text;
+        self.texts.get(hash(text), same, || Text::from(text))
     }
 
     /// The shared reference to this controller.
     pub fn owner(&mut self, uid: Uid, name: &str, kind: OwnerKind) -> OwnerRef {
-        let controller = Controller {
-            uid,
-            name: self.text(name),
-            kind,
-        };
+        let hash = hash(&(&uid, name));
+        let same =
+            |known: &OwnerRef| known.uid == uid && *known.name == *name && known.kind == kind;
+        if let Some(known) = self.owners.find(hash, same) {
+            return known;
+        }
+        let name = self.text(name);
         self.owners
-            .get(&controller, || OwnerRef::new(controller.clone()))
+            .add(hash, OwnerRef::new(Controller { uid, name, kind }))
     }
 
     /// Lets go of everything that nobody else holds, and of the room it took.
@@ -49,7 +58,7 @@ impl Interner {
 
     /// How many texts and owner references are held.
     pub fn len(&self) -> usize {
-        self.texts.set.len() + self.owners.set.len()
+        self.texts.table.len() + self.owners.table.len()
     }
 
     /// Whether nothing is held.
@@ -60,7 +69,8 @@ impl Interner {
 
 #[derive(Debug)]
 struct Pool<T> {
-    set: HashSet<T, foldhash::fast::FixedState>,
+    /// With their hashes, so that growing looks at no text.
+    table: HashTable<(u64, T)>,
     /// The table is swept when it has grown to this many entries.
     sweep_at: usize,
 }
@@ -68,7 +78,7 @@ struct Pool<T> {
 impl<T> Default for Pool<T> {
     fn default() -> Self {
         Self {
-            set: HashSet::default(),
+            table: HashTable::new(),
             sweep_at: FIRST_SWEEP,
         }
     }
@@ -81,27 +91,39 @@ trait Shared {
     fn is_shared(&self) -> bool;
 }
 
-impl<T: Shared + Clone + Eq + Hash> Pool<T> {
-    fn get<Q: ?Sized + Hash + Eq>(&mut self, key: &Q, make: impl FnOnce() -> T) -> T
-    where
-        T: Borrow<Q>,
-    {
-        if let Some(known) = self.set.get(key) {
-            return known.clone();
+impl<T: Shared + Clone> Pool<T> {
+    fn get(&mut self, hash: u64, same: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> T {
+        match self.find(hash, same) {
+            Some(known) => known,
+            None => self.add(hash, make()),
         }
-        if self.set.len() >= self.sweep_at {
+    }
+
+    fn find(&self, hash: u64, same: impl Fn(&T) -> bool) -> Option<T> {
+        let found = self
+            .table
+            .find(hash, |(of, known)| *of == hash && same(known));
+        found.map(|(_, known)| known.clone())
+    }
+
+    fn add(&mut self, hash: u64, new: T) -> T {
+        if self.table.len() >= self.sweep_at {
             self.sweep();
         }
-        let new = make();
-        self.set.insert(new.clone());
+        self.table
+            .insert_unique(hash, (hash, new.clone()), |(hash, _)| *hash);
         new
     }
 
     fn sweep(&mut self) {
-        self.set.retain(Shared::is_shared);
-        self.set.shrink_to_fit();
-        self.sweep_at = (self.set.len() * 2).max(FIRST_SWEEP);
+        self.table.retain(|(_, known)| known.is_shared());
+        self.table.shrink_to_fit(|(hash, _)| *hash);
+        self.sweep_at = (self.table.len() * 2).max(FIRST_SWEEP);
     }
+}
+
+fn hash(of: &(impl Hash + ?Sized)) -> u64 {
+    FixedState::default().hash_one(of)
 }
 
 impl Shared for Text {
@@ -113,18 +135,6 @@ impl Shared for Text {
 impl Shared for OwnerRef {
     fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
-    }
-}
-
-impl Borrow<str> for Text {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<Controller> for OwnerRef {
-    fn borrow(&self) -> &Controller {
-        &self.0
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A cursor over the slots can therefore pause, let entries come and go, and resume:
 //! what is behind it has been visited, what is at or after it will be. The index
-//! costs five bytes an entry, because the key is read from the entry itself.
+//! costs nine bytes an entry: the key stays with the entry, and of its hash 32 bits are
+//! kept, so that neither growing nor passing by a stranger has to look at entries.
 
 use std::hash::BuildHasher;
 
@@ -26,7 +27,13 @@ pub struct Slot(u32);
 #[derive(Debug)]
 pub struct Table<T> {
     entries: Slab<T>,
-    index: HashTable<u32>,
+    index: HashTable<Pointer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pointer {
+    hash: u32,
+    slot: Slot,
 }
 
 impl Slot {
@@ -70,12 +77,11 @@ impl<T: Keyed> Table<T> {
 
     /// Where the entry of this uid is.
     pub fn find(&self, uid: &Uid) -> Option<Slot> {
-        let same = |slot: &u32| {
-            self.entries
-                .get(*slot as usize)
-                .is_some_and(|e| e.uid() == uid)
-        };
-        self.index.find(hash(uid), same).map(|slot| Slot(*slot))
+        let hash = hash(uid);
+        let found = self
+            .index
+            .find(spread(hash), |at| at.leads_to(hash, uid, &self.entries));
+        found.map(|at| at.slot)
     }
 
     /// The entry in this slot.
@@ -96,16 +102,16 @@ impl<T: Keyed> Table<T> {
     /// The slot of this uid's entry, made by `make` if there is none yet.
     pub fn find_or_insert_with(&mut self, uid: &Uid, make: impl FnOnce() -> T) -> Slot {
         let Self { entries, index } = self;
-        let same = |slot: &u32| entries.get(*slot as usize).is_some_and(|e| e.uid() == uid);
-        let rehash = |slot: &u32| entries.get(*slot as usize).map_or(0, |e| hash(e.uid()));
-        match index.entry(hash(uid), same, rehash) {
-            hash_table::Entry::Occupied(found) => Slot(*found.get()),
+        let hash = hash(uid);
+        let same = |at: &Pointer| at.leads_to(hash, uid, entries);
+        match index.entry(spread(hash), same, |at| spread(at.hash)) {
+            hash_table::Entry::Occupied(found) => found.get().slot,
             hash_table::Entry::Vacant(place) => {
                 // 2^32 entries of at least 24 bytes do not fit the machines this runs on.
-                let slot = u32::try_from(entries.vacant_key()).unwrap_or(u32::MAX);
-                place.insert(slot);
+                let slot = Slot(u32::try_from(entries.vacant_key()).unwrap_or(u32::MAX));
+                place.insert(Pointer { hash, slot });
                 entries.insert(make());
-                Slot(slot)
+                slot
             }
         }
     }
@@ -113,7 +119,8 @@ impl<T: Keyed> Table<T> {
     /// Takes out the entry in this slot.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
         let entry = self.entries.try_remove(slot.key())?;
-        if let Ok(found) = self.index.find_entry(hash(entry.uid()), |s| *s == slot.0) {
+        let hash = spread(hash(entry.uid()));
+        if let Ok(found) = self.index.find_entry(hash, |at| at.slot == slot) {
             found.remove();
         }
         self.shrink();
@@ -152,16 +159,27 @@ impl<T: Keyed> Table<T> {
         }
         if self.index.capacity() > 64 && self.index.len() < self.index.capacity() / 4 {
             self.entries.shrink_to_fit();
-            let Self { entries, index } = self;
-            index.shrink_to(index.len() * 2, |slot| {
-                entries.get(*slot as usize).map_or(0, |e| hash(e.uid()))
-            });
+            let room = self.index.len() * 2;
+            self.index.shrink_to(room, |at| spread(at.hash));
         }
     }
 }
 
-fn hash(uid: &Uid) -> u64 {
-    FixedState::default().hash_one(uid)
+impl Pointer {
+    /// Whether the entry it points to has this uid, whose hash this is.
+    fn leads_to<T: Keyed>(&self, hash: u32, uid: &Uid, entries: &Slab<T>) -> bool {
+        self.hash == hash && entries.get(self.slot.key()).is_some_and(|e| e.uid() == uid)
+    }
+}
+
+fn hash(uid: &Uid) -> u32 {
+    // Half of the bits are as good as the other half.
+    FixedState::default().hash_one(uid) as u32
+}
+
+/// The index takes its place from the low bits of a hash and its tag from the high ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]

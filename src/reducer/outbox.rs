@@ -33,6 +33,8 @@ pub struct Outbox {
     sent: usize,
     clock: Clock,
     now: Instant,
+    /// `now` on the wire.
+    timestamp: u64,
     first_unflushed: Option<Instant>,
     low_mark: usize,
     /// Whether somebody waits for the low mark.
@@ -93,6 +95,7 @@ impl Outbox {
             bytes: Vec::new(),
             sent: 0,
             now: clock.origin,
+            timestamp: clock.timestamp(clock.origin),
             clock,
             first_unflushed: None,
             low_mark,
@@ -108,6 +111,7 @@ impl Outbox {
     /// What is told from here on is told at `now`.
     pub fn set_time(&mut self, now: Instant) {
         self.now = now;
+        self.timestamp = self.clock.timestamp(now);
     }
 
     /// When the oldest message was told that is in no frame yet (D7).
@@ -210,8 +214,7 @@ impl Outbox {
             return false;
         }
         let (len, pending) = (self.bytes.len(), self.writer.pending());
-        let timestamp = self.clock.timestamp(self.now);
-        match self.writer.push(timestamp, message, &mut self.bytes) {
+        match self.writer.push(self.timestamp, message, &mut self.bytes) {
             Ok(plain) => {
                 self.told.plain_bytes += plain.len() as u64;
                 self.recorder.write(plain);

@@ -36,14 +36,14 @@ pub fn pod_new<'a>(
     owner: Option<&'a OwnerRef>,
     [uid, owner_uid]: &'a mut [IdBuf; 2],
 ) -> Projected<PodNewWithName<'a>> {
-    let uid = pod.uid.text(uid);
+    let uid = pod.uid.bytes(uid);
     let (owner_kind, owner_name, owner_uid): (_, &str, _) = match owner {
         Some(owner) => (
             kind_code(&owner.kind),
             &owner.name,
-            owner.uid.text(owner_uid),
+            owner.uid.bytes(owner_uid),
         ),
-        None => (NO_OWNER, &pod.name, ""),
+        None => (NO_OWNER, &pod.name, &[]),
     };
     let room = MAX_MESSAGE.saturating_sub(POD_NEW_FIXED + uid.len() + owner_uid.len());
     let ([owner_name, pod_name, ns, version], cut) =
@@ -53,10 +53,10 @@ pub fn pod_new<'a>(
         ip: pod.address.unwrap_or(Ipv4Addr::BROADCAST),
         owner_kind,
         is_host_network: pod.host_network.into(),
-        uid: uid.as_bytes(),
+        uid,
         owner_name: owner_name.as_bytes(),
         pod_name: pod_name.as_bytes(),
-        owner_uid: owner_uid.as_bytes(),
+        owner_uid,
         ns: ns.as_bytes(),
         version: version.as_bytes(),
     };
@@ -69,12 +69,12 @@ pub fn pod_container<'a>(
     container: &'a ContainerMeta,
     [uid, id]: &'a mut [IdBuf; 2],
 ) -> Projected<PodContainer<'a>> {
-    let (uid, id) = (pod.text(uid), container.id.text(id));
-    let room = MAX_MESSAGE.saturating_sub(POD_CONTAINER_FIXED + uid.len() + id.len());
+    let (uid, container_id) = (pod.bytes(uid), container.id.bytes(id));
+    let room = MAX_MESSAGE.saturating_sub(POD_CONTAINER_FIXED + uid.len() + container_id.len());
     let ([name, image], cut) = fit([&container.name, &container.image], room);
     let message = PodContainer {
-        uid: uid.as_bytes(),
-        container_id: id.as_bytes(),
+        uid,
+        container_id,
         container_name: name.as_bytes(),
         container_image: image.as_bytes(),
     };
@@ -84,7 +84,7 @@ pub fn pod_container<'a>(
 /// The pod `pod` is gone.
 pub fn pod_delete<'a>(pod: &'a Uid, uid: &'a mut IdBuf) -> PodDelete<'a> {
     PodDelete {
-        uid: pod.text(uid).as_bytes(),
+        uid: pod.bytes(uid),
     }
 }
 

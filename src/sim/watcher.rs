@@ -129,11 +129,11 @@ impl Watcher {
 
     /// Opens a call, sends all this as fast as the relay takes it, half-closes, and waits
     /// for the end.
-    pub async fn play<S>(&self, infos: S) -> Outcome
+    pub async fn play<S>(&self, messages: S) -> Outcome
     where
-        S: Stream<Item = Info> + Send + 'static,
+        S: Stream<Item: Into<Message>> + Send + 'static,
     {
-        collect(self.channel.clone(), Request::new(infos.map(Message::Info))).await
+        collect(self.channel.clone(), Request::new(messages.map(Into::into))).await
     }
 }
 

@@ -9,8 +9,8 @@
 
 use crate::{
     model::{
-        ContainerId, ContainerMeta, IdBuf, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta,
-        OwnerObject, OwnerRef, Pod, PodMeta, Table, Text, Uid,
+        ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta, OwnerObject,
+        OwnerRef, Pod, PodMeta, Table, Text, Uid,
     },
     proto::{
         ContainerInfo, Info, OwnerInfo, PodInfo,
@@ -245,7 +245,7 @@ fn owner_says_all(known: Option<&OwnerRef>, info: Option<&OwnerInfo>) -> bool {
         (_, None) => true,
         (None, Some(_)) => false,
         (Some(known), Some(info)) => {
-            text_says_all(known.uid.text(&mut IdBuf::new()), &info.uid)
+            (info.uid.is_empty() || known.uid == *info.uid)
                 && text_says_all(&known.name, &info.name)
                 && text_says_all(known.kind.as_str(), &info.kind)
         }
@@ -257,9 +257,7 @@ fn text_says_all(known: &str, told: &str) -> bool {
 }
 
 fn is_container(known: &ContainerMeta, info: &ContainerInfo) -> bool {
-    *known.name == info.name
-        && *known.image == info.image
-        && known.id.text(&mut IdBuf::new()) == info.id
+    *known.name == info.name && *known.image == info.image && known.id == *info.id
 }
 
 fn merge_pod(known: Pod, info: &PodInfo, shared: &mut Interner) -> Pod {

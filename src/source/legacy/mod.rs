@@ -17,4 +17,4 @@ mod unread;
 
 pub use counters::{Counters, Reason, Tally};
 use server::StreamIds;
-pub use server::{Options, SourceError, serve};
+pub use server::{CONNECTION_WINDOW, Options, STREAM_WINDOW, SourceError, serve};

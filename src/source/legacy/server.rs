@@ -32,11 +32,11 @@ use crate::{
 };
 
 /// What a watcher may send ahead on one stream, in bytes (D6).
-const STREAM_WINDOW: u32 = 128 << 10;
+pub const STREAM_WINDOW: u32 = 128 << 10;
 /// What it may send ahead on one connection, in bytes. h2 takes half of it as the
 /// connection's budget for small frames that wait unread (each costs 256 less its length), so
 /// a full stream window of the smallest Infos, 6.6 MB, must fit into that half.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+pub const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Calls of one connection at the same time.
 const CONCURRENT_STREAMS: u32 = 4096;
 /// Streams of one connection that were reset before they were accepted, and ones that the

@@ -1,0 +1,187 @@
+//! A whole cluster, and updates of its live pods, from a watcher through the relay's process
+//! to a reducer: beside a bare tonic server that only reads the same stream.
+//!
+//! A first list is timed from its first byte until the reducer has decoded the last one, for
+//! the yardstick until the server has read it all, which it says by ending the call.
+
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use k8s_relay::{
+    proto::{Info, info::Event},
+    sim::cluster::told_as,
+};
+use support::{
+    CLUSTER, MESSAGES, ROUNDS,
+    process::Server,
+    reducer::Reducer,
+    report::{Report, Row, Sample, Target},
+    watcher::{Call, Load, encode},
+    yardstick,
+};
+
+/// Times that every pod of the cluster is told again.
+const PASSES: u32 = 3;
+
+/// One round.
+#[derive(Clone, Copy)]
+struct Round {
+    list: Spent,
+    updates: Spent,
+    restarts: Spent,
+}
+
+/// What something took.
+#[derive(Clone, Copy)]
+struct Spent {
+    /// Until it was done, with watcher and reducer on the same machine.
+    time: Duration,
+    /// Processor time of the server alone.
+    cpu: Duration,
+}
+
+/// What the watcher tells.
+struct Loads {
+    list: Load,
+    /// Live pods, told again as they are.
+    updates: Load,
+    /// Live pods, each with a new container in place of its first one.
+    restarts: Load,
+}
+
+fn main() {
+    yardstick::serve_if_asked();
+    let mut report = Report::new("pipeline");
+    let loads = Loads {
+        list: encode(CLUSTER.list()),
+        updates: encode(
+            CLUSTER
+                .all_pods()
+                .map(|info| told_as(Event::Modified, info)),
+        ),
+        restarts: encode(CLUSTER.all_pods().map(restarted)),
+    };
+    let rounds: Vec<_> = (0..ROUNDS)
+        .map(|_| (relay(&loads), yardstick(&loads)))
+        .collect();
+    let relay = |of: fn(&Round) -> Spent| rounds.iter().map(move |(relay, _)| of(relay));
+    let yardstick = |of: fn(&Round) -> Spent| rounds.iter().map(move |(_, bare)| of(bare));
+
+    let infos = f64::from(CLUSTER.replica_sets + CLUSTER.pods);
+    let [ours, bare] = [
+        times(relay(|round| round.list)),
+        times(yardstick(|round| round.list)),
+    ];
+    let ratio = ours.median() / bare.median();
+    report.row(Row {
+        figure: "first list: 20k ReplicaSets, 100k pods, 200k containers",
+        target: Target::AtMost(2.5, 2, " × the yardstick"),
+        value: ratio,
+        measured: format!("{ratio:.2} ×: {}", ours.show(3, "s")),
+        yardstick: bare.show(3, "s"),
+        cost: cost(
+            infos,
+            relay(|round| round.list),
+            yardstick(|round| round.list),
+        ),
+    });
+
+    let infos = f64::from(CLUSTER.pods * PASSES);
+    let mut updates = |figure, of: fn(&Round) -> Spent| {
+        let [ours, bare] = [times(relay(of)), times(yardstick(of))]
+            .map(|times| times.map(|seconds| infos / seconds / 1e3));
+        let ratio = ours.median() / bare.median();
+        report.row(Row {
+            figure,
+            target: Target::AtLeast(0.5, 2, " × the yardstick's rate"),
+            value: ratio,
+            measured: format!("{ratio:.2} ×: {}", ours.show(0, "k Info/s")),
+            yardstick: bare.show(0, "k Info/s"),
+            cost: cost(infos, relay(of), yardstick(of)),
+        });
+    };
+    updates("updates of live pods, nothing new in them", |round| {
+        round.updates
+    });
+    updates("updates of live pods, one container new in each", |round| {
+        round.restarts
+    });
+    report.print();
+}
+
+fn times(spent: impl Iterator<Item = Spent>) -> Sample {
+    Sample::of_times(spent.map(|spent| spent.time))
+}
+
+/// Processor time of each server for one Info.
+fn cost(
+    infos: f64,
+    relay: impl Iterator<Item = Spent>,
+    yardstick: impl Iterator<Item = Spent>,
+) -> String {
+    let [relay, yardstick] = [
+        Sample::of_times(relay.map(|spent| spent.cpu)),
+        Sample::of_times(yardstick.map(|spent| spent.cpu)),
+    ]
+    .map(|cpu| cpu.median() / infos * 1e6);
+    format!("{relay:.1} µs of CPU each, yardstick {yardstick:.1}")
+}
+
+fn relay(loads: &Loads) -> Round {
+    let reducer = Reducer::start();
+    let server = Server::relay(reducer.address());
+    reducer.wait("the greeting", |_| true);
+    let call = Call::open(server.address());
+    let mut told = 0;
+    let mut tell = |load: &Load, passes: u32, messages: u64| {
+        told += messages;
+        let (start, cpu) = (Instant::now(), server.cpu_time());
+        (0..passes).for_each(|_| call.send(load));
+        let heard = reducer.wait("it all", |heard| heard.pods + heard.containers >= told);
+        assert_eq!(heard.resyncs, 0, "the reducer fell behind");
+        Spent {
+            time: heard.at - start,
+            cpu: server.cpu_time() - cpu,
+        }
+    };
+    let containers = u64::from(PASSES * CLUSTER.pods * CLUSTER.containers);
+    Round {
+        list: tell(&loads.list, 1, MESSAGES),
+        updates: tell(&loads.updates, PASSES, containers),
+        restarts: tell(&loads.restarts, PASSES, containers),
+    }
+}
+
+fn yardstick(loads: &Loads) -> Round {
+    let server = Server::yardstick();
+    let read = |load: &Load, passes: u32| {
+        let call = Call::open(server.address());
+        let (start, cpu) = (Instant::now(), server.cpu_time());
+        (0..passes).for_each(|_| call.send(load));
+        call.finish();
+        Spent {
+            time: start.elapsed(),
+            cpu: server.cpu_time() - cpu,
+        }
+    };
+    Round {
+        list: read(&loads.list, 1),
+        updates: read(&loads.updates, PASSES),
+        restarts: read(&loads.restarts, PASSES),
+    }
+}
+
+/// The pod, after its first container was restarted.
+fn restarted(info: Info) -> Info {
+    let mut info = told_as(Event::Modified, info);
+    if let Some(pod) = &mut info.pod_info
+        && let Some(container) = pod.container_infos.first_mut()
+    {
+        container.id = container.id.chars().rev().take(64).collect();
+        container.id.insert_str(0, "containerd://");
+    }
+    info
+}

@@ -1,0 +1,106 @@
+//! A server in a process of its own: the relay, or the yardstick.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{PATIENCE, yardstick};
+
+/// What Linux counts processor time in, on every machine of today.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// A running server; killed when it is dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// The relay, telling the reducer at this address.
+    pub fn relay(reducer: SocketAddr) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+        command
+            .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--intake-host", &reducer.ip().to_string()])
+            .args(["--intake-port", &reducer.port().to_string()]);
+        Self::start(command)
+    }
+
+    /// The yardstick: this very program, as [`yardstick::serve`].
+    pub fn yardstick() -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg(yardstick::MODE);
+        Self::start(command)
+    }
+
+    /// Where `Collect` is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Resident memory now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next());
+        kib.and_then(|kib| kib.parse().ok())
+            .expect("VmRSS is a number")
+    }
+
+    /// Processor time used so far, in user and kernel mode together.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name before the last parenthesis may hold anything; utime is the 14th field.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
+    }
+
+    /// Waits until the server says in its log where it listens.
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (found, address) = mpsc::channel();
+        // Reads to the end, so that the server never waits for its log to be read.
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                match listening_at(&line) {
+                    Some(address) => found.send(address).unwrap_or_default(),
+                    None if line.contains("ERROR") => eprintln!("{line}"),
+                    None => {}
+                }
+            }
+        });
+        let address = address.recv_timeout(PATIENCE).expect("the server listens");
+        Self { child, address }
+    }
+}
+
+fn listening_at(line: &str) -> Option<SocketAddr> {
+    let entry: Value = serde_json::from_str(line).ok()?;
+    if entry["message"] != "listening" {
+        return None;
+    }
+    entry["address"].as_str()?.parse().ok()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
