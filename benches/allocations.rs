@@ -4,6 +4,11 @@
 //! container message; there it must be none.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a bench speaks to who started it"
+)]
 
 mod support;
 
@@ -225,10 +230,10 @@ impl WayOut {
 
     /// Waits until the network has taken everything.
     fn drain(&mut self) {
-        self.reducer.outbox().ask_drained();
+        self.reducer.outbox().ask_empty();
         while self.reducer.progress().queued > 0 {
             self.runtime.block_on(self.reducer.next());
-            self.reducer.outbox().ask_drained();
+            self.reducer.outbox().ask_empty();
         }
         self.listener.wait("a sign of life", |_| true);
     }

@@ -1,6 +1,7 @@
 //! One event in an idle relay: from the watcher's sending to the reducer's decoding.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
 
 mod support;
 

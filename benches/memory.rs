@@ -2,6 +2,7 @@
 //! pods that came and went. Each figure is VmRSS when nothing has happened for five seconds.
 
 #![allow(clippy::disallowed_methods, reason = "a bench waits by the clock")]
+#![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
 
 mod support;
 

@@ -5,6 +5,7 @@
 //! the yardstick until the server has read it all, which it says by ending the call.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
 
 mod support;
 

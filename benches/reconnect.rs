@@ -3,6 +3,12 @@
 //! Timed from the moment at which the reducer has accepted the new connection to the decoding
 //! of the last message. The wait before the relay dials again is not in it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench says what is wrong by failing"
+)]
+
 mod support;
 
 use support::{
