@@ -225,10 +225,10 @@ impl WayOut {
 
     /// Waits until the network has taken everything.
     fn drain(&mut self) {
-        self.reducer.outbox().ask_drained();
+        self.reducer.outbox().ask_empty();
         while self.reducer.progress().queued > 0 {
             self.runtime.block_on(self.reducer.next());
-            self.reducer.outbox().ask_drained();
+            self.reducer.outbox().ask_empty();
         }
         self.listener.wait("a sign of life", |_| true);
     }
