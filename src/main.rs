@@ -16,8 +16,8 @@ use k8s_relay::{
 };
 use tokio::runtime::Builder;
 
-/// One allocator wherever the program is built: the C library's of a static build is slow
-/// with several threads. Without huge pages, which would take memory that nobody asked for.
+/// Chosen by figures (`benches/README.md`). The C library's of a static build has one lock for
+/// all threads; huge pages would hold memory that nobody asked for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
