@@ -124,7 +124,9 @@ fn declared(file: &Path, for_tests: bool) -> Vec<PathBuf> {
 
 fn module_file(parent: &Path, name: &str) -> PathBuf {
     let stem = parent.file_stem().unwrap();
-    let root = ["mod", "lib", "main"].iter().any(|root| *root == stem);
+    // A bench is a root, too: each file of its folder is a target.
+    let bench = parent.parent().is_some_and(|dir| dir.ends_with("benches"));
+    let root = bench || ["mod", "lib", "main"].iter().any(|root| *root == stem);
     let dir = if root {
         parent.parent().unwrap().to_owned()
     } else {
