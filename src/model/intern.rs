@@ -37,17 +37,29 @@ impl Interner {
         self.texts.get(hash(text), same, || Text::from(text))
     }
 
-    /// The shared reference to this controller.
+    /// The shared reference to this controller of a built-in kind, or of a kind whose API
+    /// group is not known.
     pub fn owner(&mut self, uid: Uid, name: &str, kind: OwnerKind) -> OwnerRef {
+        self.controller(uid, name, kind, false)
+    }
+
+    /// The shared reference to this controller. `custom`: see [`Controller::custom`].
+    pub fn controller(&mut self, uid: Uid, name: &str, kind: OwnerKind, custom: bool) -> OwnerRef {
         let hash = hash(&(&uid, name));
-        let same =
-            |known: &OwnerRef| known.uid == uid && *known.name == *name && known.kind == kind;
+        let same = |known: &OwnerRef| {
+            known.uid == uid && *known.name == *name && known.kind == kind && known.custom == custom
+        };
         if let Some(known) = self.owners.find(hash, same) {
             return known;
         }
         let name = self.text(name);
-        self.owners
-            .add(hash, OwnerRef::new(Controller { uid, name, kind }))
+        let controller = Controller {
+            uid,
+            name,
+            kind,
+            custom,
+        };
+        self.owners.add(hash, OwnerRef::new(controller))
     }
 
     /// Lets go of everything that nobody else holds, and of the room it took.

@@ -9,12 +9,14 @@
 
 mod ids;
 mod intern;
+mod scope;
 mod table;
 
 use std::{net::Ipv4Addr, ops::Deref, sync::Arc};
 
 pub use ids::{ContainerId, IdBuf, MAX_ID_LEN, Runtime, Uid};
 pub use intern::{Interner, Text};
+pub use scope::{Kind, Scope};
 pub use table::{Keyed, Slot, Table};
 
 /// A pod as it is known now. A cheap handle: cloning it copies a pointer.
@@ -80,6 +82,10 @@ pub struct Controller {
     pub name: Text,
     /// What kind of object it is.
     pub kind: OwnerKind,
+    /// It shares no more than the kind text with the built-in kind: its API group is another
+    /// one, as of a Volcano `Job`. Nothing waits for it and it never escalates. A legacy feed
+    /// does not know API groups: `false` there.
+    pub custom: bool,
 }
 
 /// The kind of a controller. No controller at all is `None`, not a kind.

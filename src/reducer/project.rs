@@ -171,6 +171,7 @@ mod tests {
             uid: Uid::new(uid),
             name: name.into(),
             kind,
+            custom: false,
         })
     }
 

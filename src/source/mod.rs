@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use kube::runtime::watcher::Event;
 use tokio::sync::oneshot;
 
-use crate::model::{OwnerMeta, PodMeta};
+use crate::model::{Kind, OwnerMeta, PodMeta, Scope};
 
 /// One fact of a feed.
 #[derive(Clone, Debug)]
@@ -30,7 +30,18 @@ pub enum FeedEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// What a source tells the driver, over one bounded channel.
+/// How a watch fares, said at each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchHealth {
+    /// It lists or follows.
+    Well,
+    /// Refused with 403 or 404: if it has never listed, it counts as listed and empty (D4).
+    Denied,
+    /// It fails otherwise, and is tried again and again.
+    Failing,
+}
+
+/// What `Collect` streams tell the driver, over one bounded channel.
 #[derive(Debug)]
 pub enum SourceInput {
     /// A stream was opened. Always the first for its id.
@@ -55,6 +66,27 @@ pub enum SourceInput {
     Closed {
         /// The stream.
         stream: StreamId,
+    },
+}
+
+/// What our own watches tell the driver, over one bounded channel.
+#[derive(Debug)]
+pub enum WatchInput {
+    /// What a watch told since the last batch, in order. All of one kind.
+    Batch {
+        /// What the watch covers.
+        scope: Scope,
+        /// The facts; never [`FeedEvent::Listed`].
+        events: Vec<FeedEvent>,
+    },
+    /// The health of a watch has changed.
+    Health {
+        /// What is watched.
+        kind: Kind,
+        /// What the watch covers.
+        scope: Scope,
+        /// How it fares now.
+        health: WatchHealth,
     },
 }
 

@@ -78,6 +78,7 @@ pub fn a(kind: OwnerKind, name: &str) -> OwnerRef {
         uid: Uid::new(name),
         name: name.into(),
         kind,
+        custom: false,
     })
 }
 
