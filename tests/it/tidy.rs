@@ -51,8 +51,9 @@ const PURE: &[&str] = &[
     "src/sim/session.rs",
     "src/sim/story.rs",
     "src/sim/traffic.rs",
-    "src/source/legacy/inet.rs",
+    "src/source/inet.rs",
     "src/source/legacy/merge.rs",
+    "src/source/native/decode",
     "src/wire",
 ];
 
