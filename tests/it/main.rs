@@ -24,6 +24,7 @@ mod reducer_link;
 mod support;
 mod surface;
 mod telling_scenarios;
+mod thin_decoding;
 mod tidy;
 mod tools;
 mod watcher;

@@ -9,10 +9,16 @@
 //! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
 
 mod flaw;
+mod json;
 mod line;
+mod metadata;
 mod object;
+mod owner;
 mod page;
+mod pod;
 mod status;
+
+mod value;
 
 use kube::runtime::watcher::Event;
 
@@ -54,6 +60,10 @@ pub trait Thin: Send + 'static {
     /// What is kept of an object.
     type Object: Keyed + Clone + PartialEq + Send + 'static;
 
+    /// How it is read.
+    #[doc(hidden)]
+    type Draft<'de>: object::Draft<'de, Object = Self::Object>;
+
     /// The fact of a feed that such an event is.
     fn fact(event: Event<Self::Object>) -> FeedEvent;
 }
@@ -73,6 +83,7 @@ pub enum Jobs {}
 impl Thin for Pods {
     const KIND: Kind = Kind::Pod;
     type Object = PodMeta;
+    type Draft<'de> = pod::PodDraft<'de>;
 
     fn fact(event: Event<PodMeta>) -> FeedEvent {
         FeedEvent::Pod(event)
@@ -82,6 +93,7 @@ impl Thin for Pods {
 impl Thin for ReplicaSets {
     const KIND: Kind = Kind::ReplicaSet;
     type Object = OwnerMeta;
+    type Draft<'de> = owner::OwnerDraft<'de>;
 
     fn fact(event: Event<OwnerMeta>) -> FeedEvent {
         FeedEvent::ReplicaSet(event)
@@ -91,6 +103,7 @@ impl Thin for ReplicaSets {
 impl Thin for Jobs {
     const KIND: Kind = Kind::Job;
     type Object = OwnerMeta;
+    type Draft<'de> = owner::OwnerDraft<'de>;
 
     fn fact(event: Event<OwnerMeta>) -> FeedEvent {
         FeedEvent::Job(event)
