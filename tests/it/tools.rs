@@ -357,3 +357,15 @@ fn a_file_that_is_not_there_is_named() {
         "cannot read /nowhere/at/all: No such file or directory (os error 2)"
     );
 }
+
+#[test]
+fn an_empty_recording_is_said_to_be_empty() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ended = crate::surface::run(&[], &["decode", file.path().to_str().unwrap()]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
+    assert!(
+        ended
+            .stderr
+            .contains("is empty: no connection was ever made")
+    );
+}
