@@ -18,6 +18,7 @@
 //! | [`matcher`] | which pods the reducer should know, and what it was told | yes |
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
+//! | [`digest`] | one number for a set of live pods | yes |
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
@@ -39,6 +40,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod driver;
 pub mod feeds;
 pub mod logging;

@@ -17,11 +17,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("proto", &[]),
     ("config", &["logging"]),
+    ("digest", &["wire"]),
     ("matcher", &["model"]),
     ("feeds", &["model", "matcher"]),
     ("source", &["model", "proto"]),
     ("reducer", &["model", "matcher", "wire"]),
-    ("sim", &["model", "proto", "wire"]),
+    ("sim", &["digest", "model", "proto", "wire"]),
     (
         "driver",
         &["feeds", "matcher", "model", "reducer", "source"],
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Rooms and files that do no IO, read no clock, are not async and know no chance.
 const PURE: &[&str] = &[
     "src/config/yaml.rs",
+    "src/digest.rs",
     "src/feeds",
     "src/matcher",
     "src/model",
