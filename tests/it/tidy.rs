@@ -18,13 +18,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("config", &["logging"]),
     ("matcher", &["model"]),
-    ("feeds", &["model", "matcher"]),
+    ("feeds", &["model", "matcher", "stores"]),
+    ("stores", &["model"]),
     ("source", &["model", "proto"]),
     ("reducer", &["model", "matcher", "wire"]),
     ("sim", &["model", "proto", "wire"]),
     (
         "driver",
-        &["feeds", "matcher", "model", "reducer", "source"],
+        &["feeds", "matcher", "model", "reducer", "source", "stores"],
     ),
     (
         "app",
@@ -53,6 +54,7 @@ const PURE: &[&str] = &[
     "src/sim/traffic.rs",
     "src/source/legacy/inet.rs",
     "src/source/legacy/merge.rs",
+    "src/stores",
     "src/wire",
 ];
 
