@@ -18,6 +18,7 @@ use allocation_counter::measure;
 use k8s_relay::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
+    model::Scope,
     proto::{Info, info::Event},
     reducer::{self, Facts, ReducerEvent},
     sim::cluster::{Cluster, told_as},
@@ -199,7 +200,7 @@ impl WayOut {
                 let now = Instant::now();
                 reducer.outbox().set_time(now);
                 for input in batch {
-                    feeds.handle(*feed, input, now, reducer.outbox());
+                    feeds.handle(*feed, Scope::default(), input, now, reducer.outbox());
                 }
                 reducer.flush(now);
             });

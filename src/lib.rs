@@ -14,7 +14,8 @@
 //! |---|---|---|
 //! | [`model`] | pods, owners, containers: compact and shared | yes |
 //! | [`source`] | where events come from; [`source::legacy`] serves `Collect` | merging |
-//! | [`feeds`] | folds lists into changes, decides which feed is active | yes |
+//! | [`feeds`] | each feed's stores and matcher, and which feed is active | yes |
+//! | [`stores`] | a feed's objects, the list protocol, and the readers of both | yes |
 //! | [`matcher`] | which pods the reducer should know, and what it was told | yes |
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
@@ -49,6 +50,7 @@ pub mod model;
 pub mod reducer;
 pub mod sim;
 pub mod source;
+pub mod stores;
 pub mod tools;
 pub mod wire;
 

@@ -157,13 +157,8 @@ impl Matcher {
     }
 
     /// A ReplicaSet or Job was added or has changed: its waiting pods are released.
-    pub fn apply_owner(
-        &mut self,
-        sort: OwnerSort,
-        owner: &OwnerMeta,
-        tell: &mut impl FnMut(Change<'_>),
-    ) {
-        let became_known = self.owners.apply(sort, owner);
+    pub fn apply_owner(&mut self, owner: &OwnerMeta, tell: &mut impl FnMut(Change<'_>)) {
+        let became_known = self.owners.apply(owner);
         if became_known {
             self.pods
                 .release(&owner.uid, owner.controller.as_ref(), tell);
@@ -173,20 +168,6 @@ impl Matcher {
     /// A ReplicaSet or Job is gone; it goes on resolving pods for a while (D9).
     pub fn delete_owner(&mut self, uid: &Uid, now: Instant) {
         self.owners.delete(uid, now);
-    }
-
-    /// After a re-list: pods that it did not mention are gone.
-    pub fn sweep_pods(&mut self, keep: impl Fn(&Uid) -> bool, tell: &mut impl FnMut(Change<'_>)) {
-        for uid in self.pods.uids(|uid| !keep(uid)) {
-            self.pods.delete(&uid, tell);
-        }
-    }
-
-    /// After a re-list: owners of this sort that it did not mention are deleted.
-    pub fn sweep_owners(&mut self, sort: OwnerSort, keep: impl Fn(&Uid) -> bool, now: Instant) {
-        for uid in self.owners.present(sort, |uid| !keep(uid)) {
-            self.owners.delete(&uid, now);
-        }
     }
 
     /// Does what is due: forgets deleted owners, announces pods that have waited long enough.

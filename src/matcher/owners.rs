@@ -56,7 +56,6 @@ pub(super) struct Owners {
 #[derive(Debug)]
 struct Owner {
     meta: OwnerMeta,
-    sort: OwnerSort,
     /// The number of its deletion, if it is deleted.
     deleted: Option<u64>,
 }
@@ -79,19 +78,17 @@ impl Owners {
     }
 
     /// Takes note of an owner. Returns whether it was unknown until now.
-    pub(super) fn apply(&mut self, sort: OwnerSort, meta: &OwnerMeta) -> bool {
+    pub(super) fn apply(&mut self, meta: &OwnerMeta) -> bool {
         let mut is_new = false;
         let slot = self.table.find_or_insert_with(&meta.uid, || {
             is_new = true;
             Owner {
                 meta: meta.clone(),
-                sort,
                 deleted: None,
             }
         });
         if let Some(owner) = self.table.get_mut(slot) {
             owner.meta = meta.clone();
-            owner.sort = sort;
             // An owner that was added again is not deleted (D9).
             if let Some(number) = owner.deleted.take() {
                 self.deleted.remove(&number);
@@ -138,16 +135,6 @@ impl Owners {
         }
         let owner = self.table.by_uid(&direct.uid)?;
         Some(effective(direct, owner.meta.controller.as_ref()))
-    }
-
-    /// The owners of this sort that are not deleted and for which `wanted` holds.
-    pub(super) fn present(&self, sort: OwnerSort, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
-        let owners = self.table.iter().map(|(_, owner)| owner);
-        let present = owners.filter(|owner| owner.sort == sort && owner.deleted.is_none());
-        present
-            .map(|owner| owner.meta.uid.clone())
-            .filter(wanted)
-            .collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -244,11 +244,6 @@ impl Pods {
         self.table.iter().map(|(slot, _)| slot)
     }
 
-    pub(super) fn uids(&self, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
-        let uids = self.table.iter().map(|(_, entry)| &entry.pod.uid);
-        uids.filter(|uid| wanted(uid)).cloned().collect()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

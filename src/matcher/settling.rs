@@ -96,13 +96,22 @@ impl Recent {
     const LIMIT: usize = 10_000;
 
     pub(super) fn push(&mut self, uid: &Uid, now: Tick, window: Duration) {
-        let oldest = now.before(window);
-        while let Some((at, _)) = self.deletes.front()
-            && (*at < oldest || self.deletes.len() == Self::LIMIT)
-        {
+        self.expire(now, window);
+        if self.deletes.len() == Self::LIMIT {
             self.deletes.pop_front();
         }
         self.deletes.push_back((now, uid.clone()));
+    }
+
+    /// Forgets those that are older than the window.
+    pub(super) fn expire(&mut self, now: Tick, window: Duration) {
+        let oldest = now.before(window);
+        while self.deletes.front().is_some_and(|(at, _)| *at < oldest) {
+            self.deletes.pop_front();
+        }
+        if self.deletes.is_empty() {
+            self.deletes = VecDeque::new();
+        }
     }
 
     /// Those not older than this.

@@ -173,6 +173,27 @@ impl Telling {
         }
     }
 
+    /// Many changes may follow, as of a list. Until [`Self::resume`] they are told like the
+    /// others, but what finds no room is a matter of another pass and not of a resync: the
+    /// difference stays known.
+    pub fn expect_much(&mut self) {
+        if self.phase == Phase::Streaming {
+            self.catch_up_from(Phase::Additions(Slot::PAST_ALL, 0));
+        }
+    }
+
+    /// The next that is told is `pod_resync` and the whole live set (`--relist-resync`).
+    /// Nothing if there is no connection, which begins with the whole live set anyway.
+    pub fn owe_resync(&mut self) {
+        match self.phase {
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) => {
+                self.epoch.0 += 1;
+                self.phase = Phase::Owing;
+            }
+        }
+    }
+
     /// The active feed has changed. `repeat_containers`: see [`super::Policy`].
     pub fn change(
         &mut self,
@@ -262,6 +283,7 @@ impl Telling {
     /// Ends the windows that are over: what differs from the active feed then is told.
     pub fn handle_timeout(&mut self, now: Instant) {
         let tick = self.tick(now);
+        self.recently_deleted.expire(tick, self.windows.settle);
         if self.settling.expire(tick) {
             self.another_pass();
         }
@@ -481,10 +503,7 @@ impl Telling {
     fn out_of_room(&mut self) {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
-            Phase::Streaming => {
-                self.epoch.0 += 1;
-                self.phase = Phase::Owing;
-            }
+            Phase::Streaming => self.owe_resync(),
             Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
         }
     }

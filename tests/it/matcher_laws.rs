@@ -33,18 +33,6 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_native_feed_tells_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
-        marks in any_marks(),
-        happenings in history::of_native_feed(),
-    ) {
-        let mut world = NativeWorld::new(marks);
-        for happening in happenings {
-            world.happens(happening);
-        }
-        world.ends_well();
-    }
-
-    #[test]
     fn objects_told_once_in_any_order_end_in_the_same_picture(
         (one, other) in history::objects().prop_flat_map(|objects| {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
@@ -96,7 +84,7 @@ fn once_everything_is_deleted_nothing_is_kept() {
     let mut native = Native::new(Marks::default());
     for round in 0..3 {
         fill_and_empty(&mut native, round);
-        assert_eq!(native.telling.ledger().capacity(), 0);
+        assert_eq!(native.feeds.ledger().capacity(), 0);
         assert_eq!(native.counts().pods, 0);
         assert!(
             native.counts().owners > 0,
@@ -104,7 +92,7 @@ fn once_everything_is_deleted_nothing_is_kept() {
         );
         native.pass(secs(60));
         assert_eq!(native.counts().owners, 0);
-        assert_eq!(native.matcher.capacity(), 0);
+        assert_eq!(native.feeds.active().unwrap().capacity(), 0);
     }
 }
 
@@ -114,7 +102,7 @@ fn a_legacy_feed_keeps_of_what_is_deleted_nothing_but_10000_owners() {
     let now = crate::support::core::origin();
     for n in 0..40_000 {
         let owner = object(&format!("rs{n}"), Some(deployment("d")));
-        matcher.apply_owner(OwnerSort::ReplicaSet, &owner, &mut |_| {});
+        matcher.apply_owner(&owner, &mut |_| {});
         let pod = pod(&format!("p{n}")).owned_by(replica_set(&format!("rs{n}")));
         matcher.apply_pod(pod.into(), now, &mut |_| {});
     }
@@ -146,7 +134,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
             }
         }
     }
-    assert!(native.telling.ledger().capacity() > 0);
+    assert!(native.feeds.ledger().capacity() > 0);
     for name in &names {
         native.owner_gone(OwnerSort::ReplicaSet, &format!("rs{name}"));
         native.pod_gone(name);
@@ -227,7 +215,7 @@ impl Streams {
                     self.core.owner_gone(feed, sort, uid);
                 }
             }
-            Happening::List(..) => {}
+            Happening::Cut(_) | Happening::List(_) | Happening::Step(_) => {}
             Happening::Connect if !self.core.reducer.connected => {
                 self.core.connect();
             }
@@ -305,141 +293,6 @@ impl Streams {
             assert_eq!(self.core.feeds.counts().pods, 0);
             assert_eq!(self.core.feeds.counts().waiting, 0);
         }
-    }
-}
-
-// --- a native feed ---
-
-struct NativeWorld {
-    core: Native,
-    truth: Truth,
-    forms: Forms,
-    /// An attempt at the first list may have told pods that no whole list has named since.
-    listed: bool,
-}
-
-impl NativeWorld {
-    fn new(marks: Marks) -> Self {
-        let core = Native::telling(Recorder::wired(), marks);
-        Self {
-            truth: Truth::new(core.matcher.policy()),
-            core,
-            forms: Forms::default(),
-            listed: false,
-        }
-    }
-
-    fn happens(&mut self, happening: Happening) {
-        let now = self.core.now;
-        match happening {
-            Happening::Pod(_, pod) => {
-                self.truth.apply_pod(pod.clone(), now);
-                self.core.pod(pod);
-            }
-            Happening::PodGone(_, uid) => {
-                self.truth.delete_pod(&Uid::new(uid));
-                self.core.pod_gone(uid);
-            }
-            Happening::Owner(_, sort, owner) => {
-                self.truth.apply_owner(&owner, now);
-                self.core
-                    .owner_event(sort, kube::runtime::watcher::Event::Apply(owner));
-            }
-            Happening::OwnerGone(_, sort, uid) => {
-                self.truth.delete_owner(&Uid::new(uid), now);
-                self.core.owner_gone(sort, uid);
-            }
-            Happening::List(pods, whole) => self.list(pods, whole),
-            Happening::Connect if !self.core.reducer.connected => self.core.connect(),
-            Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
-            Happening::Drain(bytes) => self.core.reducer.drain(bytes),
-            Happening::Resume => {
-                self.core.resume();
-            }
-            Happening::Pass(span) => {
-                self.core.pass(span);
-                self.truth.time(self.core.now);
-            }
-            Happening::Open
-            | Happening::Close(_)
-            | Happening::Listed(_)
-            | Happening::Connect
-            | Happening::Disconnect => {}
-        }
-        self.holds();
-    }
-
-    fn list(&mut self, pods: Vec<PodMeta>, whole: bool) {
-        use kube::runtime::watcher::Event;
-        if !self.listed && self.truth.pods.is_empty() {
-            // The first list: its pods count as they come.
-            for pod in &pods {
-                self.truth.apply_pod(pod.clone(), self.core.now);
-            }
-            self.listed = true;
-            return self.core.list_pods(pods);
-        }
-        if !self.listed {
-            return;
-        }
-        if !whole {
-            self.core.pod_event(Event::Init);
-            for pod in pods {
-                self.core.pod_event(Event::InitApply(pod));
-            }
-            // Broken off; a watcher then starts again, and what it tells at last counts.
-            let known = self.truth.pods.values();
-            let pods: Vec<_> = known.map(|entry| entry.pod.clone()).collect();
-            for pod in &pods {
-                self.truth.apply_pod(pod.clone(), self.core.now);
-            }
-            return self.core.list_pods(pods);
-        }
-        for pod in &pods {
-            self.truth.apply_pod(pod.clone(), self.core.now);
-        }
-        self.truth
-            .keep_pods(&pods.iter().map(|pod| pod.uid.clone()).collect());
-        self.core.list_pods(pods);
-    }
-
-    fn holds(&mut self) {
-        let live = self.truth.live();
-        same_live_set(&self.core.matcher, &live);
-        self.forms
-            .hold(&mut self.core.reducer, self.core.telling.ledger(), &live);
-        let again = self.core.reducer.announced_again;
-        assert!(
-            again <= self.core.counts().given_up,
-            "only those that were given up"
-        );
-        if self.core.telling.is_settled() {
-            assert_eq!(
-                self.core.reducer.picture.uids(),
-                live.keys().cloned().collect()
-            );
-        }
-    }
-
-    fn ends_well(mut self) {
-        self.happens(Happening::Connect);
-        self.core.rest();
-        self.holds();
-        assert!(self.core.telling.is_settled());
-        same_pods_with_their_containers(&self.core.reducer.picture, &self.truth);
-        self.core.reconnect();
-        same_picture(&self.core.reducer.picture, &self.truth.live());
-        let pods: Vec<_> = self.truth.pods.keys().map(ToString::to_string).collect();
-        for uid in pods {
-            self.core.pod_gone(&uid);
-        }
-        for uid in ["r0", "r1", "j0", "j1"] {
-            self.core.owner_gone(OwnerSort::Job, uid);
-        }
-        self.core.rest();
-        self.core.pass(secs(60));
-        assert_eq!(self.core.telling.ledger().capacity(), 0);
-        assert_eq!(self.core.matcher.capacity(), 0);
     }
 }
 

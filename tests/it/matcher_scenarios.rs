@@ -3,12 +3,12 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::Settings,
-    matcher::{Generation, Marks, OwnerSort, effective},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Telling, Windows, effective},
     model::{OwnerKind, Uid},
 };
 
 use crate::support::{
-    core::{Core, a, deployment, job, object, pod, replica_set, secs},
+    core::{Core, Recorder, a, deployment, job, object, origin, pod, replica_set, secs},
     native::Native,
 };
 
@@ -401,21 +401,30 @@ fn a_pod_told_under_its_direct_owner_is_announced_again_when_it_comes_under_a_kn
 #[test]
 fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
     for (queued, owner_first) in [(0, true), (u64::MAX as usize / 2, false)] {
-        let mut native = Native::new(Marks::default());
-        native.pod(pod("a").owned_by(replica_set("rs")));
-        native.pass(secs(60));
-        native.told();
+        let (start, mut reducer) = (origin(), Recorder::default());
+        let now = start + secs(60);
+        let mut matcher = Matcher::new(Policy::native(secs(60)));
+        let mut telling = Telling::new(Marks::default(), Windows::default(), start);
+        reducer.link(true);
+        telling.connected();
+        let pod = pod("a").owned_by(replica_set("rs"));
+        matcher.apply_pod(pod.into(), start, &mut |_| {});
+        matcher.handle_timeout(now, &mut |_| {});
+        telling.resume(Some(&matcher), now, &mut reducer);
+        assert_eq!(reducer.take(), "pod_new a v1 ReplicaSet/rs");
         // The same feed takes over from itself: a difference that has not begun.
-        native
-            .telling
-            .change_feed(&native.matcher, true, native.now);
+        telling.change_feed(&matcher, true, now);
         if !owner_first {
-            native.reducer.queued = queued;
-            native.resume();
+            reducer.queued = queued;
+            telling.resume(Some(&matcher), now, &mut reducer);
         }
-        native.replica_set("rs", Some(deployment("shop")));
-        native.rest();
-        let told = native.told();
+        let owner = object("rs", Some(deployment("shop")));
+        matcher.apply_owner(&owner, &mut |change| {
+            telling.change(change, false, now, &mut reducer);
+        });
+        reducer.drain(usize::MAX);
+        telling.resume(Some(&matcher), now, &mut reducer);
+        let told = reducer.take();
         assert!(told.ends_with("pod_new a v1 Deployment/shop"), "{told}");
     }
 }

@@ -19,13 +19,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["logging"]),
     ("digest", &["wire"]),
     ("matcher", &["model"]),
-    ("feeds", &["model", "matcher"]),
+    ("feeds", &["model", "matcher", "stores"]),
+    ("stores", &["model"]),
     ("source", &["model", "proto"]),
     ("reducer", &["model", "matcher", "wire"]),
     ("sim", &["digest", "model", "proto", "wire"]),
     (
         "driver",
-        &["feeds", "matcher", "model", "reducer", "source"],
+        &["feeds", "matcher", "model", "reducer", "source", "stores"],
     ),
     (
         "app",
@@ -55,6 +56,7 @@ const PURE: &[&str] = &[
     "src/sim/traffic.rs",
     "src/source/legacy/inet.rs",
     "src/source/legacy/merge.rs",
+    "src/stores",
     "src/wire",
 ];
 

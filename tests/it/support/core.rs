@@ -10,7 +10,7 @@ use k8s_relay::{
     matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
-        PodMeta, Slot, Uid,
+        PodMeta, Scope, Slot, Uid,
     },
 };
 use kube::runtime::watcher::Event;
@@ -352,7 +352,12 @@ impl Core {
     }
 
     pub fn handle(&mut self, feed: Generation, input: Input) {
-        self.feeds.handle(feed, input, self.now, &mut self.reducer);
+        self.handle_in(Scope::default(), feed, input);
+    }
+
+    pub fn handle_in(&mut self, scope: Scope, feed: Generation, input: Input) {
+        self.feeds
+            .handle(feed, scope, input, self.now, &mut self.reducer);
     }
 
     pub fn pod(&mut self, feed: Generation, pod: impl Into<PodMeta>) {

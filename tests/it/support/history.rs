@@ -20,8 +20,12 @@ pub enum Happening {
     PodGone(usize, &'static str),
     Owner(usize, OwnerSort, OwnerMeta),
     OwnerGone(usize, OwnerSort, &'static str),
-    /// A list of pods; it may be broken off before its end.
-    List(Vec<PodMeta>, bool),
+    /// One of our own watches is away from now on.
+    Cut(usize),
+    /// One of our own watches begins to list.
+    List(usize),
+    /// Lists go on by so many events.
+    Step(usize),
     Connect,
     Disconnect,
     Drain(usize),
@@ -50,19 +54,22 @@ pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..60)
 }
 
-/// A history of one native feed.
+/// A history of a cluster, of the watches that tell of it and of the reducer.
 pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
-    use Happening::{List, Owner, OwnerGone, Pass, Pod, PodGone};
+    use Happening::{Cut, List, Owner, OwnerGone, Pass, Pod, PodGone, Step};
+    let watch = 0..6_usize;
     let happening = prop_oneof![
-        30 => any_pod().prop_map(|pod| Pod(0, pod)),
+        20 => any_pod().prop_map(|pod| Pod(0, pod)),
         8 => select(PODS).prop_map(|uid| PodGone(0, uid)),
-        10 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
+        8 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
         6 => select(OWNERS).prop_map(|uid| OwnerGone(0, sort_of(uid), uid)),
-        3 => (vec(any_pod(), 0..6), any::<bool>()).prop_map(|(pods, whole)| List(each_once(pods), whole)),
-        8 => (0..50_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
+        4 => watch.clone().prop_map(Cut),
+        8 => watch.prop_map(List),
+        12 => (1..8_usize).prop_map(Step),
+        6 => (0..50_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
         16 => the_reducer(),
     ];
-    vec(happening, 0..60)
+    vec(happening, 0..80)
 }
 
 /// What exists, whoever tells it in whatever order.
@@ -107,6 +114,13 @@ pub fn any_marks() -> impl Strategy<Value = Marks> {
     ]
 }
 
+/// Marks that a few messages reach, more often than not.
+pub fn low_marks() -> impl Strategy<Value = Marks> {
+    let low = (0..4 * MESSAGE, 0..4 * MESSAGE, 0..4 * MESSAGE)
+        .prop_map(|(low, high, limit)| Marks { low, high, limit });
+    prop_oneof![2 => low, 1 => any_marks()]
+}
+
 pub fn any_pod() -> impl Strategy<Value = PodMeta> {
     let containers = vec(select(&["c0", "c1", "c2", "c3", ""][..]), 0..5);
     let owner = proptest::option::weighted(0.8, any_direct_owner());
@@ -146,13 +160,6 @@ fn any_owner() -> impl Strategy<Value = (OwnerSort, OwnerMeta)> {
         let controller = controller.map(|kind| a(kind, "above"));
         (sort_of(uid), object(uid, controller))
     })
-}
-
-/// No list names an object twice.
-fn each_once(mut pods: Vec<PodMeta>) -> Vec<PodMeta> {
-    let mut seen = BTreeSet::new();
-    pods.retain(|pod| seen.insert(pod.uid.clone()));
-    pods
 }
 
 fn sort_of(uid: &str) -> OwnerSort {

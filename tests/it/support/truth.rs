@@ -97,10 +97,6 @@ impl Truth {
         }
     }
 
-    pub fn keep_pods(&mut self, keep: &BTreeSet<Uid>) {
-        self.pods.retain(|uid, _| keep.contains(uid));
-    }
-
     pub fn time(&mut self, now: Instant) {
         if let Some(retention) = self.owner_retention {
             let over = |owner: &TrueOwner| owner.deleted.is_some_and(|at| at + retention <= now);
