@@ -71,7 +71,7 @@ impl Telling {
             deletes_owed: false,
             dirty: false,
             settling: Settling::default(),
-            recently_deleted: Recent::default(),
+            recently_deleted: Recent::new(windows.settle),
         }
     }
 
@@ -150,10 +150,7 @@ impl Telling {
                 self.settling.insert(told.uid.clone(), carried_until);
             }
         }
-        for uid in self
-            .recently_deleted
-            .since(tick.before(self.windows.settle))
-        {
+        for uid in self.recently_deleted.within(tick) {
             if self.ledger.get(uid).is_none() {
                 self.settling.insert(uid.clone(), settled_at);
             }
@@ -256,12 +253,15 @@ impl Telling {
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.settling.first().map(|tick| tick.instant(self.origin))
+        let due = [self.settling.first(), self.recently_deleted.poll_timeout()];
+        let first = due.into_iter().flatten().min()?;
+        Some(first.instant(self.origin))
     }
 
     /// Ends the windows that are over: what differs from the active feed then is told.
     pub fn handle_timeout(&mut self, now: Instant) {
         let tick = self.tick(now);
+        self.recently_deleted.expire(tick);
         if self.settling.expire(tick) {
             self.another_pass();
         }
@@ -409,7 +409,7 @@ impl Telling {
         let told = self.ledger.find(uid);
         if was_live || told.is_some() {
             let tick = self.tick(now);
-            self.recently_deleted.push(uid, tick, self.windows.settle);
+            self.recently_deleted.push(uid, tick);
         }
         match (told, self.phase) {
             (None, _) | (_, Phase::Offline | Phase::Owing) => {}

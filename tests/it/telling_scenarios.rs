@@ -352,6 +352,24 @@ fn a_fold_is_listed_at_the_end_of_its_first_list() {
     assert_eq!(facts, ["apply a", "delete a", "apply a", "sweep all but 0"]);
 }
 
+// --- what is kept for a while ---
+
+#[test]
+fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() {
+    let mut native = Native::new(Marks::default());
+    for name in ["a", "b"] {
+        native.pod(pod(name));
+    }
+    assert_eq!(native.telling.poll_timeout(), None);
+    for name in ["a", "b"] {
+        native.pod_gone(name);
+        native.pass(secs(2));
+    }
+    assert!(native.telling.poll_timeout().is_some());
+    native.pass(secs(11));
+    assert_eq!(native.telling.poll_timeout(), None);
+}
+
 // --- helpers ---
 
 /// A stream that has told these pods before the reducer is there.
