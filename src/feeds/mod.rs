@@ -19,8 +19,8 @@ use kube::runtime::watcher::Event;
 
 use crate::{
     matcher::{
-        Change, Counts, Epoch, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Resume, Sink,
-        Telling, Windows,
+        Change, Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy,
+        Resume, Sink, Telling, Windows,
     },
     model::{Keyed, OwnerMeta, PodMeta},
 };
@@ -67,6 +67,8 @@ pub struct Settings {
     pub windows: Windows,
     /// See [`Patience`].
     pub patience: Patience,
+    /// See [`Escalate`]; for every feed.
+    pub escalate: Escalate,
 }
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -135,7 +137,11 @@ impl Feeds {
     /// A `Collect` stream was opened: it is the active feed from now on.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
         self.newest.0 += 1;
-        let feed = Feed::new(Policy::LEGACY, self.settings.patience, now);
+        let policy = Policy {
+            escalate: self.settings.escalate,
+            ..Policy::LEGACY
+        };
+        let feed = Feed::new(policy, self.settings.patience, now);
         self.looks.insert((feed.look_at, self.newest));
         self.feeds.insert(self.newest, feed);
         self.activate(self.newest);

@@ -1,6 +1,9 @@
 //! What was told on the present connection (D3). The reducer's picture is its fold.
 
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    mem::discriminant,
+};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashSet;
@@ -190,16 +193,20 @@ impl Keyed for Told {
     }
 }
 
-/// A fingerprint of everything that announcing this pod tells, its uid apart.
+/// A fingerprint of everything that announcing this pod tells, its uid apart. Of an owner's kind
+/// only that has a code of its own on the wire (spec 6.5).
 pub fn fields_hash(live: &Live<'_>) -> u64 {
     let pod = live.pod;
+    let owner = live
+        .owner
+        .map(|owner| (&owner.uid, &owner.name, discriminant(&owner.kind)));
     hash(&(
         pod.address,
         pod.host_network,
         &pod.name,
         &pod.namespace,
         &pod.version,
-        live.owner,
+        owner,
     ))
 }
 

@@ -26,12 +26,12 @@ use std::time::{Duration, Instant};
 pub use ledger::{Ledger, Told, fields_hash};
 pub use limits::{Marks, Resume, Windows};
 pub use output::{Epoch, Generation, Sink};
-pub use owners::{OwnerSort, effective};
+pub use owners::{Escalate, OwnerSort};
 pub use pods::Live;
 use pods::PodState;
 pub use telling::Telling;
 
-use crate::model::{OwnerMeta, PodMeta, Slot, Uid};
+use crate::model::{OwnerMeta, OwnerRef, PodMeta, Slot, Uid};
 use owners::Owners;
 use pods::Pods;
 
@@ -49,6 +49,8 @@ pub struct Policy {
     /// Whether an event of a live pod tells all its containers again (recorded legacy
     /// behaviour) or only those that the reducer lacks.
     pub repeat_containers: bool,
+    /// Which controllers of a ReplicaSet or Job its pods are told under.
+    pub escalate: Escalate,
 }
 
 /// What one feed knows, and which of its pods are live.
@@ -103,6 +105,7 @@ impl Policy {
         waiting_cap: Some(10_000),
         owner_wait: None,
         repeat_containers: true,
+        escalate: Escalate::Known,
     };
 
     /// Our own watches (D9): tombstones for 60 s, no guard rail, pods wait `owner_wait` at most.
@@ -113,6 +116,7 @@ impl Policy {
             waiting_cap: None,
             owner_wait: Some(owner_wait),
             repeat_containers: false,
+            escalate: Escalate::Known,
         }
     }
 }
@@ -123,7 +127,11 @@ impl Matcher {
         Self {
             policy,
             pods: Pods::default(),
-            owners: Owners::new(policy.deleted_owners, policy.owner_retention),
+            owners: Owners::new(
+                policy.deleted_owners,
+                policy.owner_retention,
+                policy.escalate,
+            ),
             overflowed: false,
         }
     }
@@ -165,8 +173,9 @@ impl Matcher {
     ) {
         let became_known = self.owners.apply(sort, owner);
         if became_known {
-            self.pods
-                .release(&owner.uid, owner.controller.as_ref(), tell);
+            let (escalate, controller) = (self.policy.escalate, owner.controller.as_ref());
+            let resolve = |direct: &OwnerRef| escalate.effective(direct, controller).clone();
+            self.pods.release(&owner.uid, resolve, tell);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Change, owners::effective};
+use super::Change;
 use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Slot, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
@@ -164,11 +164,12 @@ impl Pods {
         });
     }
 
-    /// An owner has become known: the pods that missed it are announced, first come first served.
+    /// An owner has become known: the pods that missed it are announced, first come first
+    /// served. `resolve`: the effective owner of a pod with this direct one.
     pub(super) fn release(
         &mut self,
         uid: &Uid,
-        controller: Option<&OwnerRef>,
+        resolve: impl Fn(&OwnerRef) -> OwnerRef,
         tell: &mut impl FnMut(Change<'_>),
     ) {
         while let Some(slot) = self.first_missing(uid) {
@@ -178,10 +179,7 @@ impl Pods {
             let told = entry.is_told();
             let pod = entry.pod.clone();
             self.leave_queue(slot, &pod);
-            let owner = pod
-                .owner
-                .as_ref()
-                .map(|direct| effective(direct, controller).clone());
+            let owner = pod.owner.as_ref().map(&resolve);
             self.announce(slot, owner, told, tell);
         }
     }

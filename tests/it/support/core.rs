@@ -82,6 +82,14 @@ pub fn a(kind: OwnerKind, name: &str) -> OwnerRef {
     })
 }
 
+/// The same kind text of another API group; its uid is its name.
+pub fn custom(kind: OwnerKind, name: &str) -> OwnerRef {
+    OwnerRef::new(Controller {
+        custom: true,
+        ..Controller::clone(&a(kind, name))
+    })
+}
+
 pub fn replica_set(name: &str) -> OwnerRef {
     a(OwnerKind::ReplicaSet, name)
 }

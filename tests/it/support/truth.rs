@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_relay::{
-    matcher::{Live, Policy, effective, fields_hash},
+    matcher::{Escalate, Live, Policy, fields_hash},
     model::{ContainerId, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
 };
 
@@ -18,6 +18,7 @@ pub struct Truth {
     owners: BTreeMap<Uid, TrueOwner>,
     owner_wait: Option<Duration>,
     owner_retention: Option<Duration>,
+    escalate: Escalate,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +45,7 @@ impl Truth {
         Self {
             owner_wait: policy.owner_wait,
             owner_retention: policy.owner_retention,
+            escalate: policy.escalate,
             ..Self::default()
         }
     }
@@ -124,7 +126,7 @@ impl Truth {
     pub fn live(&self) -> BTreeMap<Uid, Form> {
         let live = self.pods.iter().filter(|(_, entry)| entry.live);
         live.map(|(uid, entry)| {
-            let known = resolve(&self.owners, entry.pod.owner.as_ref());
+            let known = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
             let owner = known.unwrap_or_else(|| entry.under.clone());
             (uid.clone(), Form::of(&entry.pod, owner.as_ref()))
         })
@@ -138,7 +140,7 @@ impl Truth {
     /// `changed`: the pod of which the last event told, if it was one of a pod.
     fn settle(&mut self, changed: Option<&Uid>, now: Instant) {
         for (uid, entry) in &mut self.pods {
-            let resolved = resolve(&self.owners, entry.pod.owner.as_ref());
+            let resolved = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
             let was_told = entry.live && !entry.provisional;
             entry.live |= entry.pod.address.is_some() && resolved.is_some();
             match (resolved, entry.pod.owner.as_ref()) {
@@ -163,15 +165,17 @@ impl Truth {
 fn resolve(
     owners: &BTreeMap<Uid, TrueOwner>,
     direct: Option<&OwnerRef>,
+    escalate: Escalate,
 ) -> Option<Option<OwnerRef>> {
     let Some(direct) = direct else {
         return Some(None);
     };
-    if !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
+    if direct.custom || !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
         return Some(Some(direct.clone()));
     }
     let owner = owners.get(&direct.uid)?;
-    Some(Some(effective(direct, owner.controller.as_ref()).clone()))
+    let owner = escalate.effective(direct, owner.controller.as_ref());
+    Some(Some(owner.clone()))
 }
 
 /// What a pod is told as.
