@@ -20,7 +20,7 @@ use kube::runtime::watcher::Event;
 use crate::{
     matcher::{
         Change, Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy,
-        Resume, Sink, Telling, Windows,
+        Reannounce, Resume, Sink, Telling, Windows,
     },
     model::{Keyed, OwnerMeta, PodMeta},
 };
@@ -69,6 +69,8 @@ pub struct Settings {
     pub patience: Patience,
     /// See [`Escalate`]; for every feed.
     pub escalate: Escalate,
+    /// See [`Reannounce`]; for every feed.
+    pub reannounce: Reannounce,
 }
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -125,7 +127,8 @@ impl Feeds {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            telling: Telling::new(settings.marks, settings.windows, now),
+            telling: Telling::new(settings.marks, settings.windows, now)
+                .reannouncing(settings.reannounce),
             feeds: BTreeMap::new(),
             active: None,
             newest: Generation(0),
@@ -139,6 +142,7 @@ impl Feeds {
         self.newest.0 += 1;
         let policy = Policy {
             escalate: self.settings.escalate,
+            reannounce: self.settings.reannounce,
             ..Policy::LEGACY
         };
         let feed = Feed::new(policy, self.settings.patience, now);

@@ -80,6 +80,17 @@ pub(super) struct Owners {
     escalate: Escalate,
 }
 
+/// What [`Owners::apply`] has learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// The owner was unknown until now.
+    Owner,
+    /// A known one has another controller.
+    Controller,
+    /// Nothing that matters to its pods.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Owner {
     meta: OwnerMeta,
@@ -106,11 +117,11 @@ impl Owners {
         }
     }
 
-    /// Takes note of an owner. Returns whether it was unknown until now.
-    pub(super) fn apply(&mut self, sort: OwnerSort, meta: &OwnerMeta) -> bool {
-        let mut is_new = false;
+    /// Takes note of an owner.
+    pub(super) fn apply(&mut self, sort: OwnerSort, meta: &OwnerMeta) -> Learnt {
+        let mut learnt = Learnt::Nothing;
         let slot = self.table.find_or_insert_with(&meta.uid, || {
-            is_new = true;
+            learnt = Learnt::Owner;
             Owner {
                 meta: meta.clone(),
                 sort,
@@ -118,6 +129,9 @@ impl Owners {
             }
         });
         if let Some(owner) = self.table.get_mut(slot) {
+            if owner.meta.controller != meta.controller {
+                learnt = Learnt::Controller;
+            }
             owner.meta = meta.clone();
             owner.sort = sort;
             // An owner that was added again is not deleted (D9).
@@ -125,7 +139,7 @@ impl Owners {
                 self.deleted.remove(&number);
             }
         }
-        is_new
+        learnt
     }
 
     /// Keeps the owner as a deleted one; an unknown owner stays unknown.

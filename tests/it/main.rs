@@ -19,6 +19,7 @@ mod matcher_laws;
 mod matcher_scenarios;
 mod mock_reducer;
 mod process;
+mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
 mod support;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use k8s_relay::{
     feeds::{Fact, Fold},
-    matcher::{Counts, Marks, Matcher, OwnerSort, Policy, Resume, Telling, Windows},
+    matcher::{Counts, Marks, Matcher, OwnerSort, Policy, Reannounce, Resume, Telling, Windows},
     model::{Keyed, OwnerMeta, OwnerRef, PodMeta},
 };
 use kube::runtime::watcher::Event;
@@ -24,14 +24,24 @@ pub struct Native {
 impl Native {
     /// Connected; pods wait a minute for their owners.
     pub fn new(marks: Marks) -> Self {
-        Self::telling(Recorder::default(), marks)
+        Self::telling(Recorder::default(), marks, Policy::native(secs(60)))
     }
 
-    pub fn telling(reducer: Recorder, marks: Marks) -> Self {
+    /// The same, and told pods are announced again when they change.
+    pub fn reannouncing(marks: Marks) -> Self {
+        let reannounce = Reannounce::OnChange;
+        let policy = Policy {
+            reannounce,
+            ..Policy::native(secs(60))
+        };
+        Self::telling(Recorder::default(), marks, policy)
+    }
+
+    pub fn telling(reducer: Recorder, marks: Marks, policy: Policy) -> Self {
         let now = origin();
         let mut native = Self {
-            matcher: Matcher::new(Policy::native(secs(60))),
-            telling: Telling::new(marks, Windows::default(), now),
+            matcher: Matcher::new(policy),
+            telling: Telling::new(marks, Windows::default(), now).reannouncing(policy.reannounce),
             reducer,
             now,
             pods: Fold::default(),

@@ -7,8 +7,8 @@ use std::{
 };
 
 use k8s_relay::{
-    matcher::{Escalate, Live, Policy, fields_hash},
-    model::{ContainerId, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
+    matcher::{Escalate, Live, Policy, Reannounce, fields_hash},
+    model::{ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
 };
 
 /// What one feed has been told, and what follows from it. Good below the caps.
@@ -19,14 +19,15 @@ pub struct Truth {
     owner_wait: Option<Duration>,
     owner_retention: Option<Duration>,
     escalate: Escalate,
+    reannounce: Reannounce,
 }
 
 #[derive(Clone, Debug)]
 pub struct TruePod {
     pub pod: PodMeta,
     pub live: bool,
-    /// The owner as resolved when it was announced or by the last event of the pod itself:
-    /// what is left to tell once the owner is forgotten.
+    /// The owner as resolved when it was announced or by the last event of the pod itself, under
+    /// `OnChange` by any event: what is left to tell once the owner is forgotten.
     pub under: Option<OwnerRef>,
     /// It is told under its direct owner, because it had waited too long.
     pub provisional: bool,
@@ -46,6 +47,7 @@ impl Truth {
             owner_wait: policy.owner_wait,
             owner_retention: policy.owner_retention,
             escalate: policy.escalate,
+            reannounce: policy.reannounce,
             ..Self::default()
         }
     }
@@ -145,7 +147,8 @@ impl Truth {
             entry.live |= entry.pod.address.is_some() && resolved.is_some();
             match (resolved, entry.pod.owner.as_ref()) {
                 (Some(owner), _) if entry.live => {
-                    if !was_told || changed == Some(uid) {
+                    let follows = self.reannounce == Reannounce::OnChange;
+                    if !was_told || follows || changed == Some(uid) {
                         entry.under = owner;
                     }
                     (entry.provisional, entry.waits) = (false, None);
@@ -182,16 +185,19 @@ fn resolve(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
     pub fields: u64,
-    pub containers: BTreeSet<ContainerId>,
+    /// The first of each id.
+    pub containers: BTreeMap<ContainerId, ContainerMeta>,
 }
 
 impl Form {
     fn of(pod: &PodMeta, owner: Option<&OwnerRef>) -> Self {
         let slot = Slot::FIRST;
-        let ids = pod.containers.iter().map(|container| container.id.clone());
+        let last_to_first = pod.containers.iter().rev();
         Self {
             fields: fields_hash(&Live { slot, pod, owner }),
-            containers: ids.collect(),
+            containers: last_to_first
+                .map(|one| (one.id.clone(), one.clone()))
+                .collect(),
         }
     }
 }
