@@ -205,7 +205,7 @@ mod tests {
         let (p, q) = (pod("p", "web-1", "shop"), pod("q", "web-2", "shop"));
         let at = |pod: &PodNewWithName<'static>, last| PodNewWithName {
             ip: Ipv4Addr::new(10, 0, 0, last),
-            ..pod.clone()
+            ..*pod
         };
         let one = digest(&[(at(&p, 1), &[A]), (at(&q, 2), &[B])]);
         for (what, other) in [
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_order_of_pods_and_containers_and_repeated_containers_do_not_matter() {
         let (p, q) = (pod("p", "web-1", "shop"), pod("q", "web-2", "shop"));
-        let one = digest(&[(p.clone(), &[A, B]), (q.clone(), &[])]);
+        let one = digest(&[(p, &[A, B]), (q, &[])]);
         assert_eq!(one, digest(&[(q, &[]), (p, &[B, A, B])]));
         assert_eq!(one.pods(), 2);
     }

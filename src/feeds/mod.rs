@@ -27,8 +27,8 @@ use kube::runtime::watcher::Event;
 
 use crate::{
     matcher::{
-        Counts, Epoch, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Resume, Sink,
-        Telling, Windows,
+        Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Reannounce,
+        Resume, Sink, Telling, Windows,
     },
     model::{Kind, OwnerMeta, PodMeta, Scope},
     stores::{Active, Objects, Reader},
@@ -91,6 +91,10 @@ pub struct Settings {
     /// The end of a re-list of pods sends `pod_resync` and everything, in place of the
     /// difference (D3).
     pub relist_resync: bool,
+    /// See [`Escalate`]; for every feed.
+    pub escalate: Escalate,
+    /// See [`Reannounce`]; for every feed.
+    pub reannounce: Reannounce,
 }
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -126,7 +130,8 @@ impl Feeds {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            telling: Telling::new(settings.marks, settings.windows, now),
+            telling: Telling::new(settings.marks, settings.windows, now)
+                .reannouncing(settings.reannounce),
             feeds: BTreeMap::new(),
             active: None,
             newest: Generation(0),
@@ -139,7 +144,8 @@ impl Feeds {
 
     /// A `Collect` stream was opened: it is the active feed from now on, unless our own watches are.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
-        let feed = Feed::new(Policy::LEGACY, 1, self.settings.patience, now);
+        let policy = self.policy(Policy::LEGACY);
+        let feed = Feed::new(policy, 1, self.settings.patience, now);
         let look_at = feed.look_at;
         let opened = self.add(feed);
         self.looks.insert((look_at, opened));
@@ -157,7 +163,7 @@ impl Feeds {
     /// Our own watches are started, for so many scopes of each kind. To be called once, before
     /// anything is told: nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
-        let policy = Policy::native(self.settings.windows.owner_wait);
+        let policy = self.policy(Policy::native(self.settings.windows.owner_wait));
         let opened = self.add(Feed::new(policy, scopes, self.settings.patience, now));
         self.native = Some(opened);
         match self.settings.active {
@@ -165,6 +171,15 @@ impl Feeds {
             ActiveSource::Native => self.activate(opened),
         }
         opened
+    }
+
+    /// What every feed is held to, beside what its source makes of it.
+    fn policy(&self, policy: Policy) -> Policy {
+        Policy {
+            escalate: self.settings.escalate,
+            reannounce: self.settings.reannounce,
+            ..policy
+        }
     }
 
     /// The source of this feed is gone.

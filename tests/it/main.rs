@@ -22,6 +22,7 @@ mod mock_reducer;
 mod native_laws;
 mod native_scenarios;
 mod process;
+mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
 mod store_laws;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_relay::{
-    feeds::Settings,
-    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Resume},
+    feeds::{OnReconnect, Settings},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Reannounce, Resume},
     model::{PodMeta, Uid},
 };
 use proptest::prelude::*;
 
 use crate::support::{
     core::{Core, MESSAGE, Recorder, deployment, object, pod, replica_set, secs},
-    history::{self, Happening, Object, any_marks, any_pod},
+    history::{self, Happening, Object, any_marks, any_pod, any_reannounce, any_settings},
     holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
     native::Native,
     truth::{Form, Truth},
@@ -22,14 +22,18 @@ proptest! {
 
     #[test]
     fn whatever_streams_do_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
-        marks in any_marks(),
+        settings in any_settings(Reannounce::Never),
         happenings in history::of_streams(),
     ) {
-        let mut world = Streams::new(marks);
-        for happening in happenings {
-            world.happens(happening);
-        }
-        world.ends_well();
+        Streams::new(settings).live_through(happenings);
+    }
+
+    #[test]
+    fn whatever_streams_do_the_reducer_knows_under_on_change_the_live_set_whenever_nothing_is_left_to_tell(
+        settings in any_settings(Reannounce::OnChange),
+        happenings in history::of_streams(),
+    ) {
+        Streams::new(settings).live_through(happenings);
     }
 
     #[test]
@@ -38,22 +42,25 @@ proptest! {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
         }),
         drains in any::<u64>(),
-        marks in any_marks(),
+        settings in any_reannounce().prop_flat_map(any_settings),
     ) {
-        let ample = told_in_order(one, Marks::default(), u64::MAX);
-        let tight = told_in_order(other, marks, drains);
+        let marks = Marks::default();
+        let ample = told_in_order(one, Settings { marks, ..settings }, u64::MAX);
+        let tight = told_in_order(other, settings, drains);
         prop_assert_eq!(ample, tight);
     }
 
     #[test]
     fn a_replay_with_a_buffer_of_any_size_and_events_in_between_ends_and_is_right(
         marks in any_marks(),
+        reannounce in any_reannounce(),
         pods in 1..40_usize,
         meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..25),
     ) {
-        let mut core = Core::telling(Recorder::wired(), Settings { marks, ..Settings::default() });
+        let settings = Settings { marks, reannounce, ..Settings::default() };
+        let mut core = Core::telling(Recorder::wired(), settings);
         let feed = core.open();
-        let mut truth = Truth::new(&Policy::LEGACY);
+        let mut truth = Truth::new(&Policy { reannounce, ..Policy::LEGACY });
         // The first pods, in the first slots, are those of which events tell.
         for name in (0..pods).map(|n| format!("p{n}")) {
             let pod = PodMeta::from(pod(&name).running(&["c0", "c1", "c2"]));
@@ -76,23 +83,28 @@ proptest! {
         core.rest();
         core.told();
         same_pods_with_their_containers(&core.reducer.picture, &truth);
+        if reannounce == Reannounce::OnChange {
+            same_picture(&core.reducer.picture, &truth.live());
+        }
     }
 }
 
 #[test]
 fn once_everything_is_deleted_nothing_is_kept() {
-    let mut native = Native::new(Marks::default());
-    for round in 0..3 {
-        fill_and_empty(&mut native, round);
-        assert_eq!(native.feeds.ledger().capacity(), 0);
-        assert_eq!(native.counts().pods, 0);
-        assert!(
-            native.counts().owners > 0,
-            "deleted owners resolve for a minute"
-        );
-        native.pass(secs(60));
-        assert_eq!(native.counts().owners, 0);
-        assert_eq!(native.feeds.active().unwrap().capacity(), 0);
+    for native in [Native::new, Native::reannouncing] {
+        let mut native = native(Marks::default());
+        for round in 0..3 {
+            fill_and_empty(&mut native, round);
+            assert_eq!(native.feeds.ledger().capacity(), 0);
+            assert_eq!(native.counts().pods, 0);
+            assert!(
+                native.counts().owners > 0,
+                "deleted owners resolve for a minute"
+            );
+            native.pass(secs(60));
+            assert_eq!(native.counts().owners, 0);
+            assert_eq!(native.matcher().capacity(), 0);
+        }
     }
 }
 
@@ -147,6 +159,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
 /// The core beside the truth of each stream.
 struct Streams {
     core: Core,
+    settings: Settings,
     truths: BTreeMap<Generation, (Truth, Open)>,
     forms: Forms,
 }
@@ -158,27 +171,33 @@ enum Open {
 }
 
 impl Streams {
-    fn new(marks: Marks) -> Self {
+    fn new(settings: Settings) -> Self {
         Self {
-            core: Core::telling(
-                Recorder::wired(),
-                Settings {
-                    marks,
-                    ..Settings::default()
-                },
-            ),
+            core: Core::telling(Recorder::wired(), settings),
+            settings,
             truths: BTreeMap::new(),
             forms: Forms::default(),
         }
+    }
+
+    fn live_through(mut self, happenings: Vec<Happening>) {
+        for happening in happenings {
+            self.happens(happening);
+        }
+        self.end_well();
     }
 
     fn happens(&mut self, happening: Happening) {
         let now = self.core.now;
         match happening {
             Happening::Open => {
+                let policy = Policy {
+                    escalate: self.settings.escalate,
+                    reannounce: self.settings.reannounce,
+                    ..Policy::LEGACY
+                };
                 let feed = self.core.open();
-                self.truths
-                    .insert(feed, (Truth::new(&Policy::LEGACY), Open::Yes));
+                self.truths.insert(feed, (Truth::new(&policy), Open::Yes));
             }
             Happening::Close(at) => {
                 if let Some((feed, _)) = self.open_stream(at) {
@@ -216,9 +235,7 @@ impl Streams {
                 }
             }
             Happening::Cut(_) | Happening::List(_) | Happening::Step(_) => {}
-            Happening::Connect if !self.core.reducer.connected => {
-                self.core.connect();
-            }
+            Happening::Connect if !self.core.reducer.connected => self.connect(),
             Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
             Happening::Connect | Happening::Disconnect => {}
             Happening::Drain(bytes) => self.core.reducer.drain(bytes),
@@ -228,6 +245,16 @@ impl Streams {
             Happening::Pass(span) => self.core.pass(span),
         }
         self.holds();
+    }
+
+    /// It may end all streams: see [`OnReconnect::Reset`].
+    fn connect(&mut self) {
+        if self.core.connect() {
+            assert_eq!(self.settings.on_reconnect, OnReconnect::Reset);
+            for (_, open) in self.truths.values_mut() {
+                *open = Open::No;
+            }
+        }
     }
 
     /// One of the streams opened so far, if it is still open.
@@ -250,19 +277,21 @@ impl Streams {
         }
         self.forms
             .hold(&mut self.core.reducer, feeds.ledger(), &live);
-        assert_eq!(
-            self.core.reducer.announced_again, 0,
-            "once per pod and epoch"
-        );
-        if feeds.is_settled() {
-            assert_eq!(
-                self.core.reducer.picture.uids(),
-                live.keys().cloned().collect()
-            );
+        let picture = &self.core.reducer.picture;
+        match self.settings.reannounce {
+            Reannounce::Never => {
+                let again = self.core.reducer.announced_again;
+                assert_eq!(again, 0, "once per pod and epoch");
+                if feeds.is_settled() {
+                    assert_eq!(picture.uids(), live.keys().cloned().collect());
+                }
+            }
+            Reannounce::OnChange if feeds.is_settled() => same_picture(picture, &live),
+            Reannounce::OnChange => {}
         }
     }
 
-    fn ends_well(mut self) {
+    fn end_well(mut self) {
         // At quiet, after the windows, the difference is told.
         self.happens(Happening::Connect);
         for _ in 0..3 {
@@ -274,7 +303,7 @@ impl Streams {
         assert!(self.core.feeds.is_settled());
         // Right after a reconnect the picture is the live set, to the letter.
         self.core.disconnect();
-        self.core.connect();
+        self.connect();
         self.core.rest();
         self.holds();
         let live = self.truth().map(Truth::live).unwrap_or_default();
@@ -300,14 +329,8 @@ impl Streams {
 
 /// The reducer's picture once all objects are told. Bit n of `drains`: the network takes
 /// everything after the n-th object.
-fn told_in_order(objects: Vec<Object>, marks: Marks, drains: u64) -> Vec<(Uid, Form)> {
-    let mut core = Core::telling(
-        Recorder::wired(),
-        Settings {
-            marks,
-            ..Settings::default()
-        },
-    );
+fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(Uid, Form)> {
+    let mut core = Core::telling(Recorder::wired(), settings);
     core.connect();
     let feed = core.open();
     for (n, object) in objects.into_iter().enumerate() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use k8s_relay::{
     feeds::Settings,
-    matcher::OwnerSort,
+    matcher::{OwnerSort, Reannounce},
     model::{Keyed, OwnerMeta, PodMeta, Scope, Slot, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::support::{
     core::{Recorder, object, pod, secs},
-    history::{self, Happening, Object, low_marks},
+    history::{self, Happening, Object, any_escalate, low_marks},
     holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
     lists::{Fact, Lists},
     native::{Native, native},
@@ -30,6 +30,22 @@ proptest! {
         happenings in history::of_native_feed(),
     ) {
         let mut world = World::new(native(marks), objects);
+        for happening in happenings {
+            world.happens(happening);
+        }
+        world.ends_well();
+    }
+
+    #[test]
+    fn under_on_change_it_is_the_live_set_whenever_nothing_is_left_to_tell(
+        marks in low_marks(),
+        escalate in any_escalate(),
+        objects in history::objects(),
+        happenings in history::of_native_feed(),
+    ) {
+        let reannounce = Reannounce::OnChange;
+        let settings = Settings { escalate, reannounce, ..native(marks) };
+        let mut world = World::new(settings, objects);
         for happening in happenings {
             world.happens(happening);
         }
@@ -57,6 +73,7 @@ const SCOPES: u16 = 2;
 struct World {
     core: Native,
     relist_resync: bool,
+    reannounce: Reannounce,
     pods: Cluster<PodMeta>,
     replica_sets: Cluster<OwnerMeta>,
     jobs: Cluster<OwnerMeta>,
@@ -95,6 +112,7 @@ impl World {
             truth: Truth::new(core.matcher().policy()),
             core,
             relist_resync: settings.relist_resync,
+            reannounce: settings.reannounce,
             pods: Cluster::new(),
             replica_sets: Cluster::new(),
             jobs: Cluster::new(),
@@ -240,13 +258,24 @@ impl World {
             assert_eq!(self.core.feeds.epoch(), epoch, "no list is a reason");
         }
         let still = self.truth.live();
-        for gone in deletes(&self.core.reducer.take()) {
+        let told = self.core.reducer.take();
+        for gone in self.deletes(&told) {
             assert!(
                 !(live.contains_key(&gone) && still.contains_key(&gone)),
                 "{gone} stays"
             );
         }
         self.holds();
+    }
+
+    /// The pods that the reducer was told are gone. Under `on-change` a delete may be the first
+    /// half of telling a pod anew; there the picture is compared to the letter instead.
+    fn deletes(&self, told: &str) -> Vec<Uid> {
+        let gone = |line: &str| line.strip_prefix("pod_delete ").map(Uid::new);
+        match self.reannounce {
+            Reannounce::Never => told.lines().filter_map(gone).collect(),
+            Reannounce::OnChange => Vec::new(),
+        }
     }
 
     fn owners(&mut self, sort: OwnerSort) -> &mut Cluster<OwnerMeta> {
@@ -261,16 +290,22 @@ impl World {
     fn holds(&mut self) {
         let live = self.truth.live();
         same_live_set(self.core.matcher(), &live);
-        for gone in deletes(&self.core.reducer.take()) {
+        let told = self.core.reducer.take();
+        for gone in self.deletes(&told) {
             assert!(!live.contains_key(&gone), "{gone} stays");
         }
         let Native { core, .. } = &mut self.core;
         self.forms
             .hold(&mut core.reducer, core.feeds.ledger(), &live);
         let (again, given_up) = (core.reducer.announced_again, core.feeds.counts().given_up);
-        assert!(again <= given_up, "only those that were given up");
-        if core.feeds.is_settled() {
-            assert!(core.reducer.picture.uids().iter().eq(live.keys()));
+        let is_settled = core.feeds.is_settled();
+        match self.reannounce {
+            Reannounce::Never => {
+                assert!(again <= given_up, "only those that were given up");
+                assert!(!is_settled || core.reducer.picture.uids().iter().eq(live.keys()));
+            }
+            Reannounce::OnChange if is_settled => same_picture(&core.reducer.picture, &live),
+            Reannounce::OnChange => {}
         }
         let objects = core.feeds.reader().objects();
         let held = objects.pods.slice(Slot::FIRST).objects.into_iter();
@@ -432,12 +467,4 @@ fn of(at: usize) -> Of {
 
 fn is_of_list<T>(event: &Event<T>) -> bool {
     matches!(event, Event::Init | Event::InitApply(_) | Event::InitDone)
-}
-
-fn deletes(lines: &str) -> Vec<Uid> {
-    let lines = lines.lines();
-    lines
-        .filter_map(|line| line.strip_prefix("pod_delete "))
-        .map(Uid::new)
-        .collect()
 }

@@ -326,6 +326,24 @@ fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_
     assert_snapshot!(native.told(), @"");
 }
 
+// --- what is kept for a while ---
+
+#[test]
+fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() {
+    let mut native = Native::new(Marks::default());
+    for name in ["a", "b"] {
+        native.pod(pod(name));
+    }
+    assert_eq!(native.feeds.poll_timeout(), None);
+    for name in ["a", "b"] {
+        native.pod_gone(name);
+        native.pass(secs(2));
+    }
+    assert!(native.feeds.poll_timeout().is_some());
+    native.pass(secs(11));
+    assert_eq!(native.feeds.poll_timeout(), None);
+}
+
 // --- helpers ---
 
 /// A stream that has told these pods before the reducer is there.

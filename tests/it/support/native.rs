@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use k8s_relay::{
     feeds::{ActiveSource, Input, Settings},
-    matcher::{Generation, Marks, Matcher, OwnerSort},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Reannounce},
     model::{OwnerMeta, OwnerRef, PodMeta, Scope},
 };
 use kube::runtime::watcher::Event;
@@ -20,6 +20,15 @@ impl Native {
     /// Connected; one scope; pods wait a minute for their owners.
     pub fn new(marks: Marks) -> Self {
         Self::with(Recorder::default(), native(marks), 1)
+    }
+
+    /// The same, and told pods are announced again when they change.
+    pub fn reannouncing(marks: Marks) -> Self {
+        let settings = Settings {
+            reannounce: Reannounce::OnChange,
+            ..native(marks)
+        };
+        Self::with(Recorder::default(), settings, 1)
     }
 
     pub fn with(reducer: Recorder, settings: Settings, scopes: u16) -> Self {
