@@ -29,6 +29,7 @@ mod store_laws;
 mod support;
 mod surface;
 mod telling_scenarios;
+mod thin_decoding;
 mod tidy;
 mod tools;
 mod watcher;

@@ -54,9 +54,10 @@ const PURE: &[&str] = &[
     "src/sim/session.rs",
     "src/sim/story.rs",
     "src/sim/traffic.rs",
-    "src/source/legacy/inet.rs",
+    "src/source/inet.rs",
     "src/source/legacy/merge.rs",
     "src/stores",
+    "src/source/native/decode",
     "src/wire",
 ];
 

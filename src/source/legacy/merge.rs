@@ -16,11 +16,11 @@ use crate::{
         ContainerInfo, Info, OwnerInfo, PodInfo,
         info::{Event as Verb, Type},
     },
-    source::FeedEvent,
+    source::{FeedEvent, inet::inet_addr},
 };
 use kube::runtime::watcher::Event;
 
-use super::{Reason, inet::inet_addr};
+use super::Reason;
 
 /// The objects of one `Collect` stream, as merged so far.
 #[derive(Debug, Default)]

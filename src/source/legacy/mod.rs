@@ -10,7 +10,6 @@
 mod call;
 mod connection;
 mod counters;
-mod inet;
 pub mod merge;
 mod server;
 mod unread;

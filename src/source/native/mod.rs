@@ -1,0 +1,3 @@
+//! Our own watches of pods, ReplicaSets and Jobs.
+
+pub mod decode;
