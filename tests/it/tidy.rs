@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "src/sim/story.rs",
     "src/sim/traffic.rs",
     "src/source/legacy/inet.rs",
+    "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
     "src/wire",
 ];
