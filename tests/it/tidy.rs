@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "src/sim/story.rs",
     "src/sim/traffic.rs",
     "src/source/inet.rs",
+    "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
     "src/stores",
     "src/source/native/decode",
