@@ -111,7 +111,7 @@ impl Relay {
             address,
             stop,
             server: spawn(server),
-            driver: spawn(Driver::new(settings, reducer, outputs).run()),
+            driver: spawn(Driver::new(settings, reducer, outputs, None).run()),
         })
     }
 

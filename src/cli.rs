@@ -4,7 +4,10 @@
 
 use std::{env, ffi::OsString};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    CommandFactory, Error, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::{
     config::RelayArgs,
@@ -76,10 +79,50 @@ impl Cli {
     ///
     /// What clap says about a wrong one; also for `--help` and `--version`, whose text
     /// the error is. [`clap::Error::exit`] prints either in the right place.
-    pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = forget_empty_variables(Self::command()).try_get_matches_from(line)?;
+    pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let command = forget_empty_variables(Self::command());
+        let matches = command
+            .clone()
+            .try_get_matches_from(&line)
+            .map_err(|error| name_the_variable(error, &command, &line))?;
         Self::from_arg_matches(&matches)
     }
+}
+
+/// Clap blames the flag for a wrong value, wherever the value comes from.
+fn name_the_variable(mut error: Error, command: &clap::Command, line: &[OsString]) -> Error {
+    let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    // As in `--intake-port <PORT>`.
+    let Some(long) = blamed
+        .split([' ', '='])
+        .next()
+        .and_then(|flag| flag.strip_prefix("--"))
+    else {
+        return error;
+    };
+    let commands = [command].into_iter().chain(command.get_subcommands());
+    let arg = commands
+        .flat_map(clap::Command::get_arguments)
+        .find(|arg| arg.get_long() == Some(long));
+    let Some(variable) = arg
+        .and_then(clap::Arg::get_env)
+        .and_then(|name| name.to_str())
+    else {
+        return error;
+    };
+    let flag = format!("--{long}");
+    let is_given = line
+        .iter()
+        .filter_map(|word| word.to_str())
+        .any(|word| word.split('=').next() == Some(&flag));
+    if !is_given {
+        let tip = format!("the value comes from the variable {variable}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// An empty variable counts as unset (spec 15.2), while clap takes it for a value.

@@ -12,8 +12,11 @@ use clap::{
 };
 
 use super::{
-    LogArgs,
-    values::{self, Cloud, Encoder, Heartbeat, HostPort, Reconnect},
+    LogArgs, selector,
+    values::{
+        self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
+        Reconnect, Source,
+    },
 };
 
 /// Everything that can be said on the command line of the relay.
@@ -36,6 +39,14 @@ pub struct RelayArgs {
     #[command(flatten)]
     pub source: SourceArgs,
 
+    /// Our own watches.
+    #[command(flatten)]
+    pub native: NativeArgs,
+
+    /// What is told.
+    #[command(flatten)]
+    pub pods: PodArgs,
+
     /// The side of the reducer.
     #[command(flatten)]
     pub reducer: ReducerArgs,
@@ -49,9 +60,84 @@ pub struct RelayArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Watchers")]
 pub struct SourceArgs {
+    /// Where the facts come from
+    #[arg(long, value_name = "SOURCE", default_value = "legacy")]
+    #[arg(env = "K8S_RELAY_SOURCE", hide_env_values = true)]
+    pub source: Source,
+
     /// Where watchers find the Collect service; of a name, all addresses
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: HostPort,
+}
+
+/// The watches of --source native.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Native watches (--source native)")]
+pub struct NativeArgs {
+    /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or from within a pod
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "K8S_RELAY_KUBECONFIG", hide_env_values = true)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Which context of the kubeconfig; default: its current one
+    #[arg(long, value_name = "NAME")]
+    #[arg(env = "K8S_RELAY_CONTEXT", hide_env_values = true)]
+    pub context: Option<String>,
+
+    /// Watch this namespace only; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(env = "K8S_RELAY_NAMESPACE", hide_env_values = true)]
+    #[arg(value_parser = values::namespace)]
+    pub namespace: Vec<String>,
+
+    /// Watch only pods with these labels, as in `app=web,tier!=db`
+    ///
+    /// ReplicaSets and Jobs are watched whatever their labels: pods name them.
+    #[arg(long, value_name = "LABELS")]
+    #[arg(env = "K8S_RELAY_SELECTOR", hide_env_values = true)]
+    #[arg(value_parser = selector::parse)]
+    pub selector: Option<String>,
+
+    /// How objects are listed before they are watched
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    #[arg(env = "K8S_RELAY_LIST", hide_env_values = true)]
+    pub list: Lists,
+
+    /// Objects in a page of a list
+    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(env = "K8S_RELAY_PAGE_SIZE", hide_env_values = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub page_size: u32,
+
+    /// Which containers of a pod are told
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    #[arg(env = "K8S_RELAY_CONTAINERS", hide_env_values = true)]
+    pub containers: Containers,
+
+    /// How long a pod waits for its ReplicaSet or Job before it is told under its name
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    #[arg(env = "K8S_RELAY_OWNER_WAIT", hide_env_values = true)]
+    #[arg(value_parser = values::duration)]
+    pub owner_wait: Duration,
+
+    /// Tell everything anew after the watch has listed again, instead of the difference
+    #[arg(long, env = "K8S_RELAY_RELIST_RESYNC", hide_env_values = true)]
+    pub relist_resync: bool,
+}
+
+/// What the reducer is told of the pods, whatever the source.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Pods")]
+pub struct PodArgs {
+    /// What to do when a pod changes that the reducer knows
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    #[arg(env = "K8S_RELAY_REANNOUNCE", hide_env_values = true)]
+    pub reannounce: Reannounce,
+
+    /// Which controllers of a ReplicaSet or Job its pods are told under
+    #[arg(long, value_name = "WHICH", default_value = "known")]
+    #[arg(env = "K8S_RELAY_ESCALATE", hide_env_values = true)]
+    pub escalate: Escalate,
 }
 
 /// The side of the reducer.

@@ -9,14 +9,18 @@
 
 mod args;
 mod log_args;
+mod selector;
 mod values;
 mod yaml;
 
 use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
 
-pub use args::{ReducerArgs, RelayArgs, SourceArgs};
+pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use log_args::LogArgs;
-pub use values::{Cloud, Encoder, Heartbeat, HostPort, Reconnect, ValueError};
+pub use values::{
+    Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce, Reconnect,
+    Source, ValueError,
+};
 pub use yaml::{File, IntakeSection, MAX_FILE_BYTES, Warning, YamlError, parse};
 
 use crate::logging::LoggingConfig;
@@ -27,6 +31,8 @@ const DEFAULT_INTAKE: (&str, u16) = ("127.0.0.1", 8000);
 /// Everything the relay needs to know before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Which source is active at the start.
+    pub source: Source,
     /// Where `Collect` is served; names are resolved when it is bound, port 0 is any free one.
     pub server_address: HostPort,
     /// The reducer; names are resolved at each attempt (D5).
@@ -37,6 +43,12 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// Time between two reports of health and resource usage; at least 10 ms.
     pub health_interval: Duration,
+    /// How our own watches are made.
+    pub native: NativeConfig,
+    /// What follows when a told pod changes (D14).
+    pub reannounce: Reannounce,
+    /// Which controllers of ReplicaSets and Jobs pods are told under (D9).
+    pub escalate: Escalate,
     /// What follows after the reducer's connection was lost (D5).
     pub reconnect: Reconnect,
     /// Where the cloud part of the greeting comes from.
@@ -49,6 +61,64 @@ pub struct Config {
     pub record: Option<PathBuf>,
     /// What is logged, and where.
     pub logging: LoggingConfig,
+}
+
+/// Our own watches of the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeConfig {
+    /// The kubeconfig; `None`: where every Kubernetes tool looks.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; `None`: the current one.
+    pub context: Option<String>,
+    /// The namespaces to watch, without duplicates; none: all.
+    pub namespaces: Vec<String>,
+    /// The label selector for pods.
+    pub selector: Option<String>,
+    /// How objects are listed.
+    pub list: Lists,
+    /// Objects in a page, 1 to 10,000.
+    pub page_size: u32,
+    /// Which containers are told.
+    pub containers: Containers,
+    /// How long a pod waits for its ReplicaSet or Job (D9).
+    pub owner_wait: Duration,
+    /// A re-list tells everything anew instead of the difference (D3).
+    pub relist_resync: bool,
+}
+
+impl Default for NativeConfig {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespaces: Vec::new(),
+            selector: None,
+            list: Lists::Auto,
+            page_size: 500,
+            containers: Containers::All,
+            owner_wait: Duration::from_secs(60),
+            relist_resync: false,
+        }
+    }
+}
+
+impl From<NativeArgs> for NativeConfig {
+    fn from(args: NativeArgs) -> Self {
+        let mut namespaces = args.namespace;
+        namespaces.sort();
+        namespaces.dedup();
+        Self {
+            kubeconfig: args.kubeconfig,
+            context: args.context,
+            namespaces,
+            selector: args.selector,
+            list: args.list,
+            page_size: args.page_size,
+            containers: args.containers,
+            owner_wait: args.owner_wait,
+            relist_resync: args.relist_resync,
+        }
+    }
 }
 
 /// Why the settings do not make a [`Config`].
@@ -77,7 +147,11 @@ impl Config {
     /// The defaults between these two addresses, whatever flags, variables and files say.
     pub fn between(server_address: HostPort, intake: HostPort) -> Self {
         Self {
+            source: Source::Legacy,
             server_address,
+            native: NativeConfig::default(),
+            reannounce: Reannounce::Never,
+            escalate: Escalate::Known,
             intake,
             encoder: Encoder::Binary,
             heartbeat: Heartbeat::default(),
@@ -109,6 +183,8 @@ impl Config {
     fn merge(args: RelayArgs, file: File) -> Self {
         let RelayArgs {
             source,
+            native,
+            pods,
             reducer,
             log,
             config_file: _,
@@ -117,7 +193,11 @@ impl Config {
         let (file_host, file_port) = file.intake.map(|i| (i.host, i.port)).unzip();
         let (default_host, default_port) = DEFAULT_INTAKE;
         Self {
+            source: source.source,
             server_address: source.server_address,
+            native: native.into(),
+            reannounce: pods.reannounce,
+            escalate: pods.escalate,
             intake: HostPort {
                 host: reducer
                     .intake_host
@@ -172,7 +252,44 @@ impl fmt::Display for Config {
             path.as_ref()
                 .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
         };
+        let NativeConfig {
+            kubeconfig,
+            context,
+            namespaces,
+            selector,
+            list,
+            page_size,
+            containers,
+            owner_wait,
+            relist_resync,
+        } = &self.native;
+        let or = |text: &Option<String>, none: &str| text.as_deref().unwrap_or(none).to_owned();
+        writeln!(f, "source = {}", self.source)?;
         writeln!(f, "server-address = {}", self.server_address)?;
+        writeln!(
+            f,
+            "kubeconfig = {}",
+            kubeconfig
+                .as_ref()
+                .map_or("default".into(), |path| path.display().to_string())
+        )?;
+        writeln!(f, "context = {}", or(context, "current"))?;
+        match namespaces.as_slice() {
+            [] => writeln!(f, "namespace = all")?,
+            some => writeln!(f, "namespace = {}", some.join(","))?,
+        }
+        writeln!(f, "selector = {}", or(selector, "none"))?;
+        writeln!(f, "list = {list}")?;
+        writeln!(f, "page-size = {page_size}")?;
+        writeln!(f, "containers = {containers}")?;
+        writeln!(
+            f,
+            "owner-wait = {}",
+            humantime::format_duration(*owner_wait)
+        )?;
+        writeln!(f, "relist-resync = {relist_resync}")?;
+        writeln!(f, "reannounce = {}", self.reannounce)?;
+        writeln!(f, "escalate = {}", self.escalate)?;
         writeln!(f, "intake-host = {}", self.intake.host)?;
         writeln!(f, "intake-port = {}", self.intake.port)?;
         writeln!(f, "intake-encoder = {}", self.encoder)?;

@@ -48,6 +48,53 @@ pub enum Cloud {
     None,
 }
 
+/// Where the relay's facts come from at the start (D4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// Old watchers that stream to --server-address
+    Legacy,
+    /// Watches of the relay's own; streams of old watchers are read, and told to nobody
+    Native,
+}
+
+/// How objects are listed before they are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lists {
+    /// As a stream if the server can, else in pages
+    Auto,
+    /// As a stream (WatchList)
+    WatchList,
+    /// In pages
+    Pages,
+}
+
+/// Which containers of a pod are told by the native source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Containers {
+    /// Init and ephemeral containers too, as soon as they have an id
+    All,
+    /// Only the containers proper, as the old watcher does
+    Main,
+}
+
+/// Which controller of a ReplicaSet or Job its pods are told under (D9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Escalate {
+    /// A Deployment for a ReplicaSet, a CronJob for a Job, else the ReplicaSet or Job itself
+    Known,
+    /// Whatever it is, an Argo Rollout for instance
+    Any,
+}
+
+/// What is done when a told pod changes (D14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reannounce {
+    /// As the legacy relay: owner, name, namespace and version are told once
+    Never,
+    /// Tell the pod again, so that the reducer's picture stays the cluster's
+    OnChange,
+}
+
 /// How the stream to the reducer is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Encoder {
@@ -74,6 +121,12 @@ pub enum ValueError {
     /// Not a duration, or one that is too short.
     #[error("{0}")]
     Duration(String),
+    /// Not a name that a namespace can have.
+    #[error("expected the name of a namespace: lower-case letters, digits and `-`, at most 63")]
+    Namespace,
+    /// Not a label selector.
+    #[error("`{0}` is no requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`")]
+    Selector(String),
     /// A word that the list does not know.
     #[error("unknown token `{token}`; expected `*` or some of: {known}")]
     Token {
@@ -136,7 +189,9 @@ macro_rules! display_as_flag_value {
         }
     )* };
 }
-display_as_flag_value!(Reconnect, Cloud, Encoder);
+display_as_flag_value!(
+    Cloud, Containers, Encoder, Escalate, Lists, Reannounce, Reconnect, Source
+);
 
 /// A host on its own. Brackets around an IPv6 address are taken off.
 pub(super) fn host(text: &str) -> Result<String, ValueError> {
@@ -200,6 +255,25 @@ pub(super) fn health_interval(text: &str) -> Result<Duration, ValueError> {
         return Err(ValueError::Duration("expected at least 10ms".to_owned()));
     }
     Ok(interval)
+}
+
+/// A duration with its unit; zero is one, too.
+pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+    humantime::parse_duration(text)
+        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))
+}
+
+/// The name of a namespace: a DNS label.
+pub(super) fn namespace(text: &str) -> Result<String, ValueError> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| inner(byte) || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    match is_label {
+        true => Ok(text.to_owned()),
+        false => Err(ValueError::Namespace),
+    }
 }
 
 #[cfg(test)]
@@ -274,6 +348,18 @@ mod tests {
                 matches!(health_interval(text), Err(ValueError::Duration(_))),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_a_dns_label() {
+        let longest = "n".repeat(63);
+        for text in ["a", "kube-system", "7", longest.as_str()] {
+            assert_eq!(namespace(text).as_deref(), Ok(text));
+        }
+        let too_long = "n".repeat(64);
+        for text in ["", "-a", "a-", "A", "a.b", "a b", "*", too_long.as_str()] {
+            assert_eq!(namespace(text), Err(ValueError::Namespace), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    os::unix::fs::FileTypeExt as _,
     path::Path,
 };
 
@@ -18,8 +19,15 @@ impl Recorder {
     /// Records into `path`, whose former content is gone.
     ///
     /// # Errors
-    /// The file can not be opened for writing.
+    /// The file can not be opened for writing. A pipe or socket is refused: who reads it
+    /// slowly would hold up the relay.
     pub fn create(path: &Path) -> io::Result<Self> {
+        if let Ok(there) = std::fs::metadata(path)
+            && (there.file_type().is_fifo() || there.file_type().is_socket())
+        {
+            let refused = "a recording needs a file, not a pipe or socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
+        }
         let file = File::create(path)?;
         Ok(Self(Some(BufWriter::with_capacity(BUFFER, file))))
     }
@@ -85,6 +93,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(Recorder::create(dir.path()).is_err());
         assert!(Recorder::create(&dir.path().join("no/such/dir")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once_instead_of_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let refused = Recorder::create(&pipe).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

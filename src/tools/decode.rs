@@ -95,6 +95,9 @@ fn show(
             }
         }
         if ended {
+            if stream.is_empty() {
+                tracing::warn!("{name} is empty: no connection was ever made");
+            }
             let end = stream.finish();
             return end
                 .map(|()| Reading::Yes)
@@ -131,6 +134,15 @@ impl Stream {
             Self::Unknown(_) => Ok(None),
             Self::Recording(reader) => reader.next_message(),
             Self::Capture(reader) => reader.next_message(),
+        }
+    }
+
+    /// Whether no byte was ever pushed, as far as the end can tell.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Unknown(seen) => seen.is_empty(),
+            Self::Recording(reader) => reader.position() == 0 && reader.finish().is_ok(),
+            Self::Capture(_) => false,
         }
     }
 

@@ -1,5 +1,5 @@
-//! The manifest in `deploy/`: what the chart has (spec 15.7), and settings that the
-//! binary takes in the sense that is meant.
+//! The manifests in `deploy/`: what the chart has (spec 15.7), the same without a watcher,
+//! and settings that the binary takes in the sense that is meant.
 
 use std::{fs, path::Path};
 
@@ -9,12 +9,16 @@ use crate::surface::effective;
 
 const MOUNT: &str = "/etc/network-explorer";
 
-/// The documents of the manifest by their kind.
+/// The chart's pod with this relay, and the relay alone.
+const LEGACY: &str = "deploy/k8s-relay.yaml";
+const NATIVE: &str = "deploy/native.yaml";
+
+/// The documents of a manifest by their kind.
 struct Manifest(Vec<Yaml<'static>>);
 
 impl Manifest {
-    fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/k8s-relay.yaml");
+    fn read(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let text: &'static str = fs::read_to_string(path).unwrap().leak();
         Self(Yaml::load_from_str(text).unwrap())
     }
@@ -83,12 +87,18 @@ fn strings<'a>(node: &'a Yaml<'static>) -> Vec<&'a str> {
 
 #[test]
 fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
-    let manifest = Manifest::read();
+    for (file, source) in [(LEGACY, "legacy"), (NATIVE, "native")] {
+        is_meant_so(&Manifest::read(file), source);
+    }
+}
+
+fn is_meant_so(manifest: &Manifest, source: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (env, args) = manifest.relay_settings(dir.path());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let effective = effective(&env, &args);
     for (name, value) in [
+        ("source", source),
         ("server-address", "localhost:8712"),
         ("intake-host", "opentelemetry-ebpf-reducer"),
         ("intake-port", "7000"),
@@ -107,7 +117,7 @@ fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
 
 #[test]
 fn the_binary_takes_all_else_that_the_chart_can_set() {
-    let manifest = Manifest::read();
+    let manifest = Manifest::read(LEGACY);
     let dir = tempfile::tempdir().unwrap();
     let (mut env, args) = manifest.relay_settings(dir.path());
     fs::write(dir.path().join("config.yaml"), "labels:\n  environment: \n").unwrap();
@@ -149,7 +159,12 @@ fn the_binary_takes_all_else_that_the_chart_can_set() {
 
 #[test]
 fn the_account_may_list_and_watch_three_kinds_and_nothing_else() {
-    let manifest = Manifest::read();
+    for file in [LEGACY, NATIVE] {
+        grants_three_kinds(&Manifest::read(file));
+    }
+}
+
+fn grants_three_kinds(manifest: &Manifest) {
     let rules = at(manifest.kind("ClusterRole"), &["rules"])
         .as_sequence()
         .unwrap();
@@ -173,7 +188,12 @@ fn the_account_may_list_and_watch_three_kinds_and_nothing_else() {
 
 #[test]
 fn the_parts_name_each_other() {
-    let manifest = Manifest::read();
+    for file in [LEGACY, NATIVE] {
+        fits_together(&Manifest::read(file));
+    }
+}
+
+fn fits_together(manifest: &Manifest) {
     let name = |kind: &str| text(manifest.kind(kind), &["metadata", "name"]);
     let account = name("ServiceAccount");
     assert_eq!(text(manifest.pod(), &["serviceAccountName"]), account);
@@ -212,7 +232,7 @@ fn the_parts_name_each_other() {
 
 #[test]
 fn the_pod_is_the_charts_pod_with_another_relay() {
-    let manifest = Manifest::read();
+    let manifest = Manifest::read(LEGACY);
     let spec = at(manifest.kind("Deployment"), &["spec"]);
     assert_eq!(at(spec, &["replicas"]).as_integer(), Some(1));
     assert_eq!(text(spec, &["strategy", "type"]), "RollingUpdate");
@@ -230,4 +250,25 @@ fn the_pod_is_the_charts_pod_with_another_relay() {
         dockerfile.contains(&format!("ENTRYPOINT {entry:?}")),
         "{entry:?}"
     );
+}
+
+#[test]
+fn the_relay_alone_differs_from_the_charts_pod_by_the_watcher_and_one_argument() {
+    let (legacy, native) = (Manifest::read(LEGACY), Manifest::read(NATIVE));
+    let containers = at(native.pod(), &["containers"]).as_sequence().unwrap();
+    assert_eq!(containers.len(), 1);
+    let [legacy_args, native_args] =
+        [&legacy, &native].map(|manifest| strings(at(manifest.container("k8s-relay"), &["args"])));
+    assert_eq!(
+        native_args,
+        [&["--source=native"], &legacy_args[..]].concat()
+    );
+    for kind in [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+    ] {
+        assert_eq!(legacy.kind(kind), native.kind(kind), "{kind}");
+    }
 }

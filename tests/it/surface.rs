@@ -102,9 +102,21 @@ fn the_variables_are_these() {
     EBPF_NET_LOG_FILE_PATH
     EBPF_NET_RECORD_INTAKE_OUTPUT_PATH
     K8S_RELAY_CLOUD
+    K8S_RELAY_CONTAINERS
+    K8S_RELAY_CONTEXT
+    K8S_RELAY_ESCALATE
     K8S_RELAY_HEALTH_INTERVAL
+    K8S_RELAY_KUBECONFIG
+    K8S_RELAY_LIST
     K8S_RELAY_LOG_FORMAT
+    K8S_RELAY_NAMESPACE
+    K8S_RELAY_OWNER_WAIT
+    K8S_RELAY_PAGE_SIZE
+    K8S_RELAY_REANNOUNCE
     K8S_RELAY_RECONNECT
+    K8S_RELAY_RELIST_RESYNC
+    K8S_RELAY_SELECTOR
+    K8S_RELAY_SOURCE
     ");
     for name in names {
         // Kubernetes sets these in every pod of a namespace with a Service `k8s-relay`.
@@ -116,7 +128,19 @@ fn the_variables_are_these() {
 #[test]
 fn without_any_setting_the_defaults_hold() {
     insta::assert_snapshot!(run(&[], &["--check-config"]).stdout, @r"
+    source = legacy
     server-address = localhost:8712
+    kubeconfig = default
+    context = current
+    namespace = all
+    selector = none
+    list = auto
+    page-size = 500
+    containers = all
+    owner-wait = 1m
+    relist-resync = false
+    reannounce = never
+    escalate = known
     intake-host = 127.0.0.1
     intake-port = 8000
     intake-encoder = binary
@@ -140,6 +164,19 @@ fn every_setting_can_be_changed() {
         &[("EBPF_NET_LOG_FILE_PATH", log.to_str().unwrap())],
         &[
             &file.flag(),
+            "--source=native",
+            "--kubeconfig=/etc/kube/config",
+            "--context=prod",
+            "--namespace=shop",
+            "--namespace=billing,shop",
+            "--selector=app=web,tier!=db",
+            "--list=pages",
+            "--page-size=250",
+            "--containers=main",
+            "--owner-wait=90s",
+            "--relist-resync",
+            "--reannounce=on-change",
+            "--escalate=any",
             "--server-address=[::]:0",
             "--aws-timeout=250",
             "--heartbeat-interval-sec=7",
@@ -161,7 +198,19 @@ fn every_setting_can_be_changed() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let shown = ended.stdout.replace(log.to_str().unwrap(), "LOG");
     insta::assert_snapshot!(shown, @r#"
+    source = native
     server-address = [::]:0
+    kubeconfig = /etc/kube/config
+    context = prod
+    namespace = billing,shop
+    selector = app=web,tier!=db
+    list = pages
+    page-size = 250
+    containers = main
+    owner-wait = 1m 30s
+    relist-resync = true
+    reannounce = on-change
+    escalate = any
     intake-host = reducer.otel
     intake-port = 7000
     intake-encoder = binary

@@ -17,14 +17,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("proto", &[]),
     ("config", &["logging"]),
+    ("digest", &["wire"]),
     ("matcher", &["model"]),
-    ("feeds", &["model", "matcher"]),
+    ("feeds", &["model", "matcher", "stores"]),
+    ("stores", &["model"]),
     ("source", &["model", "proto"]),
     ("reducer", &["model", "matcher", "wire"]),
-    ("sim", &["model", "proto", "wire"]),
+    ("sim", &["digest", "model", "proto", "wire"]),
     (
         "driver",
-        &["feeds", "matcher", "model", "reducer", "source"],
+        &["feeds", "matcher", "model", "reducer", "source", "stores"],
     ),
     (
         "app",
@@ -39,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Rooms and files that do no IO, read no clock, are not async and know no chance.
 const PURE: &[&str] = &[
     "src/config/yaml.rs",
+    "src/digest.rs",
     "src/feeds",
     "src/matcher",
     "src/model",
@@ -52,7 +55,9 @@ const PURE: &[&str] = &[
     "src/sim/story.rs",
     "src/sim/traffic.rs",
     "src/source/inet.rs",
+    "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
+    "src/stores",
     "src/source/native/decode",
     "src/wire",
 ];

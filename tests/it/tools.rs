@@ -150,6 +150,9 @@ async fn the_reducer_shows_a_picture_at_the_end() {
             (&line["pods"], &line["pods_told"]),
             (&json!(pods), &json!(1))
         );
+        let digest = line["digest"].as_str().unwrap();
+        assert!(digest.ends_with(&format!("/{pods}")), "{digest}");
+        assert_eq!(digest.starts_with("00000000"), pods == 0, "{digest}");
         assert_eq!(line["without_effect"]["containers_without_pod"], 1);
         assert_eq!(line["messages"]["pod_container"], 2);
     }
@@ -355,5 +358,17 @@ fn a_file_that_is_not_there_is_named() {
     assert_eq!(
         format!("{error:#}"),
         "cannot read /nowhere/at/all: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn an_empty_recording_is_said_to_be_empty() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ended = crate::surface::run(&[], &["decode", file.path().to_str().unwrap()]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
+    assert!(
+        ended
+            .stderr
+            .contains("is empty: no connection was ever made")
     );
 }

@@ -8,8 +8,10 @@
 //! Absent here: which stream is active, what the reducer is told.
 
 mod call;
+mod codec;
 mod connection;
 mod counters;
+pub mod info;
 pub mod merge;
 mod server;
 mod unread;

@@ -4,6 +4,7 @@ pub mod collect;
 pub mod core;
 pub mod history;
 pub mod holds;
+pub mod lists;
 pub mod native;
 pub mod peer;
 pub mod reducer;

@@ -47,6 +47,23 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             &["--reconnect=never"],
             "invalid value 'never' for '--reconnect <HOW>'",
         ),
+        (
+            &["--source=shadows"],
+            "invalid value 'shadows' for '--source <SOURCE>'",
+        ),
+        (
+            &["--namespace=Shop"],
+            "expected the name of a namespace: lower-case letters, digits and `-`, at most 63",
+        ),
+        (
+            &["--selector=app=web,,"],
+            "`` is no requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`",
+        ),
+        (&["--page-size=0"], "0 is not in 1..=10000"),
+        (
+            &["--owner-wait=60"],
+            "time unit needed, for example 60sec or 60ms, as in `60s` or `2m`",
+        ),
         (&["--cloud=aws"], "invalid value 'aws' for '--cloud <NAME>'"),
         (
             &["--log-format=xml"],
@@ -100,6 +117,9 @@ fn a_wrong_variable_is_refused_with_code_2() {
         ),
     ] {
         refused(&[(variable, value)], &[], 2, end);
+        let told = run(&[(variable, value)], &[]).stderr;
+        let tip = format!("tip: the value comes from the variable {variable}");
+        assert!(told.contains(&tip), "{told}");
     }
 }
 

@@ -4,7 +4,10 @@
 //! Laws (spec 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
 //! field that comes twice the last one counts. An object that cannot be used costs itself
 //! alone: what stands beside it in a line or page is decoded, and the reason is counted.
-//! Nothing allocates but what is kept.
+//! Nothing allocates but what is kept, except for a needed text that has escapes.
+//!
+//! A field that only some ask for becomes a switch in [`Decoding`]: a draft that is told
+//! so at its start skips it like any stranger.
 //!
 //! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
 
@@ -17,7 +20,6 @@ mod owner;
 mod page;
 mod pod;
 mod status;
-
 mod value;
 
 use kube::runtime::watcher::Event;
