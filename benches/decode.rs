@@ -94,9 +94,19 @@ fn kind<T: Thin>(report: &mut Report, what: &str, object: &str) {
 
     let at_most = Target::AtMost(1.3, 2, "× skipping all");
     for (way, target, took, allocations) in [
-        ("in a line of a watch", at_most, lines_took, line_allocations),
+        (
+            "in a line of a watch",
+            at_most,
+            lines_took,
+            line_allocations,
+        ),
         ("in a page of 100", at_most, pages_took, page_allocations),
-        ("through serde_json", Target::Any, serde_took, serde_allocations),
+        (
+            "through serde_json",
+            Target::Any,
+            serde_took,
+            serde_allocations,
+        ),
     ] {
         report.row(Row {
             figure: &format!("{what} of {} bytes, {way}", object.len()),
