@@ -396,7 +396,6 @@ impl<T> Machine<T> {
     /// Everything must be listed again: what we know leads nowhere.
     fn list_again(&mut self, end: End, at: Moment) {
         self.phase = Phase::List;
-        self.version.clear();
         if self.relist.is_fresh() {
             self.relist.fail(at.jitter);
             self.standing.listing_again(end);

@@ -321,6 +321,11 @@ fn the_time_that_a_watch_stood_is_no_time_to_wait() {
         story.opened();
     }
     assert!(story.notes().is_empty());
+    // One that stands longer than the slowest back-off works, and past failures are past.
+    story.now += 30 * SECOND;
+    story.over(End::Regular);
+    story.over(refused(500));
+    assert_eq!(story.wait(), Duration::from_millis(800));
 }
 
 #[test]
