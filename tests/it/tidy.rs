@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire",
+            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire", "stores",
         ],
     ),
     ("tools", &["*"]),
