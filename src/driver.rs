@@ -325,6 +325,11 @@ impl Driver {
     fn report(&mut self) {
         let counts = self.feeds.counts();
         let progress = self.reducer.progress();
+        let (watches, unwell) = self
+            .watched
+            .as_ref()
+            .map(Watched::health)
+            .unwrap_or_default();
         info!(
             connected = progress.connected,
             pods = counts.pods,
@@ -334,6 +339,8 @@ impl Driver {
             told = self.feeds.ledger().len(),
             epoch = self.feeds.epoch().0,
             streams = self.streams.values().filter(|stream| stream.open).count(),
+            watches,
+            unwell,
             "state"
         );
         let told = self.reducer.outbox().told();

@@ -13,7 +13,7 @@
 //! | room | what it is | pure |
 //! |---|---|---|
 //! | [`model`] | pods, owners, containers: compact and shared | yes |
-//! | [`source`] | where events come from; [`source::legacy`] serves `Collect`, [`source::native`] reads watches | merging, decoding |
+//! | [`source`] | where events come from; [`source::legacy`] serves `Collect`, [`source::native`] watches | merging, decoding, the watch's states |
 //! | [`feeds`] | each feed's stores and matcher, and which feed is active | yes |
 //! | [`stores`] | a feed's objects, the list protocol, and the readers of both | yes |
 //! | [`matcher`] | which pods the reducer should know, and what it was told | yes |

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use tracing::{info, warn};
-
 use crate::{
     matcher::Generation,
     model::{Kind, Scope},
@@ -37,21 +35,18 @@ impl Watched {
         *self.events.entry(kind).or_default() += 1;
     }
 
-    /// Notes how a watch fares, and logs it if that is news.
+    /// Notes how a watch fares. The watch itself logs it, with the reason.
     pub(super) fn fares(&mut self, kind: Kind, scope: Scope, health: WatchHealth) {
-        if self.health.insert((kind, scope), health) == Some(health) {
-            return;
-        }
-        let scope = scope.0;
-        match health {
-            WatchHealth::Well => info!(?kind, scope, "watch is well"),
-            WatchHealth::Denied => warn!(
-                ?kind,
-                scope,
-                "watch is denied: what it has told stays, what it has not is taken for empty"
-            ),
-            WatchHealth::Failing => warn!(?kind, scope, "watch is failing, it is tried again"),
-        }
+        self.health.insert((kind, scope), health);
+    }
+
+    /// How many watches there are, and how many of them are not well.
+    pub(super) fn health(&self) -> (usize, usize) {
+        let unwell = self
+            .health
+            .values()
+            .filter(|health| **health != WatchHealth::Well);
+        (self.health.len(), unwell.count())
     }
 
     /// As `Pod:12 ReplicaSet:3`.

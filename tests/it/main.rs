@@ -21,6 +21,7 @@ mod matcher_scenarios;
 mod mock_reducer;
 mod native_laws;
 mod native_scenarios;
+mod native_watch;
 mod process;
 mod reannounce_scenarios;
 mod reducer_ends;

@@ -177,9 +177,12 @@ impl World {
             }
             Happening::Open => {
                 // A shadow: nothing of it is ever told.
+                let (epoch, sent) = (self.core.feeds.epoch(), self.core.reducer.queued);
                 let shadow = self.core.open();
                 self.core.core.pod(shadow, pod("shadow"));
                 self.core.close(shadow);
+                assert_eq!(self.core.feeds.epoch(), epoch);
+                assert_eq!(self.core.reducer.queued, sent);
             }
             Happening::Close(_)
             | Happening::Listed(_)

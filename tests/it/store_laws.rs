@@ -188,7 +188,7 @@ fn a_walk_meets_each_object_that_stays_once_whatever_comes_and_goes() {
 #[test]
 fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
     let version = |version: &str| {
-        let pods = (0..100).map(|n| pod(&format!("p{n}")).version(version).into());
+        let pods = (0..SLICE).map(|n| pod(&format!("p{n}")).version(version).into());
         pods.collect::<Vec<PodMeta>>()
     };
     let mut store = Store::new(1);
@@ -202,7 +202,7 @@ fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
             threads.spawn(|| {
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
                     let slice = shelf.slice(Slot::FIRST);
-                    assert_eq!(slice.objects.len(), 100);
+                    assert_eq!(slice.objects.len(), SLICE);
                     let versions: BTreeSet<_> =
                         slice.objects.iter().map(|pod| &*pod.version).collect();
                     assert_eq!(versions.len(), 1, "{versions:?}");

@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire",
+            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire", "stores",
         ],
     ),
     ("tools", &["*"]),
@@ -57,8 +57,15 @@ const PURE: &[&str] = &[
     "src/source/inet.rs",
     "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
-    "src/stores",
+    "src/source/native/backoff.rs",
     "src/source/native/decode",
+    "src/source/native/ending.rs",
+    "src/source/native/frames.rs",
+    "src/source/native/machine.rs",
+    "src/source/native/machine/standing.rs",
+    "src/source/native/machine/streaming.rs",
+    "src/source/native/target.rs",
+    "src/stores",
     "src/wire",
 ];
 

@@ -57,13 +57,14 @@ pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
 
 /// A history of a cluster, of the watches that tell of it and of the reducer.
 pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
-    use Happening::{Cut, List, Owner, OwnerGone, Pass, Pod, PodGone, Step};
+    use Happening::{Cut, List, Open, Owner, OwnerGone, Pass, Pod, PodGone, Step};
     let watch = 0..6_usize;
     let happening = prop_oneof![
         20 => any_pod().prop_map(|pod| Pod(0, pod)),
         8 => select(PODS).prop_map(|uid| PodGone(0, uid)),
         8 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
         6 => select(OWNERS).prop_map(|uid| OwnerGone(0, sort_of(uid), uid)),
+        1 => Just(Open),
         4 => watch.clone().prop_map(Cut),
         8 => watch.prop_map(List),
         12 => (1..8_usize).prop_map(Step),

@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+pub mod api;
 pub mod collect;
 pub mod core;
 pub mod history;
