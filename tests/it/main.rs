@@ -21,6 +21,7 @@ mod mock_reducer;
 mod process;
 mod reducer_ends;
 mod reducer_link;
+mod sim_kube;
 mod support;
 mod surface;
 mod telling_scenarios;
