@@ -105,7 +105,7 @@ impl Cluster {
             uid: self.uid(Object::Pod, number),
             ip: Ipv4Addr::from_bits(0x0a00_0000 | (number & 0x00ff_ffff)).to_string(),
             owner,
-            ns: format!("namespace-{}", service % NAMESPACES),
+            ns: namespace(set.unwrap_or(number)),
             name,
             version: format!("'{image}'"),
             container_infos: (0..self.containers)
@@ -127,24 +127,16 @@ impl Cluster {
             1 => ("proxy".into(), SIDECAR_IMAGE),
             _ => (format!("proxy-{nth}"), SIDECAR_IMAGE),
         };
-        let [a, b, c, d] = [0, 1, 2, 3].map(|lane| self.bits(Object::Container(nth), pod, lane));
+        let id = [0, 1, 2, 3].map(|lane| self.bits(Object::Container(nth), pod, lane));
         ContainerInfo {
-            id: format!("containerd://{a:016x}{b:016x}{c:016x}{d:016x}"),
+            id: container_id(id),
             name,
             image: image.into(),
         }
     }
 
     fn uid(&self, object: Object, number: u32) -> String {
-        let (high, low) = (self.bits(object, number, 0), self.bits(object, number, 1));
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        )
+        uuid(self.bits(object, number, 0), self.bits(object, number, 1))
     }
 
     /// 64 well mixed bits that depend on every argument.
@@ -175,12 +167,35 @@ enum Object {
     Container(u32),
 }
 
-fn replica_set_name(number: u32) -> String {
+/// The name of the ReplicaSet of this number.
+pub fn replica_set_name(number: u32) -> String {
     format!("service-{number}-{:010x}", mix(number.into()) >> 24)
 }
 
+/// The namespace of the ReplicaSet of this number and its pods.
+pub fn namespace(replica_set: u32) -> String {
+    format!("namespace-{}", replica_set % SERVICES % NAMESPACES)
+}
+
+/// A uid of these bits.
+pub(super) fn uuid(high: u64, low: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+/// A container id of these bits.
+pub(super) fn container_id([a, b, c, d]: [u64; 4]) -> String {
+    format!("containerd://{a:016x}{b:016x}{c:016x}{d:016x}")
+}
+
 /// A bijection under which neighbours have nothing in common.
-fn mix(mut bits: u64) -> u64 {
+pub(super) fn mix(mut bits: u64) -> u64 {
     for odd in [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93] {
         bits = (bits ^ bits >> 32).wrapping_add(1).wrapping_mul(odd);
     }

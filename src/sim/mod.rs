@@ -5,6 +5,7 @@
 //! | [`picture`] | what a reducer knows, from what it was told | yes |
 //! | [`session`] | whether a reducer would go on listening | yes |
 //! | [`reducer`] | a reducer on a real socket | no |
+//! | [`kube`] | an API server on a real socket, and the cluster behind it | all but the server |
 //! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
 //! | [`traffic`] | floods, and the old watcher's local test | yes |
 //! | [`story`] | a small cluster and a day in its life, for the demo | yes |
@@ -15,7 +16,9 @@
 //! Absent here: anything the relay itself needs. No room but `tools` imports this one.
 
 pub mod cluster;
+pub mod kube;
 pub mod picture;
+mod port;
 pub mod reducer;
 pub mod session;
 pub mod story;

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use self::connection::{Command, serve};
 use self::state::Shared;
 pub use self::state::{Connection, End, Entry, State};
+use super::port::Port;
 
 /// Waits so long after a failed accept; without file handles it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -60,11 +60,9 @@ impl Default for Options {
 ///
 /// Dropping it ends its tasks too, but does not wait for them.
 pub struct MockReducer {
-    addr: SocketAddr,
+    port: Port,
     options: Arc<Options>,
     shared: Arc<Shared>,
-    /// Holds the port while nobody listens.
-    _port: Socket,
     accepting: Mutex<Option<Accepting>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -82,13 +80,10 @@ impl MockReducer {
     /// # Errors
     /// The address can not be bound.
     pub async fn bind(addr: SocketAddr, options: Options) -> io::Result<Self> {
-        let port = socket(addr)?;
-        let addr = port.local_addr()?.as_socket().unwrap_or(addr);
         let reducer = Self {
-            addr,
+            port: Port::take(addr)?,
             options: Arc::new(options),
             shared: Arc::default(),
-            _port: port,
             accepting: Mutex::new(None),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -100,7 +95,7 @@ impl MockReducer {
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.port.addr()
     }
 
     /// How many connections were accepted so far.
@@ -152,7 +147,7 @@ impl MockReducer {
     pub async fn start_listening(&self) -> io::Result<()> {
         let mut accepting = self.accepting.lock().await;
         if accepting.is_none() {
-            let listener = listen(self.addr, &self.options)?;
+            let listener = self.port.listen(self.options.receive_buffer)?;
             let stop = self.stop.child_token();
             let accept = accept(
                 listener,
@@ -252,22 +247,4 @@ async fn accept(
             }
         }
     }
-}
-
-/// A bound socket. Others may be bound beside it as long as only one listens.
-fn socket(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-fn listen(addr: SocketAddr, options: &Options) -> io::Result<TcpListener> {
-    let socket = socket(addr)?;
-    if let Some(bytes) = options.receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.listen(128)?;
-    TcpListener::from_std(socket.into())
 }

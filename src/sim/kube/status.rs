@@ -1,0 +1,240 @@
+//! The errors of a Kubernetes API server, byte for byte: `Status` objects.
+//!
+//! Pure. The texts are those of a server of version 1.35.
+
+use serde_json::{Value, json};
+
+use super::objects::{Names, names};
+use crate::model::Kind;
+
+/// A refusal: what a server answers instead of what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The code of the answer.
+    pub code: u16,
+    /// In one word.
+    pub reason: &'static str,
+    /// In one sentence.
+    pub message: String,
+    details: Option<Box<Value>>,
+    /// Where an inconsistent list could go on.
+    go_on: Option<String>,
+}
+
+impl Status {
+    /// A status without details.
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            go_on: None,
+        }
+    }
+
+    /// The usual words for a code.
+    pub fn of_code(code: u16) -> Self {
+        match code {
+            400 => Self::bad_request("the server could not understand the request"),
+            401 => Self::unauthorized(),
+            404 => Self::no_such_resource(),
+            410 => Self::new(410, "Expired", "too old resource version"),
+            422 => Self::watch_list_is_off(),
+            429 => Self {
+                details: Some(Box::new(json!({"retryAfterSeconds": 1}))),
+                ..Self::new(
+                    429,
+                    "TooManyRequests",
+                    "Too many requests, please try again later.",
+                )
+            },
+            500 => Self::new(500, "InternalError", "Internal error occurred: simulated"),
+            503 => Self::new(
+                503,
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request",
+            ),
+            504 => Self::new(504, "Timeout", "Timeout: request did not complete in time"),
+            code => Self::new(code, "Unknown", format!("simulated answer {code}")),
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 401: no token, or a wrong one.
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403: RBAC does not allow it.
+    pub fn forbidden(user: &str, verb: &str, kind: Kind, namespace: Option<&str>) -> Self {
+        let Names { group, plural, .. } = names(kind);
+        let place = match namespace {
+            Some(namespace) => format!("in the namespace \"{namespace}\""),
+            None => "at the cluster scope".to_owned(),
+        };
+        let qualified = qualified(kind);
+        let message = format!(
+            "{qualified} is forbidden: User \"{user}\" cannot {verb} resource \"{plural}\" in API group \"{group}\" {place}"
+        );
+        Self {
+            details: Some(Box::new(resource(kind, None))),
+            ..Self::new(403, "Forbidden", message)
+        }
+    }
+
+    /// 404: an API group and version that exist, but have no such resource.
+    pub fn no_such_resource() -> Self {
+        Self {
+            details: Some(Box::new(json!({}))),
+            ..Self::new(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
+        }
+    }
+
+    /// 404: no object of this name.
+    pub fn no_such_object(kind: Kind, name: &str) -> Self {
+        let qualified = qualified(kind);
+        Self {
+            details: Some(Box::new(resource(kind, Some(name)))),
+            ..Self::new(404, "NotFound", format!("{qualified} \"{name}\" not found"))
+        }
+    }
+
+    /// 405: nothing can be changed here.
+    pub fn read_only() -> Self {
+        Self {
+            details: Some(Box::new(json!({}))),
+            ..Self::new(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            )
+        }
+    }
+
+    /// 410: a watch from a version that history does not reach.
+    pub fn watch_too_old(version: u64, oldest: u64) -> Self {
+        let message = format!("too old resource version: {version} ({oldest})");
+        Self::new(410, "Expired", message)
+    }
+
+    /// 410: a list at a version that history does not reach.
+    pub fn list_too_old() -> Self {
+        Self::new(
+            410,
+            "Expired",
+            "The resourceVersion for the provided list is too old.",
+        )
+    }
+
+    /// 410: a continue token of a version that history does not reach.
+    pub fn continue_too_old(go_on: String) -> Self {
+        Self {
+            go_on: Some(go_on),
+            ..Self::new(
+                410,
+                "Expired",
+                "The provided continue parameter is too old to display a consistent list result. \
+                 You can start a new list without the continue parameter, or use the continue \
+                 token in this response to retrieve the remainder of the results. Continuing with \
+                 the provided token results in an inconsistent list - objects that were created, \
+                 modified, or deleted between the time the first chunk was returned and now may \
+                 show up in the list.",
+            )
+        }
+    }
+
+    /// 422: list options that do not go together.
+    pub fn invalid_options(field: &str, message: &str) -> Self {
+        let cause = format!("Forbidden: {message}");
+        let causes = json!([
+            {"reason": "FieldValueForbidden", "message": cause, "field": field}
+        ]);
+        Self {
+            details: Some(Box::new(
+                json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes}),
+            )),
+            ..Self::new(
+                422,
+                "Invalid",
+                format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {cause}"),
+            )
+        }
+    }
+
+    /// 422: a server that knows no streamed lists.
+    pub fn watch_list_is_off() -> Self {
+        Self::invalid_options(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+        )
+    }
+
+    /// 504: a version that the server has not reached.
+    pub fn version_too_large(wanted: u64, current: u64) -> Self {
+        let causes = json!([
+            {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        ]);
+        Self {
+            details: Some(Box::new(json!({"causes": causes, "retryAfterSeconds": 1}))),
+            ..Self::new(
+                504,
+                "Timeout",
+                format!("Timeout: Too large resource version: {wanted}, current: {current}"),
+            )
+        }
+    }
+
+    /// The body.
+    pub fn to_json(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "details": self.details,
+            "code": self.code,
+        });
+        if let Some(object) = status.as_object_mut() {
+            if self.details.is_none() {
+                object.shift_remove("details");
+            }
+            if let Some(go_on) = &self.go_on {
+                object.insert("metadata".to_owned(), json!({"continue": go_on}));
+            }
+        }
+        status
+    }
+}
+
+/// Such as `jobs.batch`.
+fn qualified(kind: Kind) -> String {
+    let Names { group, plural, .. } = names(kind);
+    match group {
+        "" => plural.to_owned(),
+        group => format!("{plural}.{group}"),
+    }
+}
+
+fn resource(kind: Kind, name: Option<&str>) -> Value {
+    let Names { group, plural, .. } = names(kind);
+    let mut details = serde_json::Map::new();
+    if let Some(name) = name {
+        details.insert("name".to_owned(), name.into());
+    }
+    if !group.is_empty() {
+        details.insert("group".to_owned(), group.into());
+    }
+    details.insert("kind".to_owned(), plural.into());
+    Value::Object(details)
+}
