@@ -6,7 +6,7 @@
 //!
 //! | part | what it is | pure |
 //! |---|---|---|
-//! | [`connect`] | kubeconfig, service account, client | no |
+//! | [`mod@connect`] | kubeconfig, service account, client | no |
 //! | [`token`] | token files that are rotated | no |
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
 //! | [`backoff`], [`ending`], [`frames`], [`target`] | delays, failures, lines, requests | yes |

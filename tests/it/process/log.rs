@@ -58,7 +58,7 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
     INFO stream opened
     INFO stream closed
     INFO SIGTERM
-    INFO ending: watcher streams first, then the reducer
+    INFO ending: the sources first, then the reducer
     INFO state
     ");
 }
