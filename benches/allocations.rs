@@ -18,12 +18,15 @@ use allocation_counter::measure;
 use k8s_relay::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
+    model::Scope,
     proto::{Info, info::Event},
     reducer::{self, Facts, ReducerEvent},
     sim::cluster::{Cluster, told_as},
-    source::{FeedEvent, legacy::merge::Merger},
+    source::{
+        FeedEvent,
+        legacy::{info, merge::Merger},
+    },
 };
-use prost::Message as _;
 use support::{
     reducer::Reducer as Listener,
     report::{Report, Row, Target},
@@ -55,16 +58,16 @@ fn main() {
     let (replica_sets, pods) = (encode(CLUSTER.all_replica_sets()), CLUSTER.pods);
     let restarts = encode(CLUSTER.all_pods().map(restarted));
 
-    let decoding = measure(|| infos.iter().for_each(|info| drop(decode(info)))).count_total;
-    row("in: decoding a pod", Target::Any, decoding, pods, "Infos");
+    let none = Target::AtMost(0.0, 0, "");
+    let decoding = measure(|| infos.iter().for_each(|info| drop(read(info)))).count_total;
+    row("in: reading a pod", none, decoding, pods, "Infos");
 
     let mut merger = Merger::default();
     let mut merge = |load: &Load| {
-        let infos: Vec<Info> = load.iter().map(|info| decode(info)).collect();
-        let mut events = Vec::with_capacity(2 * infos.len());
+        let mut events = Vec::with_capacity(2 * load.len());
         let merged = measure(|| {
-            for info in infos {
-                merger.apply(info, &mut events, |reason| panic!("{reason:?}"));
+            for info in load.iter() {
+                merger.apply(read(info), &mut events, |reason| panic!("{reason:?}"));
             }
         });
         (events, merged.count_total)
@@ -75,7 +78,7 @@ fn main() {
     let (same, merged) = merge(&infos);
     row(
         "in: merging a pod again, nothing new",
-        Target::Any,
+        none,
         merged,
         pods,
         "Infos",
@@ -90,7 +93,6 @@ fn main() {
     );
 
     let containers = pods * CLUSTER.containers;
-    let none = Target::AtMost(0.0, 0, "");
     let mut way_out = WayOut::new();
     way_out.tell(sets);
     let told = way_out.tell(added);
@@ -130,8 +132,8 @@ fn main() {
     report.print();
 }
 
-fn decode(info: &[u8]) -> Info {
-    Info::decode(info).expect("it was encoded here")
+fn read(info: &[u8]) -> info::Info<'_> {
+    info::Info::read(info).expect("it was encoded here")
 }
 
 /// The pod, after its first container was restarted.
@@ -199,7 +201,7 @@ impl WayOut {
                 let now = Instant::now();
                 reducer.outbox().set_time(now);
                 for input in batch {
-                    feeds.handle(*feed, input, now, reducer.outbox());
+                    feeds.handle(*feed, Scope::default(), input, now, reducer.outbox());
                 }
                 reducer.flush(now);
             });

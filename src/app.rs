@@ -1,7 +1,7 @@
 //! Puts the rooms together: opens what must be open, joins every task, ends in order.
 //!
-//! The order of the end (SIGTERM, SIGINT): no new calls; every call ends with UNAVAILABLE;
-//! what the calls had told is applied; the reducer gets it all, then FIN. At most
+//! The order of the end (SIGTERM, SIGINT): no new calls; every call ends with UNAVAILABLE, every
+//! watch ends; what they had told is applied; the reducer gets it all, then FIN. At most
 //! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -15,11 +15,18 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Heartbeat, HostPort, Reconnect},
-    driver::Driver,
-    feeds::{OnReconnect, Settings},
+    config::{
+        self, Config, Containers, Heartbeat, HostPort, Lists, NativeConfig, Reconnect, Source,
+    },
+    driver::{Driver, Watches},
+    feeds::{ActiveSource, OnReconnect, Settings},
+    matcher::{Escalate, Reannounce, Windows},
     reducer::{self, Reducer},
-    source::legacy,
+    source::{
+        legacy,
+        native::{self, ListMode, decode},
+    },
+    stores::Reader,
 };
 
 /// From the signal to the end of the process, at most.
@@ -53,6 +60,9 @@ pub enum AppError {
     /// The `Collect` server ended by itself.
     #[error("the Collect server has ended")]
     Source(#[from] legacy::SourceError),
+    /// The watches cannot be started, or have ended by themselves.
+    #[error(transparent)]
+    Watches(#[from] native::NativeError),
     /// A task that should run for ever has ended or panicked.
     #[error("the {0} has ended unexpectedly")]
     TaskEnded(&'static str),
@@ -74,6 +84,8 @@ pub struct Relay {
     address: SocketAddr,
     stop: CancellationToken,
     server: AbortOnDropHandle<Result<(), legacy::SourceError>>,
+    watches: Option<AbortOnDropHandle<Result<(), native::NativeError>>>,
+    objects: Reader,
     driver: AbortOnDropHandle<Reducer>,
 }
 
@@ -82,22 +94,23 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound or the recording cannot be opened.
+    /// When the address cannot be bound, the recording cannot be opened, or what says how to
+    /// reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        let stop = CancellationToken::new();
+        let (watches, watched) = match config.source {
+            Source::Legacy => (None, None),
+            Source::Native => {
+                let (task, watched) = watch(&config.native, stop.clone()).await?;
+                (Some(task), Some(watched))
+            }
+        };
         let reducer = Reducer::new(reducer_options(&config))?;
         let (address, listeners) = listen(&config.server_address).await?;
         let version = env!("CARGO_PKG_VERSION");
         for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
             info!(%address, reducer = %config.intake, version, "listening");
         }
-        let settings = Settings {
-            on_reconnect: match config.reconnect {
-                Reconnect::Replay => OnReconnect::Replay,
-                Reconnect::ResetWatcher => OnReconnect::Reset,
-            },
-            ..Settings::default()
-        };
-        let stop = CancellationToken::new();
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
         let counters = Arc::new(legacy::Counters::default());
         let server = legacy::serve(
@@ -107,12 +120,20 @@ impl Relay {
             legacy::Options::default(),
             counters,
         );
+        let driver = Driver::new(settings(&config), reducer, outputs, watched);
         Ok(Self {
             address,
             stop,
             server: spawn(server),
-            driver: spawn(Driver::new(settings, reducer, outputs).run()),
+            watches,
+            objects: driver.reader(),
+            driver: spawn(driver.run()),
         })
+    }
+
+    /// Looks at what the active feed knows, from any thread and without the loop.
+    pub fn objects(&self) -> Reader {
+        self.objects.clone()
     }
 
     /// Where `Collect` is served.
@@ -132,23 +153,32 @@ impl Relay {
                 ended.map_err(|_| AppError::TaskEnded("Collect server"))??;
                 Err(AppError::TaskEnded("Collect server"))
             }
+            ended = ended(&mut self.watches) => {
+                ended.map_err(|_| AppError::TaskEnded("watches"))??;
+                Err(AppError::TaskEnded("watches"))
+            }
             _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
         }
     }
 
     async fn end(self) -> Result<(), AppError> {
         let deadline = now() + END_WITHIN;
-        info!("ending: watcher streams first, then the reducer");
+        info!("ending: the sources first, then the reducer");
         self.stop.cancel();
         // The server ends when its calls have; the driver when it has taken their last words.
         let sources = timeout_at(deadline, async {
+            if let Some(watches) = self.watches {
+                watches
+                    .await
+                    .map_err(|_| AppError::TaskEnded("watches"))??;
+            }
             self.server
                 .await
                 .map_err(|_| AppError::TaskEnded("Collect server"))??;
             self.driver.await.map_err(|_| AppError::TaskEnded("driver"))
         });
         let Ok(reducer) = sources.await else {
-            warn!("the watcher streams did not end in time");
+            warn!("the sources did not end in time");
             return Ok(());
         };
         let mut reducer = reducer?;
@@ -157,6 +187,78 @@ impl Relay {
         // needs no process.
         let _ = timeout_at(deadline, reducer.close(limit)).await;
         Ok(())
+    }
+}
+
+/// Starts our own watches.
+async fn watch(
+    config: &NativeConfig,
+    stop: CancellationToken,
+) -> Result<(AbortOnDropHandle<Result<(), native::NativeError>>, Watches), AppError> {
+    let options = native::Options {
+        namespaces: config.namespaces.clone(),
+        selector: config.selector.clone(),
+        list: match config.list {
+            Lists::Auto => ListMode::Auto,
+            Lists::WatchList => ListMode::WatchList,
+            Lists::Pages => ListMode::Pages,
+        },
+        page_size: config.page_size,
+        decoding: decode::Decoding {
+            containers: match config.containers {
+                Containers::All => decode::Containers::All,
+                Containers::Main => decode::Containers::Main,
+            },
+        },
+        ..native::Options::default()
+    };
+    let access = native::Access {
+        kubeconfig: config.kubeconfig.clone(),
+        context: config.context.clone(),
+    };
+    let server = native::connect(&access, options.patience.connect)
+        .await
+        .map_err(native::NativeError::Connect)?;
+    info!(server = server.url(), namespaces = ?options.namespaces, "watching");
+    let (told, inputs) = mpsc::channel(WAITING_BATCHES);
+    let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
+    let counters = Arc::new(native::Counters::default());
+    let watches = native::watch(server, options, told, stop, counters);
+    Ok((spawn(watches), Watches { scopes, inputs }))
+}
+
+/// Ready when a task that there is has ended.
+async fn ended<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        active: match config.source {
+            Source::Legacy => ActiveSource::Collect,
+            Source::Native => ActiveSource::Native,
+        },
+        on_reconnect: match config.reconnect {
+            Reconnect::Replay => OnReconnect::Replay,
+            Reconnect::ResetWatcher => OnReconnect::Reset,
+        },
+        windows: Windows {
+            owner_wait: config.native.owner_wait,
+            ..Windows::default()
+        },
+        relist_resync: config.native.relist_resync,
+        escalate: match config.escalate {
+            config::Escalate::Known => Escalate::Known,
+            config::Escalate::Any => Escalate::Any,
+        },
+        reannounce: match config.reannounce {
+            config::Reannounce::Never => Reannounce::Never,
+            config::Reannounce::OnChange => Reannounce::OnChange,
+        },
+        ..Settings::default()
     }
 }
 

@@ -5,6 +5,9 @@
 //! us tell is flushed as soon as no further batch is ready, at the latest after
 //! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
 
+mod inputs;
+mod watches;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -16,11 +19,17 @@ use tokio::{
 };
 use tracing::{debug, info, trace, warn};
 
+use self::{
+    inputs::{Inputs, Word},
+    watches::Watched,
+};
 use crate::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
+    model::Scope,
     reducer::{Reducer, ReducerEvent},
-    source::{CallEnd, FeedEvent, SourceInput, StreamId},
+    source::{CallEnd, FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
+    stores::Reader,
 };
 
 /// The longest time a told message may wait for its flush while events keep coming.
@@ -36,12 +45,23 @@ const ENDED_SHOWN: usize = 16;
 pub struct Driver {
     feeds: Feeds,
     reducer: Reducer,
-    inputs: mpsc::Receiver<SourceInput>,
+    inputs: Inputs,
     streams: BTreeMap<StreamId, Stream>,
+    /// Our own watches, if there are any.
+    watched: Option<Watched>,
     resume: Resume,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
+}
+
+/// Our own watches, for [`Driver::new`].
+#[derive(Debug)]
+pub struct Watches {
+    /// How many scopes there are of each kind: the number of namespaces, or one for all.
+    pub scopes: u16,
+    /// What the watches tell.
+    pub inputs: mpsc::Receiver<WatchInput>,
 }
 
 /// A `Collect` stream as the driver knows it.
@@ -56,8 +76,10 @@ struct Stream {
 
 /// All that can make the relay act.
 enum Wake {
-    /// A source speaks.
+    /// A stream of `Collect` speaks.
     Source(SourceInput),
+    /// One of our own watches speaks.
+    Watch(WatchInput),
     /// Every source has ended: the process ends.
     SourcesEnded,
     /// The link to the reducer has changed its state.
@@ -70,17 +92,32 @@ enum Wake {
 
 impl Driver {
     /// Nothing is sent or read before [`Self::run`].
-    pub fn new(settings: Settings, reducer: Reducer, inputs: mpsc::Receiver<SourceInput>) -> Self {
+    pub fn new(
+        settings: Settings,
+        reducer: Reducer,
+        inputs: mpsc::Receiver<SourceInput>,
+        watches: Option<Watches>,
+    ) -> Self {
         let now = now();
+        let mut feeds = Feeds::new(settings, now);
+        let watched = watches
+            .as_ref()
+            .map(|watches| Watched::new(feeds.open_native(watches.scopes, now)));
         Self {
-            feeds: Feeds::new(settings, now),
+            feeds,
             reducer,
-            inputs,
+            inputs: Inputs::new(inputs, watches.map(|watches| watches.inputs)),
             streams: BTreeMap::new(),
+            watched,
             resume: Resume::Done,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
         }
+    }
+
+    /// Looks at what the active feed knows, from any thread, now and while this runs.
+    pub fn reader(&self) -> Reader {
+        self.feeds.reader()
     }
 
     /// Runs until every sender of inputs is gone, then hands back the link to the reducer
@@ -89,6 +126,7 @@ impl Driver {
         loop {
             match self.wake().await {
                 Wake::Source(input) => self.take(input),
+                Wake::Watch(input) => self.watch(input),
                 Wake::SourcesEnded => break,
                 Wake::Reducer(event) => self.link_changed(event),
                 Wake::Deadline | Wake::Resume => {}
@@ -108,8 +146,9 @@ impl Driver {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
             event = self.reducer.next() => Wake::Reducer(event),
-            input = self.inputs.recv() => match input {
-                Some(input) => Wake::Source(input),
+            word = self.inputs.next() => match word {
+                Some(Word::Collect(input)) => Wake::Source(input),
+                Some(Word::Watch(input)) => Wake::Watch(input),
                 None => Wake::SourcesEnded,
             },
             // Every turn tells a part of a replay, so a busy source cannot starve it either.
@@ -153,8 +192,9 @@ impl Driver {
                 state.infos += infos;
                 for event in events {
                     let input = core_input(event);
+                    let (feed, scope) = (state.generation, Scope::default());
                     self.feeds
-                        .handle(state.generation, input, now, self.reducer.outbox());
+                        .handle(feed, scope, input, now, self.reducer.outbox());
                 }
                 self.end_overflowed();
             }
@@ -167,6 +207,34 @@ impl Driver {
                 debug!(stream = stream.0, infos = state.infos, "feed closed");
                 self.feeds.close(state.generation, now);
                 self.forget_ended_streams();
+            }
+        }
+    }
+
+    fn watch(&mut self, input: WatchInput) {
+        let now = self.now();
+        let Some(watched) = &mut self.watched else {
+            return;
+        };
+        match input {
+            WatchInput::Batch { scope, events } => {
+                for event in events {
+                    watched.count(&event);
+                    let input = core_input(event);
+                    self.feeds
+                        .handle(watched.feed, scope, input, now, self.reducer.outbox());
+                }
+            }
+            WatchInput::Health {
+                kind,
+                scope,
+                health,
+            } => {
+                watched.fares(kind, scope, health);
+                match health {
+                    WatchHealth::Denied => self.feeds.denied(kind, scope),
+                    WatchHealth::Well | WatchHealth::Failing => {}
+                }
             }
         }
     }
@@ -257,6 +325,11 @@ impl Driver {
     fn report(&mut self) {
         let counts = self.feeds.counts();
         let progress = self.reducer.progress();
+        let (watches, unwell) = self
+            .watched
+            .as_ref()
+            .map(Watched::health)
+            .unwrap_or_default();
         info!(
             connected = progress.connected,
             pods = counts.pods,
@@ -266,6 +339,8 @@ impl Driver {
             told = self.feeds.ledger().len(),
             epoch = self.feeds.epoch().0,
             streams = self.streams.values().filter(|stream| stream.open).count(),
+            watches,
+            unwell,
             "state"
         );
         let told = self.reducer.outbox().told();
@@ -285,7 +360,9 @@ impl Driver {
             .map(|(id, s)| format!("{}:{}", id.0, s.infos))
             .collect();
         let streams = streams.join(" ");
-        let report = format!("{progress:?} {streams}");
+        let watches = self.watched.as_ref().map(Watched::progress);
+        let watches = watches.unwrap_or_default();
+        let report = format!("{progress:?} {streams} {watches}");
         if report != self.reported {
             trace!(
                 target: PROGRESS,
@@ -294,6 +371,7 @@ impl Driver {
                 sent = progress.sent,
                 queued = progress.queued,
                 streams,
+                watches,
                 "at rest"
             );
             self.reported = report;

@@ -13,11 +13,13 @@
 //! | room | what it is | pure |
 //! |---|---|---|
 //! | [`model`] | pods, owners, containers: compact and shared | yes |
-//! | [`source`] | where events come from; [`source::legacy`] serves `Collect` | merging |
-//! | [`feeds`] | folds lists into changes, decides which feed is active | yes |
+//! | [`source`] | where events come from; [`source::legacy`] serves `Collect`, [`source::native`] watches | merging, decoding, the watch's states |
+//! | [`feeds`] | each feed's stores and matcher, and which feed is active | yes |
+//! | [`stores`] | a feed's objects, the list protocol, and the readers of both | yes |
 //! | [`matcher`] | which pods the reducer should know, and what it was told | yes |
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
+//! | [`digest`] | one number for a set of live pods | yes |
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
@@ -39,6 +41,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod driver;
 pub mod feeds;
 pub mod logging;
@@ -47,6 +50,7 @@ pub mod model;
 pub mod reducer;
 pub mod sim;
 pub mod source;
+pub mod stores;
 pub mod tools;
 pub mod wire;
 

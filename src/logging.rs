@@ -154,6 +154,9 @@ impl LoggingConfig {
         Targets::new()
             .with_default(level.min(LevelFilter::INFO))
             .with_target("k8s_relay", level)
+            // Says again, once for each failure and with all that a server has sent, what our
+            // own watches say once.
+            .with_target("kube_client", LevelFilter::OFF)
             .with_targets(
                 self.traced
                     .iter()

@@ -35,6 +35,11 @@ impl Sample {
         self.0[rank.clamp(1, self.0.len()) - 1]
     }
 
+    /// The smallest.
+    pub fn min(&self) -> f64 {
+        self.quantile(0.0)
+    }
+
     /// The largest.
     pub fn max(&self) -> f64 {
         self.quantile(1.0)

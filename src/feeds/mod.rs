@@ -1,28 +1,37 @@
 //! The feeds and which of them is active (D4).
 //!
+//! A feed is one `Collect` stream, or our own watches. Each has stores, which readers look
+//! into while it is active ([`Feeds::reader`]), and a matcher, whose live set is told then.
+//!
 //! Laws: at most one feed is active, and only its live set is told; every other feed keeps
-//! its own state as a shadow. A new `Collect` stream is active at once. When the active stream
-//! ends, its pods stay told until the next one opens, or until an older one that is still
-//! alive and listed takes over.
+//! its own state as a shadow. Where `Collect` is the active source, a new stream is active at
+//! once; when the active stream ends, its pods stay told until the next one opens, or until an
+//! older one that is still alive and listed takes over. Where our watches are, they stay active
+//! whatever streams do. A list is never a reason for a resync, unless that is asked for: what
+//! finds no room is told by a later pass.
 //!
 //! Absent here: sockets, clocks, who sends the events.
 
-mod fold;
+mod feed;
+
+#[cfg(test)]
+mod memory;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-pub use fold::{Fact, Fold, Uids};
+use feed::{Feed, FeedState, Hearing};
 use kube::runtime::watcher::Event;
 
 use crate::{
     matcher::{
-        Change, Counts, Epoch, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Resume, Sink,
-        Telling, Windows,
+        Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Reannounce,
+        Resume, Sink, Telling, Windows,
     },
-    model::{Keyed, OwnerMeta, PodMeta},
+    model::{Kind, OwnerMeta, PodMeta, Scope},
+    stores::{Active, Objects, Reader},
 };
 
 /// What happens to the feeds when the reducer is back (D5).
@@ -33,6 +42,16 @@ pub enum OnReconnect {
     Replay,
     /// Legacy: if pod data was told, all streams are reset and nothing is told again.
     Reset,
+}
+
+/// Which source the active feed comes from. What the other one tells is kept, and not told on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ActiveSource {
+    /// The latest `Collect` stream.
+    #[default]
+    Collect,
+    /// Our own watches.
+    Native,
 }
 
 /// The time limits of D4.
@@ -59,14 +78,23 @@ impl Default for Patience {
 /// How the core is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
+    /// See [`ActiveSource`].
+    pub active: ActiveSource,
     /// See [`OnReconnect`].
     pub on_reconnect: OnReconnect,
     /// See [`Marks`].
     pub marks: Marks,
-    /// See [`Windows`].
+    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9).
     pub windows: Windows,
     /// See [`Patience`].
     pub patience: Patience,
+    /// The end of a re-list of pods sends `pod_resync` and everything, in place of the
+    /// difference (D3).
+    pub relist_resync: bool,
+    /// See [`Escalate`]; for every feed.
+    pub escalate: Escalate,
+    /// See [`Reannounce`]; for every feed.
+    pub reannounce: Reannounce,
 }
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -88,34 +116,13 @@ pub struct Feeds {
     feeds: BTreeMap<Generation, Feed>,
     active: Option<Generation>,
     newest: Generation,
+    /// The feed of our own watches. No other one has anything that is due in its matcher.
+    native: Option<Generation>,
     /// When an older feed may take over, because the active one has ended.
     take_over_at: Option<Instant>,
-    /// When to look again whether a feed counts as listed: [`Feed::look_at`] of those that do not.
+    /// When to look again whether a stream counts as listed: [`Feed::look_at`] of those that do not.
     looks: BTreeSet<(Instant, Generation)>,
-}
-
-#[derive(Debug)]
-struct Feed {
-    matcher: Matcher,
-    pods: Fold<PodMeta>,
-    replica_sets: Fold<OwnerMeta>,
-    jobs: Fold<OwnerMeta>,
-    state: FeedState,
-    listed: bool,
-    last_event: Instant,
-    last_pod: Option<Instant>,
-    /// When to look again whether it counts as listed. May be early, never late.
-    look_at: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FeedState {
-    /// Its source speaks.
-    Open,
-    /// The guard rail has ended it; what its source still says is not heard.
-    Overflowed,
-    /// Its source is gone; only the active feed is kept in this state.
-    Ended,
+    shown: Active,
 }
 
 impl Feeds {
@@ -123,25 +130,56 @@ impl Feeds {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            telling: Telling::new(settings.marks, settings.windows, now),
+            telling: Telling::new(settings.marks, settings.windows, now)
+                .reannouncing(settings.reannounce),
             feeds: BTreeMap::new(),
             active: None,
             newest: Generation(0),
+            native: None,
             take_over_at: None,
             looks: BTreeSet::new(),
+            shown: Active::default(),
         }
     }
 
-    /// A `Collect` stream was opened: it is the active feed from now on.
+    /// A `Collect` stream was opened: it is the active feed from now on, unless our own watches are.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
-        self.newest.0 += 1;
-        let feed = Feed::new(Policy::LEGACY, self.settings.patience, now);
-        self.looks.insert((feed.look_at, self.newest));
-        self.feeds.insert(self.newest, feed);
-        self.activate(self.newest);
-        self.telling.new_stream(sink);
-        self.resume(now, sink);
-        self.newest
+        let policy = self.policy(Policy::LEGACY);
+        let feed = Feed::new(policy, 1, self.settings.patience, now);
+        let look_at = feed.look_at;
+        let opened = self.add(feed);
+        self.looks.insert((look_at, opened));
+        match self.settings.active {
+            ActiveSource::Collect => {
+                self.activate(opened);
+                self.telling.new_stream(sink);
+                self.resume(now, sink);
+            }
+            ActiveSource::Native => {}
+        }
+        opened
+    }
+
+    /// Our own watches are started, for so many scopes of each kind. To be called once, before
+    /// anything is told: nothing is sent for it, and the epoch stays 0.
+    pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
+        let policy = self.policy(Policy::native(self.settings.windows.owner_wait));
+        let opened = self.add(Feed::new(policy, scopes, self.settings.patience, now));
+        self.native = Some(opened);
+        match self.settings.active {
+            ActiveSource::Collect => {}
+            ActiveSource::Native => self.activate(opened),
+        }
+        opened
+    }
+
+    /// What every feed is held to, beside what its source makes of it.
+    fn policy(&self, policy: Policy) -> Policy {
+        Policy {
+            escalate: self.settings.escalate,
+            reannounce: self.settings.reannounce,
+            ..policy
+        }
     }
 
     /// The source of this feed is gone.
@@ -155,81 +193,56 @@ impl Feeds {
     }
 
     /// A feed tells something. Events of feeds that have ended are not heard.
+    /// `scope`: which part of the feed tells it; a `Collect` stream has one, the default.
     pub fn handle(
         &mut self,
         generation: Generation,
+        scope: Scope,
         input: Input,
         now: Instant,
         sink: &mut impl Sink,
     ) {
-        let Some(feed) = self.feeds.get_mut(&generation) else {
+        let open = self
+            .feeds
+            .get_mut(&generation)
+            .filter(|feed| feed.state == FeedState::Open);
+        let Some(feed) = open else {
             return;
         };
-        if feed.state != FeedState::Open {
-            return;
-        }
-        feed.last_event = now;
-        let active = self.active == Some(generation);
-        let telling = &mut self.telling;
-        let repeat = feed.matcher.policy().repeat_containers;
-        let mut overflow = false;
-        let mut tell = |change: Change<'_>| {
-            overflow |= matches!(change, Change::Overflow);
-            if active {
-                telling.change(change, repeat, now, sink);
-            }
+        let hearing = Hearing {
+            telling: (self.active == Some(generation)).then_some(&mut self.telling),
+            sink,
+            now,
+            relist_resync: self.settings.relist_resync,
         };
-        let Feed {
-            matcher,
-            pods,
-            replica_sets,
-            jobs,
-            ..
-        } = feed;
-        match input {
-            Input::Pod(event) => {
-                feed.last_pod = Some(now);
-                pods.fold(event, |fact| match fact {
-                    Fact::Apply(pod) => matcher.apply_pod(pod, now, &mut tell),
-                    Fact::Delete(pod) => matcher.delete_pod(pod.uid(), &mut tell),
-                    Fact::Sweep(keep) => matcher.sweep_pods(|uid| keep.contains(uid), &mut tell),
-                });
-            }
-            Input::Owner(sort, event) => {
-                let fold = match sort {
-                    OwnerSort::ReplicaSet => replica_sets,
-                    OwnerSort::Job => jobs,
-                };
-                fold.fold(event, |fact| match fact {
-                    Fact::Apply(owner) => matcher.apply_owner(sort, &owner, &mut tell),
-                    Fact::Delete(owner) => matcher.delete_owner(owner.uid(), now),
-                    Fact::Sweep(keep) => {
-                        matcher.sweep_owners(sort, |uid| keep.contains(uid), now);
-                    }
-                });
-            }
-            Input::Listed => feed.listed = true,
-        }
-        feed.listed |= feed.pods.listed() && feed.replica_sets.listed() && feed.jobs.listed();
-        let newly_listed = feed.listed && active;
-        if overflow {
-            feed.state = FeedState::Overflowed;
+        if feed.take(scope, input, hearing) {
             sink.feed_overflow(generation);
         }
-        if newly_listed {
-            self.telling.listed();
+    }
+
+    /// One of our own watches was refused with 403 or 404. If it never listed, it counts as
+    /// listed (D4). What is known of its objects stays, also if it has listed before: who may not
+    /// look does not know that anything is gone.
+    pub fn denied(&mut self, kind: Kind, scope: Scope) {
+        let active = self.active == self.native;
+        if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
+            feed.denied(kind, scope, active.then_some(&mut self.telling));
         }
     }
 
     /// The reducer is there and greeted. Returns whether all streams are to be reset,
     /// which [`OnReconnect::Reset`] asks for when pod data was told since the last reset.
     pub fn connected(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
-        let reset = self.settings.on_reconnect == OnReconnect::Reset && self.telling.is_dirty();
+        let resets = self.settings.on_reconnect == OnReconnect::Reset;
+        // Our own watches never list for the sake of a reducer.
+        let native = self.active.is_some() && self.active == self.native;
+        let reset = resets && self.telling.is_dirty() && !native;
         if reset {
-            self.feeds.clear();
+            self.feeds.retain(|feed, _| Some(*feed) == self.native);
             self.looks.clear();
             self.active = None;
             self.take_over_at = None;
+            self.shown.show(Objects::default());
         }
         self.telling.connected();
         self.resume(now, sink);
@@ -253,13 +266,13 @@ impl Feeds {
     /// Does what is due: windows that end, streams that count as listed, a take-over.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
         self.telling.handle_timeout(now);
-        for (generation, feed) in &mut self.feeds {
-            let repeat = feed.matcher.policy().repeat_containers;
-            let active = self.active == Some(*generation);
-            feed.matcher.handle_timeout(now, &mut |change| {
-                if active {
-                    self.telling.change(change, repeat, now, sink);
-                }
+        let active = self.active == self.native;
+        if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
+            feed.handle_timeout(Hearing {
+                telling: active.then_some(&mut self.telling),
+                sink,
+                now,
+                relist_resync: self.settings.relist_resync,
             });
         }
         self.list_the_quiet(now);
@@ -273,14 +286,11 @@ impl Feeds {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let take_over = self.take_over_at.filter(|_| self.successor().is_some());
         let listing = self.looks.first().map(|(at, _)| *at);
-        let matchers = self
-            .feeds
-            .values()
-            .filter_map(|feed| feed.matcher.poll_timeout());
-        [take_over, listing, self.telling.poll_timeout()]
+        let native = self.native.and_then(|native| self.feeds.get(&native));
+        let matcher = native.and_then(|feed| feed.matcher.poll_timeout());
+        [take_over, listing, matcher, self.telling.poll_timeout()]
             .into_iter()
             .flatten()
-            .chain(matchers)
             .min()
     }
 
@@ -292,6 +302,11 @@ impl Feeds {
     /// The matcher of the active feed.
     pub fn active(&self) -> Option<&Matcher> {
         Some(&self.feeds.get(&self.active?)?.matcher)
+    }
+
+    /// Looks into the stores of the active feed, from any thread.
+    pub fn reader(&self) -> Reader {
+        self.shown.reader()
     }
 
     /// Which feed is active, if there is one.
@@ -365,21 +380,29 @@ impl Feeds {
         }
     }
 
-    /// The newest feed that could take over from the active one.
+    /// The newest stream that could take over from the active one.
     fn successor(&self) -> Option<Generation> {
-        let mut alive = self
-            .feeds
-            .iter()
-            .rev()
-            .filter(|(_, feed)| feed.state == FeedState::Open);
+        let streams = self.feeds.iter().rev();
+        let mut alive = streams.filter(|(generation, feed)| {
+            Some(**generation) != self.native && feed.state == FeedState::Open
+        });
         alive
             .find(|(_, feed)| feed.listed)
             .map(|(generation, _)| *generation)
     }
 
+    fn add(&mut self, feed: Feed) -> Generation {
+        self.newest.0 += 1;
+        self.feeds.insert(self.newest, feed);
+        self.newest
+    }
+
     /// Makes this feed the active one. The one before stays as a shadow if it is alive.
     fn activate(&mut self, generation: Generation) {
         self.take_over_at = None;
+        if let Some(feed) = self.feeds.get(&generation) {
+            self.shown.show(feed.objects());
+        }
         let before = self.active.replace(generation);
         let ended = before.filter(|before| {
             self.feeds
@@ -395,36 +418,5 @@ impl Feeds {
         if let Some(feed) = self.feeds.remove(&generation) {
             self.looks.remove(&(feed.look_at, generation));
         }
-    }
-}
-
-impl Feed {
-    fn new(policy: Policy, patience: Patience, now: Instant) -> Self {
-        let mut feed = Self {
-            matcher: Matcher::new(policy),
-            pods: Fold::default(),
-            replica_sets: Fold::default(),
-            jobs: Fold::default(),
-            state: FeedState::Open,
-            listed: false,
-            last_event: now,
-            last_pod: None,
-            look_at: now,
-        };
-        feed.look_at = feed.next_look(patience, now);
-        feed
-    }
-
-    fn listed_when_quiet(&self, patience: Patience) -> Instant {
-        match self.last_pod {
-            Some(at) => at + patience.quiet,
-            None => self.last_event + patience.silent,
-        }
-    }
-
-    /// Its first pod, if it comes after `now`, makes it listed `quiet` after that at the earliest.
-    fn next_look(&self, patience: Patience, now: Instant) -> Instant {
-        let soon = now + patience.quiet.max(Duration::from_millis(1));
-        self.listed_when_quiet(patience).min(soon)
     }
 }

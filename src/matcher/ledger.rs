@@ -1,13 +1,30 @@
 //! What was told on the present connection (D3). The reducer's picture is its fold.
 
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    mem::discriminant,
+};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::{Epoch, Live, settling::Tick};
-use crate::model::{ContainerId, Keyed, Slot, Table, Uid};
+use crate::model::{ContainerMeta, Keyed, Slot, Table, Uid};
+
+/// What is done when a pod changes that was told (D14). One setting for all feeds, so that
+/// they stay comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reannounce {
+    /// parity: nothing but new containers is told. Everything else stays as it was announced
+    /// until a replay tells the pod's latest state.
+    #[default]
+    Never,
+    /// It is announced again with its containers when its effective owner, name, namespace,
+    /// version, address or network is another, and deleted before that when a told container
+    /// is gone or has another name or image: the reducer lets go of a container only so.
+    OnChange,
+}
 
 /// The told pods, each with its told containers.
 #[derive(Debug, Default)]
@@ -15,6 +32,7 @@ pub struct Ledger {
     table: Table<Told>,
     /// Told containers of all pods.
     containers: usize,
+    reannounce: Reannounce,
 }
 
 /// What was told of one pod.
@@ -28,12 +46,36 @@ pub struct Told {
     pub fields: u64,
     /// When an event last touched it.
     pub(super) touched: Tick,
-    /// It is to be announced again (D9), which was not possible at once.
-    pub(super) anew: bool,
+    announced: Announced,
     containers: Containers,
 }
 
-/// Container ids by their 64-bit hashes: two of one pod would have to collide for an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announced {
+    /// It is about to be.
+    NotYet,
+    Once,
+    /// It is to be announced again under the owner that has turned up (D9).
+    Provisionally,
+}
+
+/// What there is to tell of a pod itself, before its containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing.
+    Nothing,
+    /// The whole pod.
+    Pod,
+    /// Its owner, which has turned up (D9).
+    Owner,
+    /// Something in its announcement (D14).
+    Fields,
+    /// A told container is gone or another one (D14).
+    LostContainer,
+}
+
+/// Containers by the 64-bit hashes of [`Reannounce::print`]: two of one pod would have to collide
+/// for an error.
 #[derive(Debug)]
 enum Containers {
     Few(SmallVec<[u64; 2]>),
@@ -44,6 +86,18 @@ enum Containers {
 const FEW: usize = 32;
 
 impl Ledger {
+    pub(super) fn new(reannounce: Reannounce) -> Self {
+        Self {
+            reannounce,
+            ..Self::default()
+        }
+    }
+
+    /// What is done when a told pod changes.
+    pub fn reannounce(&self) -> Reannounce {
+        self.reannounce
+    }
+
     /// How many pods are told.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -74,39 +128,35 @@ impl Ledger {
         self.table.by_uid(uid)
     }
 
+    /// Whether this container of a told pod was told: its id, and under
+    /// [`Reannounce::OnChange`] its name and image as well.
+    pub fn has(&self, pod: &Uid, container: &ContainerMeta) -> bool {
+        let print = self.reannounce.print(container);
+        self.get(pod).is_some_and(|told| told.containers.has(print))
+    }
+
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.reannounce);
     }
 
     pub(super) fn find(&self, uid: &Uid) -> Option<Slot> {
         self.table.find(uid)
     }
 
-    pub(super) fn at(&self, slot: Slot) -> Option<&Told> {
-        self.table.get(slot)
-    }
-
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Told> {
         self.table.get_mut(slot)
     }
 
-    /// Notes that the pod is announced now. Containers told before stay told: the reducer
-    /// keeps them when a pod is announced again (spec 11.7).
-    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch) -> Slot {
-        let fields = fields_hash(live);
-        let uid = &live.pod.uid;
-        let slot = self.table.find_or_insert_with(uid, || Told {
+    /// The slot of this pod. One that is not told gets one, and must be announced at once.
+    pub(super) fn find_or_enter(&mut self, uid: &Uid) -> Slot {
+        self.table.find_or_insert_with(uid, || Told {
             uid: uid.clone(),
-            epoch,
-            fields,
+            epoch: Epoch::default(),
+            fields: 0,
             touched: Tick::default(),
-            anew: false,
-            containers: Containers::Few(SmallVec::new()),
-        });
-        if let Some(told) = self.table.get_mut(slot) {
-            (told.epoch, told.fields, told.anew) = (epoch, fields, false);
-        }
-        slot
+            announced: Announced::NotYet,
+            containers: Containers::NONE,
+        })
     }
 
     /// Notes that the pod in this slot is deleted.
@@ -116,9 +166,9 @@ impl Ledger {
         Some(told)
     }
 
-    /// Notes that this many more containers of told pods are told.
-    pub(super) fn note_containers(&mut self, added: usize) {
-        self.containers += added;
+    /// Notes that a pod with so many told containers has so many now.
+    pub(super) fn recount(&mut self, before: usize, now: usize) {
+        self.containers = self.containers - before + now;
     }
 
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &Told)> {
@@ -128,11 +178,6 @@ impl Ledger {
 }
 
 impl Told {
-    /// Whether this container was told.
-    pub fn has(&self, container: &ContainerId) -> bool {
-        self.containers.has(hash(container))
-    }
-
     /// How many different containers were told.
     pub fn containers(&self) -> usize {
         match &self.containers {
@@ -141,28 +186,107 @@ impl Told {
         }
     }
 
+    /// The owner under which it was announced was a makeshift; it is known now (D9).
+    pub(super) fn announce_anew(&mut self) {
+        self.announced = Announced::Provisionally;
+    }
+
+    /// What there is to tell of the pod itself, given what is true of it now.
+    pub(super) fn news(&self, live: &Live<'_>, reannounce: Reannounce) -> News {
+        match (self.announced, reannounce) {
+            (Announced::NotYet, _) => News::Pod,
+            (Announced::Once, Reannounce::Never) => News::Nothing,
+            (Announced::Provisionally, Reannounce::Never) => News::Owner,
+            (Announced::Once | Announced::Provisionally, Reannounce::OnChange) => {
+                if self.has_lost_one_of(&live.pod.containers, reannounce) {
+                    News::LostContainer
+                } else if self.fields != fields_hash(live) {
+                    News::Fields
+                } else {
+                    News::Nothing
+                }
+            }
+        }
+    }
+
+    /// Notes that the pod is announced now, as `news` demanded. Containers told before stay
+    /// told unless it was deleted: the reducer keeps them (spec 11.7).
+    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, news: News) {
+        self.epoch = epoch;
+        self.fields = fields_hash(live);
+        self.announced = Announced::Once;
+        if news == News::LostContainer {
+            self.containers = Containers::NONE;
+        }
+    }
+
     /// Has the container told by `tell`, unless it was told before; with `repeat` in any case.
     /// Returns whether it is told now: `tell` may refuse.
     pub(super) fn tell_container(
         &mut self,
-        container: &ContainerId,
+        container: &ContainerMeta,
+        reannounce: Reannounce,
         repeat: bool,
         tell: impl FnOnce() -> bool,
     ) -> bool {
-        let hash = hash(container);
-        let known = self.containers.has(hash);
+        let print = reannounce.print(container);
+        let known = self.containers.has(print);
         if known && !repeat {
             return true;
         }
         let told = tell();
         if told && !known {
-            self.containers.add(hash);
+            self.containers.add(print);
         }
         told
+    }
+
+    /// Whether a told container is not among these.
+    fn has_lost_one_of(&self, containers: &[ContainerMeta], reannounce: Reannounce) -> bool {
+        let kept = reannounce
+            .tellable(containers)
+            .filter(|(_, container)| self.containers.has(reannounce.print(container)));
+        kept.count() < self.containers()
+    }
+}
+
+impl Reannounce {
+    /// Which of a pod's containers are told, each with its place.
+    ///
+    /// Under `OnChange` they are the first of each id: the reducer keeps no other (spec 11.3).
+    pub(super) fn tellable(
+        self,
+        containers: &[ContainerMeta],
+    ) -> impl Iterator<Item = (usize, &ContainerMeta)> {
+        let mut seen =
+            (containers.len() > FEW).then(HashSet::<_, foldhash::fast::FixedState>::default);
+        containers
+            .iter()
+            .enumerate()
+            .filter(move |(at, container)| {
+                let mut is_first = || match &mut seen {
+                    Some(seen) => seen.insert(&container.id),
+                    None => !containers
+                        .iter()
+                        .take(*at)
+                        .any(|other| other.id == container.id),
+                };
+                self == Self::Never || is_first()
+            })
+    }
+
+    /// By what a told container is known again.
+    fn print(self, container: &ContainerMeta) -> u64 {
+        match self {
+            Self::Never => hash(&container.id),
+            Self::OnChange => hash(&(&container.id, &container.name, &container.image)),
+        }
     }
 }
 
 impl Containers {
+    const NONE: Self = Self::Few(SmallVec::new_const());
+
     fn has(&self, hash: u64) -> bool {
         match self {
             Self::Few(few) => few.contains(&hash),
@@ -190,16 +314,20 @@ impl Keyed for Told {
     }
 }
 
-/// A fingerprint of everything that announcing this pod tells, its uid apart.
+/// A fingerprint of everything that announcing this pod tells, its uid apart. Of an owner's kind
+/// only that has a code of its own on the wire (spec 6.5).
 pub fn fields_hash(live: &Live<'_>) -> u64 {
     let pod = live.pod;
+    let owner = live
+        .owner
+        .map(|owner| (&owner.uid, &owner.name, discriminant(&owner.kind)));
     hash(&(
         pod.address,
         pod.host_network,
         &pod.name,
         &pod.namespace,
         &pod.version,
-        live.owner,
+        owner,
     ))
 }
 

@@ -8,11 +8,13 @@
 //!   the matcher of the active feed, by changes as they come, by a replay, or by a difference.
 //!
 //! Laws: nothing is announced without an address or before its owner is resolved; a pod is
-//! announced once per [`Epoch`], unless D9 announces it anew; the reducer's picture is the
-//! fold of the ledger; a replay or difference pauses when the sink is full and ends.
+//! announced once per [`Epoch`], unless D9 or D14 announces it anew; the reducer's picture is the
+//! fold of the ledger; a replay or difference pauses when the sink is full and ends. Under
+//! [`Reannounce::OnChange`] that picture is the live set whenever nothing is left to tell.
 //!
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
+mod followers;
 mod ledger;
 mod limits;
 mod output;
@@ -23,19 +25,19 @@ mod telling;
 
 use std::time::{Duration, Instant};
 
-pub use ledger::{Ledger, Told, fields_hash};
+pub use ledger::{Ledger, Reannounce, Told, fields_hash};
 pub use limits::{Marks, Resume, Windows};
 pub use output::{Epoch, Generation, Sink};
-pub use owners::{OwnerSort, effective};
+pub use owners::{Escalate, OwnerSort};
 pub use pods::Live;
 use pods::PodState;
 pub use telling::Telling;
 
-use crate::model::{OwnerMeta, PodMeta, Slot, Uid};
-use owners::Owners;
+use crate::model::{OwnerMeta, OwnerRef, PodMeta, Slot, Uid};
+use owners::{Learnt, Owners};
 use pods::Pods;
 
-/// What a feed is held to (D9, D10).
+/// What a feed is held to (D9, D10, D14).
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// Deleted ReplicaSets and Jobs that still resolve pods; beyond it the oldest goes first.
@@ -49,6 +51,10 @@ pub struct Policy {
     /// Whether an event of a live pod tells all its containers again (recorded legacy
     /// behaviour) or only those that the reducer lacks.
     pub repeat_containers: bool,
+    /// Which controllers of a ReplicaSet or Job its pods are told under.
+    pub escalate: Escalate,
+    /// Whether live pods follow their owner's owner. The same as [`Telling::reannouncing`] has.
+    pub reannounce: Reannounce,
 }
 
 /// What one feed knows, and which of its pods are live.
@@ -65,7 +71,7 @@ pub struct Matcher {
 pub enum Change<'a> {
     /// The pod is live from now on.
     Announced(Live<'a>),
-    /// The pod was announced under its direct owner; now its effective owner is known (D9).
+    /// The owner of a live pod is known at last (D9), or has come under another controller (D14).
     Reannounced(Live<'a>),
     /// An event of a pod that was live already.
     Updated(Live<'a>),
@@ -103,6 +109,8 @@ impl Policy {
         waiting_cap: Some(10_000),
         owner_wait: None,
         repeat_containers: true,
+        escalate: Escalate::Known,
+        reannounce: Reannounce::Never,
     };
 
     /// Our own watches (D9): tombstones for 60 s, no guard rail, pods wait `owner_wait` at most.
@@ -113,6 +121,8 @@ impl Policy {
             waiting_cap: None,
             owner_wait: Some(owner_wait),
             repeat_containers: false,
+            escalate: Escalate::Known,
+            reannounce: Reannounce::Never,
         }
     }
 }
@@ -122,8 +132,12 @@ impl Matcher {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
-            pods: Pods::default(),
-            owners: Owners::new(policy.deleted_owners, policy.owner_retention),
+            pods: Pods::new(policy.reannounce),
+            owners: Owners::new(
+                policy.deleted_owners,
+                policy.owner_retention,
+                policy.escalate,
+            ),
             overflowed: false,
         }
     }
@@ -156,37 +170,30 @@ impl Matcher {
         self.pods.delete(uid, tell);
     }
 
-    /// A ReplicaSet or Job was added or has changed: its waiting pods are released.
-    pub fn apply_owner(
-        &mut self,
-        sort: OwnerSort,
-        owner: &OwnerMeta,
-        tell: &mut impl FnMut(Change<'_>),
-    ) {
-        let became_known = self.owners.apply(sort, owner);
-        if became_known {
-            self.pods
-                .release(&owner.uid, owner.controller.as_ref(), tell);
+    /// A ReplicaSet or Job was added or has changed: its live pods follow it, its waiting pods
+    /// are released.
+    pub fn apply_owner(&mut self, owner: &OwnerMeta, tell: &mut impl FnMut(Change<'_>)) {
+        let Self {
+            policy,
+            pods,
+            owners,
+            ..
+        } = self;
+        let controller = owner.controller.as_ref();
+        let resolve = |direct: &OwnerRef| policy.escalate.effective(direct, controller).clone();
+        match owners.apply(owner) {
+            Learnt::Owner => {
+                pods.follow(&owner.uid, resolve, tell);
+                pods.release(&owner.uid, resolve, tell);
+            }
+            Learnt::Controller => pods.follow(&owner.uid, resolve, tell),
+            Learnt::Nothing => {}
         }
     }
 
     /// A ReplicaSet or Job is gone; it goes on resolving pods for a while (D9).
     pub fn delete_owner(&mut self, uid: &Uid, now: Instant) {
         self.owners.delete(uid, now);
-    }
-
-    /// After a re-list: pods that it did not mention are gone.
-    pub fn sweep_pods(&mut self, keep: impl Fn(&Uid) -> bool, tell: &mut impl FnMut(Change<'_>)) {
-        for uid in self.pods.uids(|uid| !keep(uid)) {
-            self.pods.delete(&uid, tell);
-        }
-    }
-
-    /// After a re-list: owners of this sort that it did not mention are deleted.
-    pub fn sweep_owners(&mut self, sort: OwnerSort, keep: impl Fn(&Uid) -> bool, now: Instant) {
-        for uid in self.owners.present(sort, |uid| !keep(uid)) {
-            self.owners.delete(&uid, now);
-        }
     }
 
     /// Does what is due: forgets deleted owners, announces pods that have waited long enough.

@@ -16,30 +16,56 @@ pub enum OwnerSort {
     Job,
 }
 
-/// The owner a pod is told under: its controller's controller for ReplicaSet→Deployment
-/// and Job→CronJob, and only for those pairs (D9); else its direct owner.
-pub fn effective<'a>(direct: &'a OwnerRef, controller: Option<&'a OwnerRef>) -> &'a OwnerRef {
-    match controller {
-        Some(controller) if escalates(&direct.kind, &controller.kind) => controller,
-        Some(_) | None => direct,
-    }
+/// Which controllers of a ReplicaSet or Job its pods are told under.
+///
+/// One step only, as the legacy takes: what controls the controller is not asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Escalate {
+    /// A Deployment of a ReplicaSet and a CronJob of a Job, and only those pairs (D9).
+    #[default]
+    Known,
+    /// Whatever controls it, an Argo Rollout for instance. A controller of kind `NoOwner` is
+    /// none.
+    Any,
 }
 
-/// Whether a pod with this direct owner has to wait until that owner is known.
-pub(super) fn waits_for(direct: &OwnerRef) -> bool {
-    match direct.kind {
-        OwnerKind::ReplicaSet | OwnerKind::Job => true,
-        OwnerKind::Deployment | OwnerKind::CronJob | OwnerKind::NoOwner | OwnerKind::Other(_) => {
-            false
+impl Escalate {
+    /// The owner a pod with this direct owner is told under, given that owner's controller.
+    pub fn effective<'a>(
+        self,
+        direct: &'a OwnerRef,
+        controller: Option<&'a OwnerRef>,
+    ) -> &'a OwnerRef {
+        match controller {
+            Some(controller) if self.escalates(direct, controller) => controller,
+            Some(_) | None => direct,
+        }
+    }
+
+    fn escalates(self, direct: &OwnerRef, controller: &OwnerRef) -> bool {
+        use OwnerKind::{CronJob, Deployment, Job, NoOwner, ReplicaSet};
+        match self {
+            Self::Known => {
+                let pair = matches!(
+                    (&direct.kind, &controller.kind),
+                    (ReplicaSet, Deployment) | (Job, CronJob)
+                );
+                pair && !direct.custom && !controller.custom
+            }
+            Self::Any => waits_for(direct) && controller.kind != NoOwner,
         }
     }
 }
 
-fn escalates(direct: &OwnerKind, controller: &OwnerKind) -> bool {
-    matches!(
-        (direct, controller),
-        (OwnerKind::ReplicaSet, OwnerKind::Deployment) | (OwnerKind::Job, OwnerKind::CronJob)
-    )
+/// Whether a pod with this direct owner has to wait until that owner is known: whether it is
+/// one of the ReplicaSets and Jobs that are watched.
+pub(super) fn waits_for(direct: &OwnerRef) -> bool {
+    match direct.kind {
+        OwnerKind::ReplicaSet | OwnerKind::Job => !direct.custom,
+        OwnerKind::Deployment | OwnerKind::CronJob | OwnerKind::NoOwner | OwnerKind::Other(_) => {
+            false
+        }
+    }
 }
 
 /// The owners that one feed knows.
@@ -51,12 +77,23 @@ pub(super) struct Owners {
     deletions: u64,
     limit: usize,
     retention: Option<Duration>,
+    escalate: Escalate,
+}
+
+/// What [`Owners::apply`] has learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// The owner was unknown until now.
+    Owner,
+    /// A known one has another controller.
+    Controller,
+    /// Nothing that matters to its pods.
+    Nothing,
 }
 
 #[derive(Debug)]
 struct Owner {
     meta: OwnerMeta,
-    sort: OwnerSort,
     /// The number of its deletion, if it is deleted.
     deleted: Option<u64>,
 }
@@ -68,36 +105,38 @@ impl Keyed for Owner {
 }
 
 impl Owners {
-    pub(super) fn new(limit: usize, retention: Option<Duration>) -> Self {
+    pub(super) fn new(limit: usize, retention: Option<Duration>, escalate: Escalate) -> Self {
         Self {
             table: Table::default(),
             deleted: BTreeMap::new(),
             deletions: 0,
             limit,
             retention,
+            escalate,
         }
     }
 
-    /// Takes note of an owner. Returns whether it was unknown until now.
-    pub(super) fn apply(&mut self, sort: OwnerSort, meta: &OwnerMeta) -> bool {
-        let mut is_new = false;
+    /// Takes note of an owner.
+    pub(super) fn apply(&mut self, meta: &OwnerMeta) -> Learnt {
+        let mut learnt = Learnt::Nothing;
         let slot = self.table.find_or_insert_with(&meta.uid, || {
-            is_new = true;
+            learnt = Learnt::Owner;
             Owner {
                 meta: meta.clone(),
-                sort,
                 deleted: None,
             }
         });
         if let Some(owner) = self.table.get_mut(slot) {
+            if owner.meta.controller != meta.controller {
+                learnt = Learnt::Controller;
+            }
             owner.meta = meta.clone();
-            owner.sort = sort;
             // An owner that was added again is not deleted (D9).
             if let Some(number) = owner.deleted.take() {
                 self.deleted.remove(&number);
             }
         }
-        is_new
+        learnt
     }
 
     /// Keeps the owner as a deleted one; an unknown owner stays unknown.
@@ -137,17 +176,8 @@ impl Owners {
             return Some(direct);
         }
         let owner = self.table.by_uid(&direct.uid)?;
-        Some(effective(direct, owner.meta.controller.as_ref()))
-    }
-
-    /// The owners of this sort that are not deleted and for which `wanted` holds.
-    pub(super) fn present(&self, sort: OwnerSort, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
-        let owners = self.table.iter().map(|(_, owner)| owner);
-        let present = owners.filter(|owner| owner.sort == sort && owner.deleted.is_none());
-        present
-            .map(|owner| owner.meta.uid.clone())
-            .filter(wanted)
-            .collect()
+        let controller = owner.meta.controller.as_ref();
+        Some(self.escalate.effective(direct, controller))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Change, owners::effective};
+use super::{Change, Reannounce, followers::Followers};
 use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Slot, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
@@ -22,7 +22,11 @@ pub(super) enum PodState {
     },
     /// Told, and it stays so until it is deleted.
     Live {
-        /// The effective owner as last resolved; `None` for a pod without owner.
+        /// The effective owner as last resolved; `None` for a pod without owner. It counts
+        /// when the direct owner is not known (any longer). Under [`Reannounce::Never`] it is
+        /// resolved by events of the pod only, so that a later change of the ReplicaSet's or
+        /// Job's controller is lost when that is forgotten; under [`Reannounce::OnChange`]
+        /// it follows such changes.
         under: Option<OwnerRef>,
     },
 }
@@ -38,13 +42,15 @@ pub struct Live<'a> {
     pub owner: Option<&'a OwnerRef>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pods {
     table: Table<Entry>,
     /// Waiting and provisional pods by the owner they miss, in the order of waiting.
     missing: BTreeMap<(Uid, u64), Slot>,
     /// When waiting pods are given up, in the order of waiting.
     due: BTreeMap<u64, (Instant, Slot)>,
+    /// Live pods by the owner they are told through; `None` if changes of it are not told.
+    followers: Option<Followers>,
     turns: u64,
     waiting: usize,
     live: usize,
@@ -73,6 +79,22 @@ impl Entry {
 }
 
 impl Pods {
+    pub(super) fn new(reannounce: Reannounce) -> Self {
+        Self {
+            table: Table::default(),
+            missing: BTreeMap::new(),
+            due: BTreeMap::new(),
+            followers: match reannounce {
+                Reannounce::Never => None,
+                Reannounce::OnChange => Some(Followers::default()),
+            },
+            turns: 0,
+            waiting: 0,
+            live: 0,
+            given_up: 0,
+        }
+    }
+
     /// Takes note of a pod. `due`: when it is given up, should it have to wait.
     pub(super) fn apply(
         &mut self,
@@ -89,8 +111,19 @@ impl Pods {
             return;
         };
         let told = entry.is_told();
+        if let (PodState::Live { under }, Some(_)) = (&entry.state, &self.followers)
+            && entry.pod.same(&pod)
+        {
+            // Nothing new, and its owner is followed: no need to resolve it again.
+            return tell(Change::Updated(Live {
+                slot,
+                pod: &entry.pod,
+                owner: under.as_ref(),
+            }));
+        }
         if told && pod.address.is_none() && entry.pod.address.is_some() {
-            // A told pod keeps its last address: nothing is told without one, a replay least of all.
+            // A told pod keeps its last address, as in a legacy feed, where nothing clears it
+            // (D10): nothing is told without one, a replay least of all.
             pod = PodMeta::new(Pod {
                 address: entry.pod.address,
                 ..Pod::clone(&pod)
@@ -99,10 +132,14 @@ impl Pods {
         let verdict = Verdict::of(&pod, resolve);
         let before = std::mem::replace(&mut entry.pod, pod);
         match (&mut entry.state, verdict) {
-            // parity: spec 13.3.2, a live pod stays live whatever it loses.
+            // parity: spec 13.3.2, a live pod stays live whatever it loses; under an owner that
+            // is not known it stays under the one last resolved until that one turns up.
             (PodState::Live { under }, verdict) => {
                 if let Verdict::Resolved(owner) = verdict {
                     *under = owner;
+                }
+                if let Some(followers) = &mut self.followers {
+                    followers.moved(slot, &before, &entry.pod);
                 }
                 tell(Change::Updated(Live {
                     slot,
@@ -155,6 +192,9 @@ impl Pods {
         let was_live = entry.is_told();
         let pod = entry.pod.clone();
         self.leave_queue(slot, &pod);
+        if let Some(followers) = &mut self.followers {
+            followers.remove(slot, &pod);
+        }
         self.table.remove(slot);
         self.live -= usize::from(was_live);
         tell(Change::Gone {
@@ -164,11 +204,12 @@ impl Pods {
         });
     }
 
-    /// An owner has become known: the pods that missed it are announced, first come first served.
+    /// An owner has become known: the pods that missed it are announced, first come first
+    /// served. `resolve`: the effective owner of a pod with this direct one.
     pub(super) fn release(
         &mut self,
         uid: &Uid,
-        controller: Option<&OwnerRef>,
+        resolve: impl Fn(&OwnerRef) -> OwnerRef,
         tell: &mut impl FnMut(Change<'_>),
     ) {
         while let Some(slot) = self.first_missing(uid) {
@@ -178,11 +219,40 @@ impl Pods {
             let told = entry.is_told();
             let pod = entry.pod.clone();
             self.leave_queue(slot, &pod);
-            let owner = pod
-                .owner
-                .as_ref()
-                .map(|direct| effective(direct, controller).clone());
+            let owner = pod.owner.as_ref().map(&resolve);
             self.announce(slot, owner, told, tell);
+        }
+    }
+
+    /// The controller of an owner has become known or another one: the live pods that are told
+    /// through it and come under another effective owner are announced anew (D14).
+    pub(super) fn follow(
+        &mut self,
+        uid: &Uid,
+        resolve: impl Fn(&OwnerRef) -> OwnerRef,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let Self {
+            table, followers, ..
+        } = self;
+        for slot in followers.iter().flat_map(|followers| followers.of(uid)) {
+            let Some(Entry {
+                pod,
+                state: PodState::Live { under },
+            }) = table.get_mut(slot)
+            else {
+                continue;
+            };
+            let owner = pod.owner.as_ref().map(&resolve);
+            if *under == owner {
+                continue;
+            }
+            *under = owner;
+            tell(Change::Reannounced(Live {
+                slot,
+                pod,
+                owner: under.as_ref(),
+            }));
         }
     }
 
@@ -244,11 +314,6 @@ impl Pods {
         self.table.iter().map(|(slot, _)| slot)
     }
 
-    pub(super) fn uids(&self, wanted: impl Fn(&Uid) -> bool) -> Vec<Uid> {
-        let uids = self.table.iter().map(|(_, entry)| &entry.pod.uid);
-        uids.filter(|uid| wanted(uid)).cloned().collect()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -266,7 +331,8 @@ impl Pods {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.table.capacity() + self.missing.len() + self.due.len()
+        let followers = self.followers.as_ref().map_or(0, Followers::len);
+        self.table.capacity() + self.missing.len() + self.due.len() + followers
     }
 
     /// The pod in this slot is live under `owner`. `told`: it was already, under another one.
@@ -284,6 +350,9 @@ impl Pods {
         entry.state = PodState::Live {
             under: owner.clone(),
         };
+        if let Some(followers) = &mut self.followers {
+            followers.insert(slot, &entry.pod);
+        }
         let live = Live {
             slot,
             pod: &entry.pod,

@@ -25,6 +25,10 @@ impl Tick {
         Self(self.0.saturating_sub(tenths(span)))
     }
 
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     pub(super) fn instant(self, origin: Instant) -> Instant {
         origin + Duration::from_millis(100) * self.0
     }
@@ -87,29 +91,53 @@ impl Settling {
 }
 
 /// The latest deletes within a window, [`Recent::LIMIT`] of them at most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
+    window: Duration,
     deletes: VecDeque<(Tick, Uid)>,
 }
 
 impl Recent {
     const LIMIT: usize = 10_000;
 
-    pub(super) fn push(&mut self, uid: &Uid, now: Tick, window: Duration) {
-        let oldest = now.before(window);
-        while let Some((at, _)) = self.deletes.front()
-            && (*at < oldest || self.deletes.len() == Self::LIMIT)
-        {
+    pub(super) fn new(window: Duration) -> Self {
+        Self {
+            window,
+            deletes: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, uid: &Uid, now: Tick) {
+        self.expire(now);
+        if self.deletes.len() == Self::LIMIT {
             self.deletes.pop_front();
         }
         self.deletes.push_back((now, uid.clone()));
     }
 
-    /// Those not older than this.
-    pub(super) fn since(&self, tick: Tick) -> impl Iterator<Item = &Uid> {
+    /// Those within the window.
+    pub(super) fn within(&self, now: Tick) -> impl Iterator<Item = &Uid> {
+        let oldest = now.before(self.window);
         self.deletes
             .iter()
-            .filter(move |(at, _)| *at >= tick)
+            .filter(move |(at, _)| *at >= oldest)
             .map(|(_, uid)| uid)
+    }
+
+    /// Forgets those whose window is over, and the room for them once there are none.
+    pub(super) fn expire(&mut self, now: Tick) {
+        let oldest = now.before(self.window);
+        while self.deletes.front().is_some_and(|(at, _)| *at < oldest) {
+            self.deletes.pop_front();
+        }
+        if self.deletes.is_empty() {
+            self.deletes = VecDeque::new();
+        }
+    }
+
+    /// When the window of the last one is over: those before it need no waking for each.
+    pub(super) fn poll_timeout(&self) -> Option<Tick> {
+        let (last, _) = self.deletes.back()?;
+        Some(last.after(self.window).next())
     }
 }

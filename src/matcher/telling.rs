@@ -9,7 +9,8 @@
 use std::time::Instant;
 
 use super::{
-    Change, Epoch, Ledger, Live, Marks, Matcher, Resume, Sink, Standing, Windows,
+    Change, Epoch, Ledger, Live, Marks, Matcher, Reannounce, Resume, Sink, Standing, Windows,
+    ledger::News,
     settling::{Recent, Settling, Tick},
 };
 use crate::model::{Slot, Uid};
@@ -56,7 +57,8 @@ enum Phase {
 const STEPS: usize = 2048;
 
 impl Telling {
-    /// Nothing told, no connection. Times are measured from `origin`.
+    /// Nothing told, no connection. Times are measured from `origin`. Pods are told once:
+    /// see [`Self::reannouncing`].
     pub fn new(marks: Marks, windows: Windows, origin: Instant) -> Self {
         Self {
             marks: marks.in_order(),
@@ -71,8 +73,15 @@ impl Telling {
             deletes_owed: false,
             dirty: false,
             settling: Settling::default(),
-            recently_deleted: Recent::default(),
+            recently_deleted: Recent::new(windows.settle),
         }
+    }
+
+    /// Nothing told, no connection, and what is done when a told pod changes (D14).
+    #[must_use]
+    pub fn reannouncing(self, reannounce: Reannounce) -> Self {
+        let ledger = Ledger::new(reannounce);
+        Self { ledger, ..self }
     }
 
     /// What was told on the present connection.
@@ -150,10 +159,7 @@ impl Telling {
                 self.settling.insert(told.uid.clone(), carried_until);
             }
         }
-        for uid in self
-            .recently_deleted
-            .since(tick.before(self.windows.settle))
-        {
+        for uid in self.recently_deleted.within(tick) {
             if self.ledger.get(uid).is_none() {
                 self.settling.insert(uid.clone(), settled_at);
             }
@@ -170,6 +176,27 @@ impl Telling {
     pub fn listed(&mut self) {
         if std::mem::take(&mut self.deletes_owed) {
             self.another_pass();
+        }
+    }
+
+    /// Many changes may follow, as of a list. Until [`Self::resume`] they are told like the
+    /// others, but what finds no room is a matter of another pass and not of a resync: the
+    /// difference stays known.
+    pub fn expect_much(&mut self) {
+        if self.phase == Phase::Streaming {
+            self.catch_up_from(Phase::Additions(Slot::PAST_ALL, 0));
+        }
+    }
+
+    /// The next that is told is `pod_resync` and the whole live set (`--relist-resync`).
+    /// Nothing if there is no connection, which begins with the whole live set anyway.
+    pub fn owe_resync(&mut self) {
+        match self.phase {
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) => {
+                self.epoch.0 += 1;
+                self.phase = Phase::Owing;
+            }
         }
     }
 
@@ -190,7 +217,7 @@ impl Telling {
                 self.dirty = true;
                 let told = self.ledger.find(&live.pod.uid);
                 if let Some(told) = told.and_then(|slot| self.ledger.get_mut(slot)) {
-                    told.anew = true;
+                    told.announce_anew();
                 }
                 (live, false)
             }
@@ -256,12 +283,15 @@ impl Telling {
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.settling.first().map(|tick| tick.instant(self.origin))
+        let due = [self.settling.first(), self.recently_deleted.poll_timeout()];
+        let first = due.into_iter().flatten().min()?;
+        Some(first.instant(self.origin))
     }
 
     /// Ends the windows that are over: what differs from the active feed then is told.
     pub fn handle_timeout(&mut self, now: Instant) {
         let tick = self.tick(now);
+        self.recently_deleted.expire(tick);
         if self.settling.expire(tick) {
             self.another_pass();
         }
@@ -409,7 +439,7 @@ impl Telling {
         let told = self.ledger.find(uid);
         if was_live || told.is_some() {
             let tick = self.tick(now);
-            self.recently_deleted.push(uid, tick, self.windows.settle);
+            self.recently_deleted.push(uid, tick);
         }
         match (told, self.phase) {
             (None, _) | (_, Phase::Offline | Phase::Owing) => {}
@@ -421,8 +451,8 @@ impl Telling {
         }
     }
 
-    /// Announces the pod if it is not told or due anew, then its containers from `from` on:
-    /// all of them if it is new or with `repeat`, else those that are not told.
+    /// Announces the pod if there is news of it, then its containers from `from` on: all of
+    /// them if its announcement is new or with `repeat`, else those that are not told.
     ///
     /// # Errors
     /// The index of the first container left out when the sink reached `limit`.
@@ -437,42 +467,53 @@ impl Telling {
     ) -> Result<(), usize> {
         let uid = &live.pod.uid;
         let tick = self.tick(now);
-        let known = self.ledger.find(uid);
-        let is_new = known.is_none();
-        let settled = known.filter(|slot| self.ledger.at(*slot).is_some_and(|told| !told.anew));
-        let slot = match settled {
-            Some(slot) => slot,
-            None if sink.queued() >= limit => return Err(0),
-            None => {
-                self.dirty = true;
-                match live.owner {
-                    Some(owner) => sink.pod_new(live.pod, owner),
-                    None => sink.pod_new_no_owner(live.pod),
-                }
-                self.ledger.announce(&live, self.epoch)
+        let reannounce = self.ledger.reannounce();
+        let has_room = sink.queued() < limit;
+        let slot = if has_room {
+            Some(self.ledger.find_or_enter(uid))
+        } else {
+            self.ledger.find(uid)
+        };
+        let Some(told) = slot.and_then(|slot| self.ledger.get_mut(slot)) else {
+            return Err(0);
+        };
+        let (news, before) = (told.news(&live, reannounce), told.containers());
+        if news != News::Nothing {
+            if !has_room {
+                return Err(0);
             }
-        };
-        let Some(told) = self.ledger.get_mut(slot) else {
-            return Ok(());
-        };
+            if news == News::LostContainer {
+                sink.pod_delete(uid);
+            }
+            match live.owner {
+                Some(owner) => sink.pod_new(live.pod, owner),
+                None => sink.pod_new_no_owner(live.pod),
+            }
+            told.announce(&live, self.epoch, news);
+            self.dirty = true;
+        }
         told.touched = tick;
+        let (repeat, from) = match news {
+            News::Nothing | News::Owner => (repeat, from),
+            News::Pod | News::Fields | News::LostContainer => (true, 0),
+        };
         let mut left_out = None;
-        let before = told.containers();
-        for (index, container) in live.pod.containers.iter().enumerate().skip(from) {
-            let has_room = told.tell_container(&container.id, repeat || is_new, || {
-                let has_room = sink.queued() < limit;
-                if has_room {
-                    sink.pod_container(uid, container);
-                }
-                has_room
-            });
+        for (index, container) in reannounce.tellable(&live.pod.containers) {
+            let has_room = index < from
+                || told.tell_container(container, reannounce, repeat, || {
+                    let has_room = sink.queued() < limit;
+                    if has_room {
+                        sink.pod_container(uid, container);
+                    }
+                    has_room
+                });
             if !has_room {
                 left_out = Some(index);
                 break;
             }
         }
-        let added = told.containers() - before;
-        self.ledger.note_containers(added);
+        let now = told.containers();
+        self.ledger.recount(before, now);
         left_out.map_or(Ok(()), Err)
     }
 
@@ -481,10 +522,7 @@ impl Telling {
     fn out_of_room(&mut self) {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
-            Phase::Streaming => {
-                self.epoch.0 += 1;
-                self.phase = Phase::Owing;
-            }
+            Phase::Streaming => self.owe_resync(),
             Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
         }
     }

@@ -40,6 +40,9 @@ impl Slot {
     /// The first slot of every table.
     pub const FIRST: Self = Self(0);
 
+    /// Comes after every slot that is occupied.
+    pub const PAST_ALL: Self = Self(u32::MAX);
+
     /// The slot after this one.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -11,7 +11,10 @@ use std::net::Ipv4Addr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::wire::Message;
+use crate::{
+    digest::{Digests, PodHasher},
+    wire::{Message, messages::PodNewWithName},
+};
 
 /// Pods a reducer has room for; more are dropped silently (spec 11.8).
 pub const POD_POOL: usize = 220_000;
@@ -180,6 +183,28 @@ impl Picture {
         let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (&**uid, pod)).collect();
         pods.sort_unstable_by_key(|(uid, _)| *uid);
         pods
+    }
+
+    /// The digests of all pods as they were told, computed anew at each call.
+    pub fn digests(&self) -> Digests {
+        let (mut digests, mut hasher) = (Digests::default(), PodHasher::default());
+        for (uid, pod) in &self.pods {
+            let told = PodNewWithName {
+                ip: pod.ip,
+                owner_kind: pod.owner_kind,
+                is_host_network: pod.is_host_network,
+                uid,
+                owner_name: pod.owner_name(),
+                pod_name: pod.pod_name(),
+                owner_uid: pod.owner_uid(),
+                ns: pod.ns(),
+                version: pod.version(),
+            };
+            let containers = pod.containers().iter();
+            let parts = containers.map(|known| [known.told_id(), known.name(), known.image()]);
+            digests.add(pod.ns(), hasher.hash(&told, parts));
+        }
+        digests
     }
 
     /// What was told so far, and what of it was lost.

@@ -3,7 +3,9 @@
 //!
 //! Absent here: who is active, what is told. A source does not know the matcher.
 
+mod inet;
 pub mod legacy;
+pub mod native;
 
 use std::net::SocketAddr;
 

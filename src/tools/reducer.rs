@@ -24,7 +24,8 @@ use crate::wire::json::text;
 /// `timestamp` in nanoseconds since the UNIX epoch; {"marker": "new_connection", "index": n}
 /// stands where another connection's messages follow. With --picture there is nothing until the
 /// end; then one line for each pod of the newest connection, and one that sums up each
-/// connection, including what the real reducer would have lost without a word.
+/// connection, including what the real reducer would have lost without a word. Its `digest` is
+/// the same for the same pods, in whatever order they were told.
 ///
 /// It runs until SIGINT or SIGTERM, or until --connections have ended.
 ///
@@ -206,6 +207,7 @@ fn describe_connection(connection: &Connection) -> Value {
         "end": end,
         "pods": picture.pods(),
         "containers": picture.containers(),
+        "digest": picture.digests().total().to_string(),
         "pods_told": counts.pods_told,
         "pods_told_again": counts.pods_told_again,
         "containers_told": counts.containers_told,

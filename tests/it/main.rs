@@ -11,6 +11,7 @@
 
 mod demo;
 mod deploy;
+mod driver_watches;
 mod feed_scenarios;
 mod golden_relay;
 mod legacy_load;
@@ -18,13 +19,19 @@ mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
 mod mock_reducer;
+mod native_laws;
+mod native_scenarios;
+mod native_watch;
 mod process;
+mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
 mod sim_kube;
+mod store_laws;
 mod support;
 mod surface;
 mod telling_scenarios;
+mod thin_decoding;
 mod tidy;
 mod tools;
 mod watcher;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_relay::{
-    feeds::Settings,
-    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Resume},
+    feeds::{OnReconnect, Settings},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Reannounce, Resume},
     model::{PodMeta, Uid},
 };
 use proptest::prelude::*;
 
 use crate::support::{
     core::{Core, MESSAGE, Recorder, deployment, object, pod, replica_set, secs},
-    history::{self, Happening, Object, any_marks, any_pod},
+    history::{self, Happening, Object, any_marks, any_pod, any_reannounce, any_settings},
     holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
     native::Native,
     truth::{Form, Truth},
@@ -22,26 +22,18 @@ proptest! {
 
     #[test]
     fn whatever_streams_do_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
-        marks in any_marks(),
+        settings in any_settings(Reannounce::Never),
         happenings in history::of_streams(),
     ) {
-        let mut world = Streams::new(marks);
-        for happening in happenings {
-            world.happens(happening);
-        }
-        world.ends_well();
+        Streams::new(settings).live_through(happenings);
     }
 
     #[test]
-    fn whatever_a_native_feed_tells_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(
-        marks in any_marks(),
-        happenings in history::of_native_feed(),
+    fn whatever_streams_do_the_reducer_knows_under_on_change_the_live_set_whenever_nothing_is_left_to_tell(
+        settings in any_settings(Reannounce::OnChange),
+        happenings in history::of_streams(),
     ) {
-        let mut world = NativeWorld::new(marks);
-        for happening in happenings {
-            world.happens(happening);
-        }
-        world.ends_well();
+        Streams::new(settings).live_through(happenings);
     }
 
     #[test]
@@ -50,22 +42,25 @@ proptest! {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
         }),
         drains in any::<u64>(),
-        marks in any_marks(),
+        settings in any_reannounce().prop_flat_map(any_settings),
     ) {
-        let ample = told_in_order(one, Marks::default(), u64::MAX);
-        let tight = told_in_order(other, marks, drains);
+        let marks = Marks::default();
+        let ample = told_in_order(one, Settings { marks, ..settings }, u64::MAX);
+        let tight = told_in_order(other, settings, drains);
         prop_assert_eq!(ample, tight);
     }
 
     #[test]
     fn a_replay_with_a_buffer_of_any_size_and_events_in_between_ends_and_is_right(
         marks in any_marks(),
+        reannounce in any_reannounce(),
         pods in 1..40_usize,
         meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..25),
     ) {
-        let mut core = Core::telling(Recorder::wired(), Settings { marks, ..Settings::default() });
+        let settings = Settings { marks, reannounce, ..Settings::default() };
+        let mut core = Core::telling(Recorder::wired(), settings);
         let feed = core.open();
-        let mut truth = Truth::new(&Policy::LEGACY);
+        let mut truth = Truth::new(&Policy { reannounce, ..Policy::LEGACY });
         // The first pods, in the first slots, are those of which events tell.
         for name in (0..pods).map(|n| format!("p{n}")) {
             let pod = PodMeta::from(pod(&name).running(&["c0", "c1", "c2"]));
@@ -88,23 +83,28 @@ proptest! {
         core.rest();
         core.told();
         same_pods_with_their_containers(&core.reducer.picture, &truth);
+        if reannounce == Reannounce::OnChange {
+            same_picture(&core.reducer.picture, &truth.live());
+        }
     }
 }
 
 #[test]
 fn once_everything_is_deleted_nothing_is_kept() {
-    let mut native = Native::new(Marks::default());
-    for round in 0..3 {
-        fill_and_empty(&mut native, round);
-        assert_eq!(native.telling.ledger().capacity(), 0);
-        assert_eq!(native.counts().pods, 0);
-        assert!(
-            native.counts().owners > 0,
-            "deleted owners resolve for a minute"
-        );
-        native.pass(secs(60));
-        assert_eq!(native.counts().owners, 0);
-        assert_eq!(native.matcher.capacity(), 0);
+    for native in [Native::new, Native::reannouncing] {
+        let mut native = native(Marks::default());
+        for round in 0..3 {
+            fill_and_empty(&mut native, round);
+            assert_eq!(native.feeds.ledger().capacity(), 0);
+            assert_eq!(native.counts().pods, 0);
+            assert!(
+                native.counts().owners > 0,
+                "deleted owners resolve for a minute"
+            );
+            native.pass(secs(60));
+            assert_eq!(native.counts().owners, 0);
+            assert_eq!(native.matcher().capacity(), 0);
+        }
     }
 }
 
@@ -114,7 +114,7 @@ fn a_legacy_feed_keeps_of_what_is_deleted_nothing_but_10000_owners() {
     let now = crate::support::core::origin();
     for n in 0..40_000 {
         let owner = object(&format!("rs{n}"), Some(deployment("d")));
-        matcher.apply_owner(OwnerSort::ReplicaSet, &owner, &mut |_| {});
+        matcher.apply_owner(&owner, &mut |_| {});
         let pod = pod(&format!("p{n}")).owned_by(replica_set(&format!("rs{n}")));
         matcher.apply_pod(pod.into(), now, &mut |_| {});
     }
@@ -146,7 +146,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
             }
         }
     }
-    assert!(native.telling.ledger().capacity() > 0);
+    assert!(native.feeds.ledger().capacity() > 0);
     for name in &names {
         native.owner_gone(OwnerSort::ReplicaSet, &format!("rs{name}"));
         native.pod_gone(name);
@@ -159,6 +159,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
 /// The core beside the truth of each stream.
 struct Streams {
     core: Core,
+    settings: Settings,
     truths: BTreeMap<Generation, (Truth, Open)>,
     forms: Forms,
 }
@@ -170,27 +171,33 @@ enum Open {
 }
 
 impl Streams {
-    fn new(marks: Marks) -> Self {
+    fn new(settings: Settings) -> Self {
         Self {
-            core: Core::telling(
-                Recorder::wired(),
-                Settings {
-                    marks,
-                    ..Settings::default()
-                },
-            ),
+            core: Core::telling(Recorder::wired(), settings),
+            settings,
             truths: BTreeMap::new(),
             forms: Forms::default(),
         }
+    }
+
+    fn live_through(mut self, happenings: Vec<Happening>) {
+        for happening in happenings {
+            self.happens(happening);
+        }
+        self.end_well();
     }
 
     fn happens(&mut self, happening: Happening) {
         let now = self.core.now;
         match happening {
             Happening::Open => {
+                let policy = Policy {
+                    escalate: self.settings.escalate,
+                    reannounce: self.settings.reannounce,
+                    ..Policy::LEGACY
+                };
                 let feed = self.core.open();
-                self.truths
-                    .insert(feed, (Truth::new(&Policy::LEGACY), Open::Yes));
+                self.truths.insert(feed, (Truth::new(&policy), Open::Yes));
             }
             Happening::Close(at) => {
                 if let Some((feed, _)) = self.open_stream(at) {
@@ -227,10 +234,8 @@ impl Streams {
                     self.core.owner_gone(feed, sort, uid);
                 }
             }
-            Happening::List(..) => {}
-            Happening::Connect if !self.core.reducer.connected => {
-                self.core.connect();
-            }
+            Happening::Cut(_) | Happening::List(_) | Happening::Step(_) => {}
+            Happening::Connect if !self.core.reducer.connected => self.connect(),
             Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
             Happening::Connect | Happening::Disconnect => {}
             Happening::Drain(bytes) => self.core.reducer.drain(bytes),
@@ -240,6 +245,16 @@ impl Streams {
             Happening::Pass(span) => self.core.pass(span),
         }
         self.holds();
+    }
+
+    /// It may end all streams: see [`OnReconnect::Reset`].
+    fn connect(&mut self) {
+        if self.core.connect() {
+            assert_eq!(self.settings.on_reconnect, OnReconnect::Reset);
+            for (_, open) in self.truths.values_mut() {
+                *open = Open::No;
+            }
+        }
     }
 
     /// One of the streams opened so far, if it is still open.
@@ -262,19 +277,21 @@ impl Streams {
         }
         self.forms
             .hold(&mut self.core.reducer, feeds.ledger(), &live);
-        assert_eq!(
-            self.core.reducer.announced_again, 0,
-            "once per pod and epoch"
-        );
-        if feeds.is_settled() {
-            assert_eq!(
-                self.core.reducer.picture.uids(),
-                live.keys().cloned().collect()
-            );
+        let picture = &self.core.reducer.picture;
+        match self.settings.reannounce {
+            Reannounce::Never => {
+                let again = self.core.reducer.announced_again;
+                assert_eq!(again, 0, "once per pod and epoch");
+                if feeds.is_settled() {
+                    assert_eq!(picture.uids(), live.keys().cloned().collect());
+                }
+            }
+            Reannounce::OnChange if feeds.is_settled() => same_picture(picture, &live),
+            Reannounce::OnChange => {}
         }
     }
 
-    fn ends_well(mut self) {
+    fn end_well(mut self) {
         // At quiet, after the windows, the difference is told.
         self.happens(Happening::Connect);
         for _ in 0..3 {
@@ -286,7 +303,7 @@ impl Streams {
         assert!(self.core.feeds.is_settled());
         // Right after a reconnect the picture is the live set, to the letter.
         self.core.disconnect();
-        self.core.connect();
+        self.connect();
         self.core.rest();
         self.holds();
         let live = self.truth().map(Truth::live).unwrap_or_default();
@@ -308,153 +325,12 @@ impl Streams {
     }
 }
 
-// --- a native feed ---
-
-struct NativeWorld {
-    core: Native,
-    truth: Truth,
-    forms: Forms,
-    /// An attempt at the first list may have told pods that no whole list has named since.
-    listed: bool,
-}
-
-impl NativeWorld {
-    fn new(marks: Marks) -> Self {
-        let core = Native::telling(Recorder::wired(), marks);
-        Self {
-            truth: Truth::new(core.matcher.policy()),
-            core,
-            forms: Forms::default(),
-            listed: false,
-        }
-    }
-
-    fn happens(&mut self, happening: Happening) {
-        let now = self.core.now;
-        match happening {
-            Happening::Pod(_, pod) => {
-                self.truth.apply_pod(pod.clone(), now);
-                self.core.pod(pod);
-            }
-            Happening::PodGone(_, uid) => {
-                self.truth.delete_pod(&Uid::new(uid));
-                self.core.pod_gone(uid);
-            }
-            Happening::Owner(_, sort, owner) => {
-                self.truth.apply_owner(&owner, now);
-                self.core
-                    .owner_event(sort, kube::runtime::watcher::Event::Apply(owner));
-            }
-            Happening::OwnerGone(_, sort, uid) => {
-                self.truth.delete_owner(&Uid::new(uid), now);
-                self.core.owner_gone(sort, uid);
-            }
-            Happening::List(pods, whole) => self.list(pods, whole),
-            Happening::Connect if !self.core.reducer.connected => self.core.connect(),
-            Happening::Disconnect if self.core.reducer.connected => self.core.disconnect(),
-            Happening::Drain(bytes) => self.core.reducer.drain(bytes),
-            Happening::Resume => {
-                self.core.resume();
-            }
-            Happening::Pass(span) => {
-                self.core.pass(span);
-                self.truth.time(self.core.now);
-            }
-            Happening::Open
-            | Happening::Close(_)
-            | Happening::Listed(_)
-            | Happening::Connect
-            | Happening::Disconnect => {}
-        }
-        self.holds();
-    }
-
-    fn list(&mut self, pods: Vec<PodMeta>, whole: bool) {
-        use kube::runtime::watcher::Event;
-        if !self.listed && self.truth.pods.is_empty() {
-            // The first list: its pods count as they come.
-            for pod in &pods {
-                self.truth.apply_pod(pod.clone(), self.core.now);
-            }
-            self.listed = true;
-            return self.core.list_pods(pods);
-        }
-        if !self.listed {
-            return;
-        }
-        if !whole {
-            self.core.pod_event(Event::Init);
-            for pod in pods {
-                self.core.pod_event(Event::InitApply(pod));
-            }
-            // Broken off; a watcher then starts again, and what it tells at last counts.
-            let known = self.truth.pods.values();
-            let pods: Vec<_> = known.map(|entry| entry.pod.clone()).collect();
-            for pod in &pods {
-                self.truth.apply_pod(pod.clone(), self.core.now);
-            }
-            return self.core.list_pods(pods);
-        }
-        for pod in &pods {
-            self.truth.apply_pod(pod.clone(), self.core.now);
-        }
-        self.truth
-            .keep_pods(&pods.iter().map(|pod| pod.uid.clone()).collect());
-        self.core.list_pods(pods);
-    }
-
-    fn holds(&mut self) {
-        let live = self.truth.live();
-        same_live_set(&self.core.matcher, &live);
-        self.forms
-            .hold(&mut self.core.reducer, self.core.telling.ledger(), &live);
-        let again = self.core.reducer.announced_again;
-        assert!(
-            again <= self.core.counts().given_up,
-            "only those that were given up"
-        );
-        if self.core.telling.is_settled() {
-            assert_eq!(
-                self.core.reducer.picture.uids(),
-                live.keys().cloned().collect()
-            );
-        }
-    }
-
-    fn ends_well(mut self) {
-        self.happens(Happening::Connect);
-        self.core.rest();
-        self.holds();
-        assert!(self.core.telling.is_settled());
-        same_pods_with_their_containers(&self.core.reducer.picture, &self.truth);
-        self.core.reconnect();
-        same_picture(&self.core.reducer.picture, &self.truth.live());
-        let pods: Vec<_> = self.truth.pods.keys().map(ToString::to_string).collect();
-        for uid in pods {
-            self.core.pod_gone(&uid);
-        }
-        for uid in ["r0", "r1", "j0", "j1"] {
-            self.core.owner_gone(OwnerSort::Job, uid);
-        }
-        self.core.rest();
-        self.core.pass(secs(60));
-        assert_eq!(self.core.telling.ledger().capacity(), 0);
-        assert_eq!(self.core.matcher.capacity(), 0);
-    }
-}
-
 // --- permutations ---
 
 /// The reducer's picture once all objects are told. Bit n of `drains`: the network takes
 /// everything after the n-th object.
-fn told_in_order(objects: Vec<Object>, marks: Marks, drains: u64) -> Vec<(Uid, Form)> {
-    let mut core = Core::telling(
-        Recorder::wired(),
-        Settings {
-            marks,
-            ..Settings::default()
-        },
-    );
+fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(Uid, Form)> {
+    let mut core = Core::telling(Recorder::wired(), settings);
     core.connect();
     let feed = core.open();
     for (n, object) in objects.into_iter().enumerate() {

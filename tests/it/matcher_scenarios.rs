@@ -3,12 +3,12 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::Settings,
-    matcher::{Generation, Marks, OwnerSort, effective},
-    model::{OwnerKind, Uid},
+    matcher::{Escalate, Generation, Marks, Matcher, OwnerSort, Policy, Telling, Windows},
+    model::{OwnerKind, OwnerRef, Uid},
 };
 
 use crate::support::{
-    core::{Core, a, deployment, job, object, pod, replica_set, secs},
+    core::{Core, Recorder, a, custom, deployment, job, object, origin, pod, replica_set, secs},
     native::Native,
 };
 
@@ -34,18 +34,100 @@ fn a_pod_is_told_under_the_controller_of_its_replica_set_or_job_and_of_no_other(
         (NoOwner, Some(Deployment), NoOwner),
         (other(), Some(Deployment), other()),
     ] {
-        check_owner(direct, controller, told);
+        let above = controller.map(|kind| a(kind, "above"));
+        check_owner(Escalate::Known, &a(direct, "owner"), above, &told);
     }
 }
 
+#[test]
+fn with_escalate_any_a_pod_is_told_under_whatever_controls_its_replica_set_or_job() {
+    use OwnerKind::{CronJob, Deployment, Job, NoOwner, Other, ReplicaSet};
+    let other = || Other("Rollout".into());
+    for (direct, controller, told) in [
+        (ReplicaSet, Some(Deployment), Deployment),
+        (ReplicaSet, Some(other()), other()),
+        (ReplicaSet, Some(CronJob), CronJob),
+        (ReplicaSet, Some(Job), Job), // one step only: what controls that is not asked for
+        (ReplicaSet, Some(NoOwner), ReplicaSet),
+        (ReplicaSet, None, ReplicaSet),
+        (Job, Some(CronJob), CronJob),
+        (Job, Some(other()), other()),
+        (Job, None, Job),
+        (Deployment, Some(other()), Deployment),
+        (CronJob, Some(other()), CronJob),
+        (NoOwner, Some(other()), NoOwner),
+        (other(), Some(Deployment), other()),
+    ] {
+        let above = controller.map(|kind| a(kind, "above"));
+        check_owner(Escalate::Any, &a(direct, "owner"), above, &told);
+    }
+}
+
+#[test]
+fn an_owner_of_another_api_group_is_neither_waited_for_nor_escalated() {
+    use Escalate::{Any, Known};
+    use OwnerKind::{CronJob, Deployment, Job, ReplicaSet};
+    let (own, foreign) = (a, custom);
+    for (escalate, direct, controller, told) in [
+        (
+            Known,
+            foreign(ReplicaSet, "owner"),
+            own(Deployment, "above"),
+            ReplicaSet,
+        ),
+        (
+            Any,
+            foreign(ReplicaSet, "owner"),
+            own(Deployment, "above"),
+            ReplicaSet,
+        ),
+        (Known, foreign(Job, "owner"), own(CronJob, "above"), Job), // of Volcano
+        (Any, foreign(Job, "owner"), own(CronJob, "above"), Job),
+        (
+            Known,
+            own(ReplicaSet, "owner"),
+            foreign(Deployment, "above"),
+            ReplicaSet,
+        ),
+        (Known, own(Job, "owner"), foreign(CronJob, "above"), Job),
+        (
+            Any,
+            own(ReplicaSet, "owner"),
+            foreign(Deployment, "above"),
+            Deployment,
+        ),
+        (Any, own(Job, "owner"), foreign(CronJob, "above"), CronJob),
+    ] {
+        check_owner(escalate, &direct, Some(controller), &told);
+    }
+    let (mut core, feed) = listening();
+    for kind in [ReplicaSet, Job, Deployment, CronJob] {
+        let name = format!("of-{}", kind.as_str());
+        core.pod(feed, pod(&name).owned_by(custom(kind, "unknown")));
+    }
+    assert_snapshot!(core.told(), @r"
+    pod_new of-ReplicaSet v1 ReplicaSet/unknown
+    pod_new of-Job v1 Job/unknown
+    pod_new of-Deployment v1 Deployment/unknown
+    pod_new of-CronJob v1 CronJob/unknown
+    ");
+}
+
 /// By the rule itself, and in both orders of arrival.
-fn check_owner(direct: OwnerKind, controller: Option<OwnerKind>, told: OwnerKind) {
-    let controller = controller.map(|kind| a(kind, "above"));
-    let direct = a(direct, "owner");
-    let case = format!("{direct:?} under {controller:?}");
-    assert_eq!(effective(&direct, controller.as_ref()).kind, told, "{case}");
+fn check_owner(
+    escalate: Escalate,
+    direct: &OwnerRef,
+    controller: Option<OwnerRef>,
+    told: &OwnerKind,
+) {
+    let case = format!("{escalate:?}: {direct:?} under {controller:?}");
+    let effective = escalate.effective(direct, controller.as_ref());
+    assert_eq!(effective.kind, *told, "{case}");
     for pod_first in [true, false] {
-        let mut core = Core::new(Settings::default());
+        let mut core = Core::new(Settings {
+            escalate,
+            ..Settings::default()
+        });
         let feed = core.open();
         if pod_first {
             core.pod(feed, pod("p").owned_by(direct.clone()));
@@ -57,6 +139,7 @@ fn check_owner(direct: OwnerKind, controller: Option<OwnerKind>, told: OwnerKind
         let owner = core.reducer.picture.pods[&Uid::new("p")].owner.clone();
         let kind = owner.map(|owner| owner.kind.clone());
         assert_eq!(kind, Some(told.clone()), "{case}, pod first: {pod_first}");
+        assert_eq!(core.reducer.announced_again, 0, "{case}");
     }
 }
 
@@ -401,21 +484,30 @@ fn a_pod_told_under_its_direct_owner_is_announced_again_when_it_comes_under_a_kn
 #[test]
 fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
     for (queued, owner_first) in [(0, true), (u64::MAX as usize / 2, false)] {
-        let mut native = Native::new(Marks::default());
-        native.pod(pod("a").owned_by(replica_set("rs")));
-        native.pass(secs(60));
-        native.told();
+        let (start, mut reducer) = (origin(), Recorder::default());
+        let now = start + secs(60);
+        let mut matcher = Matcher::new(Policy::native(secs(60)));
+        let mut telling = Telling::new(Marks::default(), Windows::default(), start);
+        reducer.link(true);
+        telling.connected();
+        let pod = pod("a").owned_by(replica_set("rs"));
+        matcher.apply_pod(pod.into(), start, &mut |_| {});
+        matcher.handle_timeout(now, &mut |_| {});
+        telling.resume(Some(&matcher), now, &mut reducer);
+        assert_eq!(reducer.take(), "pod_new a v1 ReplicaSet/rs");
         // The same feed takes over from itself: a difference that has not begun.
-        native
-            .telling
-            .change_feed(&native.matcher, true, native.now);
+        telling.change_feed(&matcher, true, now);
         if !owner_first {
-            native.reducer.queued = queued;
-            native.resume();
+            reducer.queued = queued;
+            telling.resume(Some(&matcher), now, &mut reducer);
         }
-        native.replica_set("rs", Some(deployment("shop")));
-        native.rest();
-        let told = native.told();
+        let owner = object("rs", Some(deployment("shop")));
+        matcher.apply_owner(&owner, &mut |change| {
+            telling.change(change, false, now, &mut reducer);
+        });
+        reducer.drain(usize::MAX);
+        telling.resume(Some(&matcher), now, &mut reducer);
+        let told = reducer.take();
         assert!(told.ends_with("pod_new a v1 Deployment/shop"), "{told}");
     }
 }

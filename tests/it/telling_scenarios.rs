@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use k8s_relay::{
-    feeds::{Fact, Fold, Settings},
+    feeds::Settings,
     matcher::{Generation, Marks, Resume},
     model::{PodMeta, Uid},
 };
@@ -278,9 +278,9 @@ fn the_first_list_streams_and_a_later_one_takes_effect_at_its_end() {
     assert_snapshot!(native.told(), @"");
     native.pod_event(Event::InitDone);
     assert_snapshot!(native.told(), @r"
+    pod_delete b
     pod_new c v1
     pod_container a c2
-    pod_delete b
     ");
 }
 
@@ -326,30 +326,22 @@ fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_
     assert_snapshot!(native.told(), @"");
 }
 
+// --- what is kept for a while ---
+
 #[test]
-fn a_fold_is_listed_at_the_end_of_its_first_list() {
-    let mut fold = Fold::default();
-    let mut facts = Vec::new();
-    let a = || PodMeta::from(pod("a"));
-    for (event, listed) in [
-        (Event::Apply(a()), false), // a source that knows no lists
-        (Event::Delete(a()), false),
-        (Event::Init, false),
-        (Event::InitApply(a()), false),
-        (Event::InitDone, true),
-        (Event::Init, true),
-        (Event::InitDone, true),
-    ] {
-        fold.fold(event, |fact| {
-            facts.push(match fact {
-                Fact::Apply(pod) => format!("apply {}", pod.uid),
-                Fact::Delete(pod) => format!("delete {}", pod.uid),
-                Fact::Sweep(keep) => format!("sweep all but {}", keep.len()),
-            });
-        });
-        assert_eq!(fold.listed(), listed);
+fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() {
+    let mut native = Native::new(Marks::default());
+    for name in ["a", "b"] {
+        native.pod(pod(name));
     }
-    assert_eq!(facts, ["apply a", "delete a", "apply a", "sweep all but 0"]);
+    assert_eq!(native.feeds.poll_timeout(), None);
+    for name in ["a", "b"] {
+        native.pod_gone(name);
+        native.pass(secs(2));
+    }
+    assert!(native.feeds.poll_timeout().is_some());
+    native.pass(secs(11));
+    assert_eq!(native.feeds.poll_timeout(), None);
 }
 
 // --- helpers ---

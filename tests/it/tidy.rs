@@ -17,19 +17,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("proto", &[]),
     ("config", &["logging"]),
+    ("digest", &["wire"]),
     ("matcher", &["model"]),
-    ("feeds", &["model", "matcher"]),
+    ("feeds", &["model", "matcher", "stores"]),
+    ("stores", &["model"]),
     ("source", &["model", "proto"]),
     ("reducer", &["model", "matcher", "wire"]),
-    ("sim", &["model", "proto", "wire"]),
+    ("sim", &["digest", "model", "proto", "wire"]),
     (
         "driver",
-        &["feeds", "matcher", "model", "reducer", "source"],
+        &["feeds", "matcher", "model", "reducer", "source", "stores"],
     ),
     (
         "app",
         &[
-            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire",
+            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire", "stores",
         ],
     ),
     ("tools", &["*"]),
@@ -39,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Rooms and files that do no IO, read no clock, are not async and know no chance.
 const PURE: &[&str] = &[
     "src/config/yaml.rs",
+    "src/digest.rs",
     "src/feeds",
     "src/matcher",
     "src/model",
@@ -63,8 +66,18 @@ const PURE: &[&str] = &[
     "src/sim/session.rs",
     "src/sim/story.rs",
     "src/sim/traffic.rs",
-    "src/source/legacy/inet.rs",
+    "src/source/inet.rs",
+    "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
+    "src/source/native/backoff.rs",
+    "src/source/native/decode",
+    "src/source/native/ending.rs",
+    "src/source/native/frames.rs",
+    "src/source/native/machine.rs",
+    "src/source/native/machine/standing.rs",
+    "src/source/native/machine/streaming.rs",
+    "src/source/native/target.rs",
+    "src/stores",
     "src/wire",
 ];
 

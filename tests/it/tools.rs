@@ -150,6 +150,9 @@ async fn the_reducer_shows_a_picture_at_the_end() {
             (&line["pods"], &line["pods_told"]),
             (&json!(pods), &json!(1))
         );
+        let digest = line["digest"].as_str().unwrap();
+        assert!(digest.ends_with(&format!("/{pods}")), "{digest}");
+        assert_eq!(digest.starts_with("00000000"), pods == 0, "{digest}");
         assert_eq!(line["without_effect"]["containers_without_pod"], 1);
         assert_eq!(line["messages"]["pod_container"], 2);
     }

@@ -7,15 +7,15 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use super::{Counters, Reason, StreamIds, Tally, merge::Merger};
+use super::{Counters, Reason, StreamIds, Tally, info::Info, merge::Merger};
 use crate::{
-    proto::{Info, Response},
+    proto::Response,
     source::{CallEnd, FeedEvent, SourceInput, StreamId},
 };
 
@@ -28,7 +28,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// A call that is being served.
 pub(super) struct Call {
-    pub(super) infos: Streaming<Info>,
+    pub(super) infos: Streaming<Bytes>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) ids: Arc<StreamIds>,
     pub(super) inputs: mpsc::Sender<SourceInput>,
@@ -142,9 +142,9 @@ impl Call {
                 };
                 while ending.is_none()
                     && batch.has_room()
-                    && let Some(info) = self.infos.next().now_or_never()
+                    && let Some(message) = self.infos.next().now_or_never()
                 {
-                    ending = batch.take(info, &mut merger, told).err();
+                    ending = batch.take(message, &mut merger, told).err();
                 }
                 told.infos += batch.infos;
                 self.counters.infos.fetch_add(batch.infos, Relaxed);
@@ -176,17 +176,21 @@ impl Batch {
 
     fn take(
         &mut self,
-        info: Option<Result<Info, Status>>,
+        message: Option<Result<Bytes, Status>>,
         merger: &mut Merger,
         told: &mut Told,
     ) -> Result<(), Ending> {
-        let info = match info {
-            Some(Ok(info)) => info,
+        let bytes = match message {
+            Some(Ok(bytes)) => bytes,
             Some(Err(status)) => return Err(Ending::of_read(&status)),
             None => return Err(Ending::ByWatcher),
         };
+        let info = Info::read(&bytes).map_err(|error| {
+            tracing::debug!(stream = told.stream.0, %error, "bytes that are no Info");
+            Ending::Undecodable
+        })?;
         self.infos += 1;
-        self.bytes += info.encoded_len();
+        self.bytes += bytes.len();
         merger.apply(info, &mut self.events, |reason| told.dropped(reason));
         Ok(())
     }

@@ -12,15 +12,15 @@ use crate::{
         ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta, OwnerObject,
         OwnerRef, Pod, PodMeta, Table, Text, Uid,
     },
-    proto::{
-        ContainerInfo, Info, OwnerInfo, PodInfo,
-        info::{Event as Verb, Type},
-    },
-    source::FeedEvent,
+    proto::info::{Event as Verb, Type},
+    source::{FeedEvent, inet::inet_addr},
 };
 use kube::runtime::watcher::Event;
 
-use super::{Reason, inet::inet_addr};
+use super::{
+    Reason,
+    info::{ContainerInfo, Info, OwnedInfo, OwnerInfo, PodInfo},
+};
 
 /// The objects of one `Collect` stream, as merged so far.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Merger {
     /// An Info of type ReplicaSet is a pod event too if it carries a pod (quirk Q1).
     pub fn apply(
         &mut self,
-        info: Info,
+        info: Info<'_>,
         events: &mut Vec<FeedEvent>,
         mut dropped: impl FnMut(Reason),
     ) {
@@ -66,9 +66,8 @@ impl Merger {
         }
         match Type::try_from(info.r#type) {
             Ok(Type::K8sReplicaset) => {
-                let replica_set = info.rs_info.map(|set| (set.uid, set.owner));
                 let sets = &mut self.replica_sets;
-                if let Some(event) = owner(sets, &mut self.shared, change, replica_set, dropped) {
+                if let Some(event) = owner(sets, &mut self.shared, change, info.rs_info, dropped) {
                     events.push(FeedEvent::ReplicaSet(event));
                 }
                 if info.pod_info.is_some() {
@@ -76,8 +75,8 @@ impl Merger {
                 }
             }
             Ok(Type::K8sJob) => {
-                let job = info.job_info.map(|job| (job.uid, job.owner));
-                if let Some(event) = owner(&mut self.jobs, &mut self.shared, change, job, dropped) {
+                let jobs = &mut self.jobs;
+                if let Some(event) = owner(jobs, &mut self.shared, change, info.job_info, dropped) {
                     events.push(FeedEvent::Job(event));
                 }
             }
@@ -105,11 +104,11 @@ impl Merger {
     fn pod(
         &mut self,
         change: Change,
-        info: Option<PodInfo>,
+        info: Option<PodInfo<'_>>,
         dropped: &mut impl FnMut(Reason),
     ) -> Option<FeedEvent> {
         let mut info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
-        let uid = valid_uid(&info.uid, dropped)?;
+        let uid = valid_uid(info.uid, dropped)?;
         let event = match change {
             Change::Delete => Event::Delete(
                 take(&mut self.pods, &uid).unwrap_or_else(|| PodMeta::new(unknown_pod(uid))),
@@ -129,17 +128,17 @@ impl Merger {
         Some(FeedEvent::Pod(event))
     }
 
-    fn merged_pod(&mut self, uid: Uid, info: &PodInfo) -> PodMeta {
+    fn merged_pod(&mut self, uid: Uid, info: &PodInfo<'_>) -> PodMeta {
         let shared = &mut self.shared;
         if let Some(slot) = self.pods.find(&uid)
             && let Some(known) = self.pods.get_mut(slot)
         {
             if !pod_says_all(known, info) {
-                *known = PodMeta::new(merge_pod(Pod::clone(known), info, shared));
+                *known = PodMeta::new(merge_pod(uid, Some(known), info, shared));
             }
             return known.clone();
         }
-        let pod = PodMeta::new(merge_pod(unknown_pod(uid), info, shared));
+        let pod = PodMeta::new(merge_pod(uid, None, info, shared));
         self.pods.find_or_insert_with(pod.uid(), || pod.clone());
         pod
     }
@@ -163,11 +162,11 @@ fn owner(
     known: &mut Table<OwnerMeta>,
     shared: &mut Interner,
     change: Change,
-    info: Option<(String, Option<OwnerInfo>)>,
+    info: Option<OwnedInfo<'_>>,
     dropped: &mut impl FnMut(Reason),
 ) -> Option<Event<OwnerMeta>> {
-    let (uid, controller) = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
-    let uid = valid_uid(&uid, dropped)?;
+    let info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
+    let uid = valid_uid(info.uid, dropped)?;
     match change {
         Change::Delete => {
             let gone = take(known, &uid).unwrap_or_else(|| {
@@ -179,7 +178,8 @@ fn owner(
             Some(Event::Delete(gone))
         }
         Change::Apply => {
-            valid_owner(controller.as_ref(), dropped)?;
+            valid_owner(info.owner.as_ref(), dropped)?;
+            let controller = info.owner.as_ref();
             Some(Event::Apply(merged_owner(known, shared, uid, controller)))
         }
     }
@@ -189,18 +189,18 @@ fn merged_owner(
     known: &mut Table<OwnerMeta>,
     shared: &mut Interner,
     uid: Uid,
-    info: Option<OwnerInfo>,
+    info: Option<&OwnerInfo<'_>>,
 ) -> OwnerMeta {
     if let Some(slot) = known.find(&uid)
         && let Some(owner) = known.get_mut(slot)
     {
-        if !owner_says_all(owner.controller.as_ref(), info.as_ref()) {
-            let controller = merge_owner(owner.controller.as_ref(), info.as_ref(), shared);
+        if !owner_says_all(owner.controller.as_ref(), info) {
+            let controller = merge_owner(owner.controller.as_ref(), info, shared);
             *owner = OwnerMeta::new(OwnerObject { uid, controller });
         }
         return owner.clone();
     }
-    let controller = merge_owner(None, info.as_ref(), shared);
+    let controller = merge_owner(None, info, shared);
     let owner = OwnerMeta::new(OwnerObject { uid, controller });
     known.find_or_insert_with(owner.uid(), || owner.clone());
     owner
@@ -225,12 +225,12 @@ fn unknown_pod(uid: Uid) -> Pod {
 }
 
 /// Whether merging `info` would change nothing. Allocates nothing: most updates end here.
-fn pod_says_all(known: &Pod, info: &PodInfo) -> bool {
-    text_says_all(&known.name, &info.name)
-        && text_says_all(&known.namespace, &info.ns)
-        && text_says_all(&known.version, &info.version)
+fn pod_says_all(known: &Pod, info: &PodInfo<'_>) -> bool {
+    text_says_all(&known.name, info.name)
+        && text_says_all(&known.namespace, info.ns)
+        && text_says_all(&known.version, info.version)
         && (known.host_network || !info.is_host_network)
-        && (info.ip.is_empty() || known.address == Some(inet_addr(&info.ip)))
+        && (info.ip.is_empty() || known.address == Some(inet_addr(info.ip)))
         && owner_says_all(known.owner.as_ref(), info.owner.as_ref())
         && known.containers.len() == info.container_infos.len()
         && known
@@ -240,14 +240,14 @@ fn pod_says_all(known: &Pod, info: &PodInfo) -> bool {
             .all(|(known, info)| is_container(known, info))
 }
 
-fn owner_says_all(known: Option<&OwnerRef>, info: Option<&OwnerInfo>) -> bool {
+fn owner_says_all(known: Option<&OwnerRef>, info: Option<&OwnerInfo<'_>>) -> bool {
     match (known, info) {
         (_, None) => true,
         (None, Some(_)) => false,
         (Some(known), Some(info)) => {
             (info.uid.is_empty() || known.uid == *info.uid)
-                && text_says_all(&known.name, &info.name)
-                && text_says_all(known.kind.as_str(), &info.kind)
+                && text_says_all(&known.name, info.name)
+                && text_says_all(known.kind.as_str(), info.kind)
         }
     }
 }
@@ -256,67 +256,88 @@ fn text_says_all(known: &str, told: &str) -> bool {
     told.is_empty() || known == told
 }
 
-fn is_container(known: &ContainerMeta, info: &ContainerInfo) -> bool {
-    *known.name == info.name && *known.image == info.image && known.id == *info.id
+fn is_container(known: &ContainerMeta, info: &ContainerInfo<'_>) -> bool {
+    *known.name == *info.name && *known.image == *info.image && known.id == *info.id
 }
 
-fn merge_pod(known: Pod, info: &PodInfo, shared: &mut Interner) -> Pod {
-    let containers = info.container_infos.iter().map(|container| ContainerMeta {
-        id: ContainerId::new(&container.id),
-        name: shared.text(&container.name),
-        image: shared.text(&container.image),
-    });
-    let containers = containers.collect();
-    let name = if text_says_all(&known.name, &info.name) {
-        known.name
-    } else {
-        Text::from(info.name.as_str())
-    };
+/// Allocates what is new; all else is a handle of what is known, or shared.
+fn merge_pod(uid: Uid, known: Option<&Pod>, info: &PodInfo<'_>, shared: &mut Interner) -> Pod {
+    let known_containers = known.map_or(&[][..], |known| &known.containers);
+    let containers = info.container_infos.iter().enumerate();
     Pod {
-        uid: known.uid,
-        name,
-        namespace: merge_text(known.namespace, &info.ns, shared),
-        version: merge_text(known.version, &info.version, shared),
-        owner: merge_owner(known.owner.as_ref(), info.owner.as_ref(), shared),
-        address: match info.ip.as_str() {
-            "" => known.address,
+        uid,
+        name: merge_text(known.map(|known| &known.name), info.name, |name| {
+            name.into()
+        }),
+        namespace: merge_text(known.map(|known| &known.namespace), info.ns, |text| {
+            shared.text(text)
+        }),
+        version: merge_text(known.map(|known| &known.version), info.version, |text| {
+            shared.text(text)
+        }),
+        owner: merge_owner(
+            known.and_then(|known| known.owner.as_ref()),
+            info.owner.as_ref(),
+            shared,
+        ),
+        address: match info.ip {
+            "" => known.and_then(|known| known.address),
             text => Some(inet_addr(text)),
         },
-        host_network: known.host_network || info.is_host_network,
-        containers,
+        host_network: known.is_some_and(|known| known.host_network) || info.is_host_network,
+        containers: containers
+            .map(|(n, info)| new_container(known_containers.get(n), info, shared))
+            .collect(),
     }
 }
 
-fn merge_text(known: Text, told: &str, shared: &mut Interner) -> Text {
-    if text_says_all(&known, told) {
-        known
-    } else {
-        shared.text(told)
+fn merge_text(known: Option<&Text>, told: &str, new: impl FnOnce(&str) -> Text) -> Text {
+    match known {
+        Some(known) if text_says_all(known, told) => known.clone(),
+        Some(_) | None => new(told),
+    }
+}
+
+/// The container of an Info. The `known` one in its place, if there was one, mostly has its texts.
+fn new_container(
+    known: Option<&ContainerMeta>,
+    info: &ContainerInfo<'_>,
+    shared: &mut Interner,
+) -> ContainerMeta {
+    let mut text = |known: Option<&Text>, told: &str| match known {
+        Some(known) if **known == *told => known.clone(),
+        Some(_) | None => shared.text(told),
+    };
+    ContainerMeta {
+        id: ContainerId::new(info.id),
+        name: text(known.map(|known| &known.name), info.name),
+        image: text(known.map(|known| &known.image), info.image),
     }
 }
 
 /// Mixes the fields of what was known and what is told (quirk Q5).
 fn merge_owner(
     known: Option<&OwnerRef>,
-    info: Option<&OwnerInfo>,
+    info: Option<&OwnerInfo<'_>>,
     shared: &mut Interner,
 ) -> Option<OwnerRef> {
-    let Some(info) = info else {
+    if owner_says_all(known, info) {
         return known.cloned();
-    };
+    }
+    let info = info?;
     let Some(known) = known else {
-        let kind = OwnerKind::parse(&info.kind, shared);
-        return Some(shared.owner(Uid::new(&info.uid), &info.name, kind));
+        let kind = OwnerKind::parse(info.kind, shared);
+        return Some(shared.owner(Uid::new(info.uid), info.name, kind));
     };
-    let uid = match info.uid.as_str() {
+    let uid = match info.uid {
         "" => known.uid.clone(),
         told => Uid::new(told),
     };
-    let name = match info.name.as_str() {
+    let name = match info.name {
         "" => &known.name,
         told => told,
     };
-    let kind = match info.kind.as_str() {
+    let kind = match info.kind {
         "" => known.kind.clone(),
         told => OwnerKind::parse(told, shared),
     };
@@ -331,7 +352,7 @@ fn valid_uid(uid: &str, dropped: &mut impl FnMut(Reason)) -> Option<Uid> {
     }
 }
 
-fn valid_owner(owner: Option<&OwnerInfo>, dropped: &mut impl FnMut(Reason)) -> Option<()> {
+fn valid_owner(owner: Option<&OwnerInfo<'_>>, dropped: &mut impl FnMut(Reason)) -> Option<()> {
     match owner {
         Some(owner) if owner.uid.len() > MAX_ID_LEN => refuse(Reason::OwnerUidTooLong, dropped),
         Some(_) | None => Some(()),

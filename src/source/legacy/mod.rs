@@ -8,9 +8,10 @@
 //! Absent here: which stream is active, what the reducer is told.
 
 mod call;
+mod codec;
 mod connection;
 mod counters;
-mod inet;
+pub mod info;
 pub mod merge;
 mod server;
 mod unread;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -20,14 +21,12 @@ use tonic::{
 use super::{
     Counters,
     call::{self, Call, MAX_INFO},
+    codec::service::collector_server::{Collector, CollectorServer},
     connection::{self, Peer},
     unread::{Linger, ReadOn},
 };
 use crate::{
-    proto::{
-        self, Info,
-        collector_server::{Collector, CollectorServer},
-    },
+    proto,
     source::{SourceInput, StreamId},
 };
 
@@ -169,7 +168,7 @@ impl Collector for Calls {
 
     async fn collect(
         &self,
-        request: Request<Streaming<Info>>,
+        request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::CollectStream>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let (answer, ending) = oneshot::channel();

@@ -10,7 +10,7 @@ use k8s_relay::{
     matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
-        PodMeta, Slot, Uid,
+        PodMeta, Scope, Slot, Uid,
     },
 };
 use kube::runtime::watcher::Event;
@@ -52,8 +52,21 @@ impl PodDraft {
         self
     }
 
+    pub fn address(mut self, last: u8) -> Self {
+        self.0.address = Some([10, 0, 0, last].into());
+        self
+    }
+
     pub fn running(mut self, containers: &[&str]) -> Self {
         self.0.containers = containers.iter().map(|id| container(id)).collect();
+        self
+    }
+
+    /// The image of all its containers.
+    pub fn image(mut self, image: &str) -> Self {
+        for container in &mut self.0.containers {
+            container.image = image.into();
+        }
         self
     }
 }
@@ -68,9 +81,12 @@ pub fn container(id: &str) -> ContainerMeta {
     ContainerMeta {
         id: ContainerId::new(id),
         name: id.into(),
-        image: "nginx:1".into(),
+        image: NGINX.into(),
     }
 }
+
+/// The image of containers of which nothing else is said.
+const NGINX: &str = "nginx:1";
 
 /// A reference to an owner of this kind; its uid is its name.
 pub fn a(kind: OwnerKind, name: &str) -> OwnerRef {
@@ -79,6 +95,14 @@ pub fn a(kind: OwnerKind, name: &str) -> OwnerRef {
         name: name.into(),
         kind,
         custom: false,
+    })
+}
+
+/// The same kind text of another API group; its uid is its name.
+pub fn custom(kind: OwnerKind, name: &str) -> OwnerRef {
+    OwnerRef::new(Controller {
+        custom: true,
+        ..Controller::clone(&a(kind, name))
     })
 }
 
@@ -133,7 +157,8 @@ pub struct Picture {
 pub struct Pictured {
     pub pod: PodMeta,
     pub owner: Option<OwnerRef>,
-    pub containers: BTreeSet<ContainerId>,
+    /// Each as it was told first: the reducer ignores an id that it has seen.
+    pub containers: BTreeMap<ContainerId, ContainerMeta>,
 }
 
 impl Pictured {
@@ -161,7 +186,7 @@ impl Picture {
         self.pods.iter().find_map(|(uid, known)| {
             let told = told[uid];
             let same_containers = told.containers() == known.containers.len()
-                && known.containers.iter().all(|id| told.has(id));
+                && known.containers.values().all(|one| ledger.has(uid, one));
             let same = told.fields == known.fields() && same_containers;
             (!same).then(|| format!("{told:?} and {known:?}"))
         })
@@ -268,10 +293,18 @@ impl Sink for Recorder {
         if let Some(wired) = &mut self.wired {
             wired.outbox.pod_container(pod, container);
         }
-        self.message(format!("pod_container {pod} {}", container.id));
+        let image = match &*container.image {
+            NGINX => String::new(),
+            other => format!(" {other}"),
+        };
+        self.message(format!("pod_container {pod} {}{image}", container.id));
         match self.picture.pods.get_mut(pod) {
             Some(known) => {
-                known.containers.insert(container.id.clone());
+                let id = container.id.clone();
+                known
+                    .containers
+                    .entry(id)
+                    .or_insert_with(|| container.clone());
             }
             None => self
                 .wrong
@@ -352,7 +385,12 @@ impl Core {
     }
 
     pub fn handle(&mut self, feed: Generation, input: Input) {
-        self.feeds.handle(feed, input, self.now, &mut self.reducer);
+        self.handle_in(Scope::default(), feed, input);
+    }
+
+    pub fn handle_in(&mut self, scope: Scope, feed: Generation, input: Input) {
+        self.feeds
+            .handle(feed, scope, input, self.now, &mut self.reducer);
     }
 
     pub fn pod(&mut self, feed: Generation, pod: impl Into<PodMeta>) {

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_relay::{
-    matcher::{Marks, OwnerSort},
+    feeds::{OnReconnect, Settings},
+    matcher::{Escalate, Marks, OwnerSort, Reannounce},
     model::{OwnerKind, OwnerMeta, OwnerRef, PodMeta},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::core::{MESSAGE, a, object, pod};
+use super::core::{MESSAGE, a, custom, object, pod};
 
 /// What may happen. The first number, where there is one, chooses among the streams opened so far.
 #[derive(Clone, Debug)]
@@ -20,8 +21,12 @@ pub enum Happening {
     PodGone(usize, &'static str),
     Owner(usize, OwnerSort, OwnerMeta),
     OwnerGone(usize, OwnerSort, &'static str),
-    /// A list of pods; it may be broken off before its end.
-    List(Vec<PodMeta>, bool),
+    /// One of our own watches is away from now on.
+    Cut(usize),
+    /// One of our own watches begins to list.
+    List(usize),
+    /// Lists go on by so many events.
+    Step(usize),
     Connect,
     Disconnect,
     Drain(usize),
@@ -50,19 +55,23 @@ pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..60)
 }
 
-/// A history of one native feed.
+/// A history of a cluster, of the watches that tell of it and of the reducer.
 pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
-    use Happening::{List, Owner, OwnerGone, Pass, Pod, PodGone};
+    use Happening::{Cut, List, Open, Owner, OwnerGone, Pass, Pod, PodGone, Step};
+    let watch = 0..6_usize;
     let happening = prop_oneof![
-        30 => any_pod().prop_map(|pod| Pod(0, pod)),
+        20 => any_pod().prop_map(|pod| Pod(0, pod)),
         8 => select(PODS).prop_map(|uid| PodGone(0, uid)),
-        10 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
+        8 => any_owner().prop_map(|(sort, owner)| Owner(0, sort, owner)),
         6 => select(OWNERS).prop_map(|uid| OwnerGone(0, sort_of(uid), uid)),
-        3 => (vec(any_pod(), 0..6), any::<bool>()).prop_map(|(pods, whole)| List(each_once(pods), whole)),
-        8 => (0..50_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
+        1 => Just(Open),
+        4 => watch.clone().prop_map(Cut),
+        8 => watch.prop_map(List),
+        12 => (1..8_usize).prop_map(Step),
+        6 => (0..50_000_u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
         16 => the_reducer(),
     ];
-    vec(happening, 0..60)
+    vec(happening, 0..80)
 }
 
 /// What exists, whoever tells it in whatever order.
@@ -107,12 +116,55 @@ pub fn any_marks() -> impl Strategy<Value = Marks> {
     ]
 }
 
+/// Marks that a few messages reach, more often than not.
+pub fn low_marks() -> impl Strategy<Value = Marks> {
+    let low = (0..4 * MESSAGE, 0..4 * MESSAGE, 0..4 * MESSAGE)
+        .prop_map(|(low, high, limit)| Marks { low, high, limit });
+    prop_oneof![2 => low, 1 => any_marks()]
+}
+
+pub fn any_reannounce() -> impl Strategy<Value = Reannounce> {
+    select(&[Reannounce::Never, Reannounce::OnChange][..])
+}
+
+pub fn any_escalate() -> impl Strategy<Value = Escalate> {
+    select(&[Escalate::Known, Escalate::Any][..])
+}
+
+/// How a core may be set up that does so when told pods change.
+pub fn any_settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
+    let on_reconnect = prop_oneof![3 => Just(OnReconnect::Replay), 1 => Just(OnReconnect::Reset)];
+    (any_marks(), any_escalate(), on_reconnect).prop_map(move |(marks, escalate, on_reconnect)| {
+        Settings {
+            marks,
+            escalate,
+            on_reconnect,
+            reannounce,
+            ..Settings::default()
+        }
+    })
+}
+
 pub fn any_pod() -> impl Strategy<Value = PodMeta> {
-    let containers = vec(select(&["c0", "c1", "c2", "c3", ""][..]), 0..5);
+    let image = || select(&["nginx:1", "nginx:1", "nginx:2"][..]);
+    let container = (select(&["c0", "c1", "c2", "c3", ""][..]), image());
+    let containers = vec(container, 0..5);
     let owner = proptest::option::weighted(0.8, any_direct_owner());
-    (select(PODS), 0..5_u8, 0..3_u8, owner, containers).prop_map(
-        |(name, address, version, owner, containers)| {
-            let mut draft = pod(name).version(&version.to_string()).running(&containers);
+    // Most events change nothing, or little: a version above 2 stands for rarer changes.
+    let fields = (0..5_u8, 0..6_u8);
+    (select(PODS), fields, owner, containers).prop_map(
+        |(name, (address, version), owner, containers)| {
+            let ids: Vec<_> = containers.iter().map(|(id, _)| *id).collect();
+            let mut draft = pod(name).running(&ids);
+            for (container, (_, image)) in draft.0.containers.iter_mut().zip(&containers) {
+                container.image = (*image).into();
+            }
+            match version {
+                0..3 => draft = draft.version(&version.to_string()),
+                3 => draft.0.name = "renamed".into(),
+                4 => draft.0.namespace = "elsewhere".into(),
+                _ => draft.0.host_network = true,
+            }
             draft.0.address = (address > 0).then(|| [10, 0, 0, address].into());
             draft.0.owner = owner;
             draft.into()
@@ -131,8 +183,9 @@ fn any_direct_owner() -> impl Strategy<Value = OwnerRef> {
         OwnerKind::Other("Set".into()),
     ]);
     prop_oneof![
-        4 => waiting.prop_map(|(kind, uid)| a(kind, uid)),
-        1 => other.prop_map(|kind| a(kind, "other")),
+        8 => waiting.clone().prop_map(|(kind, uid)| a(kind, uid)),
+        1 => waiting.prop_map(|(kind, uid)| custom(kind, uid)),
+        2 => other.prop_map(|kind| a(kind, "other")),
     ]
 }
 
@@ -142,17 +195,12 @@ fn any_owner() -> impl Strategy<Value = (OwnerSort, OwnerMeta)> {
         OwnerKind::CronJob,
         OwnerKind::Other("Rollout".into()),
     ]);
-    (select(OWNERS), proptest::option::weighted(0.8, controller)).prop_map(|(uid, controller)| {
-        let controller = controller.map(|kind| a(kind, "above"));
-        (sort_of(uid), object(uid, controller))
-    })
-}
-
-/// No list names an object twice.
-fn each_once(mut pods: Vec<PodMeta>) -> Vec<PodMeta> {
-    let mut seen = BTreeSet::new();
-    pods.retain(|pod| seen.insert(pod.uid.clone()));
-    pods
+    let controller = prop_oneof![
+        8 => (controller.clone(), select(&["above", "beyond"][..])).prop_map(|(kind, uid)| a(kind, uid)),
+        1 => controller.prop_map(|kind| custom(kind, "above")),
+    ];
+    (select(OWNERS), proptest::option::weighted(0.8, controller))
+        .prop_map(|(uid, controller)| (sort_of(uid), object(uid, controller)))
 }
 
 fn sort_of(uid: &str) -> OwnerSort {

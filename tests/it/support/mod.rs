@@ -1,9 +1,11 @@
 //! What tests of several rooms share.
 
+pub mod api;
 pub mod collect;
 pub mod core;
 pub mod history;
 pub mod holds;
+pub mod lists;
 pub mod native;
 pub mod peer;
 pub mod reducer;

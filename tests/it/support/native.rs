@@ -1,45 +1,41 @@
-//! One native feed that is active all the time, with its lists folded.
+//! The core with our own watches as the active feed.
 
-use std::time::{Duration, Instant};
+use std::ops::{Deref, DerefMut};
 
 use k8s_relay::{
-    feeds::{Fact, Fold},
-    matcher::{Counts, Marks, Matcher, OwnerSort, Policy, Resume, Telling, Windows},
-    model::{Keyed, OwnerMeta, OwnerRef, PodMeta},
+    feeds::{ActiveSource, Input, Settings},
+    matcher::{Generation, Marks, Matcher, OwnerSort, Reannounce},
+    model::{OwnerMeta, OwnerRef, PodMeta, Scope},
 };
 use kube::runtime::watcher::Event;
 
-use super::core::{Recorder, object, origin, pod, secs};
+use super::core::{Core, Recorder, object, pod};
 
 pub struct Native {
-    pub matcher: Matcher,
-    pub telling: Telling,
-    pub reducer: Recorder,
-    pub now: Instant,
-    pods: Fold<PodMeta>,
-    replica_sets: Fold<OwnerMeta>,
-    jobs: Fold<OwnerMeta>,
+    pub core: Core,
+    pub feed: Generation,
 }
 
 impl Native {
-    /// Connected; pods wait a minute for their owners.
+    /// Connected; one scope; pods wait a minute for their owners.
     pub fn new(marks: Marks) -> Self {
-        Self::telling(Recorder::default(), marks)
+        Self::with(Recorder::default(), native(marks), 1)
     }
 
-    pub fn telling(reducer: Recorder, marks: Marks) -> Self {
-        let now = origin();
-        let mut native = Self {
-            matcher: Matcher::new(Policy::native(secs(60))),
-            telling: Telling::new(marks, Windows::default(), now),
-            reducer,
-            now,
-            pods: Fold::default(),
-            replica_sets: Fold::default(),
-            jobs: Fold::default(),
+    /// The same, and told pods are announced again when they change.
+    pub fn reannouncing(marks: Marks) -> Self {
+        let settings = Settings {
+            reannounce: Reannounce::OnChange,
+            ..native(marks)
         };
-        native.reconnect();
-        native
+        Self::with(Recorder::default(), settings, 1)
+    }
+
+    pub fn with(reducer: Recorder, settings: Settings, scopes: u16) -> Self {
+        let mut core = Core::telling(reducer, settings);
+        let feed = core.feeds.open_native(scopes, core.now);
+        core.connect();
+        Self { core, feed }
     }
 
     pub fn reconnect(&mut self) {
@@ -48,54 +44,22 @@ impl Native {
         self.rest();
     }
 
-    pub fn connect(&mut self) {
-        self.reducer.link(true);
-        self.telling.connected();
-    }
-
-    pub fn disconnect(&mut self) {
-        self.reducer.link(false);
-        self.telling.disconnected();
-    }
-
     pub fn pod_event(&mut self, event: Event<PodMeta>) {
-        let Self {
-            matcher,
-            telling,
-            reducer,
-            now,
-            ..
-        } = self;
-        let mut tell = |change: k8s_relay::matcher::Change<'_>| {
-            telling.change(change, false, *now, reducer);
-        };
-        self.pods.fold(event, |fact| match fact {
-            Fact::Apply(pod) => matcher.apply_pod(pod, *now, &mut tell),
-            Fact::Delete(pod) => matcher.delete_pod(pod.uid(), &mut tell),
-            Fact::Sweep(keep) => matcher.sweep_pods(|uid| keep.contains(uid), &mut tell),
-        });
+        self.pod_event_in(Scope::default(), event);
+    }
+
+    pub fn pod_event_in(&mut self, scope: Scope, event: Event<PodMeta>) {
+        let feed = self.feed;
+        self.handle_in(scope, feed, Input::Pod(event));
     }
 
     pub fn owner_event(&mut self, sort: OwnerSort, event: Event<OwnerMeta>) {
-        let Self {
-            matcher,
-            telling,
-            reducer,
-            now,
-            ..
-        } = self;
-        let mut tell = |change: k8s_relay::matcher::Change<'_>| {
-            telling.change(change, false, *now, reducer);
-        };
-        let fold = match sort {
-            OwnerSort::ReplicaSet => &mut self.replica_sets,
-            OwnerSort::Job => &mut self.jobs,
-        };
-        fold.fold(event, |fact| match fact {
-            Fact::Apply(owner) => matcher.apply_owner(sort, &owner, &mut tell),
-            Fact::Delete(owner) => matcher.delete_owner(owner.uid(), *now),
-            Fact::Sweep(keep) => matcher.sweep_owners(sort, |uid| keep.contains(uid), *now),
-        });
+        self.owner_event_in(Scope::default(), sort, event);
+    }
+
+    pub fn owner_event_in(&mut self, scope: Scope, sort: OwnerSort, event: Event<OwnerMeta>) {
+        let feed = self.feed;
+        self.handle_in(scope, feed, Input::Owner(sort, event));
     }
 
     pub fn pod(&mut self, pod: impl Into<PodMeta>) {
@@ -119,70 +83,58 @@ impl Native {
 
     /// A list of pods, from its beginning to its end.
     pub fn list_pods(&mut self, pods: impl IntoIterator<Item = PodMeta>) {
-        self.pod_event(Event::Init);
-        for pod in pods {
-            self.pod_event(Event::InitApply(pod));
+        self.list_pods_in(Scope::default(), pods);
+    }
+
+    pub fn list_pods_in(&mut self, scope: Scope, pods: impl IntoIterator<Item = PodMeta>) {
+        for event in list_of(pods) {
+            self.pod_event_in(scope, event);
         }
-        self.pod_event(Event::InitDone);
     }
 
-    /// Time goes by; whatever becomes due meanwhile is done when it is due.
-    pub fn pass(&mut self, span: Duration) {
-        let end = self.now + span;
-        while let Some(due) = self.due().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.timeout();
+    pub fn list_owners(&mut self, sort: OwnerSort, owners: impl IntoIterator<Item = OwnerMeta>) {
+        for event in list_of(owners) {
+            self.owner_event(sort, event);
         }
-        self.now = end;
     }
 
-    pub fn timeout(&mut self) {
-        let Self {
-            matcher,
-            telling,
-            reducer,
-            now,
-            ..
-        } = self;
-        telling.handle_timeout(*now);
-        matcher.handle_timeout(*now, &mut |change| {
-            telling.change(change, false, *now, reducer);
-        });
-        let due = self.due();
-        assert!(
-            due.is_none_or(|due| due > self.now),
-            "due for ever: {due:?}"
-        );
+    pub fn matcher(&self) -> &Matcher {
+        self.core.feeds.active().unwrap()
     }
 
-    fn due(&self) -> Option<Instant> {
-        let due = [self.matcher.poll_timeout(), self.telling.poll_timeout()];
-        due.into_iter().flatten().min()
+    pub fn counts(&self) -> k8s_relay::matcher::Counts {
+        self.core.feeds.counts()
     }
+}
 
-    pub fn resume(&mut self) -> Resume {
-        let active = Some(&self.matcher);
-        self.telling.resume(active, self.now, &mut self.reducer)
+/// Our own watches are the active source.
+pub fn native(marks: Marks) -> Settings {
+    Settings {
+        active: ActiveSource::Native,
+        marks,
+        ..Settings::default()
     }
+}
 
-    /// The network takes everything, again and again, until nothing is left to tell.
-    pub fn rest(&mut self) {
-        for _ in 0..10_000 {
-            self.reducer.drain(usize::MAX);
-            if self.resume() == Resume::Done {
-                return;
-            }
-        }
-        panic!("what is to be told has no end");
+/// The events of a whole list.
+pub fn list_of<T>(objects: impl IntoIterator<Item = T>) -> impl Iterator<Item = Event<T>> {
+    let objects = objects.into_iter().map(Event::InitApply);
+    [Event::Init]
+        .into_iter()
+        .chain(objects)
+        .chain([Event::InitDone])
+}
+
+impl Deref for Native {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
     }
+}
 
-    pub fn counts(&self) -> Counts {
-        self.matcher.counts()
-    }
-
-    /// The lines since this was asked the last time.
-    pub fn told(&mut self) -> String {
-        assert_eq!(self.reducer.complaint(self.telling.ledger()), None);
-        self.reducer.take()
+impl DerefMut for Native {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use k8s_relay::{
-    matcher::{Live, Policy, effective, fields_hash},
-    model::{ContainerId, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
+    matcher::{Escalate, Live, Policy, Reannounce, fields_hash},
+    model::{ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
 };
 
 /// What one feed has been told, and what follows from it. Good below the caps.
@@ -18,14 +18,16 @@ pub struct Truth {
     owners: BTreeMap<Uid, TrueOwner>,
     owner_wait: Option<Duration>,
     owner_retention: Option<Duration>,
+    escalate: Escalate,
+    reannounce: Reannounce,
 }
 
 #[derive(Clone, Debug)]
 pub struct TruePod {
     pub pod: PodMeta,
     pub live: bool,
-    /// The owner as resolved when it was announced or by the last event of the pod itself:
-    /// what is left to tell once the owner is forgotten.
+    /// The owner as resolved when it was announced or by the last event of the pod itself, under
+    /// `OnChange` by any event: what is left to tell once the owner is forgotten.
     pub under: Option<OwnerRef>,
     /// It is told under its direct owner, because it had waited too long.
     pub provisional: bool,
@@ -44,6 +46,8 @@ impl Truth {
         Self {
             owner_wait: policy.owner_wait,
             owner_retention: policy.owner_retention,
+            escalate: policy.escalate,
+            reannounce: policy.reannounce,
             ..Self::default()
         }
     }
@@ -97,10 +101,6 @@ impl Truth {
         }
     }
 
-    pub fn keep_pods(&mut self, keep: &BTreeSet<Uid>) {
-        self.pods.retain(|uid, _| keep.contains(uid));
-    }
-
     pub fn time(&mut self, now: Instant) {
         if let Some(retention) = self.owner_retention {
             let over = |owner: &TrueOwner| owner.deleted.is_some_and(|at| at + retention <= now);
@@ -124,7 +124,7 @@ impl Truth {
     pub fn live(&self) -> BTreeMap<Uid, Form> {
         let live = self.pods.iter().filter(|(_, entry)| entry.live);
         live.map(|(uid, entry)| {
-            let known = resolve(&self.owners, entry.pod.owner.as_ref());
+            let known = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
             let owner = known.unwrap_or_else(|| entry.under.clone());
             (uid.clone(), Form::of(&entry.pod, owner.as_ref()))
         })
@@ -138,12 +138,13 @@ impl Truth {
     /// `changed`: the pod of which the last event told, if it was one of a pod.
     fn settle(&mut self, changed: Option<&Uid>, now: Instant) {
         for (uid, entry) in &mut self.pods {
-            let resolved = resolve(&self.owners, entry.pod.owner.as_ref());
+            let resolved = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
             let was_told = entry.live && !entry.provisional;
             entry.live |= entry.pod.address.is_some() && resolved.is_some();
             match (resolved, entry.pod.owner.as_ref()) {
                 (Some(owner), _) if entry.live => {
-                    if !was_told || changed == Some(uid) {
+                    let follows = self.reannounce == Reannounce::OnChange;
+                    if !was_told || follows || changed == Some(uid) {
                         entry.under = owner;
                     }
                     (entry.provisional, entry.waits) = (false, None);
@@ -163,31 +164,36 @@ impl Truth {
 fn resolve(
     owners: &BTreeMap<Uid, TrueOwner>,
     direct: Option<&OwnerRef>,
+    escalate: Escalate,
 ) -> Option<Option<OwnerRef>> {
     let Some(direct) = direct else {
         return Some(None);
     };
-    if !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
+    if direct.custom || !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
         return Some(Some(direct.clone()));
     }
     let owner = owners.get(&direct.uid)?;
-    Some(Some(effective(direct, owner.controller.as_ref()).clone()))
+    let owner = escalate.effective(direct, owner.controller.as_ref());
+    Some(Some(owner.clone()))
 }
 
 /// What a pod is told as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
     pub fields: u64,
-    pub containers: BTreeSet<ContainerId>,
+    /// The first of each id.
+    pub containers: BTreeMap<ContainerId, ContainerMeta>,
 }
 
 impl Form {
     fn of(pod: &PodMeta, owner: Option<&OwnerRef>) -> Self {
         let slot = Slot::FIRST;
-        let ids = pod.containers.iter().map(|container| container.id.clone());
+        let last_to_first = pod.containers.iter().rev();
         Self {
             fields: fields_hash(&Live { slot, pod, owner }),
-            containers: ids.collect(),
+            containers: last_to_first
+                .map(|one| (one.id.clone(), one.clone()))
+                .collect(),
         }
     }
 }

@@ -75,7 +75,10 @@ impl Wired {
             containers: pod
                 .containers()
                 .iter()
-                .map(|container| String::from_utf8(container.told_id().to_vec()).unwrap())
+                .map(|container| {
+                    [container.told_id(), container.name(), container.image()]
+                        .map(|text| String::from_utf8(text.to_vec()).unwrap())
+                })
                 .collect(),
         };
         pods.into_iter().map(row).collect()
@@ -98,7 +101,7 @@ impl Wired {
 pub struct Row {
     texts: [String; 6],
     facts: ([u8; 4], u8, u8),
-    containers: BTreeSet<String>,
+    containers: BTreeSet<[String; 3]>,
 }
 
 impl Row {
@@ -123,7 +126,17 @@ impl Row {
                 owner.map_or(String::new(), |owner| owner.uid.to_string()),
             ],
             facts: (pod.address.unwrap().octets(), kind, pod.host_network.into()),
-            containers: told.containers.iter().map(ToString::to_string).collect(),
+            containers: told
+                .containers
+                .values()
+                .map(|one| {
+                    [
+                        one.id.to_string(),
+                        one.name.to_string(),
+                        one.image.to_string(),
+                    ]
+                })
+                .collect(),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
-use crate::proto::{JobInfo, ReplicaSetInfo};
+use crate::proto::{ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo};
 
 const ADDED: i32 = Verb::Added as i32;
 const MODIFIED: i32 = Verb::Modified as i32;
@@ -17,6 +18,8 @@ const JOB: i32 = Type::K8sJob as i32;
 
 fn apply(merger: &mut Merger, info: Info) -> (Vec<FeedEvent>, Vec<&'static str>) {
     let (mut events, mut reasons) = (Vec::new(), Vec::new());
+    let bytes = info.encode_to_vec();
+    let info = super::Info::read(&bytes).expect("it was encoded here");
     merger.apply(info, &mut events, |reason| reasons.push(reason.name()));
     (events, reasons)
 }

@@ -1,0 +1,235 @@
+//! One feed: its stores, its matcher, and whether it is listed (D4).
+
+use std::time::{Duration, Instant};
+
+use kube::runtime::watcher::Event;
+
+use super::{Input, Patience};
+use crate::{
+    matcher::{Change, Matcher, OwnerSort, Policy, Sink, Telling},
+    model::{Keyed, Kind, OwnerMeta, PodMeta, Scope},
+    stores::{Difference, Objects, Store, Taken},
+};
+
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) matcher: Matcher,
+    pub(super) state: FeedState,
+    pub(super) listed: bool,
+    pods: Store<PodMeta>,
+    replica_sets: Store<OwnerMeta>,
+    jobs: Store<OwnerMeta>,
+    last_event: Instant,
+    last_pod: Option<Instant>,
+    /// When to look again whether it counts as listed. May be early, never late.
+    pub(super) look_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FeedState {
+    /// Its source speaks.
+    Open,
+    /// The guard rail has ended it; what its source still says is not heard.
+    Overflowed,
+    /// Its source is gone; only the active feed is kept in this state.
+    Ended,
+}
+
+/// Hears what changes in a feed, and has it told if that is the active one.
+pub(super) struct Hearing<'a, S> {
+    /// `None` for a shadow.
+    pub(super) telling: Option<&'a mut Telling>,
+    pub(super) sink: &'a mut S,
+    pub(super) now: Instant,
+    pub(super) relist_resync: bool,
+}
+
+impl Feed {
+    /// `scopes`: how many lists of each kind make it listed.
+    pub(super) fn new(policy: Policy, scopes: u16, patience: Patience, now: Instant) -> Self {
+        let mut feed = Self {
+            matcher: Matcher::new(policy),
+            state: FeedState::Open,
+            listed: false,
+            pods: Store::new(scopes),
+            replica_sets: Store::new(scopes),
+            jobs: Store::new(scopes),
+            last_event: now,
+            last_pod: None,
+            look_at: now,
+        };
+        feed.look_at = feed.next_look(patience, now);
+        feed
+    }
+
+    /// Where its objects are read.
+    pub(super) fn objects(&self) -> Objects {
+        Objects {
+            pods: self.pods.shelf().clone(),
+            replica_sets: self.replica_sets.shelf().clone(),
+            jobs: self.jobs.shelf().clone(),
+        }
+    }
+
+    /// Takes an event into its store, then what it changes into the matcher.
+    /// Returns whether the guard rail was met.
+    pub(super) fn take(
+        &mut self,
+        scope: Scope,
+        input: Input,
+        mut hearing: Hearing<'_, impl Sink>,
+    ) -> bool {
+        self.last_event = hearing.now;
+        let overflow = match input {
+            Input::Pod(event) => {
+                self.last_pod = Some(hearing.now);
+                self.take_pod(scope, event, &mut hearing)
+            }
+            Input::Owner(sort, event) => {
+                self.take_owner(scope, sort, event, &mut hearing);
+                false
+            }
+            Input::Listed => {
+                self.listed = true;
+                false
+            }
+        };
+        self.note_listed(hearing.telling);
+        if overflow {
+            self.state = FeedState::Overflowed;
+        }
+        overflow
+    }
+
+    /// This watch is refused: see [`Store::denied`].
+    pub(super) fn denied(&mut self, kind: Kind, scope: Scope, telling: Option<&mut Telling>) {
+        match kind {
+            Kind::Pod => self.pods.denied(scope),
+            Kind::ReplicaSet => self.replica_sets.denied(scope),
+            Kind::Job => self.jobs.denied(scope),
+        }
+        self.note_listed(telling);
+    }
+
+    /// Does what is due in the matcher.
+    pub(super) fn handle_timeout(&mut self, mut hearing: Hearing<'_, impl Sink>) {
+        let repeat = self.matcher.policy().repeat_containers;
+        if let Some(telling) = &mut hearing.telling {
+            // What a list told in one go is given up in one go.
+            telling.expect_much();
+        }
+        self.matcher.handle_timeout(hearing.now, &mut |change| {
+            hearing.change(change, repeat);
+        });
+    }
+
+    pub(super) fn listed_when_quiet(&self, patience: Patience) -> Instant {
+        match self.last_pod {
+            Some(at) => at + patience.quiet,
+            None => self.last_event + patience.silent,
+        }
+    }
+
+    /// Its first pod, if it comes after `now`, makes it listed `quiet` after that at the earliest.
+    pub(super) fn next_look(&self, patience: Patience, now: Instant) -> Instant {
+        let soon = now + patience.quiet.max(Duration::from_millis(1));
+        self.listed_when_quiet(patience).min(soon)
+    }
+
+    fn take_pod(
+        &mut self,
+        scope: Scope,
+        event: Event<PodMeta>,
+        hearing: &mut Hearing<'_, impl Sink>,
+    ) -> bool {
+        let (matcher, now) = (&mut self.matcher, hearing.now);
+        let repeat = matcher.policy().repeat_containers;
+        hearing.expect(&event);
+        let taken = self.pods.take(scope, event);
+        if let Taken::Listed(Difference { relist: true, .. }) = taken {
+            hearing.pods_are_relisted();
+        }
+        let mut overflow = false;
+        let mut tell = |change: Change<'_>| {
+            overflow |= matches!(change, Change::Overflow);
+            hearing.change(change, repeat);
+        };
+        match taken {
+            Taken::Nothing => {}
+            // Only a legacy feed tells anything of an event that changes nothing (D10).
+            Taken::Same(pod) if repeat => matcher.apply_pod(pod, now, &mut tell),
+            Taken::Same(_) => {}
+            Taken::Changed(pod) => matcher.apply_pod(pod, now, &mut tell),
+            Taken::Gone(pod) => matcher.delete_pod(pod.uid(), &mut tell),
+            Taken::Listed(difference) => {
+                for pod in difference.gone {
+                    matcher.delete_pod(pod.uid(), &mut tell);
+                }
+                for pod in difference.changed {
+                    matcher.apply_pod(pod, now, &mut tell);
+                }
+            }
+        }
+        overflow
+    }
+
+    fn take_owner(
+        &mut self,
+        scope: Scope,
+        sort: OwnerSort,
+        event: Event<OwnerMeta>,
+        hearing: &mut Hearing<'_, impl Sink>,
+    ) {
+        let (matcher, now) = (&mut self.matcher, hearing.now);
+        let repeat = matcher.policy().repeat_containers;
+        hearing.expect(&event);
+        let mut tell = |change: Change<'_>| hearing.change(change, repeat);
+        let store = match sort {
+            OwnerSort::ReplicaSet => &mut self.replica_sets,
+            OwnerSort::Job => &mut self.jobs,
+        };
+        match store.take(scope, event) {
+            Taken::Nothing | Taken::Same(_) => {}
+            Taken::Changed(owner) => matcher.apply_owner(&owner, &mut tell),
+            Taken::Gone(owner) => matcher.delete_owner(owner.uid(), now),
+            Taken::Listed(difference) => {
+                for owner in difference.gone {
+                    matcher.delete_owner(owner.uid(), now);
+                }
+                for owner in difference.changed {
+                    matcher.apply_owner(&owner, &mut tell);
+                }
+            }
+        }
+    }
+
+    fn note_listed(&mut self, telling: Option<&mut Telling>) {
+        self.listed |=
+            self.pods.is_listed() && self.replica_sets.is_listed() && self.jobs.is_listed();
+        if let Some(telling) = telling.filter(|_| self.listed) {
+            telling.listed();
+        }
+    }
+}
+
+impl<S: Sink> Hearing<'_, S> {
+    fn change(&mut self, change: Change<'_>, repeat: bool) {
+        if let Some(telling) = &mut self.telling {
+            telling.change(change, repeat, self.now, self.sink);
+        }
+    }
+
+    /// What a list tells may be more than there is room for at once.
+    fn expect<T>(&mut self, event: &Event<T>) {
+        let of_list = matches!(event, Event::InitApply(_) | Event::InitDone);
+        if let Some(telling) = self.telling.as_mut().filter(|_| of_list) {
+            telling.expect_much();
+        }
+    }
+
+    fn pods_are_relisted(&mut self) {
+        if let Some(telling) = self.telling.as_mut().filter(|_| self.relist_resync) {
+            telling.owe_resync();
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! One line of a watch's stream.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, MapAccess},
+};
+
+use super::{
+    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, Status, Thin,
+    json::{Broken, Reader},
+    metadata::valid_version,
+    object::Reading,
+    status::StatusDraft,
+    value::{Fields, Object, Value, skip},
+};
+use crate::model::Interner;
+
+/// What a line of a watch says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line<'a, T> {
+    /// The object is new, to this watch.
+    Added {
+        /// The object.
+        object: T,
+        /// Its `metadata.resourceVersion`: where the watch is now.
+        version: Cow<'a, str>,
+    },
+    /// The object has changed.
+    Modified {
+        /// The object.
+        object: T,
+        /// Its `metadata.resourceVersion`.
+        version: Cow<'a, str>,
+    },
+    /// The object is gone. Of it, everything but the uid may be lacking: whatever else is wrong
+    /// with it, its end counts.
+    Deleted {
+        /// The object, as it was last.
+        object: T,
+        /// The version at which it was deleted.
+        version: Cow<'a, str>,
+    },
+    /// Nothing but a version: everything before it has been sent.
+    Bookmark {
+        /// `metadata.resourceVersion`.
+        version: Cow<'a, str>,
+        /// Whether this is the end of a WatchList's initial events
+        /// (annotation `k8s.io/initial-events-end`).
+        initial_events_end: bool,
+    },
+    /// The server has given up; it ends the stream.
+    Error(Status),
+    /// An object that cannot be used. The watch goes on.
+    Unusable {
+        /// Its version, if it could be read: the watch is there all the same.
+        version: Option<Cow<'a, str>>,
+        /// What is wrong with it; counted already.
+        why: ObjectError,
+    },
+    /// This is no JSON: the line was cut, or a stranger answers. The watch is over.
+    Garbled,
+}
+
+/// Reads one line of a watch's stream, with or without its end of line.
+///
+/// What of it, or of a part of it, cannot be used is counted in `dropped`.
+pub fn decode_line<'a, T: Thin>(
+    line: &'a [u8],
+    decoding: &Decoding,
+    texts: &mut Interner,
+    dropped: &mut Dropped,
+) -> Line<'a, T::Object> {
+    let mut means = Means {
+        decoding,
+        texts,
+        dropped,
+    };
+    let read = if line.len() > MAX_OBJECT_LEN {
+        Ok(Line::unusable(None, ObjectError::TooLarge))
+    } else {
+        means.line::<T>(Reader::new(line))
+    };
+    let line = read.unwrap_or(Line::Garbled);
+    if let Line::Unusable { why, .. } = line {
+        dropped.count(why);
+    }
+    line
+}
+
+/// What it takes to read a line.
+struct Means<'m> {
+    decoding: &'m Decoding,
+    texts: &'m mut Interner,
+    dropped: &'m mut Dropped,
+}
+
+/// The `type` of an event of a watch.
+#[derive(Clone, Copy)]
+enum Verb {
+    Change(Change),
+    Bookmark,
+    Error,
+    Unknown,
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl Means<'_> {
+    fn line<'a, T: Thin>(&mut self, mut reader: Reader<'a>) -> Result<Line<'a, T::Object>, Broken> {
+        let start = reader.clone();
+        let (mut verb, mut object, mut passed_by) = (None, None, None);
+        if let Some(mut event) = reader.entries()? {
+            while let Some(key) = event.key()? {
+                let value = event.reader();
+                match (&*key, verb) {
+                    ("type", _) => {
+                        let text = Value::deserialize(value)?;
+                        verb = Some(Verb::parse(text.text().unwrap_or_default()));
+                    }
+                    ("object", Some(verb)) => object = Some(self.object::<T>(verb, value)?),
+                    ("object", None) => {
+                        passed_by = Some(value.at());
+                        value.skip()?;
+                    }
+                    _ => value.skip()?,
+                }
+            }
+        }
+        reader.end()?;
+        // Every known server tells the type first, but nothing says that it must.
+        if let (None, Some(verb), Some(at)) = (&object, verb, passed_by) {
+            object = Some(self.object::<T>(verb, &mut start.back_to(at))?);
+        }
+        Ok(object.unwrap_or(Line::unusable(None, ObjectError::UnknownEvent)))
+    }
+
+    /// Reads the object of an event of this type.
+    fn object<'a, T: Thin>(
+        &mut self,
+        verb: Verb,
+        reader: &mut Reader<'a>,
+    ) -> Result<Line<'a, T::Object>, Broken> {
+        match verb {
+            Verb::Change(change) => self.change::<T>(change, reader),
+            Verb::Bookmark => bookmark(reader),
+            Verb::Error => {
+                let mut status = StatusDraft::default();
+                Object(&mut status).deserialize(reader)?;
+                Ok(Line::Error(status.finish()))
+            }
+            Verb::Unknown => {
+                reader.skip()?;
+                Ok(Line::unusable(None, ObjectError::UnknownEvent))
+            }
+        }
+    }
+
+    fn change<'a, T: Thin>(
+        &mut self,
+        change: Change,
+        reader: &mut Reader<'a>,
+    ) -> Result<Line<'a, T::Object>, Broken> {
+        let mut reading = Reading::<T>::new(self.decoding);
+        reading.deserialize(reader)?;
+        let version = reading.take_version();
+        let object = match change {
+            Change::Added | Change::Modified => reading.finish(self.texts, self.dropped),
+            Change::Deleted => reading.finish_deleted(self.texts, self.dropped),
+        };
+        Ok(match (object, version, change) {
+            (Err(why), version, _) => Line::unusable(version, why),
+            (Ok(_), None, _) => Line::unusable(None, ObjectError::NoVersion),
+            (Ok(object), Some(version), Change::Added) => Line::Added { object, version },
+            (Ok(object), Some(version), Change::Modified) => Line::Modified { object, version },
+            (Ok(object), Some(version), Change::Deleted) => Line::Deleted { object, version },
+        })
+    }
+}
+
+impl Verb {
+    fn parse(text: &str) -> Self {
+        match text {
+            "ADDED" => Self::Change(Change::Added),
+            "MODIFIED" => Self::Change(Change::Modified),
+            "DELETED" => Self::Change(Change::Deleted),
+            "BOOKMARK" => Self::Bookmark,
+            "ERROR" => Self::Error,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl<'a, T> Line<'a, T> {
+    fn unusable(version: Option<Cow<'a, str>>, why: ObjectError) -> Self {
+        Self::Unusable { version, why }
+    }
+}
+
+fn bookmark<'a, T>(reader: &mut Reader<'a>) -> Result<Line<'a, T>, Broken> {
+    let mut bookmark = Bookmark::default();
+    Object(&mut bookmark).deserialize(reader)?;
+    let Mark {
+        version,
+        annotations,
+    } = bookmark.metadata;
+    Ok(match valid_version(version) {
+        Some(version) => Line::Bookmark {
+            version,
+            initial_events_end: annotations.initial_events_end.text() == Some("true"),
+        },
+        None => Line::unusable(None, ObjectError::NoVersion),
+    })
+}
+
+/// An object with nothing but a version and, perhaps, the mark.
+#[derive(Default)]
+struct Bookmark<'de> {
+    metadata: Mark<'de>,
+}
+
+#[derive(Default)]
+struct Mark<'de> {
+    version: Value<'de>,
+    annotations: Annotations<'de>,
+}
+
+#[derive(Default)]
+struct Annotations<'de> {
+    initial_events_end: Value<'de>,
+}
+
+impl<'de> Fields<'de> for Bookmark<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "metadata" => drop(map.next_value_seed(Object(&mut self.metadata))?),
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Fields<'de> for Mark<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "resourceVersion" => self.version = map.next_value()?,
+            "annotations" => drop(map.next_value_seed(Object(&mut self.annotations))?),
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Fields<'de> for Annotations<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "k8s.io/initial-events-end" => self.initial_events_end = map.next_value()?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}

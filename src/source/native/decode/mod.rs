@@ -1,0 +1,111 @@
+//! Thin decoding: of the JSON that an API server sends, only what becomes a
+//! [`PodMeta`] or [`OwnerMeta`] is built; everything else is skipped. Pure.
+//!
+//! Laws (spec 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
+//! field that comes twice the last one counts. An object that cannot be used costs itself
+//! alone: what stands beside it in a line or page is decoded, and the reason is counted.
+//! Nothing allocates but what is kept.
+//!
+//! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
+
+mod flaw;
+mod json;
+mod line;
+mod metadata;
+mod object;
+mod owner;
+mod page;
+mod pod;
+mod status;
+
+mod value;
+
+use kube::runtime::watcher::Event;
+
+pub use flaw::{Dropped, ObjectError};
+pub use line::{Line, decode_line};
+pub use object::{Decoded, ObjectSeed};
+pub use page::{PageEnd, PageError, decode_page};
+pub use status::Status;
+
+use crate::model::{Keyed, Kind, OwnerMeta, PodMeta};
+use crate::source::FeedEvent;
+
+/// The longest object that is decoded, in bytes of its JSON (4 MiB). The text around it in
+/// a line of a watch counts too.
+pub const MAX_OBJECT_LEN: usize = 4 << 20;
+
+/// What is asked of the objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoding {
+    /// Which containers of a pod are told.
+    pub containers: Containers,
+}
+
+/// Which containers of a pod are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Containers {
+    /// `status.containerStatuses` only.
+    Main,
+    /// These, then `initContainerStatuses` (sidecars are among them), then
+    /// `ephemeralContainerStatuses`.
+    #[default]
+    All,
+}
+
+/// A kind that is watched, and the thin object that it is decoded into.
+pub trait Thin: Send + 'static {
+    /// The kind.
+    const KIND: Kind;
+    /// What is kept of an object.
+    type Object: Keyed + Clone + PartialEq + Send + 'static;
+
+    /// How it is read.
+    #[doc(hidden)]
+    type Draft<'de>: object::Draft<'de, Object = Self::Object>;
+
+    /// The fact of a feed that such an event is.
+    fn fact(event: Event<Self::Object>) -> FeedEvent;
+}
+
+/// [`Kind::Pod`].
+#[derive(Clone, Copy, Debug)]
+pub enum Pods {}
+
+/// [`Kind::ReplicaSet`].
+#[derive(Clone, Copy, Debug)]
+pub enum ReplicaSets {}
+
+/// [`Kind::Job`].
+#[derive(Clone, Copy, Debug)]
+pub enum Jobs {}
+
+impl Thin for Pods {
+    const KIND: Kind = Kind::Pod;
+    type Object = PodMeta;
+    type Draft<'de> = pod::PodDraft<'de>;
+
+    fn fact(event: Event<PodMeta>) -> FeedEvent {
+        FeedEvent::Pod(event)
+    }
+}
+
+impl Thin for ReplicaSets {
+    const KIND: Kind = Kind::ReplicaSet;
+    type Object = OwnerMeta;
+    type Draft<'de> = owner::OwnerDraft<'de>;
+
+    fn fact(event: Event<OwnerMeta>) -> FeedEvent {
+        FeedEvent::ReplicaSet(event)
+    }
+}
+
+impl Thin for Jobs {
+    const KIND: Kind = Kind::Job;
+    type Object = OwnerMeta;
+    type Draft<'de> = owner::OwnerDraft<'de>;
+
+    fn fact(event: Event<OwnerMeta>) -> FeedEvent {
+        FeedEvent::Job(event)
+    }
+}

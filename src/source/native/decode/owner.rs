@@ -1,0 +1,52 @@
+//! ReplicaSets and Jobs, as `PartialObjectMetadata`: a uid and a controller.
+
+use serde::de::MapAccess;
+
+use super::{
+    Decoding, Dropped, ObjectError,
+    metadata::Metadata,
+    object::Draft,
+    value::{Fields, skip},
+};
+use crate::model::{Interner, OwnerMeta, OwnerObject, Uid};
+
+/// A ReplicaSet or Job, as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct OwnerDraft<'de> {
+    metadata: Metadata<'de>,
+}
+
+impl<'de> Fields<'de> for OwnerDraft<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "metadata" => self.metadata.of(map),
+            _ => skip(map),
+        }
+    }
+}
+
+impl<'de> Draft<'de> for OwnerDraft<'de> {
+    type Object = OwnerMeta;
+
+    fn new(_: &Decoding) -> Self {
+        Self::default()
+    }
+
+    fn metadata(&mut self) -> &mut Metadata<'de> {
+        &mut self.metadata
+    }
+
+    fn finish(&self, texts: &mut Interner, _: &mut Dropped) -> Result<OwnerMeta, ObjectError> {
+        Ok(OwnerMeta::new(OwnerObject {
+            uid: self.metadata.uid()?,
+            controller: self.metadata.controller(texts)?,
+        }))
+    }
+
+    fn bare(uid: Uid) -> OwnerMeta {
+        OwnerMeta::new(OwnerObject {
+            uid,
+            controller: None,
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! Pods.
+//!
+//! Laws: the version text is made of `containerStatuses` alone, of those without id too
+//! (spec 13.0). Told are containers that have an id: the main ones, then init containers,
+//! then ephemeral ones. A status or an entry of `podIPs` that has a wrong type inside costs
+//! itself alone; a wrong type elsewhere costs the pod.
+
+use std::{
+    iter,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use serde::de::MapAccess;
+use smallvec::SmallVec;
+
+use super::{
+    Containers, Decoding, Dropped, ObjectError,
+    metadata::Metadata,
+    object::Draft,
+    value::{Array, Fields, Object, Objects, Shape, Value, skip},
+};
+use crate::{
+    model::{ContainerId, ContainerMeta, Interner, MAX_ID_LEN, Pod, PodMeta, Text, Uid},
+    source::inet::inet_addr,
+};
+
+/// A pod, as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct PodDraft<'de> {
+    metadata: Metadata<'de>,
+    spec: Spec<'de>,
+    status: Status<'de>,
+    /// `spec` or `status` has another type.
+    wrong: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Spec<'de> {
+    host_network: Value<'de>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Status<'de> {
+    which: Containers,
+    pod_ip: Value<'de>,
+    pod_ips: Addresses,
+    main: Statuses<'de>,
+    init: Statuses<'de>,
+    ephemeral: Statuses<'de>,
+    /// `podIPs` or a list of containers has another type.
+    wrong: bool,
+}
+
+/// `status.podIPs`.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    ipv4: Option<Ipv4Addr>,
+    wrong: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Address<'de> {
+    ip: Value<'de>,
+}
+
+/// A list of container statuses.
+#[derive(Clone, Debug, Default)]
+struct Statuses<'de> {
+    containers: SmallVec<[Container<'de>; 2]>,
+    wrong: u32,
+    too_many: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Container<'de> {
+    id: Value<'de>,
+    name: Value<'de>,
+    image: Value<'de>,
+}
+
+/// More in one list are no pod's; it bounds what a draft takes.
+const MAX_CONTAINERS: usize = 8192;
+
+impl<'de> Draft<'de> for PodDraft<'de> {
+    type Object = PodMeta;
+
+    fn new(decoding: &Decoding) -> Self {
+        let mut draft = Self::default();
+        draft.status.which = decoding.containers;
+        draft
+    }
+
+    fn metadata(&mut self) -> &mut Metadata<'de> {
+        &mut self.metadata
+    }
+
+    fn finish(&self, texts: &mut Interner, dropped: &mut Dropped) -> Result<PodMeta, ObjectError> {
+        let Self {
+            metadata,
+            spec,
+            status,
+            wrong,
+        } = self;
+        let uid = metadata.uid()?;
+        let host_network = spec.host_network.switch();
+        let (Some(host_network), Some(ip), false) =
+            (host_network, status.pod_ip.text(), *wrong || status.wrong)
+        else {
+            return Err(ObjectError::WrongType);
+        };
+        let owner = metadata.controller(texts)?;
+        let (name, namespace) = (metadata.name()?, metadata.namespace()?);
+        let containers = status.told(texts, dropped)?;
+        Ok(PodMeta::new(Pod {
+            uid,
+            name: Text::from(name),
+            namespace: texts.text(namespace),
+            version: status.main.version(texts),
+            owner,
+            address: status.pod_ips.address(ip, dropped),
+            host_network,
+            containers,
+        }))
+    }
+
+    fn bare(uid: Uid) -> PodMeta {
+        PodMeta::new(Pod {
+            uid,
+            name: Text::default(),
+            namespace: Text::default(),
+            version: Text::default(),
+            owner: None,
+            address: None,
+            host_network: false,
+            containers: Box::default(),
+        })
+    }
+}
+
+impl Status<'_> {
+    /// The containers to tell, in their order.
+    fn told(
+        &self,
+        texts: &mut Interner,
+        dropped: &mut Dropped,
+    ) -> Result<Box<[ContainerMeta]>, ObjectError> {
+        let lists = [&self.main, &self.init, &self.ephemeral];
+        if lists.iter().any(|list| list.too_many) {
+            return Err(ObjectError::TooLarge);
+        }
+        for _ in 0..lists.iter().map(|list| list.wrong).sum() {
+            dropped.count(ObjectError::ContainerWrongType);
+        }
+        let mut told: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
+        for container in lists.iter().flat_map(|list| &list.containers) {
+            let [id, name, image] = container.texts().unwrap_or_default();
+            match id.len() {
+                0 => {}
+                1..=MAX_ID_LEN => told.push(ContainerMeta {
+                    id: ContainerId::new(id),
+                    name: texts.text(name),
+                    image: texts.text(image),
+                }),
+                _ => dropped.count(ObjectError::ContainerIdTooLong),
+            }
+        }
+        Ok(told.into_iter().collect())
+    }
+}
+
+impl Statuses<'_> {
+    /// The images, each in single quotes, in the order of their bytes, with commas between.
+    fn version(&self, texts: &mut Interner) -> Text {
+        let images = self.containers.iter().filter_map(Container::texts);
+        let mut images: SmallVec<[&str; 4]> = images.map(|[.., image]| image).collect();
+        images.sort_unstable_by(|a, b| quoted(a).cmp(quoted(b)));
+        let mut version: SmallVec<[u8; 256]> = SmallVec::new();
+        for image in images {
+            if !version.is_empty() {
+                version.push(b',');
+            }
+            version.push(b'\'');
+            version.extend_from_slice(image.as_bytes());
+            version.push(b'\'');
+        }
+        texts.text(str::from_utf8(&version).unwrap_or_default())
+    }
+}
+
+/// The bytes of an image from behind its opening quote on.
+fn quoted(image: &str) -> impl Iterator<Item = u8> {
+    image.bytes().chain(iter::once(b'\''))
+}
+
+impl Container<'_> {
+    /// Id, name and image, unless one has a wrong type.
+    fn texts(&self) -> Option<[&str; 3]> {
+        let [Some(id), Some(name), Some(image)] =
+            [&self.id, &self.name, &self.image].map(Value::text)
+        else {
+            return None;
+        };
+        Some([id, name, image])
+    }
+}
+
+impl Addresses {
+    /// The address of a pod whose `podIP` this is: the wire carries only IPv4.
+    fn address(&self, pod_ip: &str, dropped: &mut Dropped) -> Option<Ipv4Addr> {
+        for _ in 0..self.wrong {
+            dropped.count(ObjectError::AddressWrongType);
+        }
+        match (pod_ip, self.ipv4) {
+            ("", _) => None,
+            (text, Some(ipv4)) if text.parse::<Ipv6Addr>().is_ok() => Some(ipv4),
+            (text, _) => Some(inet_addr(text)),
+        }
+    }
+}
+
+impl<'de> Fields<'de> for PodDraft<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        let shape = match key {
+            "metadata" => return self.metadata.of(map),
+            "spec" => map.next_value_seed(Object(&mut self.spec))?,
+            "status" => map.next_value_seed(Object(&mut self.status))?,
+            _ => return skip(map),
+        };
+        self.wrong |= shape.is_wrong();
+        Ok(())
+    }
+}
+
+impl<'de> Fields<'de> for Spec<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "hostNetwork" => self.host_network = map.next_value()?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Fields<'de> for Status<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        let shape = match key {
+            "initContainerStatuses" | "ephemeralContainerStatuses"
+                if self.which == Containers::Main =>
+            {
+                return skip(map);
+            }
+            "podIP" => {
+                self.pod_ip = map.next_value()?;
+                return Ok(());
+            }
+            "podIPs" => {
+                self.pod_ips = Addresses::default();
+                map.next_value_seed(Array(&mut self.pod_ips))?
+            }
+            "containerStatuses" => self.main.read(map)?,
+            "initContainerStatuses" => self.init.read(map)?,
+            "ephemeralContainerStatuses" => self.ephemeral.read(map)?,
+            _ => return skip(map),
+        };
+        self.wrong |= shape.is_wrong();
+        Ok(())
+    }
+}
+
+impl<'de> Statuses<'de> {
+    fn read<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Shape, A::Error> {
+        *self = Self::default();
+        map.next_value_seed(Array(self))
+    }
+}
+
+impl<'de> Objects<'de> for Statuses<'de> {
+    type Object = Container<'de>;
+
+    fn add(&mut self, container: Container<'de>, shape: Shape) {
+        if shape.is_wrong() || container.texts().is_none() {
+            self.wrong = self.wrong.saturating_add(1);
+        } else if self.containers.len() < MAX_CONTAINERS {
+            self.containers.push(container);
+        } else {
+            self.too_many = true;
+        }
+    }
+}
+
+impl<'de> Fields<'de> for Container<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "containerID" => self.id = map.next_value()?,
+            "name" => self.name = map.next_value()?,
+            "image" => self.image = map.next_value()?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Objects<'de> for Addresses {
+    type Object = Address<'de>;
+
+    fn add(&mut self, address: Address<'de>, shape: Shape) {
+        match address.ip.text() {
+            Some(ip) if !shape.is_wrong() => self.ipv4 = self.ipv4.or_else(|| ip.parse().ok()),
+            Some(_) | None => self.wrong = self.wrong.saturating_add(1),
+        }
+    }
+}
+
+impl<'de> Fields<'de> for Address<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "ip" => self.ip = map.next_value()?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}

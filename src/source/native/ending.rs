@@ -1,0 +1,238 @@
+//! How a request to the API server ends. Pure.
+//!
+//! Law: texts that come from outside are one line of at most [`MAX_WORDS`] bytes.
+
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use super::decode::Status;
+
+/// The longest text of a server or of the system that is kept, in bytes.
+pub const MAX_WORDS: usize = 200;
+
+/// Why a request is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum End {
+    /// The answer is complete.
+    #[error("the answer ends without news")]
+    Regular,
+    /// The answer broke off.
+    #[error("the answer breaks off: {0}")]
+    Cut(String),
+    /// Nothing came in time.
+    #[error("the server does not answer in time")]
+    Silence,
+    /// There was no answer: no address, no connection, no TLS.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// The server says no, as its answer or within it.
+    #[error("the server answers {0}")]
+    Refused(Refusal),
+    /// The first events of a streamed list have no end.
+    #[error("the server does not say where its first events end (see --list)")]
+    NoEndMark,
+    /// Something else than an API server answers.
+    #[error("what answers is no Kubernetes API server")]
+    Stranger,
+    /// A part of an answer is no JSON.
+    #[error("the answer is garbled")]
+    Garbled,
+    /// A page of a list is too large.
+    #[error("a page of the list has more than {0} bytes")]
+    TooLarge(usize),
+    /// The server knows only versions before the one that we have seen: its store was
+    /// restored from a copy.
+    #[error("the server is at version {server}, before {ours}")]
+    WentBack {
+        /// The version that was seen.
+        ours: String,
+        /// The server's.
+        server: String,
+    },
+}
+
+/// A no, with its reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// As of HTTP.
+    pub code: u16,
+    /// The server's words for people; one line.
+    pub words: String,
+    /// How long not to ask again.
+    pub retry_after: Option<Duration>,
+}
+
+impl End {
+    /// The server's code, if it has said no.
+    pub fn code(&self) -> Option<u16> {
+        self.refusal().map(|refusal| refusal.code)
+    }
+
+    /// How long the server wants us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal()?.retry_after
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Regular
+            | Self::Cut(_)
+            | Self::Silence
+            | Self::Unreachable(_)
+            | Self::NoEndMark
+            | Self::Stranger
+            | Self::Garbled
+            | Self::TooLarge(_)
+            | Self::WentBack { .. } => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// From the status line, the value of `Retry-After` and the body of an HTTP error.
+    pub fn of_answer(code: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        match Status::decode(body) {
+            Some(status) => {
+                let inner = Self::from(status);
+                Self {
+                    code,
+                    words: inner.words,
+                    retry_after: retry_after.or(inner.retry_after),
+                }
+            }
+            None => Self {
+                code,
+                words: one_line(&String::from_utf8_lossy(body)),
+                retry_after,
+            },
+        }
+    }
+
+    /// Whether the server does not know streamed lists (WatchList).
+    pub fn is_about_streamed_lists(&self) -> bool {
+        // Before 1.27 it is the other parameter that a server does not know.
+        let named = ["sendInitialEvents", "resourceVersionMatch"];
+        self.code == 422 || self.code == 400 && named.iter().any(|name| self.words.contains(name))
+    }
+
+    /// Whether the same request would be answered so for ever.
+    pub fn is_about_the_request(&self) -> bool {
+        (400..500).contains(&self.code) && !matches!(self.code, 401 | 403 | 404 | 408 | 429)
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        let text = match status.message.is_empty() {
+            true => &status.reason,
+            false => &status.message,
+        };
+        Self {
+            code: status.code,
+            words: one_line(text),
+            retry_after: status
+                .retry_after_seconds
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        match self.words.is_empty() {
+            true => Ok(()),
+            false => write!(f, ": {}", self.words),
+        }
+    }
+}
+
+/// The value of a `Retry-After` header: seconds, or a date that is compared with `now`, the
+/// value of a `Date` header.
+pub fn retry_after(value: &str, now: &str) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let now = httpdate::parse_http_date(now.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// The text in one line, without control characters, cut at [`MAX_WORDS`].
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > MAX_WORDS {
+            line.truncate(line.floor_char_boundary(MAX_WORDS));
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+/// An error with its causes in one line. A cause that its error repeats is said once.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next.filter(|_| line.len() <= MAX_WORDS) {
+        let words = cause.to_string();
+        if !line.contains(&words) {
+            // Writing to a text cannot fail.
+            let _ = write!(line, ": {words}");
+        }
+        next = cause.source();
+    }
+    one_line(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_say_in_seconds_or_by_a_date_when_to_ask_again() {
+        let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (value, seconds) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            (" 120 ", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:42 GMT", Some(5)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(retry_after(value, now), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_others_are_one_bounded_line() {
+        assert_eq!(one_line(" a\r\n\tb\u{1b}[31mc "), "a b [31mc");
+        assert_eq!(one_line(""), "");
+        let long = one_line(&"é".repeat(10_000));
+        assert!(long.len() <= MAX_WORDS + '…'.len_utf8(), "{}", long.len());
+        assert!(long.ends_with("é…"));
+    }
+
+    #[test]
+    fn the_body_of_an_error_may_be_no_status() {
+        let refusal = Refusal::of_answer(404, None, b"404 page not found\n");
+        assert_eq!(refusal.to_string(), "404: 404 page not found");
+        assert_eq!(Refusal::of_answer(503, None, b"").to_string(), "503");
+    }
+}

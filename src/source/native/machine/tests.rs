@@ -1,0 +1,515 @@
+//! Scenarios of one watch, moved by hand: what it asks, what it tells, how it fares.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod laws;
+mod lists;
+
+use std::borrow::Cow;
+
+use super::{
+    super::{decode::Status, ending::Refusal},
+    *,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A machine with a clock; chance always says 0.
+struct Story {
+    machine: Machine<&'static str>,
+    now: Instant,
+    told: Vec<String>,
+    known: Option<bool>,
+}
+
+impl Story {
+    fn new(list: ListMode) -> Self {
+        Self {
+            machine: Machine::new(Rules {
+                patience: Patience::default(),
+                list,
+                page_size: 500,
+            }),
+            #[allow(clippy::disallowed_methods)]
+            now: Instant::now(),
+            told: Vec::new(),
+            known: None,
+        }
+    }
+
+    /// One that has listed `a` in pages, at version 5, and opened the watch.
+    fn following() -> Self {
+        let mut story = Self::new(ListMode::Pages);
+        assert_eq!(story.next(), "page 500");
+        story.page(&["a"], "5", None);
+        assert_eq!(story.told(), "init +a done");
+        story.notes();
+        assert_eq!(story.next(), "watch 5");
+        story.opened();
+        story
+    }
+
+    /// What is to be done next; if it is a request, it is sent.
+    fn next(&mut self) -> String {
+        let (now, known) = (self.now, self.known);
+        let next = match self.machine.next(now, known) {
+            Next::Wait(until) => return format!("wait {:?}", until - now),
+            Next::Ask(Ask::StreamedList) => "stream".to_owned(),
+            Next::Ask(Ask::Page { limit, token: None }) => format!("page {limit}"),
+            Next::Ask(Ask::Page {
+                limit,
+                token: Some(token),
+            }) => format!("page {limit} after {token}"),
+            Next::Ask(Ask::Version) => "version".to_owned(),
+            Next::Ask(Ask::Watch { version }) => format!("watch {version}"),
+        };
+        self.machine.asked(now);
+        next
+    }
+
+    /// Waits if it is to be waited, and asks then. Gives the time waited.
+    fn wait(&mut self) -> Duration {
+        let (now, known) = (self.now, self.known);
+        if let Next::Wait(until) = self.machine.next(now, known) {
+            self.now = until;
+        }
+        self.now - now
+    }
+
+    fn opened(&mut self) {
+        self.machine.opened(self.now);
+        self.machine.listening(self.now);
+    }
+
+    /// A line; the end of the request, if it is one.
+    fn line(&mut self, line: Line<'_, &'static str>) -> Option<End> {
+        let told = &mut self.told;
+        let flow = self.machine.line(line, |event| told.push(text(event)));
+        self.machine.listening(self.now);
+        flow.break_value()
+    }
+
+    fn page(&mut self, objects: &[&'static str], version: &str, next: Option<&str>) {
+        let told = &mut self.told;
+        self.machine
+            .page(objects.to_vec(), version, next, |event| {
+                told.push(text(event));
+            })
+            .unwrap();
+    }
+
+    fn over(&mut self, end: End) {
+        let at = Moment {
+            now: self.now,
+            jitter: 0.0,
+        };
+        self.machine.over(end, at);
+    }
+
+    /// Nothing comes until the machine has had enough. Gives how long that took.
+    fn silence(&mut self) -> (Duration, End) {
+        let start = self.now;
+        loop {
+            self.now = self.machine.poll_timeout().unwrap();
+            if let Some(end) = self.machine.timed_out(self.now) {
+                return (self.now - start, end);
+            }
+        }
+    }
+
+    fn told(&mut self) -> String {
+        std::mem::take(&mut self.told).join(" ")
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.machine.take_note())
+            .map(|note| match note {
+                Note::Well { failures } => format!("well after {failures}"),
+                Note::Failing(why) => format!("failing: {why}"),
+                Note::Denied(why) => format!("denied: {why}"),
+                Note::ListsAgain(why) => format!("lists again: {why}"),
+            })
+            .collect()
+    }
+}
+
+fn text(event: Event<&'static str>) -> String {
+    match event {
+        Event::Init => "init".to_owned(),
+        Event::InitApply(object) => format!("+{object}"),
+        Event::InitDone => "done".to_owned(),
+        Event::Apply(object) => format!("apply {object}"),
+        Event::Delete(object) => format!("delete {object}"),
+    }
+}
+
+fn added<'a>(object: &'static str, version: &'a str) -> Line<'a, &'static str> {
+    let version = Cow::Borrowed(version);
+    Line::Added { object, version }
+}
+
+fn modified<'a>(object: &'static str, version: &'a str) -> Line<'a, &'static str> {
+    let version = Cow::Borrowed(version);
+    Line::Modified { object, version }
+}
+
+fn deleted<'a>(object: &'static str, version: &'a str) -> Line<'a, &'static str> {
+    let version = Cow::Borrowed(version);
+    Line::Deleted { object, version }
+}
+
+fn bookmark(version: &str) -> Line<'_, &'static str> {
+    Line::Bookmark {
+        version: Cow::Borrowed(version),
+        initial_events_end: false,
+    }
+}
+
+fn end_mark(version: &str) -> Line<'_, &'static str> {
+    Line::Bookmark {
+        version: Cow::Borrowed(version),
+        initial_events_end: true,
+    }
+}
+
+fn error(code: u16) -> Line<'static, &'static str> {
+    Line::Error(Status {
+        code,
+        message: "no".to_owned(),
+        ..Status::default()
+    })
+}
+
+fn refused(code: u16) -> End {
+    End::Refused(Refusal {
+        code,
+        words: "no".to_owned(),
+        retry_after: None,
+    })
+}
+
+// === the ordinary life ===
+
+#[test]
+fn a_streamed_list_goes_over_into_following() {
+    let mut story = Story::new(ListMode::Auto);
+    assert_eq!(story.next(), "stream");
+    story.opened();
+    assert_eq!(story.told(), "", "a mere answer is nothing to tell");
+    assert_eq!(story.line(added("a", "3")), None);
+    assert_eq!(story.line(added("b", "2")), None);
+    assert_eq!(story.line(end_mark("7")), None);
+    assert_eq!(story.line(modified("a", "8")), None);
+    assert_eq!(story.line(deleted("b", "9")), None);
+    assert_eq!(story.told(), "init +a +b done apply a delete b");
+    assert_eq!(story.machine.streams(), Some(true));
+    assert_eq!(story.notes(), ["well after 0"]);
+    story.over(End::Regular);
+    assert_eq!(story.next(), "version");
+    story.machine.checked("9").unwrap();
+    assert_eq!(story.next(), "watch 9");
+}
+
+#[test]
+fn an_empty_streamed_list_is_a_list_too() {
+    let mut story = Story::new(ListMode::Auto);
+    story.next();
+    story.opened();
+    story.line(end_mark("7"));
+    assert_eq!(story.told(), "init done");
+}
+
+#[test]
+fn a_list_of_pages_goes_over_into_following() {
+    let mut story = Story::new(ListMode::Pages);
+    assert_eq!(story.next(), "page 500");
+    story.page(&["a", "b"], "7", Some("t"));
+    assert_eq!(story.next(), "page 500 after t");
+    story.page(&["c"], "7", None);
+    assert_eq!(story.told(), "init +a +b +c done");
+    assert_eq!(
+        story.next(),
+        "watch 7",
+        "the list has just said the version"
+    );
+}
+
+#[test]
+fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
+    for (line, version) in [
+        (added("b", "6"), "6"),
+        (deleted("a", "7"), "7"),
+        (bookmark("8"), "8"),
+        (
+            Line::Unusable {
+                version: Some("9".into()),
+                why: super::super::decode::ObjectError::NoUid,
+            },
+            "9",
+        ),
+    ] {
+        let mut story = Story::following();
+        story.line(line);
+        story.over(End::Regular);
+        assert_eq!(story.next(), "version");
+        story.machine.checked(version).unwrap();
+        assert_eq!(story.next(), format!("watch {version}"));
+        assert!(story.notes().is_empty());
+    }
+}
+
+#[test]
+fn a_silent_watch_is_opened_again_without_an_error_or_a_list() {
+    let mut story = Story::following();
+    let (waited, end) = story.silence();
+    assert_eq!((waited, &end), (65 * SECOND, &End::Silence));
+    story.over(end);
+    assert_eq!(story.next(), "version");
+    story.machine.checked("5").unwrap();
+    assert_eq!(story.next(), "watch 5");
+    assert!(story.notes().is_empty());
+}
+
+#[test]
+fn what_our_own_side_takes_does_not_count_against_the_server() {
+    let mut story = Story::following();
+    story.now += 600 * SECOND;
+    story.machine.listening(story.now);
+    assert_eq!(story.silence().0, 65 * SECOND);
+}
+
+// === ends without success ===
+
+#[test]
+fn a_watch_that_ends_without_news_is_opened_more_and_more_seldom() {
+    for end in [End::Regular, End::Cut("a chunk".to_owned())] {
+        let mut story = Story::following();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            story.over(end.clone());
+            waits.push(story.wait().as_secs_f64());
+            assert_eq!(story.next(), "version");
+            story.machine.checked("5").unwrap();
+            assert_eq!(story.next(), "watch 5");
+            story.opened();
+        }
+        assert_eq!(waits, [0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0, 20.0]);
+        assert_eq!(story.notes(), [format!("failing: {end}")], "said once");
+        story.line(bookmark("6"));
+        assert_eq!(story.notes(), ["well after 8"]);
+        story.over(end);
+        assert_eq!(story.wait(), Duration::ZERO, "there was news");
+    }
+}
+
+#[test]
+fn the_time_that_a_watch_stood_is_no_time_to_wait() {
+    let mut story = Story::following();
+    // As a proxy does it that knows no bookmarks.
+    for _ in 0..20 {
+        story.now += 25 * SECOND;
+        story.over(End::Cut("idle".to_owned()));
+        assert_eq!(story.wait(), Duration::ZERO);
+        story.next();
+        story.machine.checked("5").unwrap();
+        story.next();
+        story.opened();
+    }
+    assert!(story.notes().is_empty());
+    // One that stands longer than the slowest back-off works, and past failures are past.
+    story.now += 30 * SECOND;
+    story.over(End::Regular);
+    story.over(refused(500));
+    assert_eq!(story.wait(), Duration::from_millis(800));
+}
+
+#[test]
+fn a_failing_list_is_asked_for_more_and_more_seldom() {
+    for (list, ask) in [(ListMode::Pages, "page 500"), (ListMode::Auto, "stream")] {
+        let mut story = Story::new(list);
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            assert_eq!(story.next(), ask);
+            story.over(refused(500));
+            waits.push(story.wait().as_secs_f64());
+        }
+        assert_eq!(waits, [0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]);
+        assert_eq!(story.notes(), ["failing: the server answers 500: no"]);
+    }
+}
+
+#[test]
+fn a_streamed_list_that_breaks_off_is_no_success_whatever_it_brought() {
+    let mut story = Story::new(ListMode::Auto);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(story.next(), "stream");
+        story.opened();
+        story.line(added("a", "1"));
+        story.over(End::Cut("reset".to_owned()));
+        waits.push(story.wait().as_secs_f64());
+    }
+    assert_eq!(waits, [0.8, 1.6, 3.2, 6.4]);
+    assert_eq!(story.told(), "init +a init +a init +a init +a");
+}
+
+#[test]
+fn a_page_that_fails_is_asked_for_again_without_a_new_list() {
+    let mut story = Story::new(ListMode::Pages);
+    story.next();
+    story.page(&["a"], "7", Some("t"));
+    for wait in [800, 1600] {
+        assert_eq!(story.next(), "page 500 after t");
+        story.over(refused(503));
+        assert_eq!(story.wait(), Duration::from_millis(wait));
+    }
+    story.next();
+    story.page(&["b"], "7", None);
+    assert_eq!(story.told(), "init +a +b done");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    for list in [ListMode::Pages, ListMode::Auto] {
+        let mut story = Story::new(list);
+        story.next();
+        let (waited, end) = story.silence();
+        assert_eq!((waited, &end), (65 * SECOND, &End::Silence));
+        story.over(end);
+        assert_eq!(story.next(), "wait 800ms");
+    }
+}
+
+#[test]
+fn a_page_that_leads_to_itself_is_an_error() {
+    let mut story = Story::new(ListMode::Pages);
+    story.next();
+    story.page(&["a"], "7", Some("t"));
+    let looped = story.machine.page(["b"], "7", Some("t"), |_| ());
+    assert_eq!(looped, Err(End::Garbled));
+}
+
+#[test]
+fn pages_that_are_too_large_become_smaller() {
+    let mut story = Story::new(ListMode::Pages);
+    for limit in [500, 250, 125] {
+        story.wait();
+        assert_eq!(story.next(), format!("page {limit}"));
+        story.over(End::TooLarge(9));
+    }
+    story.wait();
+    story.next();
+    story.page(&["a"], "7", None);
+    story.over(refused(410));
+    assert_eq!(story.next(), "page 500", "the next list tries again");
+}
+
+#[test]
+fn a_server_may_say_how_long_it_wants_to_rest() {
+    for (seconds, expected) in [
+        (0, Duration::from_millis(800)),
+        (7, 7 * SECOND),
+        (3_600, 300 * SECOND),
+    ] {
+        for code in [429, 503, 500, 403] {
+            let mut story = Story::new(ListMode::Pages);
+            story.next();
+            story.over(End::Refused(Refusal {
+                code,
+                words: String::new(),
+                retry_after: Some(seconds * SECOND),
+            }));
+            let slowest = if code == 403 {
+                20 * SECOND
+            } else {
+                Duration::ZERO
+            };
+            assert_eq!(story.wait(), expected.max(slowest), "{code} {seconds}");
+        }
+    }
+}
+
+#[test]
+fn an_error_within_a_stream_is_a_failure_of_the_watch_not_of_what_is_listed() {
+    let mut story = Story::following();
+    story.line(bookmark("6"));
+    let end = story.line(error(500)).unwrap();
+    story.over(end);
+    assert_eq!(story.next(), "wait 800ms");
+    story.wait();
+    assert_eq!(story.next(), "version");
+    story.machine.checked("6").unwrap();
+    assert_eq!(story.next(), "watch 6");
+    assert_eq!(story.told(), "");
+}
+
+// === access ===
+
+#[test]
+fn a_refused_watch_is_tried_seldom_and_says_so_once() {
+    for code in [403, 404] {
+        let mut story = Story::new(ListMode::Auto);
+        for _ in 0..5 {
+            assert_eq!(story.next(), "stream");
+            story.over(refused(code));
+            assert_eq!(story.wait(), 20 * SECOND);
+        }
+        assert_eq!(
+            story.notes(),
+            [format!("denied: the server answers {code}: no")]
+        );
+        story.next();
+        story.opened();
+        story.line(end_mark("1"));
+        assert_eq!(story.notes(), ["well after 5"]);
+    }
+}
+
+#[test]
+fn a_watch_that_is_refused_later_goes_on_where_it_was() {
+    let mut story = Story::following();
+    let end = story.line(error(403)).unwrap();
+    story.over(end);
+    assert_eq!(story.notes(), ["denied: the server answers 403: no"]);
+    assert_eq!(story.wait(), 20 * SECOND);
+    assert_eq!(story.next(), "version");
+}
+
+#[test]
+fn after_a_401_the_token_may_be_another_one_but_only_once() {
+    let mut story = Story::following();
+    story.over(refused(401));
+    assert_eq!(story.next(), "version", "at once");
+    story.over(refused(401));
+    assert_eq!(story.next(), "wait 800ms");
+    story.wait();
+    story.next();
+    story.over(refused(401));
+    assert_eq!(story.next(), "wait 1.6s");
+    assert_eq!(story.notes(), ["failing: the server answers 401: no"]);
+}
+
+// === how it fares ===
+
+#[test]
+fn an_open_watch_works_although_nothing_happens() {
+    let mut story = Story::following();
+    story.over(End::Unreachable("refused".to_owned()));
+    story.wait();
+    story.next();
+    story.machine.checked("5").unwrap();
+    story.next();
+    assert_eq!(story.notes(), ["failing: cannot be reached: refused"]);
+    story.opened();
+    assert!(story.notes().is_empty(), "200 is no success yet");
+    assert_eq!(story.machine.poll_timeout(), Some(story.now + 5 * SECOND));
+    story.now += 5 * SECOND;
+    assert_eq!(story.machine.timed_out(story.now), None);
+    assert_eq!(story.notes(), ["well after 1"]);
+    assert_eq!(story.silence().0, 60 * SECOND);
+}

@@ -1,0 +1,227 @@
+//! What a watch asks for, as paths and parameters of HTTP. Pure.
+//!
+//! Laws: `resourceVersion=0` is never asked for (D11); the selector goes with pods only, or
+//! their owners would be missing.
+
+use std::{fmt::Write, time::Duration};
+
+use super::{Patience, machine::Ask};
+use crate::model::Kind;
+
+const OBJECTS: &str = "application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// A kind in all namespaces, or in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; `None`: all.
+    pub namespace: Option<String>,
+    /// The label selector; not heeded unless the kind is pods.
+    pub selector: Option<String>,
+}
+
+impl Target {
+    /// The plural name of the kind, as in paths and roles.
+    pub fn resource(&self) -> &'static str {
+        match self.kind {
+            Kind::Pod => "pods",
+            Kind::ReplicaSet => "replicasets",
+            Kind::Job => "jobs",
+        }
+    }
+
+    /// The API group of the kind, as in roles.
+    pub fn group(&self) -> &'static str {
+        match self.kind {
+            Kind::Pod => "",
+            Kind::ReplicaSet => "apps",
+            Kind::Job => "batch",
+        }
+    }
+
+    /// The namespace for people.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("all")
+    }
+
+    /// What a role must allow: `list and watch on jobs in API group "batch"`.
+    pub fn grant(&self) -> String {
+        format!(
+            "list and watch on {} in API group \"{}\"",
+            self.resource(),
+            self.group()
+        )
+    }
+
+    /// Path and parameters of a request.
+    pub fn path(&self, ask: &Ask<'_>, patience: &Patience) -> String {
+        let mut path = match self.kind {
+            Kind::Pod => "/api/v1",
+            Kind::ReplicaSet => "/apis/apps/v1",
+            Kind::Job => "/apis/batch/v1",
+        }
+        .to_owned();
+        if let Some(namespace) = &self.namespace {
+            path.push_str("/namespaces/");
+            encode(&mut path, namespace);
+        }
+        path.push('/');
+        path.push_str(self.resource());
+        let mut query = Query {
+            text: path,
+            separator: '?',
+        };
+        match ask {
+            Ask::StreamedList => {
+                query.add("watch", "true");
+                query.add("sendInitialEvents", "true");
+                query.add("resourceVersionMatch", "NotOlderThan");
+                query.add("allowWatchBookmarks", "true");
+                query.seconds("timeoutSeconds", patience.streamed_list);
+            }
+            Ask::Page { limit, token } => {
+                query.add("limit", &limit.to_string());
+                if let Some(token) = token {
+                    query.add("continue", token);
+                }
+            }
+            // A selector would make the server look at every object.
+            Ask::Version => {
+                query.add("limit", "1");
+                return query.text;
+            }
+            Ask::Watch { version } => {
+                query.add("watch", "true");
+                query.add("allowWatchBookmarks", "true");
+                query.seconds("timeoutSeconds", patience.watch);
+                query.add("resourceVersion", version);
+            }
+        }
+        if let (Kind::Pod, Some(selector)) = (self.kind, &self.selector) {
+            query.add("labelSelector", selector);
+        }
+        query.text
+    }
+
+    /// The `Accept` header of a request.
+    pub fn accept(&self, ask: &Ask<'_>) -> &'static str {
+        match (self.kind, ask) {
+            (Kind::Pod, _) => OBJECTS,
+            (Kind::ReplicaSet | Kind::Job, Ask::Page { .. } | Ask::Version) => METADATA_LIST,
+            (Kind::ReplicaSet | Kind::Job, Ask::StreamedList | Ask::Watch { .. }) => METADATA,
+        }
+    }
+}
+
+struct Query {
+    text: String,
+    separator: char,
+}
+
+impl Query {
+    fn add(&mut self, name: &str, value: &str) {
+        self.text.push(std::mem::replace(&mut self.separator, '&'));
+        self.text.push_str(name);
+        self.text.push('=');
+        encode(&mut self.text, value);
+    }
+
+    fn seconds(&mut self, name: &str, value: Duration) {
+        self.add(name, &value.as_secs().max(1).to_string());
+    }
+}
+
+/// Appends a text as a part of a URI.
+fn encode(uri: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(kind: Kind, namespace: Option<&str>) -> Target {
+        Target {
+            kind,
+            namespace: namespace.map(str::to_owned),
+            selector: Some("app=web,tier in (a)".to_owned()),
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_path_and_only_pods_are_selected() {
+        let watch = Ask::Watch { version: "7" };
+        let page = Ask::Page {
+            limit: 500,
+            token: Some("a/b="),
+        };
+        let selector = "labelSelector=app%3Dweb%2Ctier%20in%20%28a%29";
+        let following = "watch=true&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion=7";
+        let streamed = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+                        &allowWatchBookmarks=true&timeoutSeconds=300";
+        for (kind, namespace, ask, expected) in [
+            (
+                Kind::Pod,
+                None,
+                &watch,
+                format!("/api/v1/pods?{following}&{selector}"),
+            ),
+            (
+                Kind::Pod,
+                Some("a"),
+                &Ask::StreamedList,
+                format!("/api/v1/namespaces/a/pods?{streamed}&{selector}"),
+            ),
+            (
+                Kind::ReplicaSet,
+                None,
+                &page,
+                "/apis/apps/v1/replicasets?limit=500&continue=a%2Fb%3D".to_owned(),
+            ),
+            (
+                Kind::Job,
+                Some("b"),
+                &watch,
+                format!("/apis/batch/v1/namespaces/b/jobs?{following}"),
+            ),
+            (
+                Kind::Pod,
+                None,
+                &Ask::Version,
+                "/api/v1/pods?limit=1".to_owned(),
+            ),
+        ] {
+            let path = target(kind, namespace).path(ask, &Patience::default());
+            assert_eq!(path, expected);
+        }
+    }
+
+    #[test]
+    fn owners_are_asked_for_as_metadata() {
+        let page = Ask::Page {
+            limit: 1,
+            token: None,
+        };
+        let watch = Ask::Watch { version: "1" };
+        for (kind, ask, expected) in [
+            (Kind::Pod, &page, OBJECTS),
+            (Kind::Pod, &watch, OBJECTS),
+            (Kind::Job, &page, METADATA_LIST),
+            (Kind::ReplicaSet, &Ask::Version, METADATA_LIST),
+            (Kind::ReplicaSet, &Ask::StreamedList, METADATA),
+            (Kind::Job, &watch, METADATA),
+        ] {
+            assert_eq!(target(kind, None).accept(ask), expected, "{kind:?} {ask:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The objects of one kind, behind the lock that the writer shares with readers.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::model::{Keyed, Scope, Slot, Table, Uid};
+
+/// So many places are looked at in one [`Shelf::slice`].
+pub const SLICE: usize = 512;
+
+/// The objects of one kind in one feed. Read by anyone, written by its [`Store`](super::Store).
+#[derive(Debug)]
+pub struct Shelf<T>(RwLock<Table<Entry<T>>>);
+
+/// An object and who told it last: 16 bytes for a handle.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) object: T,
+    pub(super) mark: Mark,
+    pub(super) scope: Scope,
+}
+
+/// The number of a list of one scope: what carries another one was not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark(u32);
+
+/// Some of the objects of a [`Shelf`].
+#[derive(Debug)]
+pub struct Slice<T> {
+    /// In no order that means anything.
+    pub objects: Vec<T>,
+    /// Where the next slice begins; `None` if this was the last.
+    pub next: Option<Slot>,
+}
+
+impl<T: Keyed + Clone> Shelf<T> {
+    /// The object of this uid.
+    pub fn get(&self, uid: &Uid) -> Option<T> {
+        let table = self.read();
+        Some(table.by_uid(uid)?.object.clone())
+    }
+
+    /// The objects in the next [`SLICE`] places from this one on. A walk from [`Slot::FIRST`]
+    /// on meets each object that stays meanwhile once, whatever comes and goes.
+    pub fn slice(&self, from: Slot) -> Slice<T> {
+        let mut objects = Vec::with_capacity(SLICE);
+        let table = self.read();
+        let (mut at, end) = (from, table.end());
+        for _ in 0..SLICE {
+            if at >= end {
+                break;
+            }
+            objects.extend(table.get(at).map(|entry| entry.object.clone()));
+            at = at.next();
+        }
+        let next = (at < end).then_some(at);
+        Slice { objects, next }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For how many there is room.
+    pub fn capacity(&self) -> usize {
+        self.read().capacity()
+    }
+}
+
+impl<T> Shelf<T> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Table<Entry<T>>> {
+        // A reader that panics leaves nothing half done.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Table<Entry<T>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mark {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(RwLock::new(Table::default()))
+    }
+}
+
+impl<T: Keyed> Keyed for Entry<T> {
+    fn uid(&self) -> &Uid {
+        self.object.uid()
+    }
+}

@@ -1,0 +1,305 @@
+//! The writer of one kind: the list protocol of kube-rs, by scope.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use kube::runtime::watcher::Event;
+
+use super::{
+    Shelf,
+    shelf::{Entry, Mark},
+};
+use crate::model::{Keyed, Scope, Table, Uid};
+
+/// The objects of one kind in one feed, and where each scope is in its lists.
+///
+/// Scopes do not overlap. Where an object is told by two, the later word counts, the word of a
+/// list at its end.
+#[derive(Debug)]
+pub struct Store<T> {
+    shelf: Arc<Shelf<T>>,
+    scopes: Vec<Progress<T>>,
+    /// Expected scopes whose first list has neither ended nor been denied.
+    unlisted: usize,
+}
+
+/// What an event has changed.
+#[derive(Debug)]
+pub enum Taken<T> {
+    /// Nothing; in a list, perhaps nothing yet.
+    Nothing,
+    /// The object is known in this very form. This is the handle that is kept.
+    Same(T),
+    /// The object is new or has changed.
+    Changed(T),
+    /// The object is gone, if it was known at all.
+    Gone(T),
+    /// A list has ended.
+    Listed(Difference<T>),
+}
+
+/// What the end of a list has changed.
+#[derive(Debug)]
+pub struct Difference<T> {
+    /// New and changed objects that had to wait for the end.
+    pub changed: Vec<T>,
+    /// Objects that the list lacks.
+    pub gone: Vec<T>,
+    /// It was not the first list of its scope to reach its end.
+    pub relist: bool,
+}
+
+/// How far one scope is.
+#[derive(Debug)]
+struct Progress<T> {
+    /// Of its latest list; what the scope told since carries it.
+    mark: Mark,
+    /// A list has ended: the next one is staged.
+    listed: bool,
+    /// Counts as listed: as above, or it was denied.
+    settled: bool,
+    /// The list it is in.
+    list: Option<Box<List<T>>>,
+}
+
+/// A list that has not ended.
+#[derive(Debug)]
+struct List<T> {
+    /// New and changed objects, which wait for the end.
+    staged: Table<T>,
+    /// Applied or deleted meanwhile: that is later than what the list says of them.
+    decided: HashSet<Uid, FixedState>,
+}
+
+impl<T: Keyed + Clone + PartialEq> Store<T> {
+    /// Nothing known; so many scopes are expected to list, one at least.
+    pub fn new(scopes: u16) -> Self {
+        let scopes = usize::from(scopes.max(1));
+        Self {
+            shelf: Arc::default(),
+            scopes: (0..scopes).map(|_| Progress::default()).collect(),
+            unlisted: scopes,
+        }
+    }
+
+    /// Where its objects are read.
+    pub fn shelf(&self) -> &Arc<Shelf<T>> {
+        &self.shelf
+    }
+
+    /// Whether every expected scope has seen a list to its end or was denied.
+    pub fn is_listed(&self) -> bool {
+        self.unlisted == 0
+    }
+
+    /// The scope may not be read (D4). If it has never listed, it counts as listed from now on;
+    /// what is known of it stays until a list or an event says otherwise.
+    pub fn denied(&mut self, scope: Scope) {
+        self.settle(scope);
+    }
+
+    /// Takes one event of a scope.
+    pub fn take(&mut self, scope: Scope, event: Event<T>) -> Taken<T> {
+        match event {
+            Event::Init => {
+                let progress = self.progress(scope);
+                progress.mark = progress.mark.next();
+                progress.list = Some(Box::default());
+                Taken::Nothing
+            }
+            Event::InitApply(object) => self.listed(scope, object),
+            Event::InitDone => self.list_ended(scope),
+            Event::Apply(object) => {
+                let progress = self.progress(scope);
+                progress.decide(object.uid());
+                let mark = progress.mark;
+                self.put(scope, mark, object)
+            }
+            Event::Delete(object) => {
+                self.progress(scope).decide(object.uid());
+                let removed = {
+                    let mut table = self.shelf.write();
+                    table.find(object.uid()).and_then(|slot| table.remove(slot))
+                };
+                drop(removed);
+                Taken::Gone(object)
+            }
+        }
+    }
+
+    /// An object of a list: it counts at once in a first list, else it waits if it is news.
+    fn listed(&mut self, scope: Scope, object: T) -> Taken<T> {
+        let shelf = Arc::clone(&self.shelf);
+        let progress = self.progress(scope);
+        let (mark, staging) = (progress.mark, progress.listed);
+        let Some(list) = &mut progress.list else {
+            // Outside of a list it is as good as any other word.
+            return self.put(scope, mark, object);
+        };
+        if list.decided.contains(object.uid()) {
+            return Taken::Nothing;
+        }
+        if !staging {
+            return self.put(scope, mark, object);
+        }
+        let mut table = shelf.write();
+        let known = table.find(object.uid());
+        if let Some(entry) = known.and_then(|slot| table.get_mut(slot)) {
+            (entry.mark, entry.scope) = (mark, scope);
+            if entry.object == object {
+                // Should the list name it twice, this is the later form.
+                list.unstage(object.uid());
+                return Taken::Nothing;
+            }
+        }
+        drop(table);
+        list.stage(object);
+        Taken::Nothing
+    }
+
+    /// The list is complete: what waited takes effect, what it lacks is gone.
+    fn list_ended(&mut self, scope: Scope) -> Taken<T> {
+        self.settle(scope);
+        let progress = self.progress(scope);
+        let relist = std::mem::replace(&mut progress.listed, true);
+        let Some(list) = progress.list.take() else {
+            return Taken::Nothing;
+        };
+        let mark = progress.mark;
+        let news = list.staged.len();
+        let (mut changed, mut replaced) = (Vec::with_capacity(news), Vec::with_capacity(news));
+        let mut table = self.shelf.write();
+        for (_, object) in list.staged.iter() {
+            let mut is_new = false;
+            let slot = table.find_or_insert_with(object.uid(), || {
+                is_new = true;
+                Entry::new(object, mark, scope)
+            });
+            let Some(entry) = table.get_mut(slot) else {
+                continue;
+            };
+            (entry.mark, entry.scope) = (mark, scope);
+            // Another scope may have told the same meanwhile.
+            if is_new || entry.object != *object {
+                replaced.push(std::mem::replace(&mut entry.object, object.clone()));
+                changed.push(object.clone());
+            }
+        }
+        let lacks = |entry: &Entry<T>| entry.scope == scope && entry.mark != mark;
+        let lost: Vec<_> = table
+            .iter()
+            .filter_map(|(slot, entry)| lacks(entry).then_some(slot))
+            .collect();
+        let gone = lost
+            .into_iter()
+            .filter_map(|slot| Some(table.remove(slot)?.object))
+            .collect();
+        drop(table);
+        // Perhaps the last handles: not under the lock.
+        drop(replaced);
+        Taken::Listed(Difference {
+            changed,
+            gone,
+            relist,
+        })
+    }
+
+    fn put(&mut self, scope: Scope, mark: Mark, object: T) -> Taken<T> {
+        let mut is_new = false;
+        let mut table = self.shelf.write();
+        let slot = table.find_or_insert_with(object.uid(), || {
+            is_new = true;
+            Entry::new(&object, mark, scope)
+        });
+        let Some(entry) = table.get_mut(slot) else {
+            return Taken::Nothing;
+        };
+        (entry.mark, entry.scope) = (mark, scope);
+        if is_new {
+            return Taken::Changed(object);
+        }
+        // Handles of the same data are equal without a look at it.
+        if entry.object == object {
+            return Taken::Same(entry.object.clone());
+        }
+        let before = std::mem::replace(&mut entry.object, object.clone());
+        drop(table);
+        drop(before);
+        Taken::Changed(object)
+    }
+
+    fn settle(&mut self, scope: Scope) {
+        if !std::mem::replace(&mut self.progress(scope).settled, true) {
+            self.unlisted -= 1;
+        }
+    }
+
+    /// An unexpected scope is one more to be listed, which says no more than it does.
+    fn progress(&mut self, scope: Scope) -> &mut Progress<T> {
+        let at = usize::from(scope.0);
+        while self.scopes.len() <= at {
+            self.scopes.push(Progress::default());
+            self.unlisted += 1;
+        }
+        #[expect(clippy::indexing_slicing, reason = "it was made to fit above")]
+        &mut self.scopes[at]
+    }
+}
+
+impl<T: Clone> Entry<T> {
+    fn new(object: &T, mark: Mark, scope: Scope) -> Self {
+        Self {
+            object: object.clone(),
+            mark,
+            scope,
+        }
+    }
+}
+
+impl<T: Keyed + Clone> Progress<T> {
+    /// Something came about this object that no list undoes.
+    fn decide(&mut self, uid: &Uid) {
+        if let Some(list) = &mut self.list {
+            list.unstage(uid);
+            list.decided.insert(uid.clone());
+        }
+    }
+}
+
+impl<T: Keyed + Clone> List<T> {
+    fn stage(&mut self, object: T) {
+        let slot = self
+            .staged
+            .find_or_insert_with(object.uid(), || object.clone());
+        if let Some(staged) = self.staged.get_mut(slot) {
+            *staged = object;
+        }
+    }
+
+    fn unstage(&mut self, uid: &Uid) {
+        if let Some(slot) = self.staged.find(uid) {
+            self.staged.remove(slot);
+        }
+    }
+}
+
+impl<T> Default for Progress<T> {
+    fn default() -> Self {
+        Self {
+            mark: Mark::default(),
+            listed: false,
+            settled: false,
+            list: None,
+        }
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self {
+            staged: Table::default(),
+            decided: HashSet::default(),
+        }
+    }
+}

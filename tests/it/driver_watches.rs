@@ -1,0 +1,168 @@
+//! The loop with our own watches: what they tell reaches the reducer, beside streams or without.
+
+use std::net::SocketAddr;
+
+use k8s_relay::{
+    driver::{Driver, Watches},
+    feeds::{ActiveSource, Settings},
+    model::{Kind, Scope, Uid},
+    reducer::Reducer,
+    source::{FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
+};
+use kube::runtime::watcher::Event;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+
+use crate::support::{
+    must,
+    native::list_of,
+    reducer::{Peer, listen, pod, soon},
+};
+
+/// A driver that runs in the test's own task, and both ways in.
+struct World {
+    driver: Driver,
+    listener: TcpListener,
+    collect: mpsc::Sender<SourceInput>,
+    watches: mpsc::Sender<WatchInput>,
+}
+
+#[tokio::test]
+async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
+    let world = World::new(ActiveSource::Native).await;
+    let reader = world.driver.reader();
+    let (collect, watches) = (world.collect, world.watches);
+    let script = async {
+        let mut peer = Peer::accept(&world.listener).await;
+        peer.greeted().await;
+        watches.send(pods(0, list_of([pod("a")]))).await.unwrap();
+        assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
+        assert!(reader.pod(&Uid::new("a")).is_some());
+        // A stream beside them changes nothing; that it ends does not end the loop.
+        collect.send(opened(1)).await.unwrap();
+        drop(collect);
+        watches.send(pods(1, list_of([pod("b")]))).await.unwrap();
+        watches.send(pods(0, list_of([]))).await.unwrap();
+        let told = peer.names(2).await;
+        assert_eq!(told, ["pod_new_with_name", "pod_delete"]);
+        drop(watches);
+        assert!(
+            peer.name().await.is_none(),
+            "the sources have ended, so has the loop"
+        );
+    };
+    let run = async { drop(soon(world.driver.run()).await) };
+    must("the end of the loop", async { tokio::join!(run, script) }).await;
+}
+
+#[tokio::test]
+async fn neither_source_starves_the_other() {
+    let world = World::new(ActiveSource::Collect).await;
+    let (collect, watches) = (world.collect, world.watches);
+    let busy = async {
+        // More than enough of this waits all the time.
+        while watches
+            .send(pods(0, [Event::Apply(pod("shadow"))]))
+            .await
+            .is_ok()
+        {}
+    };
+    let script = async {
+        let mut peer = Peer::accept(&world.listener).await;
+        peer.greeted().await;
+        collect.send(opened(1)).await.unwrap();
+        let events = vec![FeedEvent::Pod(Event::Apply(pod("a")))];
+        let batch = SourceInput::Batch {
+            stream: StreamId(1),
+            events,
+            infos: 1,
+        };
+        collect.send(batch).await.unwrap();
+        assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
+    };
+    let run = async { drop(world.driver.run().await) };
+    must("a pod of the stream", async {
+        tokio::select! {
+            () = busy => panic!("the loop has ended"),
+            () = run => panic!("the loop has ended"),
+            () = script => {}
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
+    let world = World::new(ActiveSource::Native).await;
+    let (_collect, watches) = (world.collect, world.watches);
+    let script = async {
+        let mut peer = Peer::accept(&world.listener).await;
+        for (kind, health) in [
+            (Kind::Job, WatchHealth::Denied),
+            (Kind::ReplicaSet, WatchHealth::Failing),
+            (Kind::ReplicaSet, WatchHealth::Well),
+        ] {
+            let scope = Scope(0);
+            let health = WatchInput::Health {
+                kind,
+                scope,
+                health,
+            };
+            watches.send(health).await.unwrap();
+        }
+        watches.send(pods(0, list_of([pod("a")]))).await.unwrap();
+        peer.greeted().await;
+        assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
+    };
+    let run = async { drop(world.driver.run().await) };
+    must("a pod", async {
+        tokio::select! {
+            () = run => panic!("the loop has ended"),
+            () = script => {}
+        }
+    })
+    .await;
+}
+
+impl World {
+    async fn new(active: ActiveSource) -> Self {
+        let (listener, options) = listen().await;
+        let (collect, inputs) = mpsc::channel(4);
+        let (watches, watch_inputs) = mpsc::channel(4);
+        let settings = Settings {
+            active,
+            ..Settings::default()
+        };
+        let watched = Watches {
+            scopes: 2,
+            inputs: watch_inputs,
+        };
+        let reducer = Reducer::new(options).unwrap();
+        Self {
+            driver: Driver::new(settings, reducer, inputs, Some(watched)),
+            listener,
+            collect,
+            watches,
+        }
+    }
+}
+
+fn pods(
+    scope: u16,
+    events: impl IntoIterator<Item = Event<k8s_relay::model::PodMeta>>,
+) -> WatchInput {
+    WatchInput::Batch {
+        scope: Scope(scope),
+        events: events.into_iter().map(FeedEvent::Pod).collect(),
+    }
+}
+
+fn opened(stream: u64) -> SourceInput {
+    SourceInput::Opened {
+        stream: StreamId(stream),
+        peer: None::<SocketAddr>,
+        end: oneshot::channel().0,
+    }
+}

@@ -1,0 +1,11 @@
+//! Our own watches against API servers that do what real ones do on bad days.
+//!
+//! Time is virtual: client and server live on one thread, so hours pass at once and
+//! delays can be measured.
+
+mod access;
+mod differential;
+mod endings;
+mod life;
+mod lists;
+mod watched;

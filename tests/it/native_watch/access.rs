@@ -1,0 +1,227 @@
+//! Tokens, permissions, kubeconfigs.
+
+use std::{fs, sync::Arc};
+
+use k8s_relay::source::native::{self, ListMode, Options};
+
+use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::mpsc};
+use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::watched::{SECOND, Watched, access, kubeconfig};
+use crate::support::{
+    api::{Api, object},
+    must,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_token_is_used_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "one\n").unwrap();
+    // Of a token beside it, as with other tools, the file counts.
+    let user = format!("tokenFile: {}\n    token: inline", path.display());
+    let options = Options {
+        list: ListMode::Pages,
+        ..Options::default()
+    };
+    let mut watched = Watched::with(Api::start().await, options, &user).await;
+    let call = watched.api.asked("page 500").await;
+    assert_eq!(call.headers["authorization"], "Bearer one");
+    let asked = call.at;
+    fs::write(&path, "two\n").unwrap();
+    call.refuse(401, "Unauthorized").await;
+    let call = watched.api.asked("page 500").await;
+    assert_eq!(call.headers["authorization"], "Bearer two");
+    assert!(call.at - asked < SECOND / 2, "{:?}", call.at - asked);
+    fs::write(&path, "three").unwrap();
+    call.page(&[object("a", "1")], "5", None).await;
+    let call = watched.api.asked("watch 5").await;
+    assert_eq!(
+        call.headers["authorization"], "Bearer three",
+        "without a refusal"
+    );
+    assert_eq!(watched.rest(), "init +a done well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_again_is_a_failure() {
+    let mut watched = Watched::with(Api::start().await, Options::default(), "token: t").await;
+    for _ in 0..3 {
+        let call = watched.api.asked("stream").await;
+        assert_eq!(call.headers["authorization"], "Bearer t");
+        call.refuse(401, "Unauthorized").await;
+    }
+    assert_eq!(watched.until("failing").await, "failing");
+    assert_eq!(watched.logged().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_kind_says_what_to_grant_and_works_when_it_is_granted() {
+    for (code, message) in [
+        (403, "pods is forbidden"),
+        (404, "the server could not find it"),
+    ] {
+        let mut watched = Watched::start(ListMode::Pages).await;
+        let mut last: Option<tokio::time::Instant> = None;
+        for _ in 0..5 {
+            let call = watched.api.asked("page 500").await;
+            let pause = last.map(|last| (call.at - last).as_secs_f64());
+            assert!(
+                pause.is_none_or(|pause| (20.0..31.0).contains(&pause)),
+                "{pause:?}"
+            );
+            last = Some(call.at);
+            call.refuse(code, message).await;
+        }
+        assert_eq!(watched.until("denied").await, "denied");
+        assert_eq!(watched.rest(), "");
+        let logged = watched.logged();
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        let words = "grant list and watch on pods in API group \"\"";
+        assert!(logged[0].contains(words), "{logged:?}");
+        assert!(logged[0].contains(message), "{logged:?}");
+        let call = watched.api.asked("page 500").await;
+        call.page(&[object("a", "1")], "5", None).await;
+        assert_eq!(watched.until("well").await, "init +a done well");
+        watched.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_that_is_taken_leaves_what_is_known() {
+    let (mut watched, stream) = Watched::following().await;
+    stream.end().await;
+    watched
+        .api
+        .pods()
+        .await
+        .refuse(403, "pods is forbidden")
+        .await;
+    assert_eq!(watched.until("denied").await, "failing denied");
+    watched.api.pods().await.version("5").await;
+    let mut stream = watched.api.asked("watch 5").await.stream().await;
+    stream.line(crate::support::api::bookmark("6")).await;
+    assert_eq!(watched.until("well").await, "well");
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_cannot_be_used_is_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = |user: &str| {
+        kubeconfig(&dir, "http://127.0.0.1:1", user);
+        fs::read_to_string(dir.path().join("kubeconfig")).unwrap()
+    };
+    let cluster = |more: &str| {
+        let server = "server: http://127.0.0.1:1";
+        good("").replace(server, &format!("server: https://127.0.0.1:1\n    {more}"))
+    };
+    let gone = dir.path().join("gone");
+    let gone = gone.display();
+    let not_pem = dir.path().join("not.pem");
+    fs::write(&not_pem, "this is no certificate").unwrap();
+    let not_pem = not_pem.display();
+    for (text, clue) in [
+        ("{{{ no yaml: [".to_owned(), "parse"),
+        ("\u{0}\u{1}".to_owned(), "parse"),
+        ("just: text".to_owned(), "context"),
+        (String::new(), "context"),
+        (
+            good("").replace("current-context: here", "current-context: there"),
+            "there",
+        ),
+        (good("").replace("cluster: here", "cluster: there"), "there"),
+        (
+            good("").replace("http://127.0.0.1:1", "127.0.0.1:1"),
+            "https://",
+        ),
+        (
+            good("").replace("http://127.0.0.1:1", "ftp://127.0.0.1"),
+            "https://",
+        ),
+        (
+            good("").replace("http://127.0.0.1:1", "'http://a b'"),
+            "url",
+        ),
+        (cluster(&format!("certificate-authority: {gone}")), "gone"),
+        (cluster("certificate-authority-data: '%%%'"), "authority"),
+        (
+            good(&format!(
+                "client-certificate: {gone}\n    client-key: {gone}"
+            )),
+            "gone",
+        ),
+        (
+            good(&format!(
+                "client-certificate: {not_pem}\n    client-key: {not_pem}"
+            )),
+            "private key",
+        ),
+        (good(&format!("tokenFile: {gone}")), "gone"),
+        (
+            good(&format!(
+                "exec: {{apiVersion: client.authentication.k8s.io/v1, command: {gone}, interactiveMode: Never}}"
+            )),
+            "",
+        ),
+    ] {
+        let path = dir.path().join("tried");
+        fs::write(&path, &text).unwrap();
+        let error = native::connect(&access(path), SECOND).await.err();
+        let line = error
+            .unwrap_or_else(|| panic!("accepted: {text}"))
+            .to_string();
+        assert!(line.contains(clue), "{text:?} → {line}");
+        assert!(!line.contains('\n') && line.len() < 500, "{line:?}");
+    }
+    let missing = native::connect(&access(dir.path().join("missing")), SECOND).await;
+    let line = missing.err().unwrap().to_string();
+    assert!(
+        line.contains("missing") && line.contains("No such file"),
+        "{line}"
+    );
+    let mut context = kubeconfig(&dir, "http://127.0.0.1:1", "");
+    context.context = Some("elsewhere".to_owned());
+    let line = native::connect(&context, SECOND)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(line.contains("elsewhere"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_known_by_its_authority_and_knows_us_by_our_token() {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let chain = vec![key.cert.der().clone()];
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, private.unwrap())
+        .unwrap();
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
+    // Paths are those beside the kubeconfig.
+    let server = format!("https://localhost:{port}\n    certificate-authority: ca.pem");
+    let access = kubeconfig(&dir, &server, "token: secret");
+    let server = native::connect(&access, SECOND).await.unwrap();
+    assert_eq!(server.url(), format!("https://localhost:{port}"));
+    let (inputs, _told) = mpsc::channel(8);
+    let stop = CancellationToken::new();
+    let watch = native::watch(server, Options::default(), inputs, stop, Arc::default());
+    let _watch = AbortOnDropHandle::new(tokio::spawn(watch));
+    let (socket, _) = must("a connection", listener.accept()).await.unwrap();
+    let mut socket = TlsAcceptor::from(Arc::new(config))
+        .accept(socket)
+        .await
+        .unwrap();
+    let mut head = [0; 4096];
+    let length = must("a request", socket.read(&mut head)).await.unwrap();
+    let head = std::str::from_utf8(&head[..length]).unwrap();
+    assert!(head.contains("authorization: Bearer secret"), "{head}");
+}

@@ -1,0 +1,272 @@
+//! What holds of a store after every run of events, and what its readers see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_relay::{
+    feeds::{Input, Settings},
+    matcher::{Marks, OwnerSort},
+    model::{Kind, PodMeta, Scope, Slot, Uid},
+    stores::{SLICE, Shelf, Store, Taken},
+};
+use kube::runtime::watcher::Event;
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use crate::support::{
+    core::{Core, object, pod},
+    lists::{Fact, Lists},
+    native::{Native, list_of},
+};
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn a_store_knows_what_the_events_say_and_says_what_they_change(
+        scopes in 1..4_u16,
+        words in vec((0..3_u16, any_word()), 0..60),
+    ) {
+        let mut store = Store::<PodMeta>::new(scopes);
+        let mut model = Lists::new();
+        let mut listed = BTreeSet::new();
+        for (scope, word) in words {
+            let scope = Scope(scope % scopes);
+            let Some(event) = word else {
+                store.denied(scope);
+                listed.insert(scope);
+                prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
+                continue;
+            };
+            if matches!(event, Event::InitDone) {
+                listed.insert(scope);
+            }
+            let before = held(store.shelf());
+            let wanted = model.take(scope, event.clone());
+            let facts = facts(store.take(scope, event));
+            prop_assert_eq!(in_order(facts), in_order(wanted));
+            let after = held(store.shelf());
+            prop_assert_eq!(&after, &model.known);
+            for (uid, pod) in &before {
+                let kept = after.get(uid).filter(|now| *now == pod);
+                prop_assert!(kept.is_none_or(|now| now.same(pod)), "equal, so the handle stays");
+            }
+            prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
+        }
+        for uid in model.known.into_values() {
+            store.take(Scope(0), Event::Delete(uid));
+        }
+        prop_assert_eq!(store.shelf().capacity(), 0);
+    }
+}
+
+#[test]
+fn a_list_of_nothing_empties_the_store_and_gives_its_room_back() {
+    let mut store = Store::new(1);
+    for event in list_of((0..10_000).map(numbered)) {
+        store.take(Scope(0), event);
+    }
+    assert_eq!(store.shelf().len(), 10_000);
+    for event in list_of([]) {
+        store.take(Scope(0), event);
+    }
+    assert_eq!((store.shelf().len(), store.shelf().capacity()), (0, 0));
+}
+
+#[test]
+fn an_object_that_another_scope_tells_of_outlives_the_list_that_lacks_it() {
+    let (old, new) = (Scope(0), Scope(1));
+    let mut store = Store::new(2);
+    for event in list_of([PodMeta::from(pod("moved")), pod("stays").into()]) {
+        store.take(old, event);
+    }
+    for event in list_of([]) {
+        store.take(new, event);
+    }
+    for event in list_of([PodMeta::from(pod("moved").version("2"))]).take(2) {
+        store.take(new, event);
+    }
+    for event in list_of([PodMeta::from(pod("stays"))]) {
+        store.take(old, event);
+    }
+    assert_eq!(store.shelf().len(), 2);
+    store.take(new, Event::InitDone);
+    let moved = store.shelf().get(&Uid::new("moved")).unwrap();
+    assert_eq!(&*moved.version, "2");
+}
+
+// --- readers ---
+
+#[test]
+fn readers_see_each_event_at_once_and_a_re_list_at_its_end() {
+    let mut native = Native::new(Marks::default());
+    let reader = native.feeds.reader();
+    let seen = |uid: &str| {
+        reader
+            .pod(&Uid::new(uid))
+            .map(|pod| pod.version.to_string())
+    };
+    native.pod_event(Event::Init);
+    native.pod_event(Event::InitApply(pod("a").into()));
+    assert_eq!(seen("a").as_deref(), Some("1"));
+    native.pod_event(Event::InitDone);
+    native.pod_event(Event::Init);
+    native.pod_event(Event::InitApply(pod("b").into()));
+    assert_eq!((seen("a").is_some(), seen("b").is_some()), (true, false));
+    native.pod_event(Event::InitDone);
+    assert_eq!((seen("a").is_some(), seen("b").is_some()), (false, true));
+    native.pod(pod("b").version("2"));
+    assert_eq!(seen("b").as_deref(), Some("2"));
+    for sort in [OwnerSort::ReplicaSet, OwnerSort::Job] {
+        native.owner_event(sort, Event::Apply(object(&format!("{sort:?}"), None)));
+    }
+    assert!(reader.replica_set(&Uid::new("ReplicaSet")).is_some());
+    assert!(reader.job(&Uid::new("Job")).is_some());
+    assert!(reader.job(&Uid::new("ReplicaSet")).is_none());
+}
+
+#[test]
+fn readers_always_look_at_the_active_feed() {
+    let mut core = Core::new(Settings::default());
+    let reader = core.feeds.reader();
+    let pods = || reader.objects().pods.len();
+    assert_eq!(pods(), 0);
+    let older = core.open();
+    core.listed(older);
+    core.pod(older, pod("a"));
+    assert_eq!(pods(), 1);
+    let newer = core.open();
+    assert_eq!(pods(), 0, "as empty as it is");
+    core.pod(newer, pod("b"));
+    core.pod(older, pod("c"));
+    core.close(newer);
+    assert!(
+        reader.pod(&Uid::new("b")).is_some(),
+        "ended, and active still"
+    );
+    core.pass(std::time::Duration::from_secs(5));
+    assert_eq!(pods(), 2, "the older one has taken over");
+    core.pod_gone(older, "a");
+    assert_eq!(pods(), 1);
+}
+
+#[test]
+fn a_shadow_is_not_read_until_it_is_active() {
+    let mut core = Core::new(Settings::default());
+    let reader = core.feeds.reader();
+    let native = core.feeds.open_native(1, core.now);
+    core.handle(native, Input::Pod(Event::Apply(pod("shadow").into())));
+    core.feeds.denied(Kind::Job, Scope(0));
+    assert!(reader.objects().pods.is_empty());
+}
+
+#[test]
+fn a_walk_meets_each_object_that_stays_once_whatever_comes_and_goes() {
+    let mut store = Store::new(1);
+    for pod in (0..4 * SLICE as u32).map(numbered) {
+        store.take(Scope(0), Event::Apply(pod));
+    }
+    let mut seen = BTreeMap::<Uid, usize>::new();
+    let mut next = Some(Slot::FIRST);
+    let mut round = 0;
+    while let Some(from) = next {
+        let slice = store.shelf().slice(from);
+        assert!(slice.objects.len() <= SLICE);
+        for pod in slice.objects {
+            *seen.entry(pod.uid.clone()).or_default() += 1;
+        }
+        next = slice.next;
+        // Every second one goes, some come.
+        for n in (0..4 * SLICE as u32).filter(|n| n % 8 == 2 * round) {
+            store.take(Scope(0), Event::Delete(numbered(n)));
+        }
+        store.take(Scope(0), Event::Apply(numbered(100_000 + round)));
+        round += 1;
+    }
+    for n in (0..4 * SLICE as u32).filter(|n| n % 2 == 1) {
+        assert_eq!(seen[&numbered(n).uid], 1, "{n}");
+    }
+}
+
+#[test]
+fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
+    let version = |version: &str| {
+        let pods = (0..SLICE).map(|n| pod(&format!("p{n}")).version(version).into());
+        pods.collect::<Vec<PodMeta>>()
+    };
+    let mut store = Store::new(1);
+    for event in list_of(version("0")) {
+        store.take(Scope(0), event);
+    }
+    let shelf = store.shelf().clone();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let slice = shelf.slice(Slot::FIRST);
+                    assert_eq!(slice.objects.len(), SLICE);
+                    let versions: BTreeSet<_> =
+                        slice.objects.iter().map(|pod| &*pod.version).collect();
+                    assert_eq!(versions.len(), 1, "{versions:?}");
+                }
+            });
+        }
+        for round in 0..200 {
+            for event in list_of(version(&round.to_string())) {
+                store.take(Scope(0), event);
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+// --- helpers ---
+
+/// An event; `None`: the scope is denied.
+fn any_word() -> impl Strategy<Value = Option<Event<PodMeta>>> {
+    let object = || {
+        (select(&["a", "b", "c", "d", "e"][..]), 0..3_u8)
+            .prop_map(|(uid, version)| PodMeta::from(pod(uid).version(&version.to_string())))
+    };
+    prop_oneof![
+        4 => Just(Some(Event::Init)),
+        16 => object().prop_map(|pod| Some(Event::InitApply(pod))),
+        4 => Just(Some(Event::InitDone)),
+        4 => object().prop_map(|pod| Some(Event::Apply(pod))),
+        3 => object().prop_map(|pod| Some(Event::Delete(pod))),
+        1 => Just(None),
+    ]
+}
+
+fn facts(taken: Taken<PodMeta>) -> Vec<Fact<PodMeta>> {
+    match taken {
+        Taken::Nothing | Taken::Same(_) => Vec::new(),
+        Taken::Changed(pod) => vec![Fact::Apply(pod)],
+        Taken::Gone(pod) => vec![Fact::Delete(pod.uid.clone())],
+        Taken::Listed(difference) => {
+            let gone = difference.gone.into_iter();
+            let gone = gone.map(|pod| Fact::Delete(pod.uid.clone()));
+            gone.chain(difference.changed.into_iter().map(Fact::Apply))
+                .collect()
+        }
+    }
+}
+
+fn in_order(mut facts: Vec<Fact<PodMeta>>) -> Vec<Fact<PodMeta>> {
+    facts.sort_by_key(|fact| match fact {
+        Fact::Apply(pod) => pod.uid.clone(),
+        Fact::Delete(uid) => uid.clone(),
+    });
+    facts
+}
+
+fn held(shelf: &Shelf<PodMeta>) -> BTreeMap<Uid, PodMeta> {
+    let slice = shelf.slice(Slot::FIRST);
+    assert!(slice.next.is_none());
+    assert_eq!(slice.objects.len(), shelf.len());
+    let held = slice.objects.into_iter();
+    held.map(|pod| (pod.uid.clone(), pod)).collect()
+}
+
+/// A pod with a uid of the usual form.
+fn numbered(n: u32) -> PodMeta {
+    pod(&format!("{n:08x}-0000-4000-8000-000000000000")).into()
+}

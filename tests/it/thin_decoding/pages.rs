@@ -1,0 +1,134 @@
+//! Pages of a list.
+
+use k8s_relay::{
+    model::Interner,
+    source::native::decode::{
+        Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, Status, decode_page,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{UID, counts};
+
+fn read(page: &[u8]) -> (Vec<String>, Result<PageEnd<'_>, PageError>) {
+    let mut names = Vec::new();
+    let mut texts = Interner::default();
+    let end = decode_page::<Pods>(page, &Decoding::default(), &mut texts, |pod| {
+        names.push(pod.name.to_string());
+    });
+    (names, end)
+}
+
+fn item(name: &str) -> Value {
+    json!({"metadata": {"name": name, "uid": UID}})
+}
+
+#[test]
+fn a_page_gives_its_items_its_version_and_the_way_on() {
+    let page = json!({
+        "kind": "PodList", "apiVersion": "v1",
+        "metadata": {"resourceVersion": "12", "continue": "next", "remainingItemCount": 3},
+        "items": [item("a"), item("b")],
+    })
+    .to_string();
+    let (names, end) = read(page.as_bytes());
+    let end = end.unwrap();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(
+        (&*end.version, end.continue_token.as_deref()),
+        ("12", Some("next"))
+    );
+    assert!(end.dropped.is_empty());
+}
+
+#[test]
+fn the_last_page_has_no_way_on_and_may_be_empty() {
+    for page in [
+        json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+        json!({"items": null, "metadata": {"continue": "", "resourceVersion": "1"}}),
+        json!({"items": [], "metadata": {"continue": null, "resourceVersion": "1"}}),
+    ] {
+        let page = page.to_string();
+        let (names, end) = read(page.as_bytes());
+        assert!(names.is_empty());
+        assert_eq!(end.unwrap().continue_token, None);
+    }
+}
+
+#[test]
+fn a_bad_item_costs_itself_alone() {
+    let large = json!({"metadata": {"uid": UID, "name": "large", "annotations": {"a": "x".repeat(MAX_OBJECT_LEN)}}});
+    let page = json!({
+        "items": [item("a"), 7, null, {"metadata": {"name": "b"}}, item("c"), large,
+            {"metadata": {"uid": 1}}, {"metadata": []}, [item("d")], {"metadata": {"uid": UID}, "status": "x"}, item("e")],
+        "metadata": {"resourceVersion": "1"},
+    })
+    .to_string();
+    let (names, end) = read(page.as_bytes());
+    assert_eq!(names, ["a", "c", "e"]);
+    assert_eq!(
+        counts(&end.unwrap().dropped),
+        [
+            (ObjectError::NotAnObject, 3),
+            (ObjectError::NoUid, 2),
+            (ObjectError::WrongType, 2),
+            (ObjectError::TooLarge, 1),
+        ]
+    );
+}
+
+#[test]
+fn a_status_in_place_of_a_list_is_the_servers_no() {
+    let page = json!({"kind": "Status", "metadata": {}, "message": "gone", "reason": "Expired", "code": 410}).to_string();
+    let refused = PageError::Refused(Status {
+        code: 410,
+        reason: "Expired".into(),
+        message: "gone".into(),
+        retry_after_seconds: None,
+    });
+    assert_eq!(read(page.as_bytes()).1, Err(refused));
+}
+
+/// A page that were taken for a complete and empty list would delete every pod.
+#[test]
+fn what_lacks_a_part_of_a_list_is_none() {
+    for page in [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!("text"),
+        json!({"metadata": {"resourceVersion": "1"}}),
+        json!({"metadata": {"resourceVersion": "1"}, "items": {}}),
+        json!({"metadata": {"resourceVersion": "1"}, "items": "x"}),
+        json!({"items": []}),
+        json!({"metadata": 7, "items": []}),
+        json!({"metadata": {"resourceVersion": 1}, "items": []}),
+        json!({"metadata": {"resourceVersion": ""}, "items": []}),
+        json!({"metadata": {"resourceVersion": "1", "continue": 7}, "items": []}),
+    ] {
+        assert_eq!(
+            read(page.to_string().as_bytes()).1,
+            Err(PageError::NotAList),
+            "{page}"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_was_cut_says_where() {
+    let page =
+        json!({"items": [item("a"), item("b")], "metadata": {"resourceVersion": "1"}}).to_string();
+    for end in 0..page.len() {
+        let cut = &page.as_bytes()[..end];
+        match read(cut).1 {
+            Err(PageError::Garbled { at }) => assert!(at <= end, "{at} of {end}"),
+            other => panic!("{end}: {other:?}"),
+        }
+    }
+    let (names, end) = read(b"{\"items\":[{\"metadata\":{\"uid\":\"u\",\"name\":\"a\"}} oops");
+    assert_eq!(
+        (names, end),
+        (vec!["a".to_owned()], Err(PageError::Garbled { at: 46 }))
+    );
+    assert_eq!(read(b"<html>").1, Err(PageError::Garbled { at: 0 }));
+}
