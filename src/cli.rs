@@ -11,7 +11,10 @@ use clap::{
 
 use crate::{
     config::RelayArgs,
-    tools::{decode::DecodeArgs, demo::DemoArgs, reducer::ReducerArgs, watch_test::WatchTestArgs},
+    tools::{
+        cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, reducer::ReducerArgs,
+        watch_test::WatchTestArgs,
+    },
 };
 
 /// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
@@ -46,6 +49,7 @@ pub struct Cli {
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     Demo(DemoArgs),
+    Cluster(ClusterArgs),
     Reducer(ReducerArgs),
     Decode(DecodeArgs),
     WatchTest(WatchTestArgs),

@@ -75,6 +75,7 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
 fn tool(command: Command) -> Result<(), Error> {
     match command {
         Command::Demo(args) => run(async { Ok(tools::demo::run(&args).await?) }),
+        Command::Cluster(args) => run(async { Ok(tools::cluster::run(&args).await?) }),
         Command::Reducer(args) => run(async { Ok(tools::reducer::run(&args).await?) }),
         Command::Decode(args) => Ok(tools::decode::run(&args)?),
         Command::WatchTest(args) => run(async {

@@ -3,6 +3,7 @@
 //! Each has its arguments and a `run`. Laws: what can be shown is shown before an error is told;
 //! a closed pipe on the far side is an ordinary end.
 
+pub mod cluster;
 pub mod decode;
 pub mod demo;
 pub mod reducer;

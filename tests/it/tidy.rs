@@ -52,6 +52,8 @@ const PURE: &[&str] = &[
     "src/sim/cluster.rs",
     "src/sim/kube/discovery.rs",
     "src/sim/kube/faults.rs",
+    "src/sim/kube/life",
+    "src/sim/kube/life.rs",
     "src/sim/kube/objects.rs",
     "src/sim/kube/query.rs",
     "src/sim/kube/render.rs",

@@ -7,6 +7,7 @@
 //! | [`render`] | their JSON, of realistic size | yes |
 //! | [`store`] | the objects under one running version, with a bounded history | yes |
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
+//! | [`life`] | what goes on in a cluster, for ever, from a seed | yes |
 //! | [`truth`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
 //! | `server`, `answer`, `body` | connections, answers, streams | no |
@@ -32,7 +33,9 @@ mod answer;
 mod body;
 mod discovery;
 pub mod faults;
+pub mod life;
 pub mod objects;
+mod pace;
 pub mod query;
 pub mod render;
 pub mod requests;
@@ -65,6 +68,7 @@ use self::{
 };
 pub use self::{
     faults::{Cut, Fault, FaultId, When},
+    life::{Life, Mix, Population},
     objects::{Container, Meta, Object, Owner, Phase, Pod, Raw, Report},
     render::Sizes,
     requests::{Request, Requests, Sort},
@@ -152,6 +156,8 @@ pub struct SimApi {
     port: Port,
     tls: Option<Tls>,
     world: Arc<World>,
+    life: Arc<Lock<Option<Life>>>,
+    churning: Lock<CancellationToken>,
     accepting: Mutex<Option<Accepting>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -188,6 +194,8 @@ impl SimApi {
             port,
             tls,
             world: Arc::new(World::new(state, renderer, options.bookmarks_every)),
+            life: Arc::default(),
+            churning: Lock::default(),
             accepting: Mutex::new(None),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -239,6 +247,35 @@ impl SimApi {
     /// Adds everything of a synthetic cluster: the same uids, names and images.
     pub fn populate(&self, cluster: &Cluster) {
         self.change(|store| populate(store, cluster));
+    }
+
+    /// Fills the cluster with those who live in it; nothing happens to them yet.
+    pub fn begin(&self, population: Population, mix: Mix) {
+        let life = self.change(|store| Life::begin(population, mix, store));
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+    }
+
+    /// Lets so many things happen at once, to those with whom the cluster was filled. Says how
+    /// many did: none if nobody lives there.
+    pub fn live(&self, steps: usize) -> usize {
+        pace::live(&self.world, &self.life, steps)
+    }
+
+    /// Lets so many things happen each second from now on; 0 stops it.
+    pub fn churn(&self, per_second: u32) {
+        let mut churning = self.churning.lock().unwrap_or_else(PoisonError::into_inner);
+        churning.cancel();
+        *churning = self.stop.child_token();
+        if per_second > 0 {
+            let stopped = churning.clone().cancelled_owned();
+            let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = pace::churn(&world, &life, per_second) => {}
+                    () = stopped => {}
+                }
+            });
+        }
     }
 
     /// The version of the newest change.

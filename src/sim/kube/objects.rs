@@ -348,6 +348,12 @@ impl Pod {
             .filter(|container| container.report != Report::None)
     }
 
+    /// The address of its node.
+    pub fn host_address(&self) -> String {
+        let [high, low] = self.node.to_be_bytes();
+        format!("172.16.{high}.{low}")
+    }
+
     /// The address that counts: the first IPv4; 255.255.255.255 if there are only others.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
         let mut addresses = self.addresses.iter();

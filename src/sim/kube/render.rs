@@ -284,8 +284,7 @@ impl Renderer {
             put(out, CONDITIONS);
         }
         if let Some(first) = pod.addresses.first() {
-            let [high, low] = pod.node.to_be_bytes();
-            let host = format!("172.16.{high}.{low}");
+            let host = pod.host_address();
             write(
                 out,
                 format_args!(r#","hostIP":"{host}","hostIPs":[{{"ip":"{host}"}}],"podIP":"#),
