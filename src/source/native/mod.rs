@@ -46,7 +46,7 @@ use decode::{Decoding, Jobs, Pods, ReplicaSets, Thin};
 use target::Target;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use watch::Watch;
+use watch::{Texts, Watch};
 
 use crate::{model::Scope, source::WatchInput};
 
@@ -145,10 +145,11 @@ pub async fn watch(
         },
         stop,
     };
+    let [pods, replica_sets, jobs] = [Texts::default(), Texts::default(), Texts::default()];
     for (scope, namespace) in watches.shared.options.scopes() {
-        watches.start::<Pods>(scope, namespace.clone());
-        watches.start::<ReplicaSets>(scope, namespace.clone());
-        watches.start::<Jobs>(scope, namespace);
+        watches.start::<Pods>(scope, namespace.clone(), &pods);
+        watches.start::<ReplicaSets>(scope, namespace.clone(), &replica_sets);
+        watches.start::<Jobs>(scope, namespace, &jobs);
     }
     let mut tasks = watches.tasks;
     // The driver waits for the last sender to go.
@@ -209,13 +210,13 @@ struct Watches {
 }
 
 impl Watches {
-    fn start<K: Thin>(&mut self, scope: Scope, namespace: Option<String>) {
+    fn start<K: Thin>(&mut self, scope: Scope, namespace: Option<String>, texts: &Texts) {
         let target = Target {
             kind: K::KIND,
             namespace,
             selector: self.shared.options.selector.clone(),
         };
-        let watch = Watch::<K>::new(target, scope, self.shared.clone());
+        let watch = Watch::<K>::new(target, scope, self.shared.clone(), texts.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             // Whatever the watch waits for, it may be dropped there.

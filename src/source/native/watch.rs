@@ -5,7 +5,7 @@ use std::{
     future::{Future, pending},
     ops::ControlFlow,
     pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -55,7 +55,7 @@ pub(super) struct Watch<K: Thin> {
     scope: Scope,
     shared: Shared,
     machine: Machine<K::Object>,
-    texts: Interner,
+    texts: Texts,
     /// What is to be told.
     batch: Vec<FeedEvent>,
     /// Since it was counted last.
@@ -66,6 +66,17 @@ pub(super) struct Watch<K: Thin> {
     learned: Option<bool>,
     /// The length of the last page: the next one is probably as long.
     page_length: usize,
+}
+
+/// The texts of all watches of a kind: what repeats in two namespaces exists once, too. Locked
+/// for one line or page, which waits for nothing.
+#[derive(Clone, Default)]
+pub(super) struct Texts(Arc<Mutex<Interner>>);
+
+impl Texts {
+    fn lock(&self) -> MutexGuard<'_, Interner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Nobody listens to the watches any more.
@@ -81,7 +92,7 @@ enum Sort {
 }
 
 impl<K: Thin> Watch<K> {
-    pub(super) fn new(target: Target, scope: Scope, shared: Shared) -> Self {
+    pub(super) fn new(target: Target, scope: Scope, shared: Shared, texts: Texts) -> Self {
         let rules = Rules {
             patience: shared.options.patience.clone(),
             list: shared.options.list,
@@ -92,7 +103,7 @@ impl<K: Thin> Watch<K> {
             scope,
             shared,
             machine: Machine::new(rules),
-            texts: Interner::default(),
+            texts,
             batch: Vec::new(),
             dropped: Dropped::default(),
             said: Vec::new(),
@@ -245,7 +256,8 @@ impl<K: Thin> Watch<K> {
             dropped,
             ..
         } = self;
-        let line = decode_line::<K>(line, &shared.options.decoding, texts, dropped);
+        let decoding = &shared.options.decoding;
+        let line = decode_line::<K>(line, decoding, &mut texts.lock(), dropped);
         machine.line(line, |event| tell::<K>(event, batch, &shared.counters))
     }
 
@@ -266,7 +278,10 @@ impl<K: Thin> Watch<K> {
         } = self;
         let mut objects = Vec::new();
         let decoding = &shared.options.decoding;
-        let taken = match decode_page::<K>(&text, decoding, texts, |object| objects.push(object)) {
+        let read = decode_page::<K>(&text, decoding, &mut texts.lock(), |object| {
+            objects.push(object);
+        });
+        let taken = match read {
             Ok(page) => {
                 add(dropped, &page.dropped);
                 let next = page.continue_token.as_deref();
@@ -284,8 +299,8 @@ impl<K: Thin> Watch<K> {
     async fn version(&mut self, body: Body) -> Result<(), End> {
         let text = self.collect(body).await?;
         let decoding = &self.shared.options.decoding;
-        let page =
-            decode_page::<K>(&text, decoding, &mut self.texts, |_| ()).map_err(end_of_page)?;
+        let page = decode_page::<K>(&text, decoding, &mut self.texts.lock(), |_| ());
+        let page = page.map_err(end_of_page)?;
         self.machine.checked(&page.version)
     }
 
