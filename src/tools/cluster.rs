@@ -254,7 +254,7 @@ fn summary(requests: &Requests, events: u64) -> String {
 }
 
 /// Writes a file that only its owner can read: there is a token in it.
-fn write_private(file: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_private(file: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(file)?.write_all(text.as_bytes())

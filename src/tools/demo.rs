@@ -1,7 +1,10 @@
 //! `demo`: a watcher, the relay and a reducer in one process, and what the reducer knows
-//! as it changes.
+//! as it changes. With `--native` a simulated cluster stands in the watcher's place.
+
+mod native;
 
 use std::{
+    future::Future,
     io::{self, IsTerminal as _, Write as _},
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -17,11 +20,15 @@ use crate::{
     app::{AppError, Relay},
     config::{Config, HostPort},
     sim::{
+        kube::ApiError,
         reducer::{MockReducer, Options, State},
         story::{Chapter, Happening, Truth, known, story},
         watcher::{Call, Watcher, WatcherError},
     },
 };
+
+const SIGNS: &str =
+    "+ the reducer has learned of a pod, - it has forgotten one, ~ it knows it otherwise\n";
 
 /// How long a chapter may take until the reducer knows the truth.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,14 +42,25 @@ const READING: Duration = Duration::from_secs(1);
 /// Show what the relay is for: a watcher, the relay and a reducer in one process
 ///
 /// Plays a small cluster through the real relay over real sockets, and prints what the
-/// reducer knows as it changes. Needs nothing else. Takes a few seconds. The exit status
-/// is 0 only if the reducer knows the truth at the end of every chapter, also when nobody
-/// reads the story to its end.
+/// reducer knows as it changes. With --native there is no watcher: the relay itself watches
+/// a simulated API server, over TLS. Needs nothing else. Takes a few seconds. The exit
+/// status is 0 only if the reducer knows the truth at the end of every chapter, also when
+/// nobody reads the story to its end.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DemoArgs {
     /// Do not pause between chapters, not even on a terminal
     #[arg(long)]
     pub no_pause: bool,
+
+    /// Let the relay watch a simulated cluster itself, without a watcher
+    #[arg(long)]
+    pub native: bool,
+}
+
+impl DemoArgs {
+    fn pauses(&self) -> bool {
+        !self.no_pause && io::stdout().is_terminal()
+    }
 }
 
 /// Why the demo failed.
@@ -58,6 +76,12 @@ pub enum DemoError {
     /// The relay did not serve the watcher.
     #[error(transparent)]
     Watcher(#[from] WatcherError),
+    /// The simulated cluster could not be served.
+    #[error(transparent)]
+    Cluster(#[from] ApiError),
+    /// The kubeconfig for the simulated cluster could not be written.
+    #[error("cannot write the kubeconfig {0}")]
+    Kubeconfig(String, #[source] io::Error),
     /// The story did not end in time.
     #[error("the story took longer than {} s", AT_MOST.as_secs())]
     TooSlow,
@@ -76,27 +100,39 @@ pub enum DemoError {
 /// # Errors
 /// Something could not be started, or the reducer did not come to know the truth.
 pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let reducer = MockReducer::bind(anywhere, Options::default())
-        .await
-        .map_err(|source| ToolError::Listen {
-            addr: anywhere,
-            source,
-        })?;
-    let config = Config::between(host_port(anywhere), host_port(reducer.addr()));
+    if args.native {
+        return native::run(args).await;
+    }
+    let reducer = reducer().await?;
+    let config = Config::between(anywhere(), host_port(reducer.addr()));
     let relay = Relay::start(config).await?;
     let address = relay.address();
-    let (end, ended) = oneshot::channel::<()>();
     let stage = async {
         let mut call = Watcher::connect(&address.to_string()).await?.open();
         let stage = Stage {
             reducer: &reducer,
-            pause: !args.no_pause && io::stdout().is_terminal(),
+            pause: args.pauses(),
         };
         let told = timeout(AT_MOST, stage.play(&mut call)).await;
-        // The relay ends in order: the reducer sees FIN before the process is gone.
-        let _ = end.send(());
         told.unwrap_or(Err(DemoError::TooSlow))
+    };
+    let told = beside(relay, stage).await;
+    reducer.shutdown().await;
+    told
+}
+
+/// Plays while the relay runs, and then ends the relay in order: the reducer sees FIN before
+/// the process is gone.
+async fn beside(
+    relay: Relay,
+    stage: impl Future<Output = Result<(), DemoError>>,
+) -> Result<(), DemoError> {
+    let (end, ended) = oneshot::channel::<()>();
+    let stage = async {
+        let told = stage.await;
+        // It fails if the relay has ended already.
+        let _ = end.send(());
+        told
     };
     let (told, ran) = tokio::join!(
         stage,
@@ -105,9 +141,20 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
             let _ = ended.await;
         })
     );
-    reducer.shutdown().await;
     told?;
     Ok(ran?)
+}
+
+/// A mock reducer on a free port.
+async fn reducer() -> Result<MockReducer, DemoError> {
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bound = MockReducer::bind(addr, Options::default()).await;
+    Ok(bound.map_err(|source| ToolError::Listen { addr, source })?)
+}
+
+/// A free port of this machine.
+fn anywhere() -> HostPort {
+    host_port(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
 fn host_port(address: SocketAddr) -> HostPort {
@@ -125,9 +172,7 @@ struct Stage<'a> {
 impl Stage<'_> {
     async fn play(&self, watcher: &mut Call) -> Result<(), DemoError> {
         say("watcher ──Collect──► relay ──ingest──► reducer    (all in this process)\n")?;
-        say(
-            "+ the reducer has learned of a pod, - it has forgotten one, ~ it knows it otherwise\n",
-        )?;
+        say(SIGNS)?;
         let mut before = Truth::new();
         for (number, chapter) in (1..).zip(story()) {
             say(&format!(

@@ -8,9 +8,10 @@ use std::{
 use crate::support::must;
 
 /// Starts the demo without terminal: nothing then waits for a reader.
-fn demo() -> Child {
+fn demo(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
         .arg("demo")
+        .args(args)
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -30,9 +31,9 @@ async fn ended(mut demo: Child) -> (Option<i32>, String) {
     must("the demo ends", waited).await.unwrap()
 }
 
-#[tokio::test]
-async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
-    let mut demo = demo();
+/// The whole story, which has come to a good end.
+async fn story(args: &[&str]) -> String {
+    let mut demo = demo(args);
     let mut stdout = demo.stdout.take().unwrap();
     let reading = tokio::task::spawn_blocking(move || {
         let mut story = String::new();
@@ -41,6 +42,12 @@ async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
     });
     let story = must("the story ends", reading).await.unwrap();
     assert_eq!(ended(demo).await, (Some(0), String::new()));
+    story
+}
+
+#[tokio::test]
+async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
+    let story = story(&[]).await;
     for change in [
         "   + shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
@@ -51,8 +58,22 @@ async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
 }
 
 #[tokio::test]
+async fn without_a_watcher_it_shows_the_same_of_a_cluster_that_the_relay_watches_itself() {
+    let story = story(&["--native"]).await;
+    for change in [
+        "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
+        "   + shop/nightly-2891-x  CronJob nightly  report=report:7\n",
+        "   + shop/train-0         Job train        train=pytorch:2.4\n",
+        "   the cluster says: 5 pods, 7 containers; the reducer knows: 5 pods, 7 containers; lists asked for so far: 2\n",
+        "\nThe reducer's picture equals the cluster's own.\n",
+    ] {
+        assert!(story.contains(change), "{story}");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_who_leaves_after_the_first_line_does_not_make_it_fail() {
-    let mut demo = demo();
+    let mut demo = demo(&[]);
     let mut first = String::new();
     let mut stdout = BufReader::new(demo.stdout.take().unwrap());
     stdout.read_line(&mut first).unwrap();

@@ -26,6 +26,7 @@ mod process;
 mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
+mod sim_cluster;
 mod sim_kube;
 mod store_laws;
 mod support;

@@ -1,5 +1,7 @@
 //! The simulated cluster, asked over real sockets by the client that everybody uses.
 
+mod faults;
+mod life;
 mod raw;
 
 use std::{collections::BTreeMap, pin::pin};
@@ -11,8 +13,8 @@ use k8s_relay::{
     sim::{
         cluster::Cluster,
         kube::{
-            Container, Cut, Fault, Meta, Object, Options, Owner, Pod, SimApi, Sizes, Sort, View,
-            When, status::Status,
+            Container, Cut, Fault, Meta, Mix, Object, Options, Owner, Pod, Population, SimApi,
+            Sizes, Sort, View, When, status::Status,
         },
     },
 };
@@ -273,22 +275,6 @@ async fn a_streamed_list_is_all_objects_and_then_the_mark_of_their_end() {
 }
 
 #[tokio::test]
-async fn a_server_that_streams_no_lists_says_422_and_one_that_never_heard_of_it_marks_no_end() {
-    let (api, client) = small().await;
-    let params = WatchParams::default().initial_events();
-    api.set_watch_list(false);
-    assert_eq!(code(pods(&client).watch(&params, "0").await.map(drop)), 422);
-    api.set_watch_list(true);
-    api.fault(When::watch_list(), Fault::IgnoreInitialEvents);
-    let mut events = watch(&client, &params, 0).await;
-    for _ in 0..12 {
-        assert!(next(&mut events).await.starts_with("added "));
-    }
-    api.apply(Pod::new("a", "one", "u"));
-    assert_eq!(next(&mut events).await, "added one");
-}
-
-#[tokio::test]
 async fn what_history_no_longer_holds_is_gone() {
     let (api, client) = small().await;
     let page = pods(&client)
@@ -361,212 +347,4 @@ async fn over_tls_only_the_token_lets_in() {
     let mut events = watch(&known, &WatchParams::default(), api.version()).await;
     api.apply(Pod::new("a", "one", "u"));
     assert_eq!(next(&mut events).await, "added one");
-}
-
-#[tokio::test]
-async fn a_denied_kind_is_forbidden_and_the_others_are_not() {
-    let (api, client) = small().await;
-    api.deny(Kind::Job);
-    let jobs: Api<Job> = Api::namespaced(client.clone(), "shop");
-    let Err(Error::Api(status)) = jobs.list(&ListParams::default()).await else {
-        panic!("it was let in");
-    };
-    assert_eq!(
-        status.message,
-        "jobs.batch is forbidden: User \"system:serviceaccount:default:k8s-relay\" cannot list \
-         resource \"jobs\" in API group \"batch\" in the namespace \"shop\""
-    );
-    assert_eq!(
-        pods(&client)
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        12
-    );
-    api.allow(Kind::Job);
-    assert!(
-        jobs.list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
-}
-
-#[tokio::test]
-async fn faults_hit_the_requests_they_were_scripted_for() {
-    let (api, client) = small().await;
-    let list = ListParams::default();
-    api.fault(When::list().of(Kind::Pod).once(), Fault::code(500));
-    assert_eq!(code(pods(&client).list(&list).await), 500);
-    api.fault(When::list().once(), Fault::Garbage(b"<html>".to_vec()));
-    assert!(matches!(
-        pods(&client).list(&list).await,
-        Err(Error::SerdeError(_))
-    ));
-    api.fault(When::watch().once(), Fault::status(&Status::of_code(410)));
-    assert_eq!(
-        code(
-            pods(&client)
-                .watch(&WatchParams::default(), "1")
-                .await
-                .map(drop)
-        ),
-        410
-    );
-    api.fault(When::watch().once(), Fault::gone_in_stream());
-    let mut events = watch(&client, &WatchParams::default(), 1).await;
-    assert_eq!(next(&mut events).await, "error 410 Expired");
-    api.fault(When::watch().once(), Fault::NoEvents);
-    let mut events = watch(&client, &WatchParams::default(), 1).await;
-    assert_eq!(next(&mut events).await, "end");
-    let silent = api.fault(When::list(), Fault::Silence);
-    let all = pods(&client);
-    let mut waiting = Box::pin(all.list(&list));
-    tokio::select! {
-        _ = &mut waiting => panic!("it was answered"),
-        () = must("the request", api.wait_until(|book| book.count(Kind::Pod, Sort::List) == 3)) => {}
-    }
-    drop(waiting);
-    api.cancel(silent);
-    assert_eq!(pods(&client).list(&list).await.unwrap().items.len(), 12);
-    let codes = api.requests(|book| {
-        book.of(Kind::Pod, Sort::List)
-            .map(|r| r.code)
-            .collect::<Vec<_>>()
-    });
-    assert_eq!(codes, [Some(500), Some(200), None, Some(200)]);
-}
-
-#[tokio::test]
-async fn answers_are_cut_at_the_byte_and_in_the_way_that_was_asked_for() {
-    for (how, end) in [
-        (Cut::Clean, "complete"),
-        (Cut::Truncated, "cut short"),
-        (Cut::Reset, "reset"),
-    ] {
-        let (api, _) = small().await;
-        api.fault(When::list(), Fault::Cut(1_000, how));
-        let (body, found) = raw::body_and_end(&api, "/api/v1/pods").await;
-        assert_eq!((body.len(), found), (1_000, end), "{how:?}");
-    }
-}
-
-#[tokio::test]
-async fn connections_are_refused_reset_and_accepted_again() {
-    let (api, client) = small().await;
-    let mut events = watch(&client, &WatchParams::default(), api.version()).await;
-    api.stop_listening().await;
-    api.apply(Pod::new("a", "one", "u"));
-    assert_eq!(next(&mut events).await, "added one");
-    api.reset_connections();
-    let broken = pods(&client).list(&ListParams::default()).await;
-    assert!(
-        matches!(broken, Err(Error::HyperError(_) | Error::Service(_))),
-        "{broken:?}"
-    );
-    api.start_listening().await.unwrap();
-    let (_, client) = (
-        api.addr(),
-        Client::try_from(api.config().await.unwrap()).unwrap(),
-    );
-    assert_eq!(
-        pods(&client)
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        13
-    );
-}
-
-#[tokio::test]
-async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
-    for streamed in [false, true] {
-        let (api, client) = small().await;
-        let config = watcher::Config::default();
-        let config = if streamed {
-            config.streaming_lists()
-        } else {
-            config.page_size(5)
-        };
-        let mut events = pin!(watcher(pods(&client), config));
-        let (mut seen, mut listed) = (BTreeMap::new(), false);
-        for round in 0..200_u32 {
-            let name = format!("pod-{}", round % 7);
-            match round % 5 {
-                4 => drop(api.delete(Kind::Pod, "a", &name)),
-                _ => drop(api.apply(Pod::new("a", &name, &format!("u-{round}")))),
-            }
-            if round == 100 {
-                api.compact();
-                api.end_watches();
-            }
-        }
-        let all = pods(&client).list(&ListParams::default()).await.unwrap();
-        let names = all.items.iter();
-        let truth: BTreeMap<_, _> = names
-            .map(|pod| (pod.name_any(), pod.uid().unwrap()))
-            .collect();
-        while !listed || seen != truth {
-            match must("an event", events.next()).await.unwrap().unwrap() {
-                Event::Init => seen.clear(),
-                Event::InitDone => listed = true,
-                Event::Apply(pod) | Event::InitApply(pod) => {
-                    seen.insert(pod.name_any(), pod.uid().unwrap());
-                }
-                Event::Delete(pod) => drop(seen.remove(&pod.name_any())),
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
-    let api = SimApi::start(Options {
-        sizes: Sizes::SMALL,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
-    api.apply(Object::ReplicaSet(
-        Meta::new("shop", "web-1", "rs").of(Owner::controller("Deployment", "web", "d")),
-    ));
-    api.apply(Object::ReplicaSet(Meta::new("shop", "blue-1", "rs-2").of(
-        Owner::custom("argoproj.io/v1alpha1", "Rollout", "blue", "r"),
-    )));
-    let pod = |name: &str| Pod::new("shop", name, &format!("uid of {name}")).address("10.0.0.1");
-    api.apply(pod("a").of(Owner::controller("ReplicaSet", "web-1", "rs")));
-    api.apply(pod("b").of(Owner::controller("ReplicaSet", "blue-1", "rs-2")));
-    api.apply(pod("c").of(Owner::custom("batch.volcano.sh/v1", "Job", "train", "j")));
-    api.apply(pod("d"));
-    api.apply(pod("e").of(Owner::controller("Job", "unknown", "j-2")));
-    api.apply(Pod::new("shop", "f", "without address"));
-    let owners = |view| {
-        let pods = api.truth(view).pods.into_values();
-        pods.map(|pod| (pod.owner_name, pod.waits))
-            .collect::<Vec<_>>()
-    };
-    let known = |names: [&str; 5]| -> Vec<(String, bool)> {
-        names
-            .map(|name| (name.to_owned(), name == "unknown"))
-            .into()
-    };
-    assert_eq!(
-        owners(View::default()),
-        known(["web", "blue-1", "train", "d", "unknown"])
-    );
-    let any = View {
-        escalate_any: true,
-        ..View::default()
-    };
-    assert_eq!(owners(any), known(["web", "blue", "train", "d", "unknown"]));
-    api.delete(Kind::ReplicaSet, "shop", "web-1");
-    assert_eq!(
-        owners(View::default()),
-        known(["web", "blue-1", "train", "d", "unknown"])
-    );
 }

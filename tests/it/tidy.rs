@@ -61,6 +61,7 @@ const PURE: &[&str] = &[
     "src/sim/kube/selector.rs",
     "src/sim/kube/status.rs",
     "src/sim/kube/store.rs",
+    "src/sim/kube/story.rs",
     "src/sim/kube/truth.rs",
     "src/sim/picture.rs",
     "src/sim/session.rs",

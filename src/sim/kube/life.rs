@@ -227,7 +227,7 @@ impl Life {
             let deployment = meta.controller().cloned();
             let mut workload = self.workload(
                 Sort::Deployment,
-                &deployment.as_ref().map_or("", |owner| &*owner.name),
+                deployment.as_ref().map_or("", |owner| &*owner.name),
                 number,
             );
             workload.uid = deployment.map(|owner| owner.uid).unwrap_or_default();
@@ -420,7 +420,7 @@ impl Dice {
 
     /// Below a bound, which is above 0.
     fn below(&mut self, bound: u32) -> u32 {
-        let high = (self.bits() >> 32) * u64::from(bound) >> 32;
+        let high = ((self.bits() >> 32) * u64::from(bound)) >> 32;
         u32::try_from(high).unwrap_or_default()
     }
 

@@ -7,6 +7,7 @@
 //! | [`render`] | their JSON, of realistic size | yes |
 //! | [`store`] | the objects under one running version, with a bounded history | yes |
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
+//! | [`story`] | a small cluster and a day in its life, for the demo | yes |
 //! | [`life`] | what goes on in a cluster, for ever, from a seed | yes |
 //! | [`truth`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
@@ -43,6 +44,7 @@ pub mod selector;
 mod server;
 pub mod status;
 pub mod store;
+pub mod story;
 pub mod truth;
 mod world;
 

@@ -64,6 +64,25 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             &["--owner-wait=60"],
             "time unit needed, for example 60sec or 60ms, as in `60s` or `2m`",
         ),
+        (
+            &["cluster", "--pods=many"],
+            "invalid value 'many' for '--pods <N>': invalid digit found in string",
+        ),
+        (
+            &["cluster", "--pods=3000000"],
+            "3000000 is not in 0..=2000000",
+        ),
+        (&["cluster", "--namespaces=0"], "0 is not in 1..=100000"),
+        (&["cluster", "--churn=-1"], "unexpected argument '-1' found"),
+        (
+            &["cluster", "--listen=localhost"],
+            "invalid value 'localhost' for '--listen <ADDR>': invalid socket address syntax",
+        ),
+        (
+            &["cluster", "--watch-list=maybe"],
+            "invalid value 'maybe' for '--watch-list <WATCH_LIST>'",
+        ),
+        (&["cluster", "--bookmarks-every=0s"], "shorter than 1ms"),
         (&["--cloud=aws"], "invalid value 'aws' for '--cloud <NAME>'"),
         (
             &["--log-format=xml"],
