@@ -210,6 +210,11 @@ async fn watch(
                 Containers::Main => decode::Containers::Main,
             },
         },
+        patience: native::Patience {
+            first_retry: config.retry.first,
+            slowest_retry: config.retry.slowest,
+            ..native::Patience::default()
+        },
         ..native::Options::default()
     };
     let access = native::Access {

@@ -84,6 +84,26 @@ pub struct NativeConfig {
     pub owner_wait: Duration,
     /// A re-list tells everything anew instead of the difference (D3).
     pub relist_resync: bool,
+    /// How soon what failed is tried again. There is no flag for it: tests are impatient.
+    pub retry: Retry,
+}
+
+/// The delays before attempts to list or watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Before the first attempt after a failure, at least.
+    pub first: Duration,
+    /// Between two attempts, at most.
+    pub slowest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(800),
+            slowest: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Default for NativeConfig {
@@ -98,6 +118,7 @@ impl Default for NativeConfig {
             containers: Containers::All,
             owner_wait: Duration::from_secs(60),
             relist_resync: false,
+            retry: Retry::default(),
         }
     }
 }
@@ -117,6 +138,7 @@ impl From<NativeArgs> for NativeConfig {
             containers: args.containers,
             owner_wait: args.owner_wait,
             relist_resync: args.relist_resync,
+            retry: Retry::default(),
         }
     }
 }
@@ -262,6 +284,7 @@ impl fmt::Display for Config {
             containers,
             owner_wait,
             relist_resync,
+            retry: _,
         } = &self.native;
         let or = |text: &Option<String>, none: &str| text.as_deref().unwrap_or(none).to_owned();
         writeln!(f, "source = {}", self.source)?;

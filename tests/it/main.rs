@@ -19,6 +19,7 @@ mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
 mod mock_reducer;
+mod native_chain;
 mod native_laws;
 mod native_scenarios;
 mod native_watch;

@@ -96,6 +96,9 @@ impl Renderer {
         form: Form,
         place: Place,
     ) {
+        if let Object::Raw(raw) = object {
+            return self.raw(out, raw, version);
+        }
         let Names {
             api_version, kind, ..
         } = names(object.kind());
@@ -133,7 +136,7 @@ impl Renderer {
                     put(out, JOB_REST);
                 }
             }
-            Object::Raw(raw) => return self.raw(out, raw, version),
+            Object::Raw(_) => {}
         }
         out.push('}');
     }
@@ -179,9 +182,8 @@ impl Renderer {
         out.push('}');
     }
 
-    /// Only the version is ours, if the object has a place for it. The brace stands already.
+    /// Only the version is ours, if the object has a place for it.
     fn raw(&self, out: &mut String, raw: &Raw, version: u64) {
-        out.pop();
         let mut json = raw.json.clone();
         let metadata = json.get_mut("metadata");
         if let Some(metadata) = metadata.and_then(serde_json::Value::as_object_mut) {

@@ -1,0 +1,12 @@
+//! The whole chain of `--source native`: a simulated API server over real HTTP, the relay, a
+//! mock reducer. What the reducer knows is compared with what the API server itself says.
+
+mod access;
+mod alone;
+mod bad_input;
+mod denied;
+mod end;
+mod life;
+mod relist;
+mod world;
+mod zoo;
