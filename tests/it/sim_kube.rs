@@ -396,6 +396,29 @@ async fn a_denied_kind_is_forbidden_and_the_others_are_not() {
 }
 
 #[tokio::test]
+async fn what_a_list_or_a_refusal_says_about_itself_is_what_real_servers_say() {
+    let (api, _) = small().await;
+    let (_, body) = raw::get(&api, "/apis/batch/v1/jobs", true).await;
+    assert!(body.ends_with(b"\"items\":null}\n"), "metadata alone");
+    let (_, body) = raw::get(&api, "/apis/batch/v1/jobs", false).await;
+    assert!(body.ends_with(b"\"items\":[]}\n"));
+    for (path, code, header) in [
+        ("/api/v1/pods?resourceVersion=999", "504", "retry-after: 1"),
+        ("/api/v1/things", "404", "content-type: application/json"),
+        (
+            "/apis/batch/v9/jobs",
+            "404",
+            "content-type: application/json",
+        ),
+        ("/apis/none/v1/jobs", "404", "content-type: text/plain"),
+    ] {
+        let (head, _) = raw::get(&api, path, false).await;
+        assert!(head.contains(code), "{path}: {head}");
+        assert!(head.to_lowercase().contains(header), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
 async fn faults_hit_the_requests_they_were_scripted_for() {
     let (api, client) = small().await;
     let list = ListParams::default();
