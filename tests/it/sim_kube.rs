@@ -348,3 +348,16 @@ async fn over_tls_only_the_token_lets_in() {
     api.apply(Pod::new("a", "one", "u"));
     assert_eq!(next(&mut events).await, "added one");
 }
+
+#[tokio::test]
+async fn what_a_list_or_a_refusal_says_about_itself_is_what_real_servers_say() {
+#[tokio::test]
+async fn faults_hit_the_requests_they_were_scripted_for() {
+#[tokio::test]
+async fn answers_are_cut_at_the_byte_and_in_the_way_that_was_asked_for() {
+#[tokio::test]
+async fn connections_are_refused_reset_and_accepted_again() {
+#[tokio::test]
+async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
+#[tokio::test]
+async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {

@@ -155,6 +155,9 @@ impl Asked {
         let Some(target) = self.target else {
             return Ok(match discovery::document(&self.path) {
                 Some(document) => Reply::json(document.to_string().into()),
+                None if discovery::knows_group(&self.path) => {
+                    return Err(Status::no_such_resource());
+                }
                 None => Reply::not_found(),
             });
         };
@@ -273,6 +276,7 @@ impl Reply {
     fn status(status: &Status) -> Self {
         Self {
             code: status.code,
+            headers: status.retry_after().into_iter().collect(),
             ..Self::json(format!("{}\n", status.to_json()).into())
         }
     }

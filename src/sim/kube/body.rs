@@ -140,13 +140,18 @@ impl List {
         let go_on = last.map_or_else(String::new, |last| {
             format!(r#","continue":"{}""#, token(version, last))
         });
+        // A list of metadata without items has `null`.
+        let (open, tail) = match (form, items.is_empty()) {
+            (Form::Metadata, true) => ("null", "}\n"),
+            (Form::Metadata | Form::Full, _) => ("[", "]}\n"),
+        };
         Self {
             items: items.into_iter(),
             form,
             head: format!(
-                r#"{{"kind":"{name}List","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{version}"{go_on}}},"items":["#
+                r#"{{"kind":"{name}List","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{version}"{go_on}}},"items":{open}"#
             ),
-            tail: "]}\n",
+            tail,
             first: true,
         }
     }

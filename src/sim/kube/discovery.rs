@@ -10,6 +10,13 @@ use crate::model::Kind;
 /// The version that is simulated.
 const VERSION: &str = "v1.35.4";
 
+/// Whether a path is one of an API group that exists: what is not found there is said as a
+/// `Status`.
+pub(super) fn knows_group(path: &str) -> bool {
+    let groups = ["/api/v1/", "/apis/apps/", "/apis/batch/"];
+    groups.iter().any(|group| path.starts_with(group))
+}
+
 /// The document at a path.
 pub(super) fn document(path: &str) -> Option<Value> {
     Some(match path {

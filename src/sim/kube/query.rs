@@ -101,6 +101,7 @@ impl Options {
     pub fn parse(query: &str) -> Result<Self, Status> {
         let mut options = Self::default();
         let (mut labels, mut fields) = (String::new(), String::new());
+        let mut no_version = None;
         for (name, value) in pairs(query) {
             let number = || {
                 let message = format!("invalid value for {name}: {value:?}");
@@ -108,13 +109,18 @@ impl Options {
                     .parse::<u64>()
                     .map_err(|_| Status::bad_request(message))
             };
-            let truth = matches!(value.as_str(), "1" | "true" | "True" | "TRUE" | "t" | "T");
+            let truth = !matches!(value.to_ascii_lowercase().as_str(), "0" | "false");
             match name.as_str() {
-                "watch" => options.watch = truth || value.is_empty(),
+                "watch" => options.watch = truth,
+                // A negative one limits nothing.
+                "limit" if value.parse::<i64>().is_ok_and(i64::is_negative) => options.limit = None,
                 "limit" => options.limit = usize::try_from(number()?).ok().filter(|&n| n > 0),
                 "continue" => options.resume = Some(value).filter(|token| !token.is_empty()),
                 "resourceVersion" if value.is_empty() => {}
-                "resourceVersion" => options.version = Some(number()?),
+                "resourceVersion" => match number() {
+                    Ok(version) => options.version = Some(version),
+                    Err(status) => no_version = Some(status),
+                },
                 "resourceVersionMatch" => options.matching = Some(value),
                 "timeoutSeconds" => options.timeout_seconds = Some(number()?),
                 "allowWatchBookmarks" => options.bookmarks = truth,
@@ -123,6 +129,12 @@ impl Options {
                 "fieldSelector" => fields = value,
                 _ => {}
             }
+        }
+        if let Some(status) = no_version {
+            return Err(match options.watch {
+                true => Status::watch_from_no_version(status.message),
+                false => status,
+            });
         }
         options.selector = Selector::parse(&labels, &fields).map_err(Status::bad_request)?;
         Ok(options)
@@ -151,6 +163,7 @@ impl Options {
     /// 400, 410, 422 and 504.
     pub fn listing(&self, store: &Store) -> Result<Listing, Status> {
         let current = store.version();
+        self.check_match()?;
         let exact = match (self.matching.as_deref(), self.version) {
             (Some("Exact"), Some(0)) => {
                 return Err(Status::invalid_options(
@@ -201,6 +214,13 @@ impl Options {
         })
     }
 
+    fn check_match(&self) -> Result<(), Status> {
+        match self.matching.as_deref() {
+            None | Some("" | "Exact" | "NotOlderThan") => Ok(()),
+            Some(matching) => Err(Status::unsupported_match(matching)),
+        }
+    }
+
     /// Where the watch begins.
     ///
     /// # Errors
@@ -222,8 +242,7 @@ impl Options {
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )),
             Some(false) | None => Ok(match self.version {
-                None => Begin::Now { marked: false },
-                Some(0) => Begin::Now {
+                None | Some(0) => Begin::Now {
                     marked: streams_lists && self.bookmarks && self.initial_events.is_none(),
                 },
                 Some(version) => Begin::After(version),
@@ -362,6 +381,7 @@ mod tests {
         for (query, limit, version) in [
             ("limit=5", Some(5), 10),
             ("limit=0", None, 10),
+            ("limit=-1", None, 10),
             ("limit=5&resourceVersion=", Some(5), 10),
             ("limit=5&resourceVersion=0", None, 10),
             ("limit=5&resourceVersion=7", Some(5), 7),
@@ -392,6 +412,10 @@ mod tests {
         let watch = |query: &str| Options::parse(query).and_then(|o| o.begin(true)).err();
         for (refused, code) in [
             (list("limit=x"), 400),
+            (list("resourceVersion=new"), 400),
+            (watch("watch=1&resourceVersion=new"), 500),
+            (list("labelSelector=a%3Db%3Dc"), 400),
+            (list("resourceVersionMatch=Roughly&resourceVersion=7"), 422),
             (list("continue=x"), 400),
             (list("continue=1-61&resourceVersion=7"), 400),
             (list("sendInitialEvents=true"), 422),
@@ -411,6 +435,12 @@ mod tests {
         for (query, streams_lists, begin) in [
             ("resourceVersion=7", true, Some(Begin::After(7))),
             ("", true, Some(Begin::Now { marked: false })),
+            (
+                "allowWatchBookmarks=true",
+                true,
+                Some(Begin::Now { marked: true }),
+            ),
+            ("watch=perhaps", true, Some(Begin::Now { marked: false })),
             (
                 "resourceVersion=0&allowWatchBookmarks=true",
                 true,

@@ -140,8 +140,15 @@ fn need(text: &str) -> Option<Need> {
         (text, What::Exists)
     };
     let key = key.trim();
-    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    (!key.is_empty() && key.bytes().all(sound)).then(|| Need {
+    let sound = |text: &str, more: &[u8]| {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+        text.bytes().all(letter)
+    };
+    let sound_values = match &what {
+        What::In(values) | What::NotIn(values) => values.iter().all(|value| sound(value, b"-_.")),
+        What::Exists | What::Absent => true,
+    };
+    (!key.is_empty() && sound(key, b"-_./") && sound_values).then(|| Need {
         key: key.to_owned(),
         what,
     })
@@ -185,6 +192,7 @@ mod tests {
     fn what_is_no_selector_is_refused() {
         for (labels, fields) in [
             ("=web", ""),
+            ("a=b=c", ""),
             ("app in web", ""),
             ("a b", ""),
             ("", "spec.schedulerName=x"),

@@ -12,7 +12,7 @@ use crate::model::Kind;
 pub struct Status {
     /// The code of the answer.
     pub code: u16,
-    /// In one word.
+    /// In one word; empty for none.
     pub reason: &'static str,
     /// In one sentence.
     pub message: String,
@@ -63,6 +63,11 @@ impl Status {
     /// 400.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
+    }
+
+    /// 500, without a reason, as real servers say it: a watch from what is no version.
+    pub fn watch_from_no_version(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// 401: no token, or a wrong one.
@@ -170,6 +175,27 @@ impl Status {
         }
     }
 
+    /// 422: a `resourceVersionMatch` that is none.
+    pub fn unsupported_match(matching: &str) -> Self {
+        let field = "resourceVersionMatch";
+        let cause = format!(
+            "Unsupported value: {matching:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+        );
+        let causes = json!([
+            {"reason": "FieldValueNotSupported", "message": cause, "field": field}
+        ]);
+        Self {
+            details: Some(Box::new(
+                json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes}),
+            )),
+            ..Self::new(
+                422,
+                "Invalid",
+                format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {cause}"),
+            )
+        }
+    }
+
     /// 422: a server that knows no streamed lists.
     pub fn watch_list_is_off() -> Self {
         Self::invalid_options(
@@ -193,6 +219,12 @@ impl Status {
         }
     }
 
+    /// The header that says how long to wait, if it says so.
+    pub fn retry_after(&self) -> Option<(String, String)> {
+        let seconds = self.details.as_ref()?.get("retryAfterSeconds")?;
+        Some(("Retry-After".to_owned(), seconds.to_string()))
+    }
+
     /// The body.
     pub fn to_json(&self) -> Value {
         let mut status = json!({
@@ -208,6 +240,9 @@ impl Status {
         if let Some(object) = status.as_object_mut() {
             if self.details.is_none() {
                 object.shift_remove("details");
+            }
+            if self.reason.is_empty() {
+                object.shift_remove("reason");
             }
             if let Some(go_on) = &self.go_on {
                 object.insert("metadata".to_owned(), json!({"continue": go_on}));

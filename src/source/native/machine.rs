@@ -322,7 +322,13 @@ impl<T> Machine<T> {
             }
             (Some(403 | 404), _) => {
                 self.begin_again();
-                self.wait(self.retry.slowest(at.jitter), end.retry_after(), at);
+                // Who was allowed once is probably refused by a server that has just started:
+                // until it has read its rules, it refuses everybody.
+                let delay = match self.version.is_empty() {
+                    true => self.retry.slowest(at.jitter),
+                    false => self.retry.fail(at.jitter),
+                };
+                self.wait(delay, end.retry_after(), at);
                 self.standing.denied(end);
             }
             _ => self.ended(end, answer, at),
