@@ -351,13 +351,23 @@ async fn over_tls_only_the_token_lets_in() {
 
 #[tokio::test]
 async fn what_a_list_or_a_refusal_says_about_itself_is_what_real_servers_say() {
-#[tokio::test]
-async fn faults_hit_the_requests_they_were_scripted_for() {
-#[tokio::test]
-async fn answers_are_cut_at_the_byte_and_in_the_way_that_was_asked_for() {
-#[tokio::test]
-async fn connections_are_refused_reset_and_accepted_again() {
-#[tokio::test]
-async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
-#[tokio::test]
-async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
+    let (api, _) = small().await;
+    let (_, body) = raw::get(&api, "/apis/batch/v1/jobs", true).await;
+    assert!(body.ends_with(b"\"items\":null}\n"), "metadata alone");
+    let (_, body) = raw::get(&api, "/apis/batch/v1/jobs", false).await;
+    assert!(body.ends_with(b"\"items\":[]}\n"));
+    for (path, code, header) in [
+        ("/api/v1/pods?resourceVersion=999", "504", "retry-after: 1"),
+        ("/api/v1/things", "404", "content-type: application/json"),
+        (
+            "/apis/batch/v9/jobs",
+            "404",
+            "content-type: application/json",
+        ),
+        ("/apis/none/v1/jobs", "404", "content-type: text/plain"),
+    ] {
+        let (head, _) = raw::get(&api, path, false).await;
+        assert!(head.contains(code), "{path}: {head}");
+        assert!(head.to_lowercase().contains(header), "{path}: {head}");
+    }
+}

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::outcome::{Outcome, Output};
+use super::{
+    native::Expected,
+    outcome::{Outcome, Output},
+};
 
 /// One intended difference.
 #[derive(Deserialize)]
@@ -28,16 +31,55 @@ pub struct Exception {
     alive: Option<bool>,
 }
 
-/// All of them.
+/// One more, in what the reducer knows at the end of the same told natively.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Native {
+    /// The recording's name.
+    pub case: String,
+    /// Which rule of ours it follows.
+    pub decision: String,
+    pub reason: String,
+    /// The picture: each pod by uid, its containers after it.
+    picture: Option<String>,
+    /// Instead of it, how many there are.
+    pods: Option<usize>,
+    containers: Option<usize>,
+}
+
+/// Those of the `Collect` streams.
 pub fn read() -> Vec<Exception> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct File {
-        exception: Vec<Exception>,
+    File::read().exception
+}
+
+/// Those of the native source.
+pub fn read_native() -> Vec<Native> {
+    File::read().native
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    exception: Vec<Exception>,
+    native: Vec<Native>,
+}
+
+impl File {
+    fn read() -> Self {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat/exceptions.toml");
+        toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     }
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat/exceptions.toml");
-    let file: File = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    file.exception
+}
+
+impl Native {
+    /// What the reducer knows.
+    pub fn expected(&self) -> Expected {
+        match (&self.picture, self.pods, self.containers) {
+            (Some(picture), None, None) => Expected::Lines(lines(picture)),
+            (None, Some(pods), Some(containers)) => Expected::Counts { pods, containers },
+            _ => panic!("{}: give picture, or pods and containers", self.case),
+        }
+    }
 }
 
 impl Exception {

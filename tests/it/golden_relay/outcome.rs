@@ -156,7 +156,7 @@ impl Outcome {
 }
 
 /// Shows both sides from just before the first differing line.
-fn first_difference(expected: &[String], got: &[String]) -> String {
+pub fn first_difference(expected: &[String], got: &[String]) -> String {
     let at = expected.iter().zip(got).take_while(|(e, g)| e == g).count();
     let mut report = format!(
         " at line {} (of {}, got {}):\n",

@@ -337,7 +337,8 @@ fn applied(progress: &Progress, stream: u64) -> u64 {
     progress.streams.get(&stream).copied().unwrap_or(0)
 }
 
-fn generate(
+/// The Infos of a generator.
+pub fn generate(
     generator: Generator,
     count: u32,
     same_owner: bool,

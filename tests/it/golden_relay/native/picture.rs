@@ -1,0 +1,211 @@
+//! The picture that a recording ends in, in the lines of its messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_relay::{
+    sim::picture::{Picture, Pod},
+    wire::{
+        Message,
+        messages::{PodContainer, PodDelete, PodNewWithName, PodResync},
+    },
+};
+use serde_json::{Map, Value};
+
+use crate::golden_relay::outcome::{Output, line};
+
+/// The namespace of what is no part of a recording.
+pub const ASIDE: &str = "aside";
+
+/// What a reducer should know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// Exactly this: each pod by uid, and its containers after it.
+    Lines(Vec<String>),
+    /// So many, where nobody kept more than counts.
+    Counts { pods: usize, containers: usize },
+}
+
+impl Expected {
+    /// What these messages leave of the last connection; `None` if they are only counted and
+    /// counts do not say it.
+    pub fn at_the_end_of(output: &Output) -> Option<Self> {
+        match output {
+            Output::Lines(lines) => Some(Self::Lines(shown(&fold(lines)))),
+            Output::Summary { counts, .. } => {
+                let count = |name: &str| counts.get(name).copied().unwrap_or_default();
+                let only_told = count("pod_new_with_name") + count("pod_container")
+                    == counts.values().sum::<usize>();
+                only_told.then(|| Self::Counts {
+                    pods: count("pod_new_with_name"),
+                    containers: count("pod_container"),
+                })
+            }
+        }
+    }
+
+    /// The picture, as far as is expected of it.
+    pub fn seen_in(&self, picture: &Picture) -> Self {
+        match self {
+            Self::Lines(_) => Self::Lines(shown(picture)),
+            Self::Counts { .. } => Self::Counts {
+                pods: of_the_recording(picture).count(),
+                containers: of_the_recording(picture)
+                    .map(|(_, pod)| pod.containers().len())
+                    .sum(),
+            },
+        }
+    }
+
+    pub fn shown(&self) -> Vec<String> {
+        match self {
+            Self::Lines(lines) => lines.clone(),
+            Self::Counts { pods, containers } => {
+                vec![format!("{pods} pods"), format!("{containers} containers")]
+            }
+        }
+    }
+}
+
+/// Reads messages that were written as lines.
+///
+/// A version in a recording is any text that its author liked; a cluster has none but that of
+/// the images (spec 13.0). So in its place stands what follows from the containers that
+/// were told with the pod.
+fn fold(lines: &[String]) -> Picture {
+    let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
+    let mut picture = Picture::new();
+    for (at, line) in lines.iter().enumerate() {
+        let text = |name: &str| line.fields[name].as_bytes();
+        match &*line.name {
+            "---" => picture = Picture::new(),
+            "pod_resync" => picture.apply(&Message::PodResync(PodResync { resync_count: 0 })),
+            "pod_delete" => picture.apply(&PodDelete { uid: text("uid") }.into()),
+            "pod_new_with_name" => {
+                let version = version(&lines[at + 1..]);
+                let pod = PodNewWithName {
+                    ip: line.fields["ip"].parse().unwrap(),
+                    owner_kind: line.fields["owner_kind"].parse().unwrap(),
+                    is_host_network: line.fields["is_host_network"].parse().unwrap(),
+                    uid: text("uid"),
+                    owner_name: text("owner_name"),
+                    pod_name: text("pod_name"),
+                    owner_uid: text("owner_uid"),
+                    ns: text("ns"),
+                    version: version.as_bytes(),
+                };
+                picture.apply(&pod.into());
+            }
+            "pod_container" => {
+                let container = PodContainer {
+                    uid: text("uid"),
+                    container_id: text("container_id"),
+                    container_name: text("container_name"),
+                    container_image: text("container_image"),
+                };
+                picture.apply(&container.into());
+            }
+            other => panic!("{other}: not foreseen"),
+        }
+    }
+    picture
+}
+
+/// Of the containers that are told next. Where an id comes again an update begins.
+fn version(next: &[Line]) -> String {
+    let mut ids = BTreeSet::new();
+    let mut images: Vec<String> = next
+        .iter()
+        .take_while(|line| line.name == "pod_container")
+        .take_while(|line| ids.insert(&line.fields["container_id"]))
+        .map(|line| format!("'{}'", line.fields["container_image"]))
+        .collect();
+    images.sort_unstable();
+    images.join(",")
+}
+
+fn of_the_recording(picture: &Picture) -> impl Iterator<Item = (&[u8], &Pod)> {
+    let pods = picture.sorted().into_iter();
+    pods.filter(|(_, pod)| pod.ns() != ASIDE.as_bytes())
+}
+
+fn shown(picture: &Picture) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (uid, pod) in of_the_recording(picture) {
+        lines.push(message(
+            "pod_new_with_name",
+            [
+                ("owner_kind", pod.owner_kind.into()),
+                ("is_host_network", pod.is_host_network.into()),
+                ("uid", text(uid)),
+                ("owner_name", text(pod.owner_name())),
+                ("pod_name", text(pod.pod_name())),
+                ("owner_uid", text(pod.owner_uid())),
+                ("ns", text(pod.ns())),
+                ("version", text(pod.version())),
+                ("ip_u32", u32::from_le_bytes(pod.ip.octets()).into()),
+                ("ip", pod.ip.to_string().into()),
+            ],
+        ));
+        for container in pod.containers() {
+            lines.push(message(
+                "pod_container",
+                [
+                    ("uid", text(uid)),
+                    ("container_id", text(container.told_id())),
+                    ("container_name", text(container.name())),
+                    ("container_image", text(container.image())),
+                ],
+            ));
+        }
+    }
+    lines
+}
+
+fn message<const N: usize>(name: &str, fields: [(&str, Value); N]) -> String {
+    let name = [("msg", name.into())];
+    let fields = name.into_iter().chain(fields);
+    let fields: Map<String, Value> = fields.map(|(key, value)| (key.to_owned(), value)).collect();
+    line(&fields)
+}
+
+fn text(bytes: &[u8]) -> Value {
+    str::from_utf8(bytes).unwrap().into()
+}
+
+/// A line, taken apart.
+struct Line {
+    name: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Line {
+    fn read(line: &str) -> Self {
+        let (name, mut rest) = line.split_once(' ').unwrap();
+        let mut fields = BTreeMap::new();
+        while let Some((key, value)) = rest.split_once('=') {
+            let (value, next) = Self::value(value);
+            fields.insert(key.trim_start().to_owned(), value);
+            rest = next;
+        }
+        Self {
+            name: name.to_owned(),
+            fields,
+        }
+    }
+
+    /// The value at the beginning, and what follows it.
+    fn value(text: &str) -> (String, &str) {
+        if !text.starts_with('"') {
+            let end = text.find(' ').unwrap_or(text.len());
+            return (text[..end].to_owned(), &text[end..]);
+        }
+        let mut json = serde_json::Deserializer::from_str(text).into_iter::<String>();
+        let value = json.next().unwrap().unwrap();
+        let rest = &text[json.byte_offset()..];
+        let Some(rest) = rest.strip_prefix('*') else {
+            return (value, rest);
+        };
+        let end = rest.find(' ').unwrap_or(rest.len());
+        (value.repeat(rest[..end].parse().unwrap()), &rest[end..])
+    }
+}
