@@ -54,7 +54,7 @@ async fn a_reducer_that_comes_an_hour_later_gets_everything() {
 #[tokio::test]
 async fn a_reducer_that_stalls_holds_nothing_up_and_catches_up() {
     let stalling = Options {
-        receive_buffer: Some(4 << 10),
+        receive_buffer: Some(64 << 10),
         ..Options::default()
     };
     let world = World::between(api().await, reducer_with(stalling).await, |_| ()).await;
@@ -88,7 +88,6 @@ async fn a_reducer_that_reads_message_by_message_loses_nothing() {
     let (tap, mut taken) = mpsc::channel(1);
     let slow = Options {
         tap: Some(tap),
-        receive_buffer: Some(4 << 10),
         ..Options::default()
     };
     let world = World::between(api().await, reducer_with(slow).await, |_| ()).await;
