@@ -1,5 +1,6 @@
-//! What the benches share: the relay and the yardstick as processes of their own, the
-//! watcher that feeds both, the reducer that listens, and the table that says how it went.
+//! What the benches share: the relay, the yardstick and the floor as processes of their own,
+//! the watcher and the API server that feed them, the reducer that listens, and the table
+//! that says how it went.
 
 #![allow(
     dead_code,
@@ -13,6 +14,8 @@
     reason = "each bench uses a part; a bench reads clocks, prints, and dies of what it does not expect"
 )]
 
+pub mod api_server;
+pub mod floor;
 pub mod process;
 pub mod reducer;
 pub mod report;

@@ -1,9 +1,10 @@
-//! A server in a process of its own: the relay, or the yardstick.
+//! A server in a process of its own: the relay, the yardstick or the floor.
 
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -12,10 +13,12 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, yardstick};
+use super::{PATIENCE, floor, yardstick};
 
 /// What Linux counts processor time in, on every machine of today.
 const TICKS_PER_SECOND: u64 = 100;
+
+const RELAY: &str = env!("CARGO_BIN_EXE_k8s-relay");
 
 /// A running server; killed when it is dropped.
 pub struct Server {
@@ -26,11 +29,33 @@ pub struct Server {
 impl Server {
     /// The relay, telling the reducer at this address.
     pub fn relay(reducer: SocketAddr) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
-        command
-            .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
-            .args(["--intake-host", &reducer.ip().to_string()])
-            .args(["--intake-port", &reducer.port().to_string()]);
+        let mut command = Command::new(RELAY);
+        tell(&mut command, reducer);
+        Self::start(command)
+    }
+
+    /// The relay with watches of its own, telling the reducer at this address.
+    pub fn native(reducer: SocketAddr, kubeconfig: &Path) -> Self {
+        let mut command = Command::new(RELAY);
+        tell(&mut command, reducer);
+        watch(&mut command, kubeconfig);
+        Self::start(command)
+    }
+
+    /// The same in a memory cgroup (v1) from its first page on.
+    pub fn native_within(cgroup: &Path, reducer: SocketAddr, kubeconfig: &Path) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let enter = r#"echo $$ > "$0"/cgroup.procs && exec "$@""#;
+        command.args(["-c", enter]).arg(cgroup).arg(RELAY);
+        tell(&mut command, reducer);
+        watch(&mut command, kubeconfig);
+        Self::start(command)
+    }
+
+    /// The floor: this very program, as [`floor::watch_if_asked`].
+    pub fn floor(kubeconfig: &Path) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg(floor::MODE).arg(kubeconfig);
         Self::start(command)
     }
 
@@ -41,18 +66,26 @@ impl Server {
         Self::start(command)
     }
 
-    /// Where `Collect` is served.
+    /// Where it listens: for the relay, where `Collect` is served.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Resident memory now, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|rest| rest.split_whitespace().next());
-        kib.and_then(|kib| kib.parse().ok())
-            .expect("VmRSS is a number")
+        kib.and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
     /// Processor time used so far, in user and kernel mode together.
@@ -88,6 +121,19 @@ impl Server {
         let address = address.recv_timeout(PATIENCE).expect("the server listens");
         Self { child, address }
     }
+}
+
+fn tell(command: &mut Command, reducer: SocketAddr) {
+    command
+        .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--intake-host", &reducer.ip().to_string()])
+        .args(["--intake-port", &reducer.port().to_string()]);
+}
+
+fn watch(command: &mut Command, kubeconfig: &Path) {
+    command
+        .args(["--source", "native", "--kubeconfig"])
+        .arg(kubeconfig);
 }
 
 fn listening_at(line: &str) -> Option<SocketAddr> {

@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use k8s_relay::wire::{Message, Reader};
@@ -47,6 +47,8 @@ struct Shared {
 struct State {
     heard: Option<Heard>,
     stream: Option<TcpStream>,
+    /// When each pod came, if anybody wants to know.
+    arrivals: Option<Vec<Instant>>,
 }
 
 impl Reducer {
@@ -71,19 +73,36 @@ impl Reducer {
 
     /// Waits until the present connection has told this.
     pub fn wait(&self, what: &str, told: impl Fn(&Heard) -> bool) -> Heard {
+        let heard = self.wait_for(PATIENCE, told);
+        heard.unwrap_or_else(|heard| panic!("waited in vain for {what}: {heard:?}"))
+    }
+
+    /// Waits until the present connection has told this, or so long in vain: then this is all
+    /// that was told.
+    pub fn wait_for(
+        &self,
+        patience: Duration,
+        told: impl Fn(&Heard) -> bool,
+    ) -> Result<Heard, Option<Heard>> {
         let state = self.shared.state.lock().unwrap();
         let waits = |state: &mut State| !state.heard.as_ref().is_some_and(&told);
-        let (state, timeout) = self
+        let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, PATIENCE, waits)
+            .wait_timeout_while(state, patience, waits)
             .unwrap();
-        assert!(
-            !timeout.timed_out(),
-            "waited in vain for {what}: {:?}",
-            state.heard
-        );
-        state.heard.unwrap()
+        state.heard.filter(&told).ok_or(state.heard)
+    }
+
+    /// Remembers from now on when each pod comes.
+    pub fn time_pods(&self) {
+        self.shared.state.lock().unwrap().arrivals = Some(Vec::new());
+    }
+
+    /// When each pod came since [`Self::time_pods`].
+    pub fn arrivals(&self) -> Vec<Instant> {
+        let arrivals = self.shared.state.lock().unwrap().arrivals.take();
+        arrivals.unwrap_or_default()
     }
 
     /// Closes the present connection.
@@ -122,7 +141,13 @@ impl Shared {
                 heard.count(&message);
             }
             heard.at = Instant::now();
-            self.state.lock().unwrap().heard = Some(heard);
+            let mut state = self.state.lock().unwrap();
+            let before = state.heard.replace(heard).map_or(0, |before| before.pods);
+            if let Some(arrivals) = &mut state.arrivals {
+                let pods = heard.pods.saturating_sub(before) as usize;
+                arrivals.extend(std::iter::repeat_n(heard.at, pods));
+            }
+            drop(state);
             self.changed.notify_all();
         }
     }

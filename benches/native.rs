@@ -1,0 +1,405 @@
+//! The native source with a whole cluster, from a simulated API server through the relay's
+//! process to a reducer: beside the floor, a bare kube-rs watcher of the same thin types that
+//! drops every event. Relay and floor take turns.
+//!
+//! `cargo bench --bench native -- quick` tries it with a small cluster: its figures say nothing.
+
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
+
+mod support;
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use k8s_relay::sim::cluster::Cluster;
+use support::{
+    CLUSTER, PATIENCE, ROUNDS,
+    api_server::ApiServer,
+    floor::{self, Asking},
+    process::Server,
+    reducer::{Heard, Reducer},
+    report::{Report, Row, Sample, Target},
+};
+
+/// As the relay's: the floor is this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the relay is left alone before its memory is read.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// The memory cgroup that the relay must survive in, in bytes.
+const CGROUP: u64 = 128 << 20;
+
+/// One event in this time, when the way to the reducer is timed.
+const PACE: Duration = Duration::from_millis(1);
+
+/// How large everything is.
+struct Scale {
+    cluster: Cluster,
+    rounds: usize,
+    /// Events of the churn.
+    churn: u32,
+    /// Events that come one by one.
+    paced: u32,
+}
+
+fn main() {
+    floor::watch_if_asked();
+    let scale = if env::args().any(|argument| argument == "quick") {
+        Scale {
+            cluster: Cluster::new(2_000, 10_000),
+            rounds: 2,
+            churn: 20_000,
+            paced: 2_000,
+        }
+    } else {
+        Scale {
+            cluster: CLUSTER,
+            rounds: ROUNDS,
+            churn: 200_000,
+            paced: 10_000,
+        }
+    };
+    let mut report = Report::new("native");
+    let mut api = ApiServer::start(scale.cluster);
+    rounds(&mut report, &mut api, &scale);
+    pace(&mut report, &mut api, &scale);
+    memory(&mut report, &mut api, &scale);
+    cgroup(&mut report, &api, &scale);
+    report.print();
+}
+
+// === beside the floor ===
+
+/// What something took.
+#[derive(Clone, Copy)]
+struct Spent {
+    time: Duration,
+    /// Processor time of the relay or floor alone.
+    cpu: Duration,
+}
+
+/// One round.
+struct Round {
+    list: Spent,
+    churn: Spent,
+    /// Of all that the API server sent of its lists, so much was sent when half of the pods
+    /// were told; of the floor 0.
+    read_at_half: f64,
+}
+
+fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
+    let rounds: Vec<_> = (0..scale.rounds)
+        .map(|_| (relay(api, scale), floor(api, scale)))
+        .collect();
+    let ours = |of: fn(&Round) -> Spent| rounds.iter().map(move |(ours, _)| of(ours));
+    let bare = |of: fn(&Round) -> Spent| rounds.iter().map(move |(_, bare)| of(bare));
+    let time = |spent: Spent| spent.time.as_secs_f64();
+    let cpu = |spent: Spent| spent.cpu.as_secs_f64();
+
+    let list = |round: &Round| round.list;
+    let [relay, floor] = [
+        Sample::new(ours(list).map(time)),
+        Sample::new(bare(list).map(time)),
+    ];
+    let ratio = relay.median() / floor.median();
+    report.row(Row {
+        figure: "start until all pods are told: time",
+        target: Target::AtMost(2.0, 1, " × the floor"),
+        value: ratio,
+        measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
+        yardstick: floor.show(2, "s"),
+        cost: String::new(),
+    });
+    let [relay, floor] = [
+        Sample::new(ours(list).map(cpu)),
+        Sample::new(bare(list).map(cpu)),
+    ];
+    let ratio = relay.median() / floor.median();
+    let objects = f64::from(scale.cluster.pods + scale.cluster.replica_sets);
+    report.row(Row {
+        figure: "the same: processor time",
+        target: Target::AtMost(1.6, 1, " × the floor"),
+        value: ratio,
+        measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
+        yardstick: floor.show(2, "s"),
+        cost: each(&relay, &floor, objects),
+    });
+    let read = Sample::new(rounds.iter().map(|(ours, _)| ours.read_at_half * 100.0));
+    report.row(Row {
+        figure: "read of the lists when half of the pods were told",
+        target: Target::AtMost(60.0, 0, " %"),
+        value: read.median(),
+        measured: read.show(0, "%"),
+        yardstick: String::new(),
+        cost: String::new(),
+    });
+
+    let churn = |round: &Round| round.churn;
+    let events = f64::from(scale.churn);
+    let rate = |spent: Spent| events / spent.time.as_secs_f64() / 1e3;
+    let [relay, floor] = [
+        Sample::new(ours(churn).map(rate)),
+        Sample::new(bare(churn).map(rate)),
+    ];
+    let ratio = relay.median() / floor.median();
+    report.row(Row {
+        figure: "churn, 80 % of it nothing new: rate",
+        target: Target::AtLeast(0.65, 2, " × the floor"),
+        value: ratio,
+        measured: format!("{ratio:.2} ×: {}", relay.show(0, "k/s")),
+        yardstick: floor.show(0, "k/s"),
+        cost: String::new(),
+    });
+    let [relay, floor] = [
+        Sample::new(ours(churn).map(cpu)),
+        Sample::new(bare(churn).map(cpu)),
+    ];
+    let ratio = relay.median() / floor.median();
+    report.row(Row {
+        figure: "the same: processor time",
+        target: Target::AtMost(1.3, 1, " × the floor"),
+        value: ratio,
+        measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
+        yardstick: floor.show(2, "s"),
+        cost: each(&relay, &floor, events),
+    });
+}
+
+/// Processor time for one event.
+fn each(relay: &Sample, floor: &Sample, events: f64) -> String {
+    let [relay, floor] = [relay, floor].map(|cpu| cpu.median() / events * 1e6);
+    format!("{relay:.1} µs of CPU each, floor {floor:.1}")
+}
+
+fn relay(api: &mut ApiServer, scale: &Scale) -> Round {
+    let reducer = Reducer::start();
+    let (start, before) = (Instant::now(), api.body_bytes());
+    let relay = Server::native(reducer.address(), api.kubeconfig());
+    let half = u64::from(scale.cluster.pods / 2);
+    reducer.wait("half of the pods", |heard| heard.pods >= half);
+    let at_half = api.body_bytes() - before;
+    let heard = reducer.wait("all pods", told(scale, 0));
+    let list = Spent {
+        time: heard.at - start,
+        cpu: relay.cpu_time(),
+    };
+    let read_at_half = at_half as f64 / (api.body_bytes() - before) as f64;
+
+    let start = api.events(scale.churn);
+    let changed = u64::from(scale.churn / 10);
+    let heard = reducer.wait("the churn", |heard| {
+        told(scale, changed)(heard) && heard.deletes >= changed
+    });
+    let churn = Spent {
+        time: heard.at - start,
+        cpu: relay.cpu_time() - list.cpu,
+    };
+    assert_eq!(heard.deletes, changed, "no other pod has gone");
+    assert_eq!(heard.resyncs, 0, "the reducer fell behind");
+    Round {
+        list,
+        churn,
+        read_at_half,
+    }
+}
+
+fn floor(api: &mut ApiServer, scale: &Scale) -> Round {
+    let listed = api.list_events();
+    let start = Instant::now();
+    let floor = Server::floor(api.kubeconfig());
+    let mut seen = Asking::open(floor.address());
+    seen.wait(listed);
+    let list = Spent {
+        time: start.elapsed(),
+        cpu: floor.cpu_time(),
+    };
+    let start = api.events(scale.churn);
+    seen.wait(listed + u64::from(scale.churn));
+    Round {
+        list,
+        churn: Spent {
+            time: start.elapsed(),
+            cpu: floor.cpu_time() - list.cpu,
+        },
+        read_at_half: 0.0,
+    }
+}
+
+/// All pods of the cluster, and so many more, with their containers.
+fn told(scale: &Scale, more: u64) -> impl Fn(&Heard) -> bool {
+    let cluster = scale.cluster;
+    let pods = u64::from(cluster.pods) + more;
+    move |heard| heard.pods >= pods && heard.containers >= pods * u64::from(cluster.containers)
+}
+
+// === the relay alone ===
+
+/// Events one by one, from the change in the API server to the reducer's decoding.
+fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
+    let reducer = Reducer::start();
+    let relay = Server::native(reducer.address(), api.kubeconfig());
+    reducer.wait("all pods", told(scale, 0));
+    thread::sleep(Duration::from_secs(1));
+    reducer.time_pods();
+    let (start, cpu) = (Instant::now(), relay.cpu_time());
+    let mut added = Vec::new();
+    for number in 0..scale.paced {
+        let at = start + PACE * number;
+        thread::sleep(at.saturating_duration_since(Instant::now()));
+        let before = Instant::now();
+        if api.event() {
+            added.push(before);
+        }
+    }
+    reducer.wait("the added pods", told(scale, added.len() as u64));
+    let (took, cpu) = (start.elapsed(), relay.cpu_time() - cpu);
+    // Pods are told in the order in which they are added.
+    let arrivals = reducer.arrivals();
+    assert_eq!(arrivals.len(), added.len(), "only new pods are told");
+    let ways = added.iter().zip(&arrivals).map(|(from, to)| *to - *from);
+    let ways = Sample::of_times(ways).map(|time| time * 1e3);
+    report.row(Row {
+        figure: "one new pod, at 1,000 events/s, reaches the reducer",
+        target: Target::AtMost(2.0, 0, " ms (p99)"),
+        value: ways.quantile(0.99),
+        measured: format!(
+            "p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms",
+            ways.median(),
+            ways.quantile(0.99),
+            ways.max()
+        ),
+        yardstick: String::new(),
+        cost: format!(
+            "{:.0} % of a core",
+            cpu.as_secs_f64() / took.as_secs_f64() * 100.0
+        ),
+    });
+}
+
+fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
+    let reducer = Reducer::start();
+    let relay = Server::native(reducer.address(), api.kubeconfig());
+    reducer.wait("the greeting", |_| true);
+    let listed = reducer.wait("all pods", told(scale, 0));
+    let peak = relay.peak_kib();
+    thread::sleep(QUIET);
+    let settled = relay.resident_kib();
+    let cpu = relay.cpu_time();
+    api.force_lists();
+    // It comes after the list: then the list has been taken.
+    api.add_pod();
+    let heard = reducer.wait("the pod after the list", told(scale, 1));
+    let cpu = relay.cpu_time() - cpu;
+    thread::sleep(QUIET);
+    let (peak_again, settled_again) = (relay.peak_kib(), relay.resident_kib());
+
+    let mut mib = |figure, limit, kib: u64, cost: String| {
+        let mib = kib as f64 / 1024.0;
+        report.row(Row {
+            figure,
+            target: Target::AtMost(limit, 0, " MiB"),
+            value: mib,
+            measured: format!("{mib:.1} MiB"),
+            yardstick: String::new(),
+            cost,
+        });
+    };
+    mib("resident, all pods told: peak", 110.0, peak, String::new());
+    let bytes = settled as f64 * 1024.0 / f64::from(scale.cluster.pods);
+    mib(
+        "settled",
+        90.0,
+        settled,
+        format!("{bytes:.0} bytes/pod in all"),
+    );
+    mib(
+        "a list of the same again: peak",
+        110.0,
+        peak_again,
+        String::new(),
+    );
+    mib("settled again", 90.0, settled_again, String::new());
+    let more = |now: u64, before: u64| now - before;
+    let messages = more(heard.pods, listed.pods + 1)
+        + more(
+            heard.containers,
+            listed.containers + u64::from(scale.cluster.containers),
+        )
+        + heard.deletes
+        + heard.resyncs;
+    report.row(Row {
+        figure: "messages of pods in that list",
+        target: Target::AtMost(0.0, 0, ""),
+        value: messages as f64,
+        measured: messages.to_string(),
+        yardstick: String::new(),
+        cost: format!("{:.2} s of CPU", cpu.as_secs_f64()),
+    });
+}
+
+/// A list and a list again within little memory. Needs root and cgroups of version 1.
+fn cgroup(report: &mut Report, api: &ApiServer, scale: &Scale) {
+    let measured = Cgroup::make(CGROUP).map(|cgroup| {
+        let reducer = Reducer::start();
+        let relay = Server::native_within(&cgroup.0, reducer.address(), api.kubeconfig());
+        let survived = reducer.wait_for(PATIENCE, told(scale, 0)).is_ok();
+        let (peak, failures) = (
+            cgroup.read("memory.max_usage_in_bytes"),
+            cgroup.read("memory.failcnt"),
+        );
+        drop(relay);
+        (survived, peak as f64 / f64::from(1 << 20), failures)
+    });
+    let (value, measured, cost) = match measured {
+        Ok((survived, peak, failures)) => (
+            f64::from(u8::from(!survived)),
+            format!(
+                "{}, peak {peak:.1} MiB",
+                if survived { "lives" } else { "dies" }
+            ),
+            format!("{failures} times at the limit"),
+        ),
+        Err(why) => (1.0, format!("not measured: {why}"), String::new()),
+    };
+    report.row(Row {
+        figure: "all pods told within a memory cgroup of 128 MiB",
+        target: Target::AtMost(0.0, 0, " deaths"),
+        value,
+        measured,
+        yardstick: String::new(),
+        cost,
+    });
+}
+
+/// A memory cgroup, removed when it is dropped (after the processes in it).
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn make(limit: u64) -> io::Result<Self> {
+        let name = format!("k8s-relay-bench-{}", process::id());
+        let path = Path::new("/sys/fs/cgroup/memory").join(name);
+        fs::create_dir(&path)?;
+        let cgroup = Self(path);
+        fs::write(cgroup.0.join("memory.limit_in_bytes"), limit.to_string())?;
+        Ok(cgroup)
+    }
+
+    fn read(&self, file: &str) -> u64 {
+        let text = fs::read_to_string(self.0.join(file)).unwrap();
+        text.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Whatever is left of it is empty and harmless.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
