@@ -4,6 +4,10 @@
 //!
 //! `cargo bench --bench native -- quick` tries it with a small cluster: its figures say nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench dies of what it does not expect"
+)]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
 

@@ -44,7 +44,7 @@ enum Change {
     /// An update of a pod, in nothing that the relay needs.
     Touch(Key),
     Delete(Key),
-    Add(Object),
+    Add(Box<Object>),
 }
 
 impl ApiServer {
@@ -115,7 +115,7 @@ impl ApiServer {
         let nth = self.events;
         self.events += 1;
         match nth % 10 {
-            9 => Change::Add(self.new_pod()),
+            9 => Change::Add(Box::new(self.new_pod())),
             8 => {
                 self.oldest += 1;
                 Change::Delete(self.pod_key(self.oldest - 1))
@@ -174,7 +174,7 @@ impl Change {
         match self {
             Self::Touch(pod) => store.touch(Kind::Pod, pod),
             Self::Delete(pod) => store.delete(Kind::Pod, pod),
-            Self::Add(pod) => Some(store.apply(pod.clone())),
+            Self::Add(pod) => Some(store.apply(Object::clone(pod))),
         }
         .expect("the pod is there");
     }

@@ -73,7 +73,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             "3000000 is not in 0..=2000000",
         ),
         (&["cluster", "--namespaces=0"], "0 is not in 1..=100000"),
-        (&["cluster", "--churn=-1"], "unexpected argument '-1' found"),
+        (&["cluster", "--churn=-1"], "-1 is not in 0..=1000000"),
         (
             &["cluster", "--listen=localhost"],
             "invalid value 'localhost' for '--listen <ADDR>': invalid socket address syntax",
