@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use k8s_openapi::ByteString;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType,
+};
 use serde_json::{Value, json};
 use tokio_rustls::{
     TlsAcceptor,
@@ -24,8 +27,18 @@ impl Tls {
     pub(super) fn make(addr: SocketAddr) -> Result<Self, ApiError> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "simulated authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        // With the authority's name it would look self-signed.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "simulated API server");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
         params.subject_alt_names.push(SanType::IpAddress(addr.ip()));
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &authority)?;

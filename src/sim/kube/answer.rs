@@ -246,7 +246,7 @@ fn watch(
         let state = world.lock();
         (state.watch_list && !ignorant, state.store.version())
     };
-    let begin = options.begin(streams_lists)?;
+    let begin = options.begin(streams_lists, current)?;
     if let (Begin::Now { .. }, Some(wanted)) = (begin, options.newer_than(current)) {
         let status = Status::version_too_large(wanted, current);
         return Ok(Reply::json(error_event(&status)));

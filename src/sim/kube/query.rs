@@ -221,11 +221,11 @@ impl Options {
         }
     }
 
-    /// Where the watch begins.
+    /// Where the watch begins, when the newest version is `current`.
     ///
     /// # Errors
     /// 422 if the server does not stream lists, or options do not go together.
-    pub fn begin(&self, streams_lists: bool) -> Result<Begin, Status> {
+    pub fn begin(&self, streams_lists: bool, current: u64) -> Result<Begin, Status> {
         match self.initial_events {
             Some(_) if self.matching.as_deref() != Some("NotOlderThan") => {
                 Err(Status::invalid_options(
@@ -241,9 +241,13 @@ impl Options {
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )),
-            Some(false) | None => Ok(match self.version {
+            Some(false) => {
+                let version = self.version.filter(|&version| version > 0);
+                Ok(Begin::After(version.unwrap_or(current)))
+            }
+            None => Ok(match self.version {
                 None | Some(0) => Begin::Now {
-                    marked: streams_lists && self.bookmarks && self.initial_events.is_none(),
+                    marked: streams_lists && self.bookmarks,
                 },
                 Some(version) => Begin::After(version),
             }),
@@ -409,7 +413,7 @@ mod tests {
                 .and_then(|o| o.listing(&store()))
                 .err()
         };
-        let watch = |query: &str| Options::parse(query).and_then(|o| o.begin(true)).err();
+        let watch = |query: &str| Options::parse(query).and_then(|o| o.begin(true, 10)).err();
         for (refused, code) in [
             (list("limit=x"), 400),
             (list("resourceVersion=new"), 400),
@@ -440,6 +444,11 @@ mod tests {
                 true,
                 Some(Begin::Now { marked: true }),
             ),
+            (
+                "sendInitialEvents=false&resourceVersionMatch=NotOlderThan",
+                true,
+                Some(Begin::After(10)),
+            ),
             ("watch=perhaps", true, Some(Begin::Now { marked: false })),
             (
                 "resourceVersion=0&allowWatchBookmarks=true",
@@ -455,7 +464,7 @@ mod tests {
             (list, false, None),
         ] {
             let options = Options::parse(query).unwrap();
-            assert_eq!(options.begin(streams_lists).ok(), begin, "{query}");
+            assert_eq!(options.begin(streams_lists, 10).ok(), begin, "{query}");
         }
     }
 
