@@ -25,7 +25,7 @@
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
-//! | [`sim`] | mock reducer and synthetic watcher, for demo, tests and benches | the picture |
+//! | [`sim`] | mock reducer, synthetic watcher, simulated cluster, for demo, tests and benches | all but the sockets |
 //! | [`tools`] | the subcommands beside the relay | no |
 //!
 //! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
