@@ -79,6 +79,21 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     relay.run_until(signal).await
 }
 
+/// Looks, without starting anything, at what the start would open and no flag's form tells.
+///
+/// # Errors
+///
+/// When the recording could not be opened.
+pub fn check(config: &Config) -> Result<(), AppError> {
+    let Some(path) = &config.record else {
+        return Ok(());
+    };
+    reducer::Recorder::check(path).map_err(|source| {
+        let path = path.clone();
+        AppError::Reducer(reducer::ReducerError::Recording { path, source })
+    })
+}
+
 /// A relay that runs.
 pub struct Relay {
     address: SocketAddr,

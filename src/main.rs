@@ -63,6 +63,7 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
     let check_only = args.check_config;
     let config = Config::load(args)?;
     if check_only {
+        app::check(&config)?;
         return match io::stdout().write_all(config.to_string().as_bytes()) {
             // Who closes the pipe has read enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -199,7 +199,8 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(text);
-    if inner.is_empty() {
+    let strange = |at: char| at.is_whitespace() || at.is_control();
+    if inner.is_empty() || inner.contains(strange) {
         Err(ValueError::Host)
     } else {
         Ok(inner.to_owned())

@@ -5,7 +5,7 @@
 //! connection broke is therefore in the recording, too.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     os::unix::fs::FileTypeExt as _,
     path::Path,
@@ -22,14 +22,26 @@ impl Recorder {
     /// The file can not be opened for writing. A pipe or socket is refused: who reads it
     /// slowly would hold up the relay.
     pub fn create(path: &Path) -> io::Result<Self> {
-        if let Ok(there) = std::fs::metadata(path)
-            && (there.file_type().is_fifo() || there.file_type().is_socket())
-        {
-            let refused = "a recording needs a file, not a pipe or socket";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
-        }
+        refuse_pipes(path)?;
         let file = File::create(path)?;
         Ok(Self(Some(BufWriter::with_capacity(BUFFER, file))))
+    }
+
+    /// Whether [`Self::create`] would work, as far as can be said while leaving the file as it is.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; of a file that is not there, only its folder is looked at.
+    pub fn check(path: &Path) -> io::Result<()> {
+        refuse_pipes(path)?;
+        match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                std::fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
+            }
+            opened => opened.map(drop),
+        }
     }
 
     /// Records nothing.
@@ -46,7 +58,7 @@ impl Recorder {
     pub fn write(&mut self, message: &[u8]) {
         if let Some(file) = &mut self.0 {
             let result = file.write_all(message);
-            self.check(result);
+            self.note(result);
         }
     }
 
@@ -54,11 +66,11 @@ impl Recorder {
     pub fn flush(&mut self) {
         if let Some(file) = &mut self.0 {
             let result = file.flush();
-            self.check(result);
+            self.note(result);
         }
     }
 
-    fn check(&mut self, result: io::Result<()>) {
+    fn note(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
             tracing::error!(%error, "recording is off: it can not be written");
             // Dropping a `BufWriter` would try the write again.
@@ -66,6 +78,16 @@ impl Recorder {
                 drop(file.into_parts());
             }
         }
+    }
+}
+
+fn refuse_pipes(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path).map(|there| there.file_type()) {
+        Ok(kind) if kind.is_fifo() || kind.is_socket() => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a recording needs a file, not a pipe or socket",
+        )),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

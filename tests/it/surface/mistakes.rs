@@ -13,6 +13,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["positional"], "unrecognized subcommand 'positional'"),
         (&["--intake-host="], "expected a host name or address"),
         (&["--intake-host", ""], "expected a host name or address"),
+        (&["--intake-host", "a b"], "expected a host name or address"),
         (&["--intake-port="], &format!("{port} ``")),
         (&["--intake-port=http"], &format!("{port} `http`")),
         (&["--intake-port=0"], &format!("{port} `0`")),
@@ -140,6 +141,19 @@ fn a_wrong_variable_is_refused_with_code_2() {
         let tip = format!("tip: the value comes from the variable {variable}");
         assert!(told.contains(&tip), "{told}");
     }
+}
+
+#[test]
+fn a_recording_that_cannot_be_opened_is_found_by_a_check_and_nothing_is_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let missing = path("no/such/folder");
+    let end = format!("cannot record into {missing}: No such file or directory (os error 2)");
+    refused(&[], &["--record-intake-output", &missing], 1, &end);
+    let fine = path("recording");
+    let ended = run(&[], &["--record-intake-output", &fine, "--check-config"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!dir.path().join("recording").exists());
 }
 
 #[test]
