@@ -348,7 +348,7 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     });
 }
 
-/// A list and a list again within little memory. Needs root and cgroups of version 1.
+/// A first list within little memory. Needs root and cgroups of version 1.
 fn cgroup(report: &mut Report, api: &ApiServer, scale: &Scale) {
     let measured = Cgroup::make(CGROUP).map(|cgroup| {
         let reducer = Reducer::start();
