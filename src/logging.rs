@@ -23,6 +23,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+/// Never logged: kube's client says again, once for each failure and with all that a server
+/// has sent, what our own watches say once.
+pub const SILENCED: &str = "kube_client";
+
 /// A file is rotated once it is longer than this, in bytes.
 const FILE_BYTES: usize = 1 << 20;
 /// Files kept beside the one that is written.
@@ -154,9 +158,7 @@ impl LoggingConfig {
         Targets::new()
             .with_default(level.min(LevelFilter::INFO))
             .with_target("k8s_relay", level)
-            // Says again, once for each failure and with all that a server has sent, what our
-            // own watches say once.
-            .with_target("kube_client", LevelFilter::OFF)
+            .with_target(SILENCED, LevelFilter::OFF)
             .with_targets(
                 self.traced
                     .iter()

@@ -50,10 +50,6 @@ use watch::{Texts, Watch};
 
 use crate::{model::Scope, source::WatchInput};
 
-/// Targets of the log that say a second time, once for each failure and with whatever the
-/// server sent, what a watch says once. To be switched off.
-pub const NOISY_TARGETS: [&str; 1] = ["kube_client"];
-
 /// What is watched, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {

@@ -10,10 +10,11 @@ use std::{
 };
 
 use k8s_relay::{
+    logging::SILENCED,
     model::Kind,
     source::{
         FeedEvent, WatchInput,
-        native::{self, Access, Counters, ListMode, NOISY_TARGETS, NativeError, Options},
+        native::{self, Access, Counters, ListMode, NativeError, Options},
     },
 };
 use kube::runtime::watcher::Event;
@@ -196,7 +197,7 @@ impl Log {
             .with_writer(move || writer.clone());
         let filter = Targets::new()
             .with_default(LevelFilter::INFO)
-            .with_targets(NOISY_TARGETS.map(|target| (target, LevelFilter::OFF)));
+            .with_target(SILENCED, LevelFilter::OFF);
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
         (log, tracing::subscriber::set_default(subscriber))
     }
