@@ -20,6 +20,8 @@
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
 //! | [`digest`] | one number for a set of live pods | yes |
+//! | [`migrate`] | both sources in one process, compared, and the way from one to the other | all but the state file |
+//! | [`admin`] | the listener for people and probes | no |
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
@@ -38,6 +40,7 @@
     )
 )]
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -46,6 +49,7 @@ pub mod driver;
 pub mod feeds;
 pub mod logging;
 pub mod matcher;
+pub mod migrate;
 pub mod model;
 pub mod reducer;
 pub mod sim;

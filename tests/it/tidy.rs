@@ -25,13 +25,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("reducer", &["model", "matcher", "wire"]),
     ("sim", &["digest", "model", "proto", "wire"]),
     (
+        "migrate",
+        &[
+            "digest", "feeds", "matcher", "model", "reducer", "stores", "wire",
+        ],
+    ),
+    ("admin", &["migrate", "model", "stores"]),
+    (
         "driver",
-        &["feeds", "matcher", "model", "reducer", "source", "stores"],
+        &[
+            "admin", "feeds", "matcher", "migrate", "model", "reducer", "source", "stores",
+        ],
     ),
     (
         "app",
         &[
-            "config", "driver", "feeds", "matcher", "model", "reducer", "source", "wire", "stores",
+            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "reducer",
+            "source", "wire", "stores",
         ],
     ),
     ("tools", &["*"]),
@@ -44,6 +54,9 @@ const PURE: &[&str] = &[
     "src/digest.rs",
     "src/feeds",
     "src/matcher",
+    "src/migrate/mod.rs",
+    "src/migrate/stage.rs",
+    "src/migrate/status.rs",
     "src/model",
     "src/reducer/greeting.rs",
     "src/reducer/outbox.rs",

@@ -1,0 +1,96 @@
+//! The stages of a migration and the commands that lead from one to the next.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::feeds::ActiveSource;
+
+/// Where a migration stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Old watchers alone.
+    #[default]
+    Legacy,
+    /// Old watchers are told on; our own watches run beside them and are compared.
+    Shadow,
+    /// Our own watches are told on; old watchers run beside them and are compared.
+    ShadowNative,
+    /// Our own watches alone. Old watchers are still read.
+    Native,
+}
+
+/// What an operator, or the gate itself, asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Starts our own watches beside the old watchers; or, from `native`, compares again.
+    Shadow,
+    /// Our own watches become the active feed.
+    Cutover,
+    /// Ends the comparison: our own watches stand alone.
+    Finish,
+    /// Old watchers become the active feed; from `shadow`, our own watches end.
+    Rollback,
+}
+
+impl Stage {
+    /// All of them, in the order of a migration.
+    pub const ALL: [Self; 4] = [Self::Legacy, Self::Shadow, Self::ShadowNative, Self::Native];
+
+    /// Which source the active feed comes from.
+    pub fn active(self) -> ActiveSource {
+        match self {
+            Self::Legacy | Self::Shadow => ActiveSource::Collect,
+            Self::ShadowNative | Self::Native => ActiveSource::Native,
+        }
+    }
+
+    /// Whether our own watches run.
+    pub fn watches(self) -> bool {
+        self != Self::Legacy
+    }
+
+    /// Whether the two feeds are compared.
+    pub fn compares(self) -> bool {
+        matches!(self, Self::Shadow | Self::ShadowNative)
+    }
+
+    /// As it is written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Shadow => "shadow",
+            Self::ShadowNative => "shadow-native",
+            Self::Native => "native",
+        }
+    }
+}
+
+impl Command {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Shadow, Self::Cutover, Self::Finish, Self::Rollback];
+
+    /// As it is written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Cutover => "cutover",
+            Self::Finish => "finish",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

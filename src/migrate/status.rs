@@ -1,0 +1,206 @@
+//! What there is to say about a running migration, as data: the admin listener sends it as
+//! JSON, the command line reads it back and writes it for people. Times are seconds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Stage;
+
+/// The answer to `GET /statusz`. Every list in it is bounded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// How long the process has run.
+    pub up_seconds: f64,
+    /// Where the migration stands.
+    pub stage: Stage,
+    /// How long it has stood there.
+    pub stage_seconds: f64,
+    /// The last cut-over was forced.
+    pub forced: bool,
+    /// Rolled back while no watcher was connected: our own watches are told on until one is.
+    pub waiting_for_watcher: bool,
+    /// `--migrate auto`: what it has done so far.
+    pub auto: Option<Auto>,
+    /// The side of the reducer.
+    pub reducer: Reducer,
+    /// The newest open `Collect` stream, or the ended one that is still told.
+    pub legacy: Option<Feed>,
+    /// Our own watches.
+    pub native: Option<Feed>,
+    /// How the two compare; `None` in stages that do not compare.
+    pub parity: Option<Parity>,
+}
+
+/// `--migrate auto`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Auto {
+    /// Rollbacks of its own so far.
+    pub rollbacks: u32,
+    /// It has rolled back too often: an operator decides.
+    pub given_up: bool,
+}
+
+/// The side of the reducer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reducer {
+    /// Whether it is connected and greeted.
+    pub connected: bool,
+    /// The number of the present picture.
+    pub epoch: u64,
+    /// Pods told on the present connection.
+    pub pods: u64,
+    /// Different containers told on the present connection.
+    pub containers: u64,
+    /// Whether everything is told and nothing is owed.
+    pub settled: bool,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+}
+
+/// One feed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Its number.
+    pub generation: u64,
+    /// Whether it is the one that is told.
+    pub active: bool,
+    /// Its source still speaks.
+    pub open: bool,
+    /// Whether its first lists are complete.
+    pub listed: bool,
+    /// How long it has been open.
+    pub since_seconds: f64,
+    /// How long ago its last event was; `None`: none yet.
+    pub last_event_seconds: Option<f64>,
+    /// Pods known, live or not.
+    pub pods: u64,
+    /// Live pods.
+    pub live: u64,
+    /// Pods that wait for their ReplicaSet or Job.
+    pub waiting: u64,
+    /// ReplicaSets and Jobs.
+    pub owners: u64,
+    /// `Collect` streams that are open, or watches that run.
+    pub sources: u64,
+    /// Of those, how many are not well.
+    pub unwell: u64,
+}
+
+/// How the two feeds compare.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parity {
+    /// Both are listed, and every pod has been looked at.
+    pub comparing: bool,
+    /// Why not, if not.
+    pub paused: Option<String>,
+    /// How long no divergence has counted, pauses left out.
+    pub held_seconds: f64,
+    /// How long that must be for a cut-over.
+    pub hold_seconds: f64,
+    /// A divergence counts when it has stood for so long.
+    pub settle_seconds: f64,
+    /// Divergences that count.
+    pub divergences: u64,
+    /// Divergences that have not stood long enough to count.
+    pub unsettled: u64,
+    /// Both together, by field.
+    pub by_field: BTreeMap<String, u64>,
+    /// Differences on purpose, by rule (`compat/exceptions.toml`).
+    pub excused: BTreeMap<String, u64>,
+    /// The digest of the `Collect` feed, normalised.
+    pub legacy_digest: String,
+    /// The digest of our own watches, normalised.
+    pub native_digest: String,
+    /// The oldest divergences, at most 20.
+    pub rows: Vec<Row>,
+    /// What a switch to the other feed would send, as far as is known without doing it.
+    pub switch: Switch,
+}
+
+/// One divergence.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The pod.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What differs.
+    pub field: String,
+    /// What the `Collect` feed says.
+    pub legacy: String,
+    /// What our own watches say.
+    pub native: String,
+    /// How long it has stood.
+    pub seconds: f64,
+    /// Whether it counts.
+    pub counts: bool,
+}
+
+/// What a switch would send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Pods that only the other feed has.
+    pub announce: u64,
+    /// Pods that only the active feed has; D3 may carry some for a while.
+    pub delete: u64,
+    /// Pods that differ in anything else.
+    pub change: u64,
+}
+
+/// The answer to `GET /explain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The pod.
+    pub uid: String,
+    /// Whether the reducer knows it now, and as what.
+    pub told: Option<Told>,
+    /// What is known of it in each feed, active one first.
+    pub feeds: Vec<Known>,
+}
+
+/// What was told of a pod on the present connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// In which epoch it was announced.
+    pub epoch: u64,
+    /// Different containers told.
+    pub containers: u64,
+    /// Why it is still told although the active feed has it not live, if so.
+    pub carried: Option<String>,
+}
+
+/// What one feed knows of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// `legacy` or `native`.
+    pub feed: String,
+    /// The number of the feed.
+    pub generation: u64,
+    /// Whether this feed is the active one.
+    pub active: bool,
+    /// Whether the pod is live there.
+    pub live: bool,
+    /// If not, why: no address, waiting for which owner since when, not known.
+    pub why: Option<String>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: Option<String>,
+    /// Its direct owner, as `ReplicaSet/web-5d4f (uid)`.
+    pub direct_owner: Option<String>,
+    /// Its effective owner, as far as known.
+    pub effective_owner: Option<String>,
+    /// The version text.
+    pub version: String,
+    /// Whether it shares its node's network.
+    pub host_network: bool,
+    /// Its containers, as `name image id`; the first 20.
+    pub containers: Vec<String>,
+}
