@@ -6,6 +6,8 @@
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+mod watches;
+
 use tokio::{
     net::{TcpListener, lookup_host},
     sync::mpsc,
@@ -14,18 +16,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
+use self::watches::Watchman;
 use crate::{
-    config::{
-        self, Config, Containers, Heartbeat, HostPort, Lists, NativeConfig, Reconnect, Source,
-    },
-    driver::{Driver, Watches},
-    feeds::{ActiveSource, OnReconnect, Settings},
+    config::{self, Config, Heartbeat, HostPort, Reconnect, Source},
+    driver::{self, Driver},
+    feeds::{OnReconnect, Settings},
     matcher::{Escalate, Reannounce, Windows},
+    migrate::Stage,
     reducer::{self, Reducer},
-    source::{
-        legacy,
-        native::{self, ListMode, decode},
-    },
+    source::{legacy, native},
     stores::Reader,
 };
 
@@ -99,7 +98,7 @@ pub struct Relay {
     address: SocketAddr,
     stop: CancellationToken,
     server: AbortOnDropHandle<Result<(), legacy::SourceError>>,
-    watches: Option<AbortOnDropHandle<Result<(), native::NativeError>>>,
+    watches: AbortOnDropHandle<Result<(), native::NativeError>>,
     objects: Reader,
     driver: AbortOnDropHandle<Reducer>,
 }
@@ -113,12 +112,12 @@ impl Relay {
     /// reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let (watches, watched) = match config.source {
-            Source::Legacy => (None, None),
-            Source::Native => {
-                let (task, watched) = watch(&config.native, stop.clone()).await?;
-                (Some(task), Some(watched))
-            }
+        let stage = stage(&config);
+        let (mut watchman, control) = Watchman::new(config.native.clone(), stop.clone());
+        let watched = if stage.watches() {
+            Some(watchman.start().await?)
+        } else {
+            None
         };
         let reducer = Reducer::new(reducer_options(&config))?;
         let (address, listeners) = listen(&config.server_address).await?;
@@ -135,12 +134,18 @@ impl Relay {
             legacy::Options::default(),
             counters,
         );
-        let driver = Driver::new(settings(&config), reducer, outputs, watched);
+        let options = driver::Options {
+            settings: settings(&config, stage),
+            stage,
+            watches: watched,
+            control,
+        };
+        let driver = Driver::new(options, reducer, outputs);
         Ok(Self {
             address,
             stop,
             server: spawn(server),
-            watches,
+            watches: spawn(watchman.run()),
             objects: driver.reader(),
             driver: spawn(driver.run()),
         })
@@ -168,7 +173,7 @@ impl Relay {
                 ended.map_err(|_| AppError::TaskEnded("Collect server"))??;
                 Err(AppError::TaskEnded("Collect server"))
             }
-            ended = ended(&mut self.watches) => {
+            ended = &mut self.watches => {
                 ended.map_err(|_| AppError::TaskEnded("watches"))??;
                 Err(AppError::TaskEnded("watches"))
             }
@@ -182,11 +187,9 @@ impl Relay {
         self.stop.cancel();
         // The server ends when its calls have; the driver when it has taken their last words.
         let sources = timeout_at(deadline, async {
-            if let Some(watches) = self.watches {
-                watches
-                    .await
-                    .map_err(|_| AppError::TaskEnded("watches"))??;
-            }
+            self.watches
+                .await
+                .map_err(|_| AppError::TaskEnded("watches"))??;
             self.server
                 .await
                 .map_err(|_| AppError::TaskEnded("Collect server"))??;
@@ -205,62 +208,17 @@ impl Relay {
     }
 }
 
-/// Starts our own watches.
-async fn watch(
-    config: &NativeConfig,
-    stop: CancellationToken,
-) -> Result<(AbortOnDropHandle<Result<(), native::NativeError>>, Watches), AppError> {
-    let options = native::Options {
-        namespaces: config.namespaces.clone(),
-        selector: config.selector.clone(),
-        list: match config.list {
-            Lists::Auto => ListMode::Auto,
-            Lists::WatchList => ListMode::WatchList,
-            Lists::Pages => ListMode::Pages,
-        },
-        page_size: config.page_size,
-        decoding: decode::Decoding {
-            containers: match config.containers {
-                Containers::All => decode::Containers::All,
-                Containers::Main => decode::Containers::Main,
-            },
-        },
-        patience: native::Patience {
-            first_retry: config.retry.first,
-            slowest_retry: config.retry.slowest,
-            ..native::Patience::default()
-        },
-        ..native::Options::default()
-    };
-    let access = native::Access {
-        kubeconfig: config.kubeconfig.clone(),
-        context: config.context.clone(),
-    };
-    let server = native::connect(&access, options.patience.connect)
-        .await
-        .map_err(native::NativeError::Connect)?;
-    info!(server = server.url(), namespaces = ?options.namespaces, "watching");
-    let (told, inputs) = mpsc::channel(WAITING_BATCHES);
-    let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
-    let counters = Arc::new(native::Counters::default());
-    let watches = native::watch(server, options, told, stop, counters);
-    Ok((spawn(watches), Watches { scopes, inputs }))
-}
-
-/// Ready when a task that there is has ended.
-async fn ended<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Result<T, tokio::task::JoinError> {
-    match task {
-        Some(task) => task.await,
-        None => std::future::pending().await,
+/// Where the migration starts.
+fn stage(config: &Config) -> Stage {
+    match config.source {
+        Source::Legacy => Stage::Legacy,
+        Source::Native => Stage::Native,
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, stage: Stage) -> Settings {
     Settings {
-        active: match config.source {
-            Source::Legacy => ActiveSource::Collect,
-            Source::Native => ActiveSource::Native,
-        },
+        active: stage.active(),
         on_reconnect: match config.reconnect {
             Reconnect::Replay => OnReconnect::Replay,
             Reconnect::ResetWatcher => OnReconnect::Reset,

@@ -6,6 +6,7 @@
 //! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
 
 mod inputs;
+mod steps;
 mod watches;
 
 use std::{
@@ -21,11 +22,13 @@ use tracing::{debug, info, trace, warn};
 
 use self::{
     inputs::{Inputs, Word},
+    steps::Steps,
     watches::Watched,
 };
 use crate::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
+    migrate::Stage,
     model::Scope,
     reducer::{Reducer, ReducerEvent},
     source::{CallEnd, FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -44,6 +47,7 @@ const ENDED_SHOWN: usize = 16;
 /// The loop and what it owns.
 pub struct Driver {
     feeds: Feeds,
+    steps: Steps,
     reducer: Reducer,
     inputs: Inputs,
     streams: BTreeMap<StreamId, Stream>,
@@ -55,13 +59,55 @@ pub struct Driver {
     reported: String,
 }
 
-/// Our own watches, for [`Driver::new`].
+/// How the loop is set up.
+#[derive(Debug)]
+pub struct Options {
+    /// How the core is set up. Its active source is that of the stage.
+    pub settings: Settings,
+    /// Where the migration starts.
+    pub stage: Stage,
+    /// Our own watches, if they run from the start.
+    pub watches: Option<Watches>,
+    /// Starts and ends them later on.
+    pub control: WatchControl,
+}
+
+/// Our own watches.
 #[derive(Debug)]
 pub struct Watches {
     /// How many scopes there are of each kind: the number of namespaces, or one for all.
     pub scopes: u16,
     /// What the watches tell.
     pub inputs: mpsc::Receiver<WatchInput>,
+}
+
+/// The way to whoever starts and ends our own watches.
+#[derive(Debug)]
+pub struct WatchControl {
+    /// One at a time.
+    pub orders: mpsc::Sender<WatchOrder>,
+    /// Each order is answered.
+    pub news: mpsc::Receiver<WatchNews>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchOrder {
+    /// That our own watches run.
+    Start,
+    /// That they end.
+    Stop,
+}
+
+/// What has come of it.
+#[derive(Debug)]
+pub enum WatchNews {
+    /// They run.
+    Started(Watches),
+    /// They cannot run, and why.
+    Failed(String),
+    /// They have ended, if they ran.
+    Stopped,
 }
 
 /// A `Collect` stream as the driver knows it.
@@ -80,6 +126,8 @@ enum Wake {
     Source(SourceInput),
     /// One of our own watches speaks.
     Watch(WatchInput),
+    /// Our own watches have been started or ended.
+    Watches(WatchNews),
     /// Every source has ended: the process ends.
     SourcesEnded,
     /// The link to the reducer has changed its state.
@@ -92,18 +140,20 @@ enum Wake {
 
 impl Driver {
     /// Nothing is sent or read before [`Self::run`].
-    pub fn new(
-        settings: Settings,
-        reducer: Reducer,
-        inputs: mpsc::Receiver<SourceInput>,
-        watches: Option<Watches>,
-    ) -> Self {
+    pub fn new(options: Options, reducer: Reducer, inputs: mpsc::Receiver<SourceInput>) -> Self {
+        let Options {
+            settings,
+            stage,
+            watches,
+            control,
+        } = options;
         let now = now();
         let mut feeds = Feeds::new(settings, now);
         let watched = watches
             .as_ref()
             .map(|watches| Watched::new(feeds.open_native(watches.scopes, now)));
         Self {
+            steps: Steps::new(stage, control, &mut feeds, now),
             feeds,
             reducer,
             inputs: Inputs::new(inputs, watches.map(|watches| watches.inputs)),
@@ -127,6 +177,7 @@ impl Driver {
             match self.wake().await {
                 Wake::Source(input) => self.take(input),
                 Wake::Watch(input) => self.watch(input),
+                Wake::Watches(news) => self.watches_changed(news),
                 Wake::SourcesEnded => break,
                 Wake::Reducer(event) => self.link_changed(event),
                 Wake::Deadline | Wake::Resume => {}
@@ -151,6 +202,7 @@ impl Driver {
                 Some(Word::Watch(input)) => Wake::Watch(input),
                 None => Wake::SourcesEnded,
             },
+            Some(news) = self.steps.news() => Wake::Watches(news),
             // Every turn tells a part of a replay, so a busy source cannot starve it either.
             () = std::future::ready(()), if more => Wake::Resume,
             () = sleep_until(due.into()) => Wake::Deadline,

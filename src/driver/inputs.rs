@@ -34,6 +34,11 @@ impl Inputs {
         }
     }
 
+    /// Our own watches speak here from now on, or not at all.
+    pub(super) fn set_watches(&mut self, watches: Option<mpsc::Receiver<WatchInput>>) {
+        self.watches = watches;
+    }
+
     /// The next word; `None` once every source has ended. Nothing is lost if this is dropped.
     pub(super) async fn next(&mut self) -> Option<Word> {
         poll_fn(|context| self.poll(context)).await

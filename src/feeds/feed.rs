@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
 
-use super::{Input, Patience};
+use super::{ActiveSource, Input, Patience, Touched};
 use crate::{
     matcher::{Change, Matcher, OwnerSort, Policy, Sink, Telling},
     model::{Keyed, Kind, OwnerMeta, PodMeta, Scope},
@@ -13,13 +13,17 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Feed {
+    /// Where it comes from.
+    pub(super) source: ActiveSource,
     pub(super) matcher: Matcher,
     pub(super) state: FeedState,
     pub(super) listed: bool,
-    pods: Store<PodMeta>,
+    pub(super) opened_at: Instant,
+    pub(super) pods: Store<PodMeta>,
     replica_sets: Store<OwnerMeta>,
     jobs: Store<OwnerMeta>,
-    last_event: Instant,
+    /// At the opening if there was none yet.
+    pub(super) last_event: Instant,
     last_pod: Option<Instant>,
     /// When to look again whether it counts as listed. May be early, never late.
     pub(super) look_at: Instant,
@@ -39,6 +43,8 @@ pub(super) enum FeedState {
 pub(super) struct Hearing<'a, S> {
     /// `None` for a shadow.
     pub(super) telling: Option<&'a mut Telling>,
+    /// `None` for a feed that is not compared.
+    pub(super) touched: Option<&'a mut Touched>,
     pub(super) sink: &'a mut S,
     pub(super) now: Instant,
     pub(super) relist_resync: bool,
@@ -46,11 +52,19 @@ pub(super) struct Hearing<'a, S> {
 
 impl Feed {
     /// `scopes`: how many lists of each kind make it listed.
-    pub(super) fn new(policy: Policy, scopes: u16, patience: Patience, now: Instant) -> Self {
+    pub(super) fn new(
+        source: ActiveSource,
+        policy: Policy,
+        scopes: u16,
+        patience: Patience,
+        now: Instant,
+    ) -> Self {
         let mut feed = Self {
+            source,
             matcher: Matcher::new(policy),
             state: FeedState::Open,
             listed: false,
+            opened_at: now,
             pods: Store::new(scopes),
             replica_sets: Store::new(scopes),
             jobs: Store::new(scopes),
@@ -149,6 +163,7 @@ impl Feed {
         if let Taken::Listed(Difference { relist: true, .. }) = taken {
             hearing.pods_are_relisted();
         }
+        hearing.touch(&taken);
         let mut overflow = false;
         let mut tell = |change: Change<'_>| {
             overflow |= matches!(change, Change::Overflow);
@@ -183,6 +198,7 @@ impl Feed {
         let (matcher, now) = (&mut self.matcher, hearing.now);
         let repeat = matcher.policy().repeat_containers;
         hearing.expect(&event);
+        let mut elsewhere = false;
         let mut tell = |change: Change<'_>| hearing.change(change, repeat);
         let store = match sort {
             OwnerSort::ReplicaSet => &mut self.replica_sets,
@@ -190,16 +206,19 @@ impl Feed {
         };
         match store.take(scope, event) {
             Taken::Nothing | Taken::Same(_) => {}
-            Taken::Changed(owner) => matcher.apply_owner(&owner, &mut tell),
+            Taken::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
             Taken::Gone(owner) => matcher.delete_owner(owner.uid(), now),
             Taken::Listed(difference) => {
                 for owner in difference.gone {
                     matcher.delete_owner(owner.uid(), now);
                 }
                 for owner in difference.changed {
-                    matcher.apply_owner(&owner, &mut tell);
+                    elsewhere |= matcher.apply_owner(&owner, &mut tell);
                 }
             }
+        }
+        if let Some(touched) = hearing.touched.as_mut().filter(|_| elsewhere) {
+            touched.all();
         }
     }
 
@@ -214,8 +233,27 @@ impl Feed {
 
 impl<S: Sink> Hearing<'_, S> {
     fn change(&mut self, change: Change<'_>, repeat: bool) {
+        if let Some(touched) = &mut self.touched {
+            touched.change(&change);
+        }
         if let Some(telling) = &mut self.telling {
             telling.change(change, repeat, self.now, self.sink);
+        }
+    }
+
+    /// Notes the pods of which the store has something new, whatever the matcher makes of it.
+    fn touch(&mut self, taken: &Taken<PodMeta>) {
+        let Some(touched) = &mut self.touched else {
+            return;
+        };
+        match taken {
+            Taken::Nothing | Taken::Same(_) => {}
+            Taken::Changed(pod) | Taken::Gone(pod) => touched.pod(&pod.uid),
+            Taken::Listed(difference) => {
+                for pod in difference.gone.iter().chain(&difference.changed) {
+                    touched.pod(&pod.uid);
+                }
+            }
         }
     }
 

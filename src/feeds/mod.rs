@@ -8,11 +8,15 @@
 //! once; when the active stream ends, its pods stay told until the next one opens, or until an
 //! older one that is still alive and listed takes over. Where our watches are, they stay active
 //! whatever streams do. A list is never a reason for a resync, unless that is asked for: what
-//! finds no room is told by a later pass.
+//! finds no room is told by a later pass. A switch from one source to the other (`switch.rs`) is
+//! told as a difference, and what the reducer knows stays while there is nobody to switch to.
+//! While both are compared, a pod that is the same in both is held once (`twins.rs`).
 //!
 //! Absent here: sockets, clocks, who sends the events.
 
 mod feed;
+mod switch;
+mod twins;
 
 #[cfg(test)]
 mod memory;
@@ -24,6 +28,7 @@ use std::{
 
 use feed::{Feed, FeedState, Hearing};
 use kube::runtime::watcher::Event;
+pub use twins::{Touched, Twin};
 
 use crate::{
     matcher::{
@@ -52,6 +57,17 @@ pub enum ActiveSource {
     Collect,
     /// Our own watches.
     Native,
+}
+
+impl ActiveSource {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Collect => Self::Native,
+            Self::Native => Self::Collect,
+        }
+    }
 }
 
 /// The time limits of D4.
@@ -123,6 +139,9 @@ pub struct Feeds {
     /// When to look again whether a stream counts as listed: [`Feed::look_at`] of those that do not.
     looks: BTreeSet<(Instant, Generation)>,
     shown: Active,
+    /// What is noted for a comparison of the newest open stream with our own watches, if there
+    /// is one.
+    touched: Option<Touched>,
 }
 
 impl Feeds {
@@ -139,17 +158,20 @@ impl Feeds {
             take_over_at: None,
             looks: BTreeSet::new(),
             shown: Active::default(),
+            touched: None,
         }
     }
 
     /// A `Collect` stream was opened: it is the active feed from now on, unless our own watches are.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
         let policy = self.policy(Policy::LEGACY);
-        let feed = Feed::new(policy, 1, self.settings.patience, now);
+        let patience = self.settings.patience;
+        let feed = Feed::new(ActiveSource::Collect, policy, 1, patience, now);
         let look_at = feed.look_at;
         let opened = self.add(feed);
         self.looks.insert((look_at, opened));
         match self.settings.active {
+            ActiveSource::Collect if self.tells_native() => self.take_back(opened, now, sink),
             ActiveSource::Collect => {
                 self.activate(opened);
                 self.telling.new_stream(sink);
@@ -160,11 +182,19 @@ impl Feeds {
         opened
     }
 
-    /// Our own watches are started, for so many scopes of each kind. To be called once, before
-    /// anything is told: nothing is sent for it, and the epoch stays 0.
+    /// Our own watches are started, for so many scopes of each kind; there are none yet. They
+    /// are a shadow, unless they are the active source from the start: then nothing was told
+    /// yet, nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
         let policy = self.policy(Policy::native(self.settings.windows.owner_wait));
-        let opened = self.add(Feed::new(policy, scopes, self.settings.patience, now));
+        let patience = self.settings.patience;
+        let opened = self.add(Feed::new(
+            ActiveSource::Native,
+            policy,
+            scopes,
+            patience,
+            now,
+        ));
         self.native = Some(opened);
         match self.settings.active {
             ActiveSource::Collect => {}
@@ -202,6 +232,8 @@ impl Feeds {
         now: Instant,
         sink: &mut impl Sink,
     ) {
+        let input = self.share(generation, input);
+        let touched = self.is_compared(generation);
         let open = self
             .feeds
             .get_mut(&generation)
@@ -211,6 +243,7 @@ impl Feeds {
         };
         let hearing = Hearing {
             telling: (self.active == Some(generation)).then_some(&mut self.telling),
+            touched: self.touched.as_mut().filter(|_| touched),
             sink,
             now,
             relist_resync: self.settings.relist_resync,
@@ -270,6 +303,7 @@ impl Feeds {
         if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
             feed.handle_timeout(Hearing {
                 telling: active.then_some(&mut self.telling),
+                touched: self.touched.as_mut(),
                 sink,
                 now,
                 relist_resync: self.settings.relist_resync,
@@ -371,12 +405,8 @@ impl Feeds {
     }
 
     fn take_over(&mut self, now: Instant) {
-        let Some(successor) = self.successor() else {
-            return;
-        };
-        self.activate(successor);
-        if let Some(feed) = self.feeds.get(&successor) {
-            self.telling.change_feed(&feed.matcher, feed.listed, now);
+        if let Some(successor) = self.successor() {
+            self.change_feed(successor, now);
         }
     }
 

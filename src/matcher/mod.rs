@@ -171,8 +171,9 @@ impl Matcher {
     }
 
     /// A ReplicaSet or Job was added or has changed: its live pods follow it, its waiting pods
-    /// are released.
-    pub fn apply_owner(&mut self, owner: &OwnerMeta, tell: &mut impl FnMut(Change<'_>)) {
+    /// are released. Returns whether live pods may have another effective owner of which no
+    /// change tells: so it is under [`Reannounce::Never`] when a known owner changes hands.
+    pub fn apply_owner(&mut self, owner: &OwnerMeta, tell: &mut impl FnMut(Change<'_>)) -> bool {
         let Self {
             policy,
             pods,
@@ -185,9 +186,13 @@ impl Matcher {
             Learnt::Owner => {
                 pods.follow(&owner.uid, resolve, tell);
                 pods.release(&owner.uid, resolve, tell);
+                false
             }
-            Learnt::Controller => pods.follow(&owner.uid, resolve, tell),
-            Learnt::Nothing => {}
+            Learnt::Controller => {
+                pods.follow(&owner.uid, resolve, tell);
+                policy.reannounce == Reannounce::Never
+            }
+            Learnt::Nothing => false,
         }
     }
 
@@ -229,6 +234,16 @@ impl Matcher {
     /// The live pod in this slot, under its owner as known now.
     pub fn live_at(&self, slot: Slot) -> Option<Live<'_>> {
         self.pods.live_at(slot, |owner| self.owners.resolve(owner))
+    }
+
+    /// If this pod is known in this very form, its handle is kept from now on.
+    pub fn hold(&mut self, pod: &PodMeta) {
+        self.pods.hold(pod);
+    }
+
+    /// The pod in this slot, live or not.
+    pub fn pod_at(&self, slot: Slot) -> Option<&PodMeta> {
+        self.pods.get(slot)
     }
 
     /// The first slot at or after this one that holds a pod, live or not.

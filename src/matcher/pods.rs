@@ -306,6 +306,19 @@ impl Pods {
         Some(Live { slot, pod, owner })
     }
 
+    pub(super) fn get(&self, slot: Slot) -> Option<&PodMeta> {
+        Some(&self.table.get(slot)?.pod)
+    }
+
+    /// Keeps this handle, if the pod is known in this very form.
+    pub(super) fn hold(&mut self, pod: &PodMeta) {
+        let slot = self.table.find(&pod.uid);
+        let known = slot.and_then(|slot| self.table.get_mut(slot));
+        if let Some(entry) = known.filter(|entry| entry.pod == *pod) {
+            entry.pod = pod.clone();
+        }
+    }
+
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<Slot> {
         self.table.at_or_after(slot)
     }

@@ -137,6 +137,11 @@ impl Telling {
         }
     }
 
+    /// A new picture begins without a word about it (D3, D4): what is told from now on is of it.
+    pub fn new_epoch(&mut self) {
+        self.epoch.0 += 1;
+    }
+
     /// Another feed is active: the difference to it is told by [`Self::resume`].
     /// Towards a feed that is not `listed`, deletes wait for [`Self::listed`].
     pub fn change_feed(&mut self, new: &Matcher, listed: bool, now: Instant) {

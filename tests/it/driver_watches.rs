@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use k8s_relay::{
-    driver::{Driver, Watches},
+    driver::{Driver, Options, WatchControl, Watches},
     feeds::{ActiveSource, Settings},
+    migrate::Stage,
     model::{Kind, Scope, Uid},
     reducer::Reducer,
     source::{FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -131,17 +132,29 @@ impl World {
         let (listener, options) = listen().await;
         let (collect, inputs) = mpsc::channel(4);
         let (watches, watch_inputs) = mpsc::channel(4);
-        let settings = Settings {
-            active,
-            ..Settings::default()
+        let stage = match active {
+            ActiveSource::Collect => Stage::Shadow,
+            ActiveSource::Native => Stage::Native,
         };
-        let watched = Watches {
-            scopes: 2,
-            inputs: watch_inputs,
+        let driving = Options {
+            settings: Settings {
+                active,
+                ..Settings::default()
+            },
+            stage,
+            watches: Some(Watches {
+                scopes: 2,
+                inputs: watch_inputs,
+            }),
+            // Nobody starts or ends watches in these tests.
+            control: WatchControl {
+                orders: mpsc::channel(1).0,
+                news: mpsc::channel(1).1,
+            },
         };
         let reducer = Reducer::new(options).unwrap();
         Self {
-            driver: Driver::new(settings, reducer, inputs, Some(watched)),
+            driver: Driver::new(driving, reducer, inputs),
             listener,
             collect,
             watches,

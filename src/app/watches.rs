@@ -1,0 +1,154 @@
+//! Our own watches as tasks: started and ended whenever the driver asks for it (D4).
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::info;
+
+use super::{WAITING_BATCHES, spawn};
+use crate::{
+    config::{Containers, Lists, NativeConfig},
+    driver::{WatchControl, WatchNews, WatchOrder, Watches},
+    source::native::{self, ListMode, NativeError, decode},
+};
+
+/// Starts and ends our own watches.
+pub(super) struct Watchman {
+    config: NativeConfig,
+    stop: CancellationToken,
+    orders: mpsc::Receiver<WatchOrder>,
+    news: mpsc::Sender<WatchNews>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: CancellationToken,
+    watches: AbortOnDropHandle<Result<(), NativeError>>,
+}
+
+impl Watchman {
+    /// Ends all at `stop`. The other half is for the driver.
+    pub(super) fn new(config: NativeConfig, stop: CancellationToken) -> (Self, WatchControl) {
+        let (to_us, orders) = mpsc::channel(1);
+        let (news, to_driver) = mpsc::channel(1);
+        let watchman = Self {
+            config,
+            stop,
+            orders,
+            news,
+            running: None,
+        };
+        let control = WatchControl {
+            orders: to_us,
+            news: to_driver,
+        };
+        (watchman, control)
+    }
+
+    /// Starts the watches.
+    ///
+    /// # Errors
+    /// What says how to reach the API server is missing or wrong. That it does not answer is
+    /// no error: the watches try again.
+    pub(super) async fn start(&mut self) -> Result<Watches, NativeError> {
+        let options = options(&self.config);
+        let access = native::Access {
+            kubeconfig: self.config.kubeconfig.clone(),
+            context: self.config.context.clone(),
+        };
+        let server = native::connect(&access, options.patience.connect)
+            .await
+            .map_err(NativeError::Connect)?;
+        info!(server = server.url(), namespaces = ?options.namespaces, "watching");
+        let (told, inputs) = mpsc::channel(WAITING_BATCHES);
+        let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
+        let counters = Arc::new(native::Counters::default());
+        let stop = self.stop.child_token();
+        let watches = spawn(native::watch(server, options, told, stop.clone(), counters));
+        self.running = Some(Running { stop, watches });
+        Ok(Watches { scopes, inputs })
+    }
+
+    /// Does what the driver asks for, until the end.
+    ///
+    /// # Errors
+    /// The watches have ended by themselves.
+    pub(super) async fn run(mut self) -> Result<(), NativeError> {
+        loop {
+            tokio::select! {
+                ended = ended(&mut self.running) => {
+                    ended?;
+                    if self.stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    return Err(NativeError::WatchEnded);
+                }
+                () = self.stop.cancelled(), if self.running.is_none() => return Ok(()),
+                order = self.orders.recv() => {
+                    let news = match order {
+                        Some(WatchOrder::Start) => match self.start().await {
+                            Ok(watches) => WatchNews::Started(watches),
+                            Err(error) => WatchNews::Failed(format!("{:#}", anyhow::Error::from(error))),
+                        },
+                        Some(WatchOrder::Stop) => {
+                            self.end().await?;
+                            WatchNews::Stopped
+                        }
+                        // The driver is gone: whoever ends it ends us.
+                        None => {
+                            self.stop.cancelled().await;
+                            return self.end().await;
+                        }
+                    };
+                    // The driver may be gone, as above.
+                    let _ = self.news.send(news).await;
+                }
+            }
+        }
+    }
+
+    async fn end(&mut self) -> Result<(), NativeError> {
+        if let Some(running) = &self.running {
+            running.stop.cancel();
+        } else {
+            return Ok(());
+        }
+        ended(&mut self.running).await
+    }
+}
+
+/// Ready when the watches that run have ended.
+async fn ended(running: &mut Option<Running>) -> Result<(), NativeError> {
+    let Some(watches) = running.as_mut().map(|running| &mut running.watches) else {
+        return std::future::pending().await;
+    };
+    let ended = watches.await;
+    *running = None;
+    ended.map_err(|_| NativeError::WatchEnded)?
+}
+
+fn options(config: &NativeConfig) -> native::Options {
+    native::Options {
+        namespaces: config.namespaces.clone(),
+        selector: config.selector.clone(),
+        list: match config.list {
+            Lists::Auto => ListMode::Auto,
+            Lists::WatchList => ListMode::WatchList,
+            Lists::Pages => ListMode::Pages,
+        },
+        page_size: config.page_size,
+        decoding: decode::Decoding {
+            containers: match config.containers {
+                Containers::All => decode::Containers::All,
+                Containers::Main => decode::Containers::Main,
+            },
+        },
+        patience: native::Patience {
+            first_retry: config.retry.first,
+            slowest_retry: config.retry.slowest,
+            ..native::Patience::default()
+        },
+        ..native::Options::default()
+    }
+}

@@ -1,0 +1,64 @@
+//! From one source to the other and back, without a blink (D3).
+//!
+//! Laws: a switch is told as a difference, never as a resync, whatever the epoch says. Where
+//! there is nobody to switch to, what the reducer knows stays and goes on being kept up.
+
+use std::time::Instant;
+
+use super::{ActiveSource, Feeds};
+use crate::matcher::{Generation, Sink};
+
+impl Feeds {
+    /// Which source is to be told.
+    pub fn active_source(&self) -> ActiveSource {
+        self.settings.active
+    }
+
+    /// The other source is to be told from now on. The difference is told by
+    /// [`Self::resume`]; towards a feed that is not listed, its deletes wait until it is.
+    /// Towards streams of which none is open, all of it waits for the next one to open.
+    pub fn switch(&mut self, to: ActiveSource, now: Instant) {
+        self.settings.active = to;
+        let next = match to {
+            ActiveSource::Native => self.native,
+            ActiveSource::Collect => self.newest_stream(),
+        };
+        if let Some(next) = next.filter(|next| self.active != Some(*next)) {
+            self.change_feed(next, now);
+        }
+    }
+
+    /// Whether old watchers are the active source, but none has been there since the switch.
+    pub fn waits_for_stream(&self) -> bool {
+        self.settings.active == ActiveSource::Collect && self.tells_native()
+    }
+
+    /// Our own watches have ended. What they told stays told until another feed takes over.
+    pub fn close_native(&mut self, now: Instant) {
+        if let Some(native) = self.native {
+            self.close(native, now);
+            self.native = None;
+        }
+    }
+
+    /// Whether what is told comes from our own watches, which may have ended.
+    pub(super) fn tells_native(&self) -> bool {
+        let active = self.active.and_then(|active| self.feeds.get(&active));
+        active.is_some_and(|feed| feed.source == ActiveSource::Native)
+    }
+
+    /// The first stream since the source was switched: all was told by our own watches, so no
+    /// resync is promised to anyone, and the difference is known.
+    pub(super) fn take_back(&mut self, stream: Generation, now: Instant, sink: &mut impl Sink) {
+        self.telling.new_epoch();
+        self.change_feed(stream, now);
+        self.resume(now, sink);
+    }
+
+    pub(super) fn change_feed(&mut self, to: Generation, now: Instant) {
+        self.activate(to);
+        if let Some(feed) = self.feeds.get(&to) {
+            self.telling.change_feed(&feed.matcher, feed.listed, now);
+        }
+    }
+}

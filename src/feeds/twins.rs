@@ -1,0 +1,187 @@
+//! Two feeds side by side: what a comparison must look at again, and data that is held once.
+
+use kube::runtime::watcher::Event;
+
+use super::{ActiveSource, Feed, FeedState, Feeds, Input};
+use crate::{
+    matcher::{Change, Generation, Matcher},
+    model::{PodMeta, Uid},
+};
+
+/// Pods of which either of the compared feeds may know something else than before.
+#[derive(Debug, Default)]
+pub struct Touched {
+    pods: Vec<Uid>,
+    all: bool,
+}
+
+impl Touched {
+    /// Beyond so many it is cheaper to look at all pods, and memory stays bounded.
+    const LIMIT: usize = 4096;
+
+    pub(super) fn pod(&mut self, uid: &Uid) {
+        if self.all || self.pods.last() == Some(uid) {
+            return;
+        }
+        if self.pods.len() == Self::LIMIT {
+            return self.all();
+        }
+        self.pods.push(uid.clone());
+    }
+
+    /// Any pod may be another one.
+    pub(super) fn all(&mut self) {
+        self.all = true;
+        self.pods.clear();
+    }
+
+    pub(super) fn change(&mut self, change: &Change<'_>) {
+        match change {
+            Change::Announced(live) | Change::Reannounced(live) | Change::Updated(live) => {
+                self.pod(&live.pod.uid);
+            }
+            Change::Gone { uid, .. } => self.pod(uid),
+            Change::Overflow => {}
+        }
+    }
+
+    /// Whether there is nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.pods.is_empty()
+    }
+
+    /// Whether all pods are to be looked at; asked once.
+    pub fn take_all(&mut self) -> bool {
+        std::mem::take(&mut self.all)
+    }
+
+    /// One of them.
+    pub fn pop(&mut self) -> Option<Uid> {
+        self.pods.pop()
+    }
+
+    /// There is no use for what was noted so far.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// One of the two feeds that are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Twin<'a> {
+    /// Its number.
+    pub generation: Generation,
+    /// What it knows.
+    pub matcher: &'a Matcher,
+    /// Whether its first lists are complete.
+    pub listed: bool,
+}
+
+impl Feeds {
+    /// Notes from now on what a comparison has to look at, and holds pods once that are equal
+    /// in both feeds; or ends that.
+    pub fn compare(&mut self, compare: bool) {
+        self.touched = compare.then(Touched::default);
+    }
+
+    /// What a comparison has to look at.
+    pub fn touched(&mut self) -> Option<&mut Touched> {
+        self.touched.as_mut()
+    }
+
+    /// The newest open stream, which is the one that is compared.
+    pub fn collect_twin(&self) -> Option<Twin<'_>> {
+        let newest = self.newest_stream()?;
+        self.twin(newest)
+    }
+
+    /// Our own watches.
+    pub fn native_twin(&self) -> Option<Twin<'_>> {
+        self.twin(self.native?)
+    }
+
+    fn twin(&self, generation: Generation) -> Option<Twin<'_>> {
+        let feed = self.feeds.get(&generation)?;
+        Some(Twin {
+            generation,
+            matcher: &feed.matcher,
+            listed: feed.listed,
+        })
+    }
+
+    /// The newest stream that is open.
+    pub(super) fn newest_stream(&self) -> Option<Generation> {
+        let mut newest_first = self.feeds.iter().rev();
+        let (generation, _) = newest_first.find(|(_, feed)| {
+            feed.source == ActiveSource::Collect && feed.state == FeedState::Open
+        })?;
+        Some(*generation)
+    }
+
+    /// Whether what this feed tells is to be noted.
+    pub(super) fn is_compared(&self, generation: Generation) -> bool {
+        self.touched.is_some()
+            && (self.native == Some(generation) || self.newest_stream() == Some(generation))
+    }
+
+    /// A pod that the other compared feed has in the same form takes its handle, so that its
+    /// data exists once: always that of the stream, because the source of the stream keeps its
+    /// own, too.
+    pub(super) fn share(&mut self, generation: Generation, input: Input) -> Input {
+        if self.touched.is_none() {
+            return input;
+        }
+        let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
+            return input;
+        };
+        match input {
+            Input::Pod(Event::Apply(pod)) => {
+                Input::Pod(Event::Apply(self.shared(generation, native, newest, pod)))
+            }
+            Input::Pod(Event::InitApply(pod)) => Input::Pod(Event::InitApply(
+                self.shared(generation, native, newest, pod),
+            )),
+            Input::Pod(Event::Init | Event::InitDone | Event::Delete(_))
+            | Input::Owner(..)
+            | Input::Listed => input,
+        }
+    }
+
+    fn shared(
+        &mut self,
+        generation: Generation,
+        native: Generation,
+        newest: Generation,
+        pod: PodMeta,
+    ) -> PodMeta {
+        if generation == native {
+            let held = self.feeds.get(&newest).and_then(|feed| feed.pods.get(&pod));
+            held.unwrap_or(pod)
+        } else {
+            if let Some(feed) = self.feeds.get_mut(&native).filter(|_| generation == newest) {
+                feed.hold(&pod);
+            }
+            pod
+        }
+    }
+
+    /// Has both feeds hold this pod once, if it is the same in both.
+    pub fn hold_once(&mut self, uid: &Uid) {
+        let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
+            return;
+        };
+        let held = self.feeds.get(&newest).and_then(|feed| feed.pods.find(uid));
+        if let (Some(pod), Some(feed)) = (held, self.feeds.get_mut(&native)) {
+            feed.hold(&pod);
+        }
+    }
+}
+
+impl Feed {
+    /// Where this pod is known in this very form, this handle is kept from now on.
+    fn hold(&mut self, pod: &PodMeta) {
+        if self.pods.hold(pod) {
+            self.matcher.hold(pod);
+        }
+    }
+}
