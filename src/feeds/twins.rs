@@ -128,7 +128,7 @@ impl Feeds {
     /// data exists once: always that of the stream, because the source of the stream keeps its
     /// own, too.
     pub(super) fn share(&mut self, generation: Generation, input: Input) -> Input {
-        if self.touched.is_none() {
+        if !self.is_compared(generation) {
             return input;
         }
         let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
@@ -154,15 +154,15 @@ impl Feeds {
         newest: Generation,
         pod: PodMeta,
     ) -> PodMeta {
-        if generation == native {
-            let held = self.feeds.get(&newest).and_then(|feed| feed.pods.get(&pod));
-            held.unwrap_or(pod)
-        } else {
-            if let Some(feed) = self.feeds.get_mut(&native).filter(|_| generation == newest) {
-                feed.hold(&pod);
-            }
-            pod
+        // What a feed holds in this form already, it goes on holding.
+        let held = self.feeds.get(&newest).and_then(|feed| feed.pods.get(&pod));
+        let pod = held.unwrap_or(pod);
+        if generation == newest
+            && let Some(feed) = self.feeds.get_mut(&native)
+        {
+            feed.hold(&pod);
         }
+        pod
     }
 
     /// Has both feeds hold this pod once, if it is the same in both.

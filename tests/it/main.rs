@@ -32,6 +32,8 @@ mod sim_kube;
 mod store_laws;
 mod support;
 mod surface;
+mod switch_laws;
+mod switch_scenarios;
 mod telling_scenarios;
 mod thin_decoding;
 mod tidy;

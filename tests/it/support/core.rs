@@ -469,7 +469,7 @@ impl Core {
     }
 }
 
-pub fn secs(secs: u64) -> Duration {
+pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
