@@ -6,8 +6,14 @@
 //!
 //! Absent here: sockets, HTTP, who asks.
 
+pub mod auto;
+pub mod gate;
 pub mod stage;
+pub mod state_file;
 pub mod status;
 
+pub use auto::Autopilot;
+pub use gate::{Action, Facts, Refusal, Step};
 pub use stage::{Command, Stage};
+pub use state_file::{State, StateFile, StateFileError};
 pub use status::Status;

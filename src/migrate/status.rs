@@ -35,11 +35,11 @@ pub struct Status {
 }
 
 /// `--migrate auto`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auto {
     /// Rollbacks of its own so far.
     pub rollbacks: u32,
-    /// It has rolled back too often: an operator decides.
+    /// It has rolled back too often, or an operator has rolled back: an operator decides.
     pub given_up: bool,
 }
 

@@ -1,0 +1,165 @@
+//! `--migrate auto`: the steps that are taken without an operator.
+//!
+//! In `shadow` it cuts over when the gate opens. In `shadow-native` it rolls back when our own
+//! watches have not been well for a while and a watcher is there that is listed. It takes no
+//! other step: it never starts watches, and never takes the way back away by `finish`.
+//!
+//! After a rollback of its own parity must hold anew, for twice as long. When that was doubled
+//! three times and it has to roll back once more, it gives up, and an operator decides. So it
+//! does after an operator's rollback: whoever goes back by hand does not want to be taken
+//! forth again. An operator's `shadow` or `cutover` lets it start afresh.
+//!
+//! Laws: pure. It never cuts over at a closed gate, and takes no step twice for one reason.
+//! While time stands still it rolls nothing back.
+
+use std::time::{Duration, Instant};
+
+use super::{Command, Facts, Stage, gate, status};
+
+/// How patient it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long parity must hold before the first cut-over.
+    pub hold: Duration,
+    /// How long our own watches may not be well before it rolls back.
+    pub rollback_after: Duration,
+}
+
+/// How often the hold doubles.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// Rollbacks of its own, at most; with the last one it gives up.
+pub const MAX_ROLLBACKS: u32 = MAX_DOUBLINGS + 1;
+
+/// No look is closer than this, whatever the comparison says of its own time.
+const NEXT_LOOK: Duration = Duration::from_millis(10);
+
+/// What goes on without an operator, and what has.
+#[derive(Clone, Debug)]
+pub struct Autopilot {
+    patience: Patience,
+    record: status::Auto,
+    /// What parity had held when it had to hold anew.
+    held_before: Duration,
+    /// What parity had held at the last look. Less than that now: it has started over.
+    held_last: Duration,
+    /// Since when our own watches are told on and not well.
+    unwell_since: Option<Instant>,
+    look_at: Option<Instant>,
+}
+
+impl Autopilot {
+    /// Goes on from what it had done before a restart; from nothing by default.
+    pub fn new(patience: Patience, record: status::Auto) -> Self {
+        Self {
+            patience,
+            record,
+            held_before: Duration::ZERO,
+            held_last: Duration::ZERO,
+            unwell_since: None,
+            look_at: None,
+        }
+    }
+
+    /// Looks whether a step is due. To be asked whenever the stage or the facts have changed, and
+    /// at [`Self::poll_timeout`]. The step it gives is to be taken: its gate is open.
+    pub fn poll(&mut self, stage: Stage, facts: &Facts, now: Instant) -> Option<Command> {
+        self.note_held(facts);
+        self.note_wellness(stage, facts, now);
+        self.look_at = None;
+        if self.record.given_up {
+            return None;
+        }
+        match stage {
+            Stage::Legacy | Stage::Native => None,
+            Stage::Shadow => self.cut_over(facts, now),
+            Stage::ShadowNative => self.roll_back(facts, now),
+        }
+    }
+
+    /// When to look again if nothing changes before; later than the last look.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// An operator's command was followed.
+    pub fn commanded(&mut self, command: Command) {
+        match command {
+            Command::Shadow | Command::Cutover => {
+                self.record = status::Auto::default();
+                self.held_before = self.held_last;
+            }
+            Command::Rollback => self.record.given_up = true,
+            Command::Finish => {}
+        }
+    }
+
+    /// How long parity must hold before it cuts over.
+    pub fn hold(&self) -> Duration {
+        let doublings = self.record.rollbacks.min(MAX_DOUBLINGS);
+        self.patience.hold.saturating_mul(1 << doublings)
+    }
+
+    /// What it has done so far: to be shown, and kept over a restart.
+    pub fn record(&self) -> &status::Auto {
+        &self.record
+    }
+
+    fn cut_over(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
+        let hold = self.held_before.saturating_add(self.hold());
+        match gate::step(Stage::Shadow, Command::Cutover, false, facts, hold) {
+            Ok(_) => Some(Command::Cutover),
+            Err(_) => {
+                let held = facts.parity.as_ref().filter(|parity| {
+                    let holds = parity.comparing && parity.counted == 0;
+                    holds && parity.held < hold
+                });
+                let left = held.map(|parity| hold.saturating_sub(parity.held).max(NEXT_LOOK));
+                self.look_at = left.and_then(|left| now.checked_add(left));
+                None
+            }
+        }
+    }
+
+    fn roll_back(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
+        let since = self.unwell_since?;
+        let due = since.checked_add(self.patience.rollback_after)?;
+        if now < due {
+            self.look_at = Some(due);
+            return None;
+        }
+        facts.legacy.filter(|legacy| legacy.open && legacy.listed)?;
+        self.record.rollbacks = self.record.rollbacks.saturating_add(1);
+        self.record.given_up = self.record.rollbacks >= MAX_ROLLBACKS;
+        self.held_before = self.held_last;
+        self.unwell_since = None;
+        Some(Command::Rollback)
+    }
+
+    fn note_held(&mut self, facts: &Facts) {
+        let held = facts
+            .parity
+            .as_ref()
+            .map_or(Duration::ZERO, |parity| parity.held);
+        if held < self.held_last {
+            self.held_before = Duration::ZERO;
+        }
+        self.held_last = held;
+    }
+
+    /// Only what happens after the cut-over counts: a forced one is not undone at once.
+    fn note_wellness(&mut self, stage: Stage, facts: &Facts, now: Instant) {
+        let well = facts
+            .native
+            .is_some_and(|native| native.listed && native.unwell == 0);
+        self.unwell_since = match (stage, well) {
+            (Stage::ShadowNative, false) => self.unwell_since.or(Some(now)),
+            (Stage::ShadowNative, true) | (Stage::Legacy | Stage::Shadow | Stage::Native, _) => {
+                None
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! The gate: where a command leads from each stage, and what must hold for it.
+//!
+//! | stage | `shadow` | `cutover` | `finish` | `rollback` |
+//! |---|---|---|---|---|
+//! | `legacy` | → `shadow` | refused | refused | already |
+//! | `shadow` | already | the gate → `shadow-native` | refused | → `legacy` |
+//! | `shadow-native` | already | already | → `native` | → `shadow` |
+//! | `native` | → `shadow-native` | already | already | → `shadow` |
+//!
+//! Laws: pure. Only `cutover` has conditions, and `force` waives them all but one: that there
+//! is a feed to cut over to. A rollback is never refused. Whoever asks for what is done
+//! already is told so, and nothing happens.
+//!
+//! Absent here: how an action is done, and who asked.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use super::{Command, Stage};
+use crate::feeds::ActiveSource;
+
+/// What the core knows that a step depends on, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The newest `Collect` stream that is open, or the ended one that is still told.
+    pub legacy: Option<LegacyFacts>,
+    /// Our own watches, if they run.
+    pub native: Option<NativeFacts>,
+    /// How the two compare, in stages that compare.
+    pub parity: Option<ParityFacts>,
+}
+
+/// The `Collect` feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegacyFacts {
+    /// Its watcher is connected.
+    pub open: bool,
+    /// Its first lists are complete (D4).
+    pub listed: bool,
+}
+
+/// The feed of our own watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NativeFacts {
+    /// Its first lists are complete (D4).
+    pub listed: bool,
+    /// How many watches run.
+    pub watches: u64,
+    /// How many of them fail, or have an unfinished list. One that is refused with 403 or 404
+    /// is none of them.
+    pub unwell: u64,
+}
+
+/// The comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParityFacts {
+    /// Both feeds are listed, and every pod has been looked at.
+    pub comparing: bool,
+    /// How long no divergence has counted, pauses left out.
+    pub held: Duration,
+    /// Divergences that count.
+    pub counted: u64,
+    /// Those by field, for the sentence that a refusal is.
+    pub by_field: BTreeMap<&'static str, u64>,
+}
+
+/// What is to be done for a step, in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start our own watches as a feed that is told to nobody.
+    StartWatches,
+    /// End our own watches and forget their feed.
+    StopWatches,
+    /// Make the feed of this source the active one, by difference (D3). If it has no feed, what
+    /// is told now stays told until it has.
+    Activate(ActiveSource),
+    /// Begin or end the comparison.
+    Compare(bool),
+}
+
+/// What comes of a command that is not refused. Its text is the answer for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The stage before.
+    pub from: Stage,
+    /// The command.
+    pub command: Command,
+    /// The stage from now on; [`Self::from`] if that is what was asked for.
+    pub to: Stage,
+    /// What is to be done; nothing if the stage stays.
+    pub actions: &'static [Action],
+    /// A cut-over in spite of this, because it was forced.
+    pub waived: Option<Closed>,
+    /// A rollback while no watcher is connected.
+    pub waiting_for_watcher: bool,
+}
+
+/// Why a step is not taken, and what to do about it. A full sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Cut-over without a comparison; not to be forced.
+    #[error("the stage is legacy, nothing has been compared: run `k8s-relay migrate shadow` first")]
+    NothingCompared,
+    /// Finish before the cut-over.
+    #[error(
+        "the stage is {stage}, old watchers are told on: run `k8s-relay migrate {first}` first",
+        first = if *stage == Stage::Legacy { Command::Shadow } else { Command::Cutover }
+    )]
+    NotCutOver {
+        /// Where the migration stands.
+        stage: Stage,
+    },
+    /// There is no feed to cut over to; not to be forced.
+    #[error("our own watches do not run, there is nothing to cut over to; the log says why")]
+    NoWatches,
+    /// The conditions of a cut-over do not hold.
+    #[error("{0}; see `k8s-relay migrate status`")]
+    Closed(Closed),
+}
+
+/// Why the gate is closed: at least one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed(Vec<Reason>);
+
+/// One reason why the gate is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No stream of an old watcher is open.
+    NoWatcher,
+    /// The first lists of the old watcher are not complete.
+    LegacyUnlisted,
+    /// The first lists of our own watches are not complete.
+    NativeUnlisted {
+        /// How many are not well.
+        unwell: u64,
+        /// Of how many.
+        watches: u64,
+    },
+    /// Our own watches were listed, and fail now.
+    NativeFailing {
+        /// How many.
+        unwell: u64,
+        /// Of how many.
+        watches: u64,
+    },
+    /// Not every pod has been looked at.
+    NotCompared,
+    /// Parity has not held for long enough.
+    Parity {
+        /// How long it has.
+        held: Duration,
+        /// How long it must.
+        hold: Duration,
+        /// Divergences that count.
+        counted: u64,
+        /// Those by field.
+        by_field: BTreeMap<&'static str, u64>,
+    },
+}
+
+/// Where `command` leads from `stage`. `force` waives the conditions of a cut-over, of which one
+/// is that parity has held for `hold`.
+///
+/// # Errors
+///
+/// When there is no way from here, or the gate is closed.
+pub fn step(
+    stage: Stage,
+    command: Command,
+    force: bool,
+    facts: &Facts,
+    hold: Duration,
+) -> Result<Step, Refusal> {
+    use Action::{Activate, Compare, StartWatches, StopWatches};
+    let mut waived = None;
+    let (to, actions): (Stage, &'static [Action]) = match (stage, command) {
+        (Stage::Legacy, Command::Rollback)
+        | (Stage::Shadow, Command::Shadow)
+        | (Stage::ShadowNative, Command::Shadow | Command::Cutover)
+        | (Stage::Native, Command::Cutover | Command::Finish) => (stage, &[]),
+        (Stage::Legacy, Command::Shadow) => (Stage::Shadow, &[StartWatches, Compare(true)]),
+        (Stage::Legacy, Command::Cutover) => return Err(Refusal::NothingCompared),
+        (Stage::Shadow, Command::Cutover) => {
+            let native = facts.native.as_ref().ok_or(Refusal::NoWatches)?;
+            waived = closed(facts, native, hold);
+            match waived {
+                Some(closed) if !force => return Err(Refusal::Closed(closed)),
+                Some(_) | None => (Stage::ShadowNative, &[Activate(ActiveSource::Native)]),
+            }
+        }
+        (Stage::Legacy | Stage::Shadow, Command::Finish) => {
+            return Err(Refusal::NotCutOver { stage });
+        }
+        (Stage::ShadowNative, Command::Finish) => (Stage::Native, &[Compare(false)]),
+        (Stage::Native, Command::Shadow) => (Stage::ShadowNative, &[Compare(true)]),
+        (Stage::Shadow, Command::Rollback) => (Stage::Legacy, &[Compare(false), StopWatches]),
+        (Stage::ShadowNative, Command::Rollback) => {
+            (Stage::Shadow, &[Activate(ActiveSource::Collect)])
+        }
+        (Stage::Native, Command::Rollback) => (
+            Stage::Shadow,
+            &[Activate(ActiveSource::Collect), Compare(true)],
+        ),
+    };
+    let watched = facts.legacy.is_some_and(|legacy| legacy.open);
+    Ok(Step {
+        from: stage,
+        command,
+        to,
+        actions,
+        waived,
+        waiting_for_watcher: command == Command::Rollback && to != stage && !watched,
+    })
+}
+
+/// Why the gate is closed, if it is. What is said of parity while a feed is not well means nothing.
+fn closed(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Closed> {
+    let NativeFacts {
+        listed,
+        watches,
+        unwell,
+    } = *native;
+    let native = match (listed, unwell) {
+        (false, _) => Some(Reason::NativeUnlisted { unwell, watches }),
+        (true, 0) => None,
+        (true, _) => Some(Reason::NativeFailing { unwell, watches }),
+    };
+    let legacy = match facts.legacy {
+        None | Some(LegacyFacts { open: false, .. }) => Some(Reason::NoWatcher),
+        Some(LegacyFacts { listed: false, .. }) => Some(Reason::LegacyUnlisted),
+        Some(_) => None,
+    };
+    let feeds: Vec<Reason> = native.into_iter().chain(legacy).collect();
+    if !feeds.is_empty() {
+        return Some(Closed(feeds));
+    }
+    match facts.parity.as_ref().filter(|parity| parity.comparing) {
+        None => Some(Closed(vec![Reason::NotCompared])),
+        Some(parity) if parity.counted == 0 && parity.held >= hold => None,
+        Some(parity) => Some(Closed(vec![Reason::Parity {
+            held: parity.held,
+            hold,
+            counted: parity.counted,
+            by_field: parity.by_field.clone(),
+        }])),
+    }
+}
+
+impl Closed {
+    /// The reasons, at least one.
+    pub fn reasons(&self) -> &[Reason] {
+        &self.0
+    }
+}
+
+impl Step {
+    /// Whether the stage changes.
+    pub fn is_new(&self) -> bool {
+        self.from != self.to
+    }
+
+    /// What holds in the stage that is reached, or was there already.
+    fn meaning(&self) -> &'static str {
+        match (self.to, self.waiting_for_watcher) {
+            (Stage::Legacy, false) => "old watchers are told on, our own watches do not run",
+            (Stage::Legacy, true) => "what the reducer knows stays as it is until one connects",
+            (Stage::Shadow, false) => "old watchers are told on, our own watches are compared",
+            (Stage::Shadow, true) => "our own watches are told on until one connects",
+            (Stage::ShadowNative, _) => "our own watches are told on, old watchers are compared",
+            (Stage::Native, _) => "our own watches are told on, nothing is compared",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (to, meaning) = (self.to, self.meaning());
+        match (self.is_new(), self.waiting_for_watcher) {
+            (false, _) => write!(f, "already {to}: {meaning}")?,
+            (true, false) => write!(f, "from {} to {to}: {meaning}", self.from)?,
+            (true, true) => write!(
+                f,
+                "from {} to {to}: legacy, waiting for a watcher; {meaning}",
+                self.from
+            )?,
+        }
+        match &self.waived {
+            Some(waived) => write!(f, "; forced, although {waived}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, reason) in self.0.iter().enumerate() {
+            let between = if place == 0 { "" } else { "; " };
+            write!(f, "{between}{reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWatcher => f.write_str("no watcher is connected"),
+            Self::LegacyUnlisted => f.write_str(
+                "the watcher's feed is not listed yet: its first lists are not complete",
+            ),
+            Self::NativeUnlisted { unwell, watches } => write!(
+                f,
+                "the native feed is not listed yet: {unwell} of {watches} watches are listing or failing"
+            ),
+            Self::NativeFailing { unwell, watches } => write!(
+                f,
+                "the native feed is not well: {unwell} of {watches} watches are failing"
+            ),
+            Self::NotCompared => {
+                f.write_str("the feeds are not compared yet: not every pod has been looked at")
+            }
+            Self::Parity {
+                held,
+                hold,
+                counted,
+                by_field,
+            } => {
+                let (held, hold) = (shown(*held), shown(*hold));
+                write!(f, "parity has held for {held} of {hold}")?;
+                match counted {
+                    0 => Ok(()),
+                    1 => f.write_str("; 1 divergence counts"),
+                    _ => write!(f, "; {counted} divergences count"),
+                }?;
+                let mut fields: Vec<_> = by_field.iter().filter(|(_, count)| **count > 0).collect();
+                fields.sort_by_key(|(field, count)| (std::cmp::Reverse(**count), **field));
+                for (place, (field, count)) in fields.into_iter().enumerate() {
+                    let between = if place == 0 { ": " } else { ", " };
+                    write!(f, "{between}{count} {field}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// As a person would say it: no milliseconds beside seconds.
+fn shown(time: Duration) -> humantime::FormattedDuration {
+    let short = time < Duration::from_secs(1);
+    humantime::format_duration(match short {
+        true => Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        false => Duration::from_secs(time.as_secs()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use Action::{Activate, Compare, StartWatches, StopWatches};
+
+use super::*;
+
+const HOLD: Duration = Duration::from_secs(300);
+
+/// Both feeds are well, and parity has held for long enough.
+fn all_is_well() -> Facts {
+    Facts {
+        legacy: Some(LegacyFacts {
+            open: true,
+            listed: true,
+        }),
+        native: Some(NativeFacts {
+            listed: true,
+            watches: 3,
+            unwell: 0,
+        }),
+        parity: Some(ParityFacts {
+            comparing: true,
+            held: HOLD,
+            counted: 0,
+            by_field: BTreeMap::new(),
+        }),
+    }
+}
+
+fn refusal(facts: &Facts) -> String {
+    let step = step(Stage::Shadow, Command::Cutover, false, facts, HOLD);
+    step.unwrap_err().to_string()
+}
+
+#[test]
+fn every_command_leads_somewhere_from_every_stage_or_says_why_not() {
+    let collect = Activate(ActiveSource::Collect);
+    let native = Activate(ActiveSource::Native);
+    let already = |stage| Ok((stage, vec![]));
+    let table = [
+        (
+            Stage::Legacy,
+            [
+                Ok((Stage::Shadow, vec![StartWatches, Compare(true)])),
+                Err(
+                    "the stage is legacy, nothing has been compared: run `k8s-relay migrate shadow` first",
+                ),
+                Err(
+                    "the stage is legacy, old watchers are told on: run `k8s-relay migrate shadow` first",
+                ),
+                already(Stage::Legacy),
+            ],
+        ),
+        (
+            Stage::Shadow,
+            [
+                already(Stage::Shadow),
+                Ok((Stage::ShadowNative, vec![native])),
+                Err(
+                    "the stage is shadow, old watchers are told on: run `k8s-relay migrate cutover` first",
+                ),
+                Ok((Stage::Legacy, vec![Compare(false), StopWatches])),
+            ],
+        ),
+        (
+            Stage::ShadowNative,
+            [
+                already(Stage::ShadowNative),
+                already(Stage::ShadowNative),
+                Ok((Stage::Native, vec![Compare(false)])),
+                Ok((Stage::Shadow, vec![collect])),
+            ],
+        ),
+        (
+            Stage::Native,
+            [
+                Ok((Stage::ShadowNative, vec![Compare(true)])),
+                already(Stage::Native),
+                already(Stage::Native),
+                Ok((Stage::Shadow, vec![collect, Compare(true)])),
+            ],
+        ),
+    ];
+    assert_eq!(table.each_ref().map(|(stage, _)| *stage), Stage::ALL);
+    for (stage, row) in table {
+        for (command, expected) in Command::ALL.into_iter().zip(row) {
+            let taken = step(stage, command, false, &all_is_well(), HOLD);
+            let taken = taken
+                .map(|step| (step.to, step.actions.to_vec()))
+                .map_err(|refusal| refusal.to_string());
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(taken, expected, "{command} in {stage}");
+        }
+    }
+}
+
+/// Follows the actions of every step and looks whether they make what the new stage is.
+#[test]
+fn the_actions_of_a_step_make_what_its_stage_promises() {
+    for from in Stage::ALL {
+        for command in Command::ALL {
+            for facts in [Facts::default(), all_is_well()] {
+                let Ok(step) = step(from, command, true, &facts, HOLD) else {
+                    continue;
+                };
+                let (mut watches, mut compares, mut active) =
+                    (from.watches(), from.compares(), from.active());
+                for action in step.actions {
+                    match action {
+                        StartWatches => watches = true,
+                        StopWatches => watches = false,
+                        Activate(source) => active = *source,
+                        Compare(on) => compares = *on,
+                    }
+                }
+                assert_eq!(
+                    (watches, compares, active),
+                    (step.to.watches(), step.to.compares(), step.to.active()),
+                    "{command} in {from}"
+                );
+                assert_eq!(step.is_new(), !step.actions.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_says_where_the_migration_stands_now() {
+    let facts = all_is_well();
+    let mut said = String::new();
+    for stage in Stage::ALL {
+        for command in Command::ALL {
+            if let Ok(step) = step(stage, command, false, &facts, HOLD) {
+                said += &format!("{command}: {step}\n");
+            }
+        }
+    }
+    insta::assert_snapshot!(said, @r"
+    shadow: from legacy to shadow: old watchers are told on, our own watches are compared
+    rollback: already legacy: old watchers are told on, our own watches do not run
+    shadow: already shadow: old watchers are told on, our own watches are compared
+    cutover: from shadow to shadow-native: our own watches are told on, old watchers are compared
+    rollback: from shadow to legacy: old watchers are told on, our own watches do not run
+    shadow: already shadow-native: our own watches are told on, old watchers are compared
+    cutover: already shadow-native: our own watches are told on, old watchers are compared
+    finish: from shadow-native to native: our own watches are told on, nothing is compared
+    rollback: from shadow-native to shadow: old watchers are told on, our own watches are compared
+    shadow: from native to shadow-native: our own watches are told on, old watchers are compared
+    cutover: already native: our own watches are told on, nothing is compared
+    finish: already native: our own watches are told on, nothing is compared
+    rollback: from native to shadow: old watchers are told on, our own watches are compared
+    ");
+}
+
+#[test]
+fn the_gate_opens_when_both_feeds_are_well_and_parity_has_held() {
+    let cutover = step(Stage::Shadow, Command::Cutover, false, &all_is_well(), HOLD).unwrap();
+    assert_eq!((cutover.to, cutover.waived), (Stage::ShadowNative, None));
+}
+
+#[test]
+fn a_closed_gate_says_why_in_numbers() {
+    let see = "; see `k8s-relay migrate status`";
+    for (change, why) in [
+        (
+            (|facts| facts.legacy = None) as fn(&mut Facts),
+            "no watcher is connected",
+        ),
+        (
+            |facts| facts.legacy.as_mut().unwrap().open = false,
+            "no watcher is connected",
+        ),
+        (
+            |facts| facts.legacy.as_mut().unwrap().listed = false,
+            "the watcher's feed is not listed yet: its first lists are not complete",
+        ),
+        (
+            |facts| {
+                facts.native = Some(NativeFacts {
+                    listed: false,
+                    watches: 3,
+                    unwell: 2,
+                });
+            },
+            "the native feed is not listed yet: 2 of 3 watches are listing or failing",
+        ),
+        (
+            |facts| facts.native.as_mut().unwrap().unwell = 1,
+            "the native feed is not well: 1 of 3 watches are failing",
+        ),
+        (
+            |facts| {
+                facts.legacy = None;
+                facts.native.as_mut().unwrap().unwell = 3;
+            },
+            "the native feed is not well: 3 of 3 watches are failing; no watcher is connected",
+        ),
+        (
+            |facts| facts.parity = None,
+            "the feeds are not compared yet: not every pod has been looked at",
+        ),
+        (
+            |facts| facts.parity.as_mut().unwrap().comparing = false,
+            "the feeds are not compared yet: not every pod has been looked at",
+        ),
+        (
+            |facts| facts.parity.as_mut().unwrap().held = Duration::from_millis(190_999),
+            "parity has held for 3m 10s of 5m",
+        ),
+        (
+            |facts| facts.parity.as_mut().unwrap().held = HOLD - Duration::from_nanos(1),
+            "parity has held for 4m 59s of 5m",
+        ),
+        (
+            |facts| {
+                let parity = facts.parity.as_mut().unwrap();
+                parity.held = Duration::from_secs(190);
+                parity.counted = 12;
+                parity.by_field = [("missing", 5), ("name", 0), ("owner", 7)].into();
+            },
+            "parity has held for 3m 10s of 5m; 12 divergences count: 7 owner, 5 missing",
+        ),
+        (
+            |facts| {
+                let parity = facts.parity.as_mut().unwrap();
+                parity.held = Duration::ZERO;
+                parity.counted = 1;
+                parity.by_field = [("extra", 1)].into();
+            },
+            "parity has held for 0s of 5m; 1 divergence counts: 1 extra",
+        ),
+        (
+            // Whatever has held: what counts now counts.
+            |facts| facts.parity.as_mut().unwrap().counted = 2,
+            "parity has held for 5m of 5m; 2 divergences count",
+        ),
+    ] {
+        let mut facts = all_is_well();
+        change(&mut facts);
+        assert_eq!(refusal(&facts), format!("{why}{see}"));
+        let forced = step(Stage::Shadow, Command::Cutover, true, &facts, HOLD).unwrap();
+        assert_eq!(
+            forced.to_string(),
+            format!(
+                "from shadow to shadow-native: our own watches are told on, \
+                 old watchers are compared; forced, although {why}"
+            )
+        );
+    }
+}
+
+#[test]
+fn force_waives_nothing_at_an_open_gate() {
+    let cutover = step(Stage::Shadow, Command::Cutover, true, &all_is_well(), HOLD).unwrap();
+    assert_eq!(cutover.waived, None);
+}
+
+#[test]
+fn nothing_forces_a_cut_over_to_a_feed_that_does_not_exist() {
+    let facts = Facts {
+        native: None,
+        ..all_is_well()
+    };
+    for force in [false, true] {
+        assert_eq!(
+            step(Stage::Legacy, Command::Cutover, force, &all_is_well(), HOLD),
+            Err(Refusal::NothingCompared)
+        );
+        assert_eq!(
+            step(Stage::Shadow, Command::Cutover, force, &facts, HOLD),
+            Err(Refusal::NoWatches)
+        );
+    }
+}
+
+#[test]
+fn a_rollback_is_never_refused_and_waits_for_a_watcher_if_there_is_none() {
+    let ended = LegacyFacts {
+        open: false,
+        listed: true,
+    };
+    let mut said = String::new();
+    for legacy in [None, Some(ended)] {
+        said.clear();
+        for stage in Stage::ALL {
+            let facts = Facts {
+                legacy,
+                ..Facts::default()
+            };
+            let step = step(stage, Command::Rollback, false, &facts, HOLD).unwrap();
+            assert_eq!(step.waiting_for_watcher, stage != Stage::Legacy);
+            said += &format!("{step}\n");
+        }
+    }
+    insta::assert_snapshot!(said, @r"
+    already legacy: old watchers are told on, our own watches do not run
+    from shadow to legacy: legacy, waiting for a watcher; what the reducer knows stays as it is until one connects
+    from shadow-native to shadow: legacy, waiting for a watcher; our own watches are told on until one connects
+    from native to shadow: legacy, waiting for a watcher; our own watches are told on until one connects
+    ");
+}

@@ -1,0 +1,305 @@
+//! `--state-file`: the stage of a migration over restarts.
+//!
+//! Laws: what is recorded counts only for the `--source` that it was recorded under; under
+//! another one the flag wins. A file that is there and cannot be understood is an error, never
+//! overwritten. A write replaces the file as a whole, or leaves it as it was. A missing file is
+//! made at the first change.
+//!
+//! The one file of this room that does IO. Absent here: when the stage changes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::unistd::{AccessFlags, access};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tracing::{info, warn};
+
+use super::{Stage, status};
+
+/// The first line of the file, in effect: what the rest means.
+const SCHEMA: &str = "k8s-relay/migration/1";
+
+/// The largest file that is read.
+pub const MAX_BYTES: u64 = 16 * 1024;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What `--source` said.
+    pub source: Stage,
+    /// Where the migration stands.
+    pub stage: Stage,
+    /// The last cut-over was forced.
+    pub forced: bool,
+    /// What `--migrate auto` has done.
+    pub auto: status::Auto,
+}
+
+/// Why there is no state to go on from, or nowhere to keep it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateFileError {
+    /// It is there and cannot be read.
+    #[error("cannot read the state file {}", path.display())]
+    Unreadable {
+        /// As named by `--state-file`.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is read and means nothing.
+    #[error(
+        "the state file {} is of no use: {why}; without it the migration begins at --source",
+        path.display()
+    )]
+    Corrupt {
+        /// As named by `--state-file`.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It cannot be replaced.
+    #[error("cannot write the state file {}", path.display())]
+    Unwritable {
+        /// As named by `--state-file`.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A file that keeps a [`State`].
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// Reads where the migration stands, for a start with this `--source`. If the file records
+    /// another one it is replaced at once: going back to the former flag must not bring a
+    /// former stage back.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there and cannot be understood, or could not be replaced.
+    pub fn open(path: PathBuf, source: Stage) -> Result<(Self, State), StateFileError> {
+        let file = Self { path };
+        let (fresh, path) = (State::begin(source), file.path.display());
+        match file.look()? {
+            None => Ok((file, fresh)),
+            Some(state) if state.source == source => {
+                if state.stage != source {
+                    info!(stage = %state.stage, %source, file = %path, "going on with the migration");
+                }
+                Ok((file, state))
+            }
+            Some(state) => {
+                warn!(
+                    recorded_source = %state.source, recorded_stage = %state.stage, %source,
+                    file = %path, "--source is not the one of the state file, and wins"
+                );
+                file.write(&fresh)?;
+                Ok((file, fresh))
+            }
+        }
+    }
+
+    /// Whether [`Self::open`] would work, as far as can be said while leaving everything as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn check(path: &Path) -> Result<(), StateFileError> {
+        let path = path.to_owned();
+        Self { path }.look().map(drop)
+    }
+
+    /// Replaces the file. When this returns without an error, also a loss of power keeps it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; then what was there before is there still.
+    pub fn write(&self, state: &State) -> Result<(), StateFileError> {
+        self.replace(state)
+            .map_err(|source| self.unwritable(source))
+    }
+
+    /// Writes each state that comes, the latest if they come faster than they are written, until
+    /// the sender is gone. A write that fails is said, and tried again `retry` later.
+    pub async fn keep(self, mut states: watch::Receiver<State>, retry: Duration) {
+        let mut failed = false;
+        loop {
+            let changed = match failed {
+                false => states.changed().await,
+                true => timeout(retry, states.changed()).await.unwrap_or(Ok(())),
+            };
+            if changed.is_err() {
+                return;
+            }
+            let (file, state) = (self.clone(), states.borrow_and_update().clone());
+            let Ok(written) = spawn_blocking(move || file.write(&state)).await else {
+                return; // The runtime ends.
+            };
+            match (&written, failed) {
+                (Ok(()), true) => info!(file = %self.path.display(), "the stage is kept again"),
+                (Err(error), false) => {
+                    let error: &dyn std::error::Error = error;
+                    warn!(error, "a restart would not know the stage");
+                }
+                (Ok(()), false) | (Err(_), true) => {}
+            }
+            failed = written.is_err();
+        }
+    }
+
+    /// What the file records, if it is there; and whether it could be replaced.
+    fn look(&self) -> Result<Option<State>, StateFileError> {
+        let bytes = self.read().map_err(|source| StateFileError::Unreadable {
+            path: self.path.clone(),
+            source,
+        })?;
+        let state = bytes.map(|bytes| parse(&bytes)).transpose();
+        let state = state.map_err(|why| StateFileError::Corrupt {
+            path: self.path.clone(),
+            why,
+        })?;
+        access(folder(&self.path), AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|error| self.unwritable(error.into()))?;
+        Ok(state)
+    }
+
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::metadata(&self.path) {
+            // To open a pipe would wait for its other end.
+            Ok(there) if !there.is_file() => {
+                let why = "it is no regular file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let mut bytes = Vec::new();
+        File::open(&self.path)?
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn replace(&self, state: &State) -> io::Result<()> {
+        // What a symbolic link leads to is replaced, not the link.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        // Left by a process that was killed. Removed instead of opened: it could be anything.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let written = File::create_new(&new).and_then(|mut file| {
+            file.write_all(render(state)?.as_bytes())?;
+            file.sync_all()
+        });
+        if let Err(error) = written.and_then(|()| fs::rename(&new, &path)) {
+            // The first error says more than one about the rest of it.
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        File::open(folder(&path))?.sync_all()
+    }
+
+    fn unwritable(&self, source: io::Error) -> StateFileError {
+        StateFileError::Unwritable {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+impl State {
+    /// The state of a start that nothing was recorded for.
+    pub fn begin(source: Stage) -> Self {
+        Self {
+            source,
+            stage: source,
+            ..Self::default()
+        }
+    }
+}
+
+/// Only the line that says how to read the others.
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    schema: String,
+    source: Stage,
+    stage: Stage,
+    forced: bool,
+    auto: status::Auto,
+}
+
+fn parse(bytes: &[u8]) -> Result<State, String> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("it is longer than {MAX_BYTES} bytes"));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err("it is empty".to_owned());
+    }
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if head.schema != SCHEMA {
+        let found = head.schema.escape_debug();
+        return Err(format!("its schema is `{found}`, expected `{SCHEMA}`"));
+    }
+    let content: Content = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let Content {
+        schema: _,
+        source,
+        stage,
+        forced,
+        auto,
+    } = content;
+    Ok(State {
+        source,
+        stage,
+        forced,
+        auto,
+    })
+}
+
+fn render(state: &State) -> io::Result<String> {
+    let State {
+        source,
+        stage,
+        forced,
+        auto,
+    } = state.clone();
+    let content = Content {
+        schema: SCHEMA.to_owned(),
+        source,
+        stage,
+        forced,
+        auto,
+    };
+    Ok(serde_json::to_string_pretty(&content)? + "\n")
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    let parent = path.parent();
+    let named = parent.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests;
