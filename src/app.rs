@@ -22,7 +22,7 @@ use crate::{
     driver::{self, Driver},
     feeds::{OnReconnect, Settings},
     matcher::{Escalate, Reannounce, Windows},
-    migrate::Stage,
+    migrate::{Stage, StateFile, StateFileError},
     reducer::{self, Reducer},
     source::{legacy, native},
     stores::Reader,
@@ -53,6 +53,9 @@ pub enum AppError {
     /// The way to the reducer cannot be set up.
     #[error(transparent)]
     Reducer(#[from] reducer::ReducerError),
+    /// The stage of the migration cannot be read or kept.
+    #[error(transparent)]
+    State(#[from] StateFileError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -82,8 +85,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 ///
 /// # Errors
 ///
-/// When the recording could not be opened.
+/// When the recording could not be opened, or the state file not be read or replaced.
 pub fn check(config: &Config) -> Result<(), AppError> {
+    if let Some(path) = &config.migrate.state_file {
+        StateFile::check(path)?;
+    }
     let Some(path) = &config.record else {
         return Ok(());
     };
@@ -108,11 +114,11 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound, the recording cannot be opened, or what says how to
-    /// reach the API server is missing or wrong.
+    /// When the address cannot be bound, the recording cannot be opened, the state file cannot be
+    /// read or replaced, or what says how to reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let stage = stage(&config);
+        let stage = stage(&config)?;
         let (mut watchman, control) = Watchman::new(config.native.clone(), stop.clone());
         let watched = if stage.watches() {
             Some(watchman.start().await?)
@@ -208,11 +214,17 @@ impl Relay {
     }
 }
 
-/// Where the migration starts.
-fn stage(config: &Config) -> Stage {
-    match config.source {
+/// Where the migration starts: where it stood before a restart, if that was kept.
+fn stage(config: &Config) -> Result<Stage, AppError> {
+    let source = match config.source {
         Source::Legacy => Stage::Legacy,
+        Source::Shadow => Stage::Shadow,
+        Source::ShadowNative => Stage::ShadowNative,
         Source::Native => Stage::Native,
+    };
+    match &config.migrate.state_file {
+        Some(path) => Ok(StateFile::open(path.clone(), source)?.1.stage),
+        None => Ok(source),
     }
 }
 

@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::{
-    LogArgs, selector,
+    LogArgs, MigrateArgs, selector,
     values::{
         self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
         Reconnect, Source,
@@ -43,6 +43,10 @@ pub struct RelayArgs {
     #[command(flatten)]
     pub native: NativeArgs,
 
+    /// The way from old watchers to our own watches.
+    #[command(flatten)]
+    pub migrate: MigrateArgs,
+
     /// What is told.
     #[command(flatten)]
     pub pods: PodArgs,
@@ -70,9 +74,9 @@ pub struct SourceArgs {
     pub server_address: HostPort,
 }
 
-/// The watches of --source native.
+/// The watches of every --source but legacy.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Native watches (--source native)")]
+#[command(next_help_heading = "Native watches (every --source but legacy)")]
 pub struct NativeArgs {
     /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or from within a pod
     #[arg(long, value_name = "PATH")]

@@ -9,6 +9,7 @@
 
 mod args;
 mod log_args;
+mod migrate_args;
 mod selector;
 mod values;
 mod yaml;
@@ -17,9 +18,10 @@ use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
 
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use log_args::LogArgs;
+pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use values::{
-    Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce, Reconnect,
-    Source, ValueError,
+    Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Migrate, Reannounce,
+    Reconnect, Source, ValueError,
 };
 pub use yaml::{File, IntakeSection, MAX_FILE_BYTES, Warning, YamlError, parse};
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub health_interval: Duration,
     /// How our own watches are made.
     pub native: NativeConfig,
+    /// How a migration from old watchers to our own watches goes.
+    pub migrate: MigrateConfig,
     /// What follows when a told pod changes (D14).
     pub reannounce: Reannounce,
     /// Which controllers of ReplicaSets and Jobs pods are told under (D9).
@@ -163,6 +167,18 @@ pub enum ConfigError {
         /// What is wrong in it.
         source: YamlError,
     },
+    /// A cut-over could come before any divergence counts.
+    #[error(
+        "--parity-hold {} is shorter than --settle {}: no difference would count before the cut-over",
+        humantime::format_duration(*hold),
+        humantime::format_duration(*settle)
+    )]
+    HoldBelowSettle {
+        /// The value of `--parity-hold`.
+        hold: Duration,
+        /// The value of `--settle`.
+        settle: Duration,
+    },
 }
 
 impl Config {
@@ -172,6 +188,7 @@ impl Config {
             source: Source::Legacy,
             server_address,
             native: NativeConfig::default(),
+            migrate: MigrateConfig::default(),
             reannounce: Reannounce::Never,
             escalate: Escalate::Known,
             intake,
@@ -192,13 +209,15 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or breaks a rule of spec 15.3.
+    /// When the file cannot be read or breaks a rule of spec 15.3, or settings contradict each other.
     pub fn load(args: RelayArgs) -> Result<Self, ConfigError> {
         let file = match &args.config_file {
             Some(path) if !path.as_os_str().is_empty() => read(path.clone())?,
             Some(_) | None => File::default(),
         };
-        Ok(Self::merge(args, file))
+        let config = Self::merge(args, file);
+        config.migrate.check()?;
+        Ok(config)
     }
 
     /// Puts flags and variables over the file and the file over the defaults.
@@ -206,6 +225,7 @@ impl Config {
         let RelayArgs {
             source,
             native,
+            migrate,
             pods,
             reducer,
             log,
@@ -218,6 +238,7 @@ impl Config {
             source: source.source,
             server_address: source.server_address,
             native: native.into(),
+            migrate: migrate.into(),
             reannounce: pods.reannounce,
             escalate: pods.escalate,
             intake: HostPort {
@@ -311,6 +332,7 @@ impl fmt::Display for Config {
             humantime::format_duration(*owner_wait)
         )?;
         writeln!(f, "relist-resync = {relist_resync}")?;
+        write!(f, "{}", self.migrate)?;
         writeln!(f, "reannounce = {}", self.reannounce)?;
         writeln!(f, "escalate = {}", self.escalate)?;
         writeln!(f, "intake-host = {}", self.intake.host)?;

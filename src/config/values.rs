@@ -53,8 +53,21 @@ pub enum Cloud {
 pub enum Source {
     /// Old watchers that stream to --server-address
     Legacy,
+    /// The same; the relay's own watches run beside them and are compared, and told to nobody
+    Shadow,
+    /// Watches of the relay's own; streams of old watchers are compared, and told to nobody
+    ShadowNative,
     /// Watches of the relay's own; streams of old watchers are read, and told to nobody
     Native,
+}
+
+/// Who takes the steps of a migration that change what the reducer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Migrate {
+    /// An operator, by `k8s-relay migrate`
+    Manual,
+    /// The relay; `migrate shadow` and `migrate finish` stay an operator's
+    Auto,
 }
 
 /// How objects are listed before they are watched.
@@ -190,7 +203,7 @@ macro_rules! display_as_flag_value {
     )* };
 }
 display_as_flag_value!(
-    Cloud, Containers, Encoder, Escalate, Lists, Reannounce, Reconnect, Source
+    Cloud, Containers, Encoder, Escalate, Lists, Migrate, Reannounce, Reconnect, Source
 );
 
 /// A host on its own. Brackets around an IPv6 address are taken off.

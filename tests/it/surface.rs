@@ -109,14 +109,19 @@ fn the_variables_are_these() {
     K8S_RELAY_KUBECONFIG
     K8S_RELAY_LIST
     K8S_RELAY_LOG_FORMAT
+    K8S_RELAY_MIGRATE
     K8S_RELAY_NAMESPACE
     K8S_RELAY_OWNER_WAIT
     K8S_RELAY_PAGE_SIZE
+    K8S_RELAY_PARITY_HOLD
     K8S_RELAY_REANNOUNCE
     K8S_RELAY_RECONNECT
     K8S_RELAY_RELIST_RESYNC
+    K8S_RELAY_ROLLBACK_AFTER
     K8S_RELAY_SELECTOR
+    K8S_RELAY_SETTLE
     K8S_RELAY_SOURCE
+    K8S_RELAY_STATE_FILE
     ");
     for name in names {
         // Kubernetes sets these in every pod of a namespace with a Service `k8s-relay`.
@@ -139,6 +144,11 @@ fn without_any_setting_the_defaults_hold() {
     containers = all
     owner-wait = 1m
     relist-resync = false
+    migrate = manual
+    state-file = none
+    settle = 10s
+    parity-hold = 5m
+    rollback-after = 1m
     reannounce = never
     escalate = known
     intake-host = 127.0.0.1
@@ -164,7 +174,7 @@ fn every_setting_can_be_changed() {
         &[("EBPF_NET_LOG_FILE_PATH", log.to_str().unwrap())],
         &[
             &file.flag(),
-            "--source=native",
+            "--source=shadow-native",
             "--kubeconfig=/etc/kube/config",
             "--context=prod",
             "--namespace=shop",
@@ -175,6 +185,11 @@ fn every_setting_can_be_changed() {
             "--containers=main",
             "--owner-wait=90s",
             "--relist-resync",
+            "--migrate=auto",
+            "--state-file=state.json",
+            "--settle=5s",
+            "--parity-hold=1h",
+            "--rollback-after=90s",
             "--reannounce=on-change",
             "--escalate=any",
             "--server-address=[::]:0",
@@ -198,7 +213,7 @@ fn every_setting_can_be_changed() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let shown = ended.stdout.replace(log.to_str().unwrap(), "LOG");
     insta::assert_snapshot!(shown, @r#"
-    source = native
+    source = shadow-native
     server-address = [::]:0
     kubeconfig = /etc/kube/config
     context = prod
@@ -209,6 +224,11 @@ fn every_setting_can_be_changed() {
     containers = main
     owner-wait = 1m 30s
     relist-resync = true
+    migrate = auto
+    state-file = state.json
+    settle = 5s
+    parity-hold = 1h
+    rollback-after = 1m 30s
     reannounce = on-change
     escalate = any
     intake-host = reducer.otel
@@ -298,6 +318,42 @@ fn new_settings_have_variables_of_their_own() {
             "replay",
         ),
         ("cloud", "K8S_RELAY_CLOUD", "none", "--cloud=none", "none"),
+        (
+            "source",
+            "K8S_RELAY_SOURCE",
+            "shadow",
+            "--source=native",
+            "native",
+        ),
+        (
+            "migrate",
+            "K8S_RELAY_MIGRATE",
+            "auto",
+            "--migrate=manual",
+            "manual",
+        ),
+        (
+            "state-file",
+            "K8S_RELAY_STATE_FILE",
+            "from-variable",
+            "--state-file=from-flag",
+            "from-flag",
+        ),
+        ("settle", "K8S_RELAY_SETTLE", "1s", "--settle=2s", "2s"),
+        (
+            "parity-hold",
+            "K8S_RELAY_PARITY_HOLD",
+            "10s",
+            "--parity-hold=7days",
+            "7days",
+        ),
+        (
+            "rollback-after",
+            "K8S_RELAY_ROLLBACK_AFTER",
+            "100ms",
+            "--rollback-after=1h",
+            "1h",
+        ),
         (
             "log-format",
             "K8S_RELAY_LOG_FORMAT",

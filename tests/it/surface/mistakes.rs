@@ -53,6 +53,19 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             "invalid value 'shadows' for '--source <SOURCE>'",
         ),
         (
+            &["--migrate=by-itself"],
+            "invalid value 'by-itself' for '--migrate <WHO>'",
+        ),
+        (&["--settle=0s"], "expected 100ms to 10m"),
+        (&["--settle=601s"], "expected 100ms to 10m"),
+        (&["--parity-hold=99ms"], "expected 100ms to 7days"),
+        (&["--parity-hold=8days"], "expected 100ms to 7days"),
+        (&["--rollback-after=61m"], "expected 100ms to 1h"),
+        (
+            &["--parity-hold=300"],
+            "time unit needed, for example 300sec or 300ms, as in `60s` or `2m`",
+        ),
+        (
             &["--namespace=Shop"],
             "expected the name of a namespace: lower-case letters, digits and `-`, at most 63",
         ),
@@ -154,6 +167,42 @@ fn a_recording_that_cannot_be_opened_is_found_by_a_check_and_nothing_is_created(
     let ended = run(&[], &["--record-intake-output", &fine, "--check-config"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(!dir.path().join("recording").exists());
+}
+
+#[test]
+fn a_hold_in_which_no_difference_could_count_is_refused() {
+    let end = "--parity-hold 9s is shorter than --settle 10s: \
+               no difference would count before the cut-over";
+    refused(&[], &["--parity-hold=9s"], 1, end);
+    let ended = run(&[], &["--parity-hold=9s", "--settle=9s", "--check-config"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_state_file_that_is_of_no_use_stops_the_start_and_a_check_creates_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let missing = path("no/state");
+    let end =
+        format!("cannot write the state file {missing}: No such file or directory (os error 2)");
+    refused(&[], &["--state-file", &missing], 1, &end);
+    let cut = path("cut");
+    std::fs::write(&cut, "").unwrap();
+    let end = format!(
+        "the state file {cut} is of no use: it is empty; without it the migration begins at --source"
+    );
+    refused(&[], &["--state-file", &cut], 1, &end);
+    let started = run(&[], &["--state-file", &cut, "--server-address=127.0.0.1:0"]);
+    assert_eq!(started.code, Some(1));
+    assert!(
+        started.stderr.trim_end().ends_with(&end),
+        "{}",
+        started.stderr
+    );
+    let fine = path("state");
+    let ended = run(&[], &["--state-file", &fine, "--check-config"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!dir.path().join("state").exists());
 }
 
 #[test]
