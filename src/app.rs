@@ -19,10 +19,10 @@ use tracing::{info, warn};
 use self::watches::Watchman;
 use crate::{
     config::{self, Config, Heartbeat, HostPort, Reconnect, Source},
-    driver::{self, Driver},
+    driver::{self, Driver, Migrating, WatchControl},
     feeds::{OnReconnect, Settings},
     matcher::{Escalate, Reannounce, Windows},
-    migrate::{Stage, StateFile, StateFileError},
+    migrate::{Stage, State, StateFile, StateFileError, auto, migration},
     reducer::{self, Reducer},
     source::{legacy, native},
     stores::Reader,
@@ -33,6 +33,9 @@ const END_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// How long the last bytes may take to reach the reducer.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Between two attempts to write a state file.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// Batches of all streams together that wait for the driver. Beyond it HTTP/2 flow control
 /// holds the watchers back.
@@ -107,6 +110,8 @@ pub struct Relay {
     watches: AbortOnDropHandle<Result<(), native::NativeError>>,
     objects: Reader,
     driver: AbortOnDropHandle<Reducer>,
+    /// Writes the state file, if there is one.
+    keeper: Option<AbortOnDropHandle<()>>,
 }
 
 impl Relay {
@@ -118,9 +123,9 @@ impl Relay {
     /// read or replaced, or what says how to reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let stage = stage(&config)?;
+        let (kept, state) = state(&config)?;
         let (mut watchman, control) = Watchman::new(config.native.clone(), stop.clone());
-        let watched = if stage.watches() {
+        let watched = if state.stage.watches() {
             Some(watchman.start().await?)
         } else {
             None
@@ -140,11 +145,12 @@ impl Relay {
             legacy::Options::default(),
             counters,
         );
+        let (states, changes) = tokio::sync::watch::channel(state.clone());
+        let keeper = kept.map(|file| spawn(file.keep(changes, KEEP_AGAIN)));
         let options = driver::Options {
-            settings: settings(&config, stage),
-            stage,
+            settings: settings(&config, state.stage),
             watches: watched,
-            control,
+            migrating: migrating(&config, state, states, control),
         };
         let driver = Driver::new(options, reducer, outputs);
         Ok(Self {
@@ -154,6 +160,7 @@ impl Relay {
             watches: spawn(watchman.run()),
             objects: driver.reader(),
             driver: spawn(driver.run()),
+            keeper,
         })
     }
 
@@ -184,6 +191,7 @@ impl Relay {
                 Err(AppError::TaskEnded("watches"))
             }
             _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
+            () = ended(&mut self.keeper) => Err(AppError::TaskEnded("keeper of the state file")),
         }
     }
 
@@ -206,6 +214,10 @@ impl Relay {
             return Ok(());
         };
         let mut reducer = reducer?;
+        if let Some(keeper) = self.keeper {
+            // Nobody changes the stage any more; what it was last is written, or cannot be.
+            let _ = timeout_at(deadline, keeper).await;
+        }
         let limit = FLUSH_WITHIN.min(deadline.duration_since(now()));
         // It says itself what it could not tell. A FIN that waits behind a slow reader
         // needs no process.
@@ -214,17 +226,62 @@ impl Relay {
     }
 }
 
-/// Where the migration starts: where it stood before a restart, if that was kept.
-fn stage(config: &Config) -> Result<Stage, AppError> {
-    let source = match config.source {
+/// Where the migration stands, and the file that keeps it, if there is one.
+fn state(config: &Config) -> Result<(Option<StateFile>, State), StateFileError> {
+    let source = source(config);
+    match &config.migrate.state_file {
+        Some(path) => {
+            let (file, state) = StateFile::open(path.clone(), source)?;
+            Ok((Some(file), state))
+        }
+        None => Ok((None, State::begin(source))),
+    }
+}
+
+fn source(config: &Config) -> Stage {
+    match config.source {
         Source::Legacy => Stage::Legacy,
         Source::Shadow => Stage::Shadow,
         Source::ShadowNative => Stage::ShadowNative,
         Source::Native => Stage::Native,
+    }
+}
+
+fn migrating(
+    config: &Config,
+    state: State,
+    states: tokio::sync::watch::Sender<State>,
+    control: WatchControl,
+) -> Migrating {
+    let migrate = &config.migrate;
+    let patience = auto::Patience {
+        hold: migrate.parity_hold,
+        rollback_after: migrate.rollback_after,
     };
-    match &config.migrate.state_file {
-        Some(path) => Ok(StateFile::open(path.clone(), source)?.1.stage),
-        None => Ok(source),
+    Migrating {
+        settings: migration::Settings {
+            stage: state.stage,
+            forced: state.forced,
+            settle: migrate.settle,
+            hold: migrate.parity_hold,
+            auto: match migrate.mode {
+                config::Migrate::Manual => None,
+                config::Migrate::Auto => Some(patience),
+            },
+            record: state.auto,
+        },
+        source: source(config),
+        states,
+        control,
+    }
+}
+
+/// Ready when a task that there is has ended.
+async fn ended(task: &mut Option<AbortOnDropHandle<()>>) {
+    match task {
+        // However it has ended, it should not have.
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -25,10 +25,10 @@ use self::{
     steps::Steps,
     watches::Watched,
 };
+pub use self::steps::Migrating;
 use crate::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
-    migrate::Stage,
     model::Scope,
     reducer::{Reducer, ReducerEvent},
     source::{CallEnd, FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -54,6 +54,8 @@ pub struct Driver {
     /// Our own watches, if there are any.
     watched: Option<Watched>,
     resume: Resume,
+    /// More is left to compare.
+    compares: bool,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
@@ -62,14 +64,12 @@ pub struct Driver {
 /// How the loop is set up.
 #[derive(Debug)]
 pub struct Options {
-    /// How the core is set up. Its active source is that of the stage.
+    /// How the core is set up. Its active source is that of the migration's stage.
     pub settings: Settings,
-    /// Where the migration starts.
-    pub stage: Stage,
     /// Our own watches, if they run from the start.
     pub watches: Option<Watches>,
-    /// Starts and ends them later on.
-    pub control: WatchControl,
+    /// How the migration is set up.
+    pub migrating: Migrating,
 }
 
 /// Our own watches.
@@ -134,7 +134,7 @@ enum Wake {
     Reducer(ReducerEvent),
     /// Something in the core is due, or the state is to be logged.
     Deadline,
-    /// A replay was interrupted for fairness and goes on.
+    /// A replay or a comparison was interrupted for fairness and goes on.
     Resume,
 }
 
@@ -143,9 +143,8 @@ impl Driver {
     pub fn new(options: Options, reducer: Reducer, inputs: mpsc::Receiver<SourceInput>) -> Self {
         let Options {
             settings,
-            stage,
             watches,
-            control,
+            migrating,
         } = options;
         let now = now();
         let mut feeds = Feeds::new(settings, now);
@@ -153,13 +152,14 @@ impl Driver {
             .as_ref()
             .map(|watches| Watched::new(feeds.open_native(watches.scopes, now)));
         Self {
-            steps: Steps::new(stage, control, &mut feeds, now),
+            steps: Steps::new(migrating, &mut feeds, now),
             feeds,
             reducer,
             inputs: Inputs::new(inputs, watches.map(|watches| watches.inputs)),
             streams: BTreeMap::new(),
             watched,
             resume: Resume::Done,
+            compares: false,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
         }
@@ -192,7 +192,7 @@ impl Driver {
 
     async fn wake(&mut self) -> Wake {
         let due = self.due();
-        let more = self.resume == Resume::More;
+        let more = self.resume == Resume::More || self.compares;
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
@@ -210,8 +210,13 @@ impl Driver {
     }
 
     fn due(&self) -> Instant {
-        let due = self.feeds.poll_timeout();
-        due.map_or(self.report_at, |at| at.min(self.report_at))
+        [
+            self.feeds.poll_timeout(),
+            self.steps.migration.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.report_at, Instant::min)
     }
 
     fn take(&mut self, input: SourceInput) {
@@ -331,6 +336,8 @@ impl Driver {
         self.reducer
             .outbox()
             .note_live(ledger.len(), ledger.containers());
+        // After the flush: what is told never waits for a comparison.
+        self.compares = self.attend();
         if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
             self.report_progress();
         }

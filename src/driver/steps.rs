@@ -5,42 +5,58 @@
 
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use super::{Driver, WatchControl, WatchNews, WatchOrder, Watched};
-use crate::{feeds::Feeds, migrate::Stage};
+use crate::{
+    feeds::Feeds,
+    migrate::{Command, Facts, Migration, Stage, State, Step, migration},
+};
 
-/// Where the migration stands, and the step that is being taken.
+/// How the migration is set up.
+#[derive(Debug)]
+pub struct Migrating {
+    /// Where it begins, and its limits.
+    pub settings: migration::Settings,
+    /// What `--source` says.
+    pub source: Stage,
+    /// Takes each state that a restart should go on from.
+    pub states: watch::Sender<State>,
+    /// Starts and ends our own watches.
+    pub control: WatchControl,
+}
+
+/// The migration, and the step that is being taken.
 pub(super) struct Steps {
-    pub(super) stage: Stage,
-    pub(super) since: Instant,
+    pub(super) migration: Migration,
+    source: Stage,
+    states: watch::Sender<State>,
     control: WatchControl,
     pending: Option<Pending>,
 }
 
 /// A step that waits for our own watches.
 struct Pending {
-    to: Stage,
-    /// What is said when it is taken.
-    said: String,
+    step: Step,
     answer: Answer,
 }
 
-/// The way back to whoever asked for a step; `None`: nobody did.
+/// The way back to whoever asked for a step; `None` for the autopilot.
 type Answer = Option<oneshot::Sender<Result<String, String>>>;
 
 impl Steps {
-    pub(super) fn new(
-        stage: Stage,
-        control: WatchControl,
-        feeds: &mut Feeds,
-        now: Instant,
-    ) -> Self {
-        feeds.compare(stage.compares());
+    pub(super) fn new(migrating: Migrating, feeds: &mut Feeds, now: Instant) -> Self {
+        let Migrating {
+            settings,
+            source,
+            states,
+            control,
+        } = migrating;
         Self {
-            stage,
-            since: now,
+            migration: Migration::new(settings, feeds, now),
+            source,
+            states,
             control,
             pending: None,
         }
@@ -55,88 +71,131 @@ impl Steps {
         // There is room: the one before was answered. Who is gone ends the process anyway.
         let _ = self.control.orders.try_send(order);
     }
+
+    fn keep(&self) {
+        self.states.send_replace(self.migration.state(self.source));
+    }
 }
 
 impl Driver {
-    /// Goes to this stage, by way of watches that start or end if need be.
-    pub(super) fn go(&mut self, to: Stage, said: String, answer: Answer) {
+    /// Compares, and has the autopilot look. Returns whether more is left to compare.
+    pub(super) fn attend(&mut self) -> bool {
         let now = self.now();
-        let pending = Pending { to, said, answer };
-        match (to.watches(), self.watched.is_some()) {
-            (true, false) => {
-                self.steps.order(WatchOrder::Start);
-                self.steps.pending = Some(pending);
-            }
-            (false, true) => {
-                self.enter(to, now);
-                self.watched = None;
-                self.feeds.close_native(now);
-                self.steps.order(WatchOrder::Stop);
-                self.steps.pending = Some(pending);
-            }
-            (true, true) | (false, false) => {
-                self.enter(to, now);
-                pending.done();
+        let more = self.steps.migration.attend(&mut self.feeds, now);
+        if self.steps.migration.is_steering(now) {
+            let facts = self.facts(now);
+            let busy = self.steps.pending.is_some();
+            let command = self.steps.migration.steer(&facts, busy, now);
+            if let Some(command) = command {
+                info!(%command, "the autopilot takes a step");
+                self.ask(command, false, &facts, None);
             }
         }
+        more
+    }
+
+    /// An operator asks for a step.
+    pub(super) fn migrate(
+        &mut self,
+        command: Command,
+        force: bool,
+        answer: oneshot::Sender<Result<String, String>>,
+    ) {
+        let now = self.now();
+        let facts = self.facts(now);
+        self.ask(command, force, &facts, Some(answer));
     }
 
     /// Our own watches have been started or ended.
     pub(super) fn watches_changed(&mut self, news: WatchNews) {
         let now = self.now();
         let pending = self.steps.pending.take();
-        match news {
-            WatchNews::Started(watches) => {
+        match (news, pending) {
+            (WatchNews::Started(watches), pending) => {
                 let feed = self.feeds.open_native(watches.scopes, now);
                 self.watched = Some(Watched::new(feed));
                 self.inputs.set_watches(Some(watches.inputs));
-                if let Some(pending) = pending {
-                    self.enter(pending.to, now);
-                    pending.done();
+                if let Some(Pending { step, answer }) = pending {
+                    self.enter(&step, answer.is_some(), now);
+                    reply(answer, Ok(step.to_string()));
                 }
             }
-            WatchNews::Failed(why) => {
+            (WatchNews::Failed(why), pending) => {
                 warn!(why, "our own watches cannot be started");
-                if let Some(pending) = pending {
-                    pending.failed(format!("our own watches cannot be started: {why}"));
+                if let Some(Pending { answer, .. }) = pending {
+                    let why = format!("our own watches cannot be started: {why}");
+                    reply(answer, Err(why));
                 }
             }
-            WatchNews::Stopped => {
+            (WatchNews::Stopped, pending) => {
                 self.inputs.set_watches(None);
-                if let Some(pending) = pending {
-                    pending.done();
+                if let Some(Pending { step, answer }) = pending {
+                    reply(answer, Ok(step.to_string()));
                 }
             }
         }
     }
 
-    fn enter(&mut self, to: Stage, now: Instant) {
-        let from = self.steps.stage;
-        if from.compares() != to.compares() {
-            self.feeds.compare(to.compares());
+    fn facts(&mut self, now: Instant) -> Facts {
+        let watches = self.watched.as_ref().map(Watched::health);
+        let (watches, unwell) = watches.unwrap_or_default();
+        let watches = (watches as u64, unwell as u64);
+        self.steps.migration.facts(&self.feeds, watches, now)
+    }
+
+    fn ask(&mut self, command: Command, force: bool, facts: &Facts, answer: Answer) {
+        if let Some(pending) = &self.steps.pending {
+            let why = format!(
+                "a step is being taken already, `{}`: ask again when it is done",
+                pending.step.command
+            );
+            return reply(answer, Err(why));
         }
-        if self.feeds.active_source() != to.active() {
-            self.feeds.switch(to.active(), now);
+        match self.steps.migration.ask(command, force, facts) {
+            Ok(step) => self.take_step(step, answer),
+            Err(refusal) => reply(answer, Err(refusal.to_string())),
         }
-        if from != to {
-            info!(%from, %to, "stage");
-            self.steps.stage = to;
-            self.steps.since = now;
+    }
+
+    /// Takes a step, by way of watches that start or end if need be.
+    fn take_step(&mut self, step: Step, answer: Answer) {
+        let now = self.now();
+        let watched = self.watched.is_some();
+        if step.to.watches() && !watched {
+            self.steps.order(WatchOrder::Start);
+            self.steps.pending = Some(Pending { step, answer });
+            return;
         }
+        self.enter(&step, answer.is_some(), now);
+        if watched && !step.to.watches() {
+            self.watched = None;
+            self.feeds.close_native(now);
+            self.steps.order(WatchOrder::Stop);
+            self.steps.pending = Some(Pending { step, answer });
+            return;
+        }
+        reply(answer, Ok(step.to_string()));
+    }
+
+    fn enter(&mut self, step: &Step, by_operator: bool, now: Instant) {
+        self.steps.migration.enter(step, &mut self.feeds, now);
+        if by_operator {
+            self.steps.migration.commanded(step.command);
+        }
+        if step.waived.is_some() {
+            warn!("{step}");
+        } else if step.is_new() {
+            info!("{step}");
+        }
+        self.steps.keep();
     }
 }
 
-impl Pending {
-    fn done(self) {
-        if let Some(answer) = self.answer {
-            // Who asked may have gone.
-            let _ = answer.send(Ok(self.said));
-        }
-    }
-
-    fn failed(self, why: String) {
-        if let Some(answer) = self.answer {
-            let _ = answer.send(Err(why));
-        }
+fn reply(answer: Answer, said: Result<String, String>) {
+    match (answer, said) {
+        // Who asked may have gone.
+        (Some(answer), said) => drop(answer.send(said)),
+        (None, Ok(_)) => {}
+        (None, Err(why)) => warn!(why, "a step of the autopilot's was not taken"),
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Feed {
     pub(super) pods: Store<PodMeta>,
     replica_sets: Store<OwnerMeta>,
     jobs: Store<OwnerMeta>,
-    /// At the opening if there was none yet.
-    pub(super) last_event: Instant,
+    /// `None` if there was none yet.
+    pub(super) last_event: Option<Instant>,
     last_pod: Option<Instant>,
     /// When to look again whether it counts as listed. May be early, never late.
     pub(super) look_at: Instant,
@@ -68,7 +68,7 @@ impl Feed {
             pods: Store::new(scopes),
             replica_sets: Store::new(scopes),
             jobs: Store::new(scopes),
-            last_event: now,
+            last_event: None,
             last_pod: None,
             look_at: now,
         };
@@ -93,7 +93,7 @@ impl Feed {
         input: Input,
         mut hearing: Hearing<'_, impl Sink>,
     ) -> bool {
-        self.last_event = hearing.now;
+        self.last_event = Some(hearing.now);
         let overflow = match input {
             Input::Pod(event) => {
                 self.last_pod = Some(hearing.now);
@@ -140,7 +140,7 @@ impl Feed {
     pub(super) fn listed_when_quiet(&self, patience: Patience) -> Instant {
         match self.last_pod {
             Some(at) => at + patience.quiet,
-            None => self.last_event + patience.silent,
+            None => self.last_event.unwrap_or(self.opened_at) + patience.silent,
         }
     }
 

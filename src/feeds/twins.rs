@@ -1,5 +1,7 @@
 //! Two feeds side by side: what a comparison must look at again, and data that is held once.
 
+use std::time::Instant;
+
 use kube::runtime::watcher::Event;
 
 use super::{ActiveSource, Feed, FeedState, Feeds, Input};
@@ -66,7 +68,7 @@ impl Touched {
     }
 }
 
-/// One of the two feeds that are compared.
+/// A look at a feed.
 #[derive(Clone, Copy, Debug)]
 pub struct Twin<'a> {
     /// Its number.
@@ -75,6 +77,14 @@ pub struct Twin<'a> {
     pub matcher: &'a Matcher,
     /// Whether its first lists are complete.
     pub listed: bool,
+    /// Its source still speaks.
+    pub open: bool,
+    /// Whether it is the active one.
+    pub active: bool,
+    /// When it was opened.
+    pub opened_at: Instant,
+    /// When it told something last.
+    pub last_event: Option<Instant>,
 }
 
 impl Feeds {
@@ -100,12 +110,30 @@ impl Feeds {
         self.twin(self.native?)
     }
 
+    /// The feed of this source that counts: of streams the newest that is open, else the ended
+    /// one that is still told.
+    pub fn feed_of(&self, source: ActiveSource) -> Option<Twin<'_>> {
+        let told = || {
+            let active = self.twin(self.active?)?;
+            let feed = self.feeds.get(&active.generation)?;
+            (feed.source == source).then_some(active)
+        };
+        match source {
+            ActiveSource::Collect => self.collect_twin().or_else(told),
+            ActiveSource::Native => self.native_twin().or_else(told),
+        }
+    }
+
     fn twin(&self, generation: Generation) -> Option<Twin<'_>> {
         let feed = self.feeds.get(&generation)?;
         Some(Twin {
             generation,
             matcher: &feed.matcher,
             listed: feed.listed,
+            open: feed.state == FeedState::Open,
+            active: self.active == Some(generation),
+            opened_at: feed.opened_at,
+            last_event: feed.last_event,
         })
     }
 

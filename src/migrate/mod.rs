@@ -8,12 +8,15 @@
 
 pub mod auto;
 pub mod gate;
+pub mod migration;
+pub mod side_by_side;
 pub mod stage;
 pub mod state_file;
 pub mod status;
 
 pub use auto::Autopilot;
-pub use gate::{Action, Facts, Refusal, Step};
+pub use gate::{Facts, Refusal, Step};
+pub use migration::Migration;
 pub use stage::{Command, Stage};
 pub use state_file::{State, StateFile, StateFileError};
 pub use status::Status;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use k8s_relay::{
-    driver::{Driver, Options, WatchControl, Watches},
+    driver::{Driver, Migrating, Options, WatchControl, Watches},
     feeds::{ActiveSource, Settings},
-    migrate::Stage,
+    migrate::{Stage, State, migration},
     model::{Kind, Scope, Uid},
     reducer::Reducer,
     source::{FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -13,7 +13,7 @@ use k8s_relay::{
 use kube::runtime::watcher::Event;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 
 use crate::support::{
@@ -141,15 +141,22 @@ impl World {
                 active,
                 ..Settings::default()
             },
-            stage,
             watches: Some(Watches {
                 scopes: 2,
                 inputs: watch_inputs,
             }),
-            // Nobody starts or ends watches in these tests.
-            control: WatchControl {
-                orders: mpsc::channel(1).0,
-                news: mpsc::channel(1).1,
+            migrating: Migrating {
+                settings: migration::Settings {
+                    stage,
+                    ..migration::Settings::default()
+                },
+                source: stage,
+                states: watch::channel(State::begin(stage)).0,
+                // Nobody starts or ends watches in these tests.
+                control: WatchControl {
+                    orders: mpsc::channel(1).0,
+                    news: mpsc::channel(1).1,
+                },
             },
         };
         let reducer = Reducer::new(options).unwrap();

@@ -1,0 +1,258 @@
+//! A migration as it goes: the stage, the comparison, the autopilot.
+//!
+//! Laws: pure. A step is taken in two halves, so that watches can be started between them:
+//! [`Migration::ask`] says whether and where to, [`Migration::enter`] goes there.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Autopilot, Command, Facts, Refusal, Stage, State, Status, Step, auto,
+    compare::Side,
+    gate::{self, LegacyFacts, NativeFacts, ParityFacts},
+    side_by_side::SideBySide,
+    status::{self, Auto},
+};
+use crate::feeds::{ActiveSource, Feeds};
+
+/// How a migration is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it begins.
+    pub stage: Stage,
+    /// The last cut-over before a restart was forced.
+    pub forced: bool,
+    /// A divergence counts when it has stood for so long.
+    pub settle: Duration,
+    /// Parity must have held for so long before a cut-over.
+    pub hold: Duration,
+    /// Steps are taken without an operator, with this patience.
+    pub auto: Option<auto::Patience>,
+    /// What that had done before a restart.
+    pub record: Auto,
+}
+
+/// Where a migration stands.
+#[derive(Debug)]
+pub struct Migration {
+    stage: Stage,
+    since: Instant,
+    forced: bool,
+    settle: Duration,
+    hold: Duration,
+    side_by_side: SideBySide,
+    autopilot: Option<Autopilot>,
+    /// When the autopilot looks again.
+    look_at: Option<Instant>,
+}
+
+/// How often the autopilot looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Rows in a status.
+const ROWS: usize = 20;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Legacy,
+            forced: false,
+            settle: Duration::from_secs(10),
+            hold: Duration::from_secs(300),
+            auto: None,
+            record: Auto::default(),
+        }
+    }
+}
+
+impl Migration {
+    /// It begins, in a stage that `feeds` are set up for.
+    pub fn new(settings: Settings, feeds: &mut Feeds, now: Instant) -> Self {
+        let Settings {
+            stage,
+            forced,
+            settle,
+            hold,
+            auto,
+            record,
+        } = settings;
+        feeds.compare(stage.compares());
+        Self {
+            stage,
+            since: now,
+            forced,
+            settle,
+            hold,
+            side_by_side: SideBySide::new(settle),
+            look_at: auto.map(|_| now),
+            autopilot: auto.map(|patience| Autopilot::new(patience, record)),
+        }
+    }
+
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Compares what has changed, and a slice of what is left to compare. Returns whether more
+    /// is left.
+    pub fn attend(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
+        self.stage.compares() && self.side_by_side.attend(feeds, now)
+    }
+
+    /// When [`Self::attend`] or [`Self::steer`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let compared = self.stage.compares().then_some(&self.side_by_side);
+        [
+            compared.and_then(SideBySide::poll_timeout),
+            self.look_at.filter(|_| self.stage.compares()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether the autopilot is to be asked now.
+    pub fn is_steering(&self, now: Instant) -> bool {
+        self.stage.compares() && self.look_at.is_some_and(|at| at <= now)
+    }
+
+    /// The autopilot's next step, if one is due; none while another is being taken (`busy`).
+    pub fn steer(&mut self, facts: &Facts, busy: bool, now: Instant) -> Option<Command> {
+        let autopilot = self.autopilot.as_mut()?;
+        let soon = now.checked_add(LOOK_EVERY);
+        self.look_at = soon;
+        if busy {
+            return None;
+        }
+        let command = autopilot.poll(self.stage, facts, now);
+        self.look_at = autopilot.poll_timeout().into_iter().chain(soon).min();
+        command
+    }
+
+    /// What a step depends on. `watches`: how many of our own run, and are not well.
+    pub fn facts(&mut self, feeds: &Feeds, watches: (u64, u64), now: Instant) -> Facts {
+        let legacy = feeds.feed_of(ActiveSource::Collect);
+        let native = feeds.feed_of(ActiveSource::Native);
+        let compares = self.stage.compares();
+        let parity = compares.then(|| {
+            let comparing = self.side_by_side.pause(feeds).is_none();
+            let parity = self.side_by_side.comparison().parity(now);
+            ParityFacts {
+                comparing: comparing && parity.comparing,
+                held: parity.held,
+                counted: parity.counted,
+                by_field: parity
+                    .by_field
+                    .iter()
+                    .map(|(field, count)| (field.as_str(), *count))
+                    .collect(),
+            }
+        });
+        Facts {
+            legacy: legacy.map(|feed| LegacyFacts {
+                open: feed.open,
+                listed: feed.listed,
+            }),
+            native: native.map(|feed| NativeFacts {
+                listed: feed.listed,
+                watches: watches.0,
+                unwell: watches.1,
+            }),
+            parity,
+        }
+    }
+
+    /// Where a command leads. Nothing is done yet.
+    ///
+    /// # Errors
+    ///
+    /// When the step cannot be taken.
+    pub fn ask(&self, command: Command, force: bool, facts: &Facts) -> Result<Step, Refusal> {
+        gate::step(self.stage, command, force, facts, self.hold)
+    }
+
+    /// An operator's command was followed, not one of the autopilot's.
+    pub fn commanded(&mut self, command: Command) {
+        if let Some(autopilot) = &mut self.autopilot {
+            autopilot.commanded(command);
+        }
+    }
+
+    /// Takes a step. Our own watches run if the stage needs them.
+    pub fn enter(&mut self, step: &Step, feeds: &mut Feeds, now: Instant) {
+        let (from, to) = (self.stage, step.to);
+        if from.compares() != to.compares() {
+            feeds.compare(to.compares());
+            self.side_by_side = SideBySide::new(self.settle);
+        }
+        if feeds.active_source() != to.active() {
+            feeds.switch(to.active(), now);
+        }
+        if from != to {
+            self.stage = to;
+            self.since = now;
+            self.forced = match step.command {
+                Command::Cutover => step.waived.is_some(),
+                Command::Finish => self.forced,
+                Command::Shadow | Command::Rollback => false,
+            };
+            self.look_at = self.autopilot.as_ref().map(|_| now);
+        }
+    }
+
+    /// What is to be kept over a restart with this `--source`.
+    pub fn state(&self, source: Stage) -> State {
+        let auto = self.autopilot.as_ref();
+        State {
+            source,
+            stage: self.stage,
+            forced: self.forced,
+            auto: auto.map(|auto| auto.record().clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Says how it stands. O(1), and [`ROWS`] rows.
+    pub fn describe(&mut self, status: &mut Status, feeds: &Feeds, now: Instant) {
+        status.stage = self.stage;
+        status.stage_seconds = seconds(now.saturating_duration_since(self.since));
+        status.forced = self.forced;
+        status.waiting_for_watcher = feeds.waits_for_stream();
+        status.auto = self.autopilot.as_ref().map(|auto| auto.record().clone());
+        status.parity = self.stage.compares().then(|| self.parity(feeds, now));
+    }
+
+    fn parity(&mut self, feeds: &Feeds, now: Instant) -> status::Parity {
+        let paused = self.side_by_side.pause(feeds);
+        let comparison = self.side_by_side.comparison();
+        let parity = comparison.parity(now);
+        let names = |counts: Vec<(&'static str, u64)>| -> BTreeMap<String, u64> {
+            let counts = counts.into_iter();
+            counts.map(|(name, n)| (name.to_owned(), n)).collect()
+        };
+        let by_field = parity.by_field.iter().map(|(f, n)| (f.as_str(), *n));
+        let excused = parity.excused.iter().map(|(r, n)| (r.as_str(), *n));
+        status::Parity {
+            comparing: parity.comparing && paused.is_none(),
+            paused: paused.map(|pause| pause.to_string()),
+            held_seconds: seconds(parity.held),
+            hold_seconds: seconds(self.hold),
+            settle_seconds: seconds(self.settle),
+            divergences: parity.counted,
+            unsettled: parity.unsettled,
+            by_field: names(by_field.collect()),
+            excused: names(excused.collect()),
+            legacy_digest: comparison.digests(Side::Legacy).total().to_string(),
+            native_digest: comparison.digests(Side::Native).total().to_string(),
+            rows: comparison.rows(ROWS, now),
+            switch: comparison.switch(feeds.active_source().other()),
+        }
+    }
+}
+
+/// With milliseconds: more is noise.
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1000.0).round() / 1000.0
+}

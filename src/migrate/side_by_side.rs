@@ -1,0 +1,225 @@
+//! Keeps a [`Comparison`] in step with the two feeds: what has changed is looked at again, and
+//! all pods are, in slices, when another stream is the newest one.
+//!
+//! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
+//! been looked at since they were. What pauses them loses nothing.
+
+use std::time::{Duration, Instant};
+
+use super::compare::{Comparison, Seen};
+use crate::{
+    feeds::{Feeds, Touched},
+    matcher::{Generation, Matcher},
+    model::{Slot, Uid},
+};
+
+/// Two feeds and their comparison.
+#[derive(Debug)]
+pub struct SideBySide {
+    comparison: Comparison,
+    /// The feeds that it is about.
+    feeds: Option<(Generation, Generation)>,
+    pass: Pass,
+    /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
+    look_again: Duration,
+    look_again_at: Option<Instant>,
+}
+
+/// What is left to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Nothing,
+    /// The pods of the stream from this slot on, and all that follows.
+    Collect(Slot),
+    /// Those of our own watches, and all that follows.
+    Native(Slot),
+    /// Those that neither may have any longer.
+    Known(Slot),
+    /// Those that differ.
+    Differing(Slot),
+}
+
+/// Why the two feeds are not compared now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Pause {
+    /// There is no open stream.
+    #[error("no watcher is connected")]
+    NoStream,
+    /// The newest open stream has not told its lists.
+    #[error("the watcher's feed is not listed yet")]
+    StreamUnlisted,
+    /// Our own watches do not run.
+    #[error("our own watches do not run")]
+    NoWatches,
+    /// Our own watches have not listed.
+    #[error("our own watches are not listed yet")]
+    WatchesUnlisted,
+    /// It has begun.
+    #[error("not every pod has been looked at yet")]
+    Looking,
+}
+
+/// Pods that are looked at in one [`SideBySide::attend`] of a pass: a millisecond at most.
+const SLICE: usize = 512;
+
+impl SideBySide {
+    /// Nothing compared yet.
+    pub fn new(settle: Duration) -> Self {
+        Self {
+            comparison: Comparison::new(settle),
+            feeds: None,
+            pass: Pass::Nothing,
+            look_again: settle / 3,
+            look_again_at: None,
+        }
+    }
+
+    /// The comparison.
+    pub fn comparison(&mut self) -> &mut Comparison {
+        &mut self.comparison
+    }
+
+    /// Why nothing is compared now, if so.
+    pub fn pause(&self, feeds: &Feeds) -> Option<Pause> {
+        let twins = twins(feeds);
+        match twins {
+            Err(pause) => Some(pause),
+            Ok(_) if self.is_whole() => None,
+            Ok(_) => Some(Pause::Looking),
+        }
+    }
+
+    /// Looks at what has changed, and at a slice of what is left. Returns whether more is left.
+    pub fn attend(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
+        let compared = twins(feeds).ok();
+        if compared != self.feeds || compared.is_none() {
+            self.feeds = compared;
+            self.comparison.pause(now);
+            self.look_again_at = None;
+            self.pass = match compared {
+                Some(_) => Pass::Collect(Slot::FIRST),
+                None => Pass::Nothing,
+            };
+            if let Some(touched) = feeds.touched() {
+                touched.clear();
+            }
+        }
+        if compared.is_none() {
+            return false;
+        }
+        self.look_at_touched(feeds, now);
+        self.look_at_slice(feeds, now);
+        self.comparison.handle_timeout(now);
+        self.pass != Pass::Nothing
+    }
+
+    /// When [`Self::attend`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.comparison.poll_timeout(), self.look_again_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether every pod has been looked at.
+    fn is_whole(&self) -> bool {
+        matches!(self.pass, Pass::Nothing | Pass::Differing(_)) && self.feeds.is_some()
+    }
+
+    fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) {
+        let all = feeds.touched().is_some_and(Touched::take_all);
+        if all {
+            self.pass = Pass::Collect(Slot::FIRST);
+        }
+        while let Some(uid) = feeds.touched().and_then(Touched::pop) {
+            self.look_at(feeds, &uid, now);
+        }
+    }
+
+    fn look_at_slice(&mut self, feeds: &mut Feeds, now: Instant) {
+        if self.pass == Pass::Nothing && self.look_again_at.is_some_and(|at| at <= now) {
+            self.look_again_at = None;
+            self.pass = Pass::Differing(Slot::FIRST);
+        }
+        for _ in 0..SLICE {
+            let next = match self.pass {
+                Pass::Nothing => break,
+                Pass::Collect(slot) => {
+                    let matcher = feeds.collect_twin().map(|twin| twin.matcher);
+                    match matcher.and_then(|matcher| pod_at_or_after(matcher, slot)) {
+                        Some((slot, uid)) => Some((Pass::Collect(slot.next()), uid)),
+                        None => {
+                            self.pass = Pass::Native(Slot::FIRST);
+                            continue;
+                        }
+                    }
+                }
+                Pass::Native(slot) => {
+                    let matcher = feeds.native_twin().map(|twin| twin.matcher);
+                    match matcher.and_then(|matcher| pod_at_or_after(matcher, slot)) {
+                        Some((slot, uid)) => Some((Pass::Native(slot.next()), uid)),
+                        None => {
+                            self.pass = Pass::Known(Slot::FIRST);
+                            continue;
+                        }
+                    }
+                }
+                Pass::Known(slot) => self
+                    .comparison
+                    .at_or_after(slot)
+                    .map(|(slot, uid)| (Pass::Known(slot.next()), uid)),
+                Pass::Differing(slot) => self
+                    .comparison
+                    .differing_at_or_after(slot)
+                    .map(|(slot, uid)| (Pass::Differing(slot.next()), uid)),
+            };
+            let Some((pass, uid)) = next else {
+                self.pass = Pass::Nothing;
+                self.comparison.start(now);
+                break;
+            };
+            self.pass = pass;
+            self.look_at(feeds, &uid, now);
+        }
+        let differs = self.comparison.differing_at_or_after(Slot::FIRST).is_some();
+        if self.pass == Pass::Nothing && differs && self.look_again_at.is_none() {
+            self.look_again_at = now.checked_add(self.look_again);
+        }
+    }
+
+    fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, now: Instant) {
+        let (Some(stream), Some(watches)) = (feeds.collect_twin(), feeds.native_twin()) else {
+            return;
+        };
+        let (legacy, native) = (Seen::of(stream.matcher, uid), Seen::of(watches.matcher, uid));
+        let twice = match (&legacy, &native) {
+            (Seen::Live(one, _), Seen::Live(other, _)) => {
+                !one.pod.same(other.pod) && one.pod == other.pod
+            }
+            _ => false,
+        };
+        self.comparison.refresh(uid, legacy, native, now);
+        if twice {
+            feeds.hold_once(uid);
+        }
+    }
+}
+
+/// The feeds to compare.
+fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
+    let watches = feeds.native_twin().ok_or(Pause::NoWatches)?;
+    if !watches.listed {
+        return Err(Pause::WatchesUnlisted);
+    }
+    let stream = feeds.collect_twin().ok_or(Pause::NoStream)?;
+    if !stream.listed {
+        return Err(Pause::StreamUnlisted);
+    }
+    Ok((stream.generation, watches.generation))
+}
+
+fn pod_at_or_after(matcher: &Matcher, slot: Slot) -> Option<(Slot, Uid)> {
+    let slot = matcher.pod_at_or_after(slot)?;
+    Some((slot, matcher.pod_at(slot)?.uid.clone()))
+}
