@@ -137,9 +137,9 @@ impl Driver {
     }
 
     fn facts(&mut self, now: Instant) -> Facts {
-        let watches = self.watched.as_ref().map(Watched::health);
-        let (watches, unwell) = watches.unwrap_or_default();
-        let watches = (watches as u64, unwell as u64);
+        let watches = self.watched.as_ref().map_or((0, 0), |watched| {
+            (watched.health().0 as u64, watched.failing() as u64)
+        });
         self.steps.migration.facts(&self.feeds, watches, now)
     }
 

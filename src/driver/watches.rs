@@ -49,6 +49,13 @@ impl Watched {
         (self.health.len(), unwell.count())
     }
 
+    /// How many watches fail. One that is refused is none of them (D4).
+    pub(super) fn failing(&self) -> usize {
+        let all = self.health.values();
+        all.filter(|health| **health == WatchHealth::Failing)
+            .count()
+    }
+
     /// As `Pod:12 ReplicaSet:3`.
     pub(super) fn progress(&self) -> String {
         let kinds = self.events.iter();

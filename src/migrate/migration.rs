@@ -238,7 +238,7 @@ impl Migration {
             comparing: parity.comparing && paused.is_none(),
             paused: paused.map(|pause| pause.to_string()),
             held_seconds: seconds(parity.held),
-            hold_seconds: seconds(self.hold),
+            hold_seconds: seconds(self.autopilot.as_ref().map_or(self.hold, Autopilot::hold)),
             settle_seconds: seconds(self.settle),
             divergences: parity.counted,
             unsettled: parity.unsettled,

@@ -1,6 +1,7 @@
 //! What holds however a migration goes back and forth: a cluster's history is seen by old
 //! watchers and by our own watches, each in its own time, while sources are switched, streams
-//! reopen, watches list again, and the reducer is lost. Every message is looked at.
+//! reopen, watches list again, and the reducer is lost. Every message is looked at. In the end
+//! both know the same, and the comparison says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,7 +11,8 @@ use std::{
 use k8s_relay::{
     feeds::{ActiveSource, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce, Standing, fields_hash},
-    model::{Keyed, OwnerMeta, OwnerRef, PodMeta, Uid},
+    migrate::{Command, Migration, Stage, Status, migration},
+    model::{OwnerMeta, OwnerRef, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -89,6 +91,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 struct World {
     core: Core,
+    migration: Migration,
     reannounce: Reannounce,
     pods: BTreeMap<u8, PodMeta>,
     owners: BTreeMap<u8, OwnerMeta>,
@@ -114,12 +117,17 @@ impl World {
         };
         let mut core = Core::telling(Recorder::wired(), settings);
         core.connect();
-        core.feeds.compare(true);
+        let settings = migration::Settings {
+            stage: Stage::Shadow,
+            ..migration::Settings::default()
+        };
+        let migration = Migration::new(settings, &mut core.feeds, core.now);
         let stream = core.open();
         let native = core.feeds.open_native(1, core.now);
         let mut world = Self {
             changed_at: core.now,
             core,
+            migration,
             reannounce,
             pods: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -164,8 +172,14 @@ impl World {
             Op::StreamSees(n) => self.stream_sees(n.into()),
             Op::WatchesSee(n) => self.watches_see(n.into()),
             Op::Switch => {
-                let to = self.core.feeds.active_source().other();
-                self.core.feeds.switch(to, self.core.now);
+                let command = match self.migration.stage() {
+                    Stage::ShadowNative => Command::Rollback,
+                    Stage::Legacy | Stage::Shadow | Stage::Native => Command::Cutover,
+                };
+                let feeds = &mut self.core.feeds;
+                let facts = self.migration.facts(feeds, (3, 0), self.core.now);
+                let step = self.migration.ask(command, true, &facts).unwrap();
+                self.migration.enter(&step, feeds, self.core.now);
             }
             Op::Open { closes } => {
                 let before = self.stream.take();
@@ -204,16 +218,11 @@ impl World {
         self.look();
     }
 
-    /// As a comparison does with what it has to look at.
+    /// Until nothing is left to compare.
     fn compares(&mut self) {
-        if self.core.feeds.touched().unwrap().take_all() {
-            for pod in self.pods.values() {
-                self.core.feeds.hold_once(&pod.uid);
-            }
-        }
-        while let Some(uid) = self.core.feeds.touched().unwrap().pop() {
-            self.core.feeds.hold_once(&uid);
-        }
+        while self.migration.attend(&mut self.core.feeds, self.core.now) {}
+        let due = self.migration.poll_timeout();
+        assert!(due.is_none_or(|due| due > self.core.now), "due for ever");
     }
 
     /// No pod that both feeds have live is deleted, and before the window has ended that began
@@ -262,6 +271,13 @@ impl World {
         if self.stream.is_none() {
             self.does(Op::Open { closes: true });
         }
+        // A feed that saw an owner before it went knows more of its pods than one that did not.
+        for name in 1..4 {
+            self.does(Op::Owner {
+                name,
+                controlled: true,
+            });
+        }
         self.stream_sees(usize::MAX);
         self.watches_see(usize::MAX);
         self.does(Op::Regain);
@@ -271,9 +287,7 @@ impl World {
         self.look();
         let feeds = &self.core.feeds;
         assert!(feeds.is_settled());
-        let Some(active) = feeds.active() else {
-            return;
-        };
+        let active = feeds.active().unwrap();
         let live: BTreeMap<_, _> = active
             .all_live()
             .map(|live| (live.pod.uid.clone(), fields_hash(&live)))
@@ -285,8 +299,15 @@ impl World {
                 assert_eq!(told[&uid].fields(), fields, "{uid}");
             }
         }
+        let mut status = Status::default();
+        self.migration.describe(&mut status, feeds, self.core.now);
+        let parity = status.parity.unwrap();
+        assert!(parity.comparing, "{:?}", parity.paused);
+        assert_eq!(parity.rows, [], "they know the same");
+        assert_eq!((parity.divergences, parity.unsettled), (0, 0));
+        assert_eq!(parity.legacy_digest, parity.native_digest);
         let (Some(stream), Some(watches)) = (feeds.collect_twin(), feeds.native_twin()) else {
-            return;
+            panic!("both are there");
         };
         for live in stream.matcher.all_live() {
             let Some(twin) = watches.matcher.live(&live.pod.uid) else {
@@ -395,8 +416,13 @@ impl World {
 
     fn pass(&mut self, span: Duration) {
         let end = self.core.now + span;
-        while let Some(due) = self.core.feeds.poll_timeout().filter(|due| *due <= end) {
+        let due = |world: &Self| {
+            let due = world.core.feeds.poll_timeout();
+            due.into_iter().chain(world.migration.poll_timeout()).min()
+        };
+        while let Some(due) = due(self).filter(|due| *due <= end) {
             self.core.now = self.core.now.max(due);
+            self.compares();
             let active = self.core.feeds.active_generation();
             self.core.timeout();
             if self.core.feeds.active_generation() != active {
