@@ -4,6 +4,8 @@
 //! watch ends; what they had told is applied; the reducer gets it all, then FIN. At most
 //! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
 
+mod admin;
+
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
@@ -14,9 +16,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
+use self::admin::Admin;
 use crate::{
+    admin::{ListenError, Place, Sources},
     config::{
-        self, Config, Containers, Heartbeat, HostPort, Lists, NativeConfig, Reconnect, Source,
+        self, AdminAddress, Config, Containers, Heartbeat, HostPort, Lists, NativeConfig,
+        Reconnect, Source,
     },
     driver::{Driver, Watches},
     feeds::{ActiveSource, OnReconnect, Settings},
@@ -50,6 +55,14 @@ pub enum AppError {
         address: HostPort,
         /// What the system says.
         source: io::Error,
+    },
+    /// The address of the admin listener cannot be used.
+    #[error("cannot listen on {address} (see --admin-address; `none` is without)")]
+    Admin {
+        /// As it was asked for.
+        address: AdminAddress,
+        /// What the system says.
+        source: ListenError,
     },
     /// The way to the reducer cannot be set up.
     #[error(transparent)]
@@ -100,6 +113,7 @@ pub struct Relay {
     stop: CancellationToken,
     server: AbortOnDropHandle<Result<(), legacy::SourceError>>,
     watches: Option<AbortOnDropHandle<Result<(), native::NativeError>>>,
+    admin: Option<Admin>,
     objects: Reader,
     driver: AbortOnDropHandle<Reducer>,
 }
@@ -113,10 +127,12 @@ impl Relay {
     /// reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
+        let sources = Sources::default();
         let (watches, watched) = match config.source {
             Source::Legacy => (None, None),
             Source::Native => {
-                let (task, watched) = watch(&config.native, stop.clone()).await?;
+                let counters = Arc::clone(&sources.native);
+                let (task, watched) = watch(&config.native, stop.clone(), counters).await?;
                 (Some(task), Some(watched))
             }
         };
@@ -126,21 +142,23 @@ impl Relay {
         for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
             info!(%address, reducer = %config.intake, version, "listening");
         }
+        let (admin, questions) =
+            admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
-        let counters = Arc::new(legacy::Counters::default());
         let server = legacy::serve(
             listeners,
             inputs,
             stop.clone(),
             legacy::Options::default(),
-            counters,
+            sources.legacy,
         );
-        let driver = Driver::new(settings(&config), reducer, outputs, watched);
+        let driver = Driver::new(settings(&config), reducer, outputs, watched).asked(questions);
         Ok(Self {
             address,
             stop,
             server: spawn(server),
             watches,
+            admin,
             objects: driver.reader(),
             driver: spawn(driver.run()),
         })
@@ -156,6 +174,11 @@ impl Relay {
         self.address
     }
 
+    /// Where the admin listener is, if there is one.
+    pub fn admin(&self) -> Option<&Place> {
+        self.admin.as_ref().map(|admin| &admin.place)
+    }
+
     /// Runs until `end` is ready, then ends in order.
     ///
     /// # Errors
@@ -168,9 +191,12 @@ impl Relay {
                 ended.map_err(|_| AppError::TaskEnded("Collect server"))??;
                 Err(AppError::TaskEnded("Collect server"))
             }
-            ended = ended(&mut self.watches) => {
+            ended = ended(self.watches.as_mut()) => {
                 ended.map_err(|_| AppError::TaskEnded("watches"))??;
                 Err(AppError::TaskEnded("watches"))
+            }
+            _ = ended(self.admin.as_mut().map(|admin| &mut admin.task)) => {
+                Err(AppError::TaskEnded("admin listener"))
             }
             _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
         }
@@ -201,6 +227,11 @@ impl Relay {
         // It says itself what it could not tell. A FIN that waits behind a slow reader
         // needs no process.
         let _ = timeout_at(deadline, reducer.close(limit)).await;
+        if let Some(mut admin) = self.admin {
+            // Joined, so that its socket file is gone when the process is.
+            admin.task.abort();
+            let _ = timeout_at(deadline, &mut admin.task).await;
+        }
         Ok(())
     }
 }
@@ -209,6 +240,7 @@ impl Relay {
 async fn watch(
     config: &NativeConfig,
     stop: CancellationToken,
+    counters: Arc<native::Counters>,
 ) -> Result<(AbortOnDropHandle<Result<(), native::NativeError>>, Watches), AppError> {
     let options = native::Options {
         namespaces: config.namespaces.clone(),
@@ -242,13 +274,12 @@ async fn watch(
     info!(server = server.url(), namespaces = ?options.namespaces, "watching");
     let (told, inputs) = mpsc::channel(WAITING_BATCHES);
     let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
-    let counters = Arc::new(native::Counters::default());
     let watches = native::watch(server, options, told, stop, counters);
     Ok((spawn(watches), Watches { scopes, inputs }))
 }
 
 /// Ready when a task that there is has ended.
-async fn ended<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Result<T, tokio::task::JoinError> {
+async fn ended<T>(task: Option<&mut AbortOnDropHandle<T>>) -> Result<T, tokio::task::JoinError> {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,

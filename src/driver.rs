@@ -5,6 +5,7 @@
 //! us tell is flushed as soon as no further batch is ready, at the latest after
 //! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
 
+mod answers;
 mod inputs;
 mod watches;
 
@@ -24,6 +25,7 @@ use self::{
     watches::Watched,
 };
 use crate::{
+    admin::Question,
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
     model::Scope,
@@ -50,6 +52,7 @@ pub struct Driver {
     /// Our own watches, if there are any.
     watched: Option<Watched>,
     resume: Resume,
+    started: Instant,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
@@ -82,6 +85,8 @@ enum Wake {
     Watch(WatchInput),
     /// Every source has ended: the process ends.
     SourcesEnded,
+    /// Somebody asks how things stand, or for a step of the migration.
+    Question(Question),
     /// The link to the reducer has changed its state.
     Reducer(ReducerEvent),
     /// Something in the core is due, or the state is to be logged.
@@ -110,9 +115,17 @@ impl Driver {
             streams: BTreeMap::new(),
             watched,
             resume: Resume::Done,
+            started: now,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
         }
+    }
+
+    /// Answers these questions, too, in turns with what the sources say.
+    #[must_use]
+    pub fn asked(mut self, questions: mpsc::Receiver<Question>) -> Self {
+        self.inputs.hear(questions);
+        self
     }
 
     /// Looks at what the active feed knows, from any thread, now and while this runs.
@@ -127,6 +140,7 @@ impl Driver {
             match self.wake().await {
                 Wake::Source(input) => self.take(input),
                 Wake::Watch(input) => self.watch(input),
+                Wake::Question(question) => self.answer(question),
                 Wake::SourcesEnded => break,
                 Wake::Reducer(event) => self.link_changed(event),
                 Wake::Deadline | Wake::Resume => {}
@@ -149,6 +163,7 @@ impl Driver {
             word = self.inputs.next() => match word {
                 Some(Word::Collect(input)) => Wake::Source(input),
                 Some(Word::Watch(input)) => Wake::Watch(input),
+                Some(Word::Question(question)) => Wake::Question(question),
                 None => Wake::SourcesEnded,
             },
             // Every turn tells a part of a replay, so a busy source cannot starve it either.

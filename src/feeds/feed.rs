@@ -19,7 +19,8 @@ pub(super) struct Feed {
     pods: Store<PodMeta>,
     replica_sets: Store<OwnerMeta>,
     jobs: Store<OwnerMeta>,
-    last_event: Instant,
+    pub(super) opened: Instant,
+    pub(super) last_event: Instant,
     last_pod: Option<Instant>,
     /// When to look again whether it counts as listed. May be early, never late.
     pub(super) look_at: Instant,
@@ -54,6 +55,7 @@ impl Feed {
             pods: Store::new(scopes),
             replica_sets: Store::new(scopes),
             jobs: Store::new(scopes),
+            opened: now,
             last_event: now,
             last_pod: None,
             look_at: now,

@@ -13,6 +13,7 @@
 //! Absent here: sockets, clocks, who sends the events.
 
 mod feed;
+mod view;
 
 #[cfg(test)]
 mod memory;
@@ -23,6 +24,8 @@ use std::{
 };
 
 use feed::{Feed, FeedState, Hearing};
+pub use view::View;
+
 use kube::runtime::watcher::Event;
 
 use crate::{
