@@ -4,9 +4,11 @@
 //! watch ends; what they had told is applied; the reducer gets it all, then FIN. At most
 //! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
-
+mod admin;
+mod migrating;
 mod watches;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -16,13 +18,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-use self::watches::Watchman;
+use self::{admin::Admin, watches::Watchman};
 use crate::{
-    config::{self, Config, Heartbeat, HostPort, Reconnect, Source},
-    driver::{self, Driver, Migrating, WatchControl},
+    admin::{ListenError, Place, Sources},
+    config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
+    driver::{self, Driver},
     feeds::{OnReconnect, Settings},
     matcher::{Escalate, Reannounce, Windows},
-    migrate::{Stage, State, StateFile, StateFileError, auto, migration},
+    migrate::{Stage, StateFile, StateFileError},
     reducer::{self, Reducer},
     source::{legacy, native},
     stores::Reader,
@@ -52,6 +55,14 @@ pub enum AppError {
         address: HostPort,
         /// What the system says.
         source: io::Error,
+    },
+    /// The address of the admin listener cannot be used.
+    #[error("cannot listen on {address} (see --admin-address; `none` is without)")]
+    Admin {
+        /// As it was asked for.
+        address: AdminAddress,
+        /// What the system says.
+        source: ListenError,
     },
     /// The way to the reducer cannot be set up.
     #[error(transparent)]
@@ -112,6 +123,7 @@ pub struct Relay {
     driver: AbortOnDropHandle<Reducer>,
     /// Writes the state file, if there is one.
     keeper: Option<AbortOnDropHandle<()>>,
+    admin: Option<Admin>,
 }
 
 impl Relay {
@@ -123,8 +135,13 @@ impl Relay {
     /// read or replaced, or what says how to reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let (kept, state) = state(&config)?;
-        let (mut watchman, control) = Watchman::new(config.native.clone(), stop.clone());
+        let sources = Sources::default();
+        let (kept, state) = migrating::state(&config)?;
+        let (mut watchman, control) = Watchman::new(
+            config.native.clone(),
+            Arc::clone(&sources.native),
+            stop.clone(),
+        );
         let watched = if state.stage.watches() {
             Some(watchman.start().await?)
         } else {
@@ -136,23 +153,24 @@ impl Relay {
         for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
             info!(%address, reducer = %config.intake, version, "listening");
         }
+        let (admin, questions) =
+            admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
-        let counters = Arc::new(legacy::Counters::default());
         let server = legacy::serve(
             listeners,
             inputs,
             stop.clone(),
             legacy::Options::default(),
-            counters,
+            sources.legacy,
         );
         let (states, changes) = tokio::sync::watch::channel(state.clone());
         let keeper = kept.map(|file| spawn(file.keep(changes, KEEP_AGAIN)));
         let options = driver::Options {
             settings: settings(&config, state.stage),
             watches: watched,
-            migrating: migrating(&config, state, states, control),
+            migrating: migrating::migrating(&config, state, states, control),
         };
-        let driver = Driver::new(options, reducer, outputs);
+        let driver = Driver::new(options, reducer, outputs).asked(questions);
         Ok(Self {
             address,
             stop,
@@ -161,6 +179,7 @@ impl Relay {
             objects: driver.reader(),
             driver: spawn(driver.run()),
             keeper,
+            admin,
         })
     }
 
@@ -172,6 +191,11 @@ impl Relay {
     /// Where `Collect` is served.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin listener is, if there is one.
+    pub fn admin(&self) -> Option<&Place> {
+        self.admin.as_ref().map(|admin| &admin.place)
     }
 
     /// Runs until `end` is ready, then ends in order.
@@ -190,8 +214,11 @@ impl Relay {
                 ended.map_err(|_| AppError::TaskEnded("watches"))??;
                 Err(AppError::TaskEnded("watches"))
             }
+            () = ended(self.admin.as_mut().map(|admin| &mut admin.task)) => {
+                Err(AppError::TaskEnded("admin listener"))
+            }
             _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
-            () = ended(&mut self.keeper) => Err(AppError::TaskEnded("keeper of the state file")),
+            () = ended(self.keeper.as_mut()) => Err(AppError::TaskEnded("keeper of the state file")),
         }
     }
 
@@ -222,64 +249,18 @@ impl Relay {
         // It says itself what it could not tell. A FIN that waits behind a slow reader
         // needs no process.
         let _ = timeout_at(deadline, reducer.close(limit)).await;
+        if let Some(mut admin) = self.admin {
+            // Joined, so that its socket file is gone when the process is.
+            admin.task.abort();
+            let _ = timeout_at(deadline, &mut admin.task).await;
+        }
         Ok(())
     }
 }
 
-/// Where the migration stands, and the file that keeps it, if there is one.
-fn state(config: &Config) -> Result<(Option<StateFile>, State), StateFileError> {
-    let source = source(config);
-    match &config.migrate.state_file {
-        Some(path) => {
-            let (file, state) = StateFile::open(path.clone(), source)?;
-            Ok((Some(file), state))
-        }
-        None => Ok((None, State::begin(source))),
-    }
-}
-
-fn source(config: &Config) -> Stage {
-    match config.source {
-        Source::Legacy => Stage::Legacy,
-        Source::Shadow => Stage::Shadow,
-        Source::ShadowNative => Stage::ShadowNative,
-        Source::Native => Stage::Native,
-    }
-}
-
-fn migrating(
-    config: &Config,
-    state: State,
-    states: tokio::sync::watch::Sender<State>,
-    control: WatchControl,
-) -> Migrating {
-    let migrate = &config.migrate;
-    let patience = auto::Patience {
-        hold: migrate.parity_hold,
-        rollback_after: migrate.rollback_after,
-    };
-    Migrating {
-        settings: migration::Settings {
-            stage: state.stage,
-            forced: state.forced,
-            settle: migrate.settle,
-            hold: migrate.parity_hold,
-            auto: match migrate.mode {
-                config::Migrate::Manual => None,
-                config::Migrate::Auto => Some(patience),
-            },
-            record: state.auto,
-        },
-        source: source(config),
-        states,
-        control,
-    }
-}
-
-/// Ready when a task that there is has ended.
-async fn ended(task: &mut Option<AbortOnDropHandle<()>>) {
+/// Ready when a task that there is has ended. However it has, it should not have.
+async fn ended(task: Option<&mut AbortOnDropHandle<()>>) {
     match task {
-        // However it has ended, it should not have.
         Some(task) => drop(task.await),
         None => std::future::pending().await,
     }

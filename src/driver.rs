@@ -5,6 +5,7 @@
 //! us tell is flushed as soon as no further batch is ready, at the latest after
 //! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
 
+mod answers;
 mod inputs;
 mod steps;
 mod watches;
@@ -27,6 +28,7 @@ use self::{
 };
 pub use self::steps::Migrating;
 use crate::{
+    admin::Question,
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
     model::Scope,
@@ -56,6 +58,7 @@ pub struct Driver {
     resume: Resume,
     /// More is left to compare.
     compares: bool,
+    started: Instant,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
@@ -130,6 +133,8 @@ enum Wake {
     Watches(WatchNews),
     /// Every source has ended: the process ends.
     SourcesEnded,
+    /// Somebody asks how things stand, or for a step of the migration.
+    Question(Question),
     /// The link to the reducer has changed its state.
     Reducer(ReducerEvent),
     /// Something in the core is due, or the state is to be logged.
@@ -160,9 +165,17 @@ impl Driver {
             watched,
             resume: Resume::Done,
             compares: false,
+            started: now,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
         }
+    }
+
+    /// Answers these questions, too, in turns with what the sources say.
+    #[must_use]
+    pub fn asked(mut self, questions: mpsc::Receiver<Question>) -> Self {
+        self.inputs.hear(questions);
+        self
     }
 
     /// Looks at what the active feed knows, from any thread, now and while this runs.
@@ -178,6 +191,7 @@ impl Driver {
                 Wake::Source(input) => self.take(input),
                 Wake::Watch(input) => self.watch(input),
                 Wake::Watches(news) => self.watches_changed(news),
+                Wake::Question(question) => self.answer(question),
                 Wake::SourcesEnded => break,
                 Wake::Reducer(event) => self.link_changed(event),
                 Wake::Deadline | Wake::Resume => {}
@@ -200,6 +214,7 @@ impl Driver {
             word = self.inputs.next() => match word {
                 Some(Word::Collect(input)) => Wake::Source(input),
                 Some(Word::Watch(input)) => Wake::Watch(input),
+                Some(Word::Question(question)) => Wake::Question(question),
                 None => Wake::SourcesEnded,
             },
             Some(news) = self.steps.news() => Wake::Watches(news),

@@ -1,8 +1,34 @@
-//! The listener for people and probes (D15).
+//! The listener for people and probes (D15): `/livez`, `/readyz`, `/metrics`, `/statusz`,
+//! `/explain` and `POST /migrate/…`, over TCP or a Unix socket.
 //!
-//! It asks the driver's loop by [`Question`]s, each O(1) or of at most 20 rows, and reads
-//! objects from the stores. It knows nothing of matchers and ledgers.
+//! | file | what it is |
+//! |---|---|
+//! | [`question`] | what the loop can be asked, and how it is asked in time |
+//! | [`listen`] | the port or the socket file |
+//! | [`serve`] | connections: how many, how long, one request each |
+//! | [`access`] | who may change something |
+//! | [`routes`] | paths and answers |
+//! | [`readiness`] | whether the relay is ready, from its status |
+//! | [`find`] | a pod by its name, in slices of the stores |
+//! | [`metrics`] | every metric's name, unit and meaning |
+//! | [`client`] | the other end, for the command line |
+//!
+//! Laws: it asks the driver's loop by [`Question`]s, each O(1) or of at most 20 rows, and waits
+//! for no answer longer than a limit; objects are read from the stores. Whatever clients do, it
+//! holds so many connections for so long. State is changed from this machine only, and by no
+//! web page. It knows nothing of matchers and ledgers.
 
+pub mod access;
+pub mod client;
+pub mod find;
+pub mod listen;
+pub mod metrics;
 pub mod question;
+pub mod readiness;
+pub mod routes;
+pub mod serve;
 
-pub use question::Question;
+pub use listen::{ListenError, Listener, Place};
+pub use question::{Asker, Question, Silence};
+pub use routes::{Limits, Page, Sources};
+pub use serve::{Connections, serve};

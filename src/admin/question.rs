@@ -1,12 +1,20 @@
 //! What the loop can be asked: one of the things that make it act.
 
-use tokio::sync::oneshot;
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     migrate::{Command, Status, status::Explanation},
     model::Uid,
     stores::Objects,
 };
+
+/// So many questions wait for the loop at most.
+const WAITING: usize = 8;
 
 /// A question, with the way back for its answer. Who asked may be gone by then.
 #[derive(Debug)]
@@ -26,4 +34,47 @@ pub enum Question {
         /// What has come of it; or why the step was not taken, in numbers.
         answer: oneshot::Sender<Result<String, String>>,
     },
+}
+
+/// The way to the loop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Asker(mpsc::Sender<Question>);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    /// The loop does something else, or many ask.
+    #[error("the loop is busy: it has not answered within {}", humantime::format_duration(*.0))]
+    Busy(Duration),
+    /// The relay is about to end.
+    #[error("the relay is ending")]
+    Ended,
+}
+
+impl Asker {
+    /// An asker, and where its questions arrive.
+    pub fn new() -> (Self, mpsc::Receiver<Question>) {
+        let (questions, arriving) = mpsc::channel(WAITING);
+        (Self(questions), arriving)
+    }
+
+    /// Asks, and waits for the answer so long.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn ask<T>(
+        &self,
+        limit: Duration,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Silence> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            let sent = self.0.send(question(answer)).await;
+            sent.map_err(|_| Silence::Ended)?;
+            answered.await.map_err(|_| Silence::Ended)
+        };
+        timeout(limit, asked)
+            .await
+            .unwrap_or(Err(Silence::Busy(limit)))
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
 /// Starts and ends our own watches.
 pub(super) struct Watchman {
     config: NativeConfig,
+    counters: Arc<native::Counters>,
     stop: CancellationToken,
     orders: mpsc::Receiver<WatchOrder>,
     news: mpsc::Sender<WatchNews>,
@@ -29,11 +30,16 @@ struct Running {
 
 impl Watchman {
     /// Ends all at `stop`. The other half is for the driver.
-    pub(super) fn new(config: NativeConfig, stop: CancellationToken) -> (Self, WatchControl) {
+    pub(super) fn new(
+        config: NativeConfig,
+        counters: Arc<native::Counters>,
+        stop: CancellationToken,
+    ) -> (Self, WatchControl) {
         let (to_us, orders) = mpsc::channel(1);
         let (news, to_driver) = mpsc::channel(1);
         let watchman = Self {
             config,
+            counters,
             stop,
             orders,
             news,
@@ -63,7 +69,7 @@ impl Watchman {
         info!(server = server.url(), namespaces = ?options.namespaces, "watching");
         let (told, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
-        let counters = Arc::new(native::Counters::default());
+        let counters = Arc::clone(&self.counters);
         let stop = self.stop.child_token();
         let watches = spawn(native::watch(server, options, told, stop.clone(), counters));
         self.running = Some(Running { stop, watches });

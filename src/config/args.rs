@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::{
-    LogArgs, MigrateArgs, selector,
+    AdminArgs, LogArgs, MigrateArgs, selector,
     values::{
         self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
         Reconnect, Source,
@@ -54,6 +54,10 @@ pub struct RelayArgs {
     /// The side of the reducer.
     #[command(flatten)]
     pub reducer: ReducerArgs,
+
+    /// Who may look and steer.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 
     /// What is logged.
     #[command(flatten)]

@@ -7,6 +7,7 @@
 //! Absent here: name resolution, sockets, and every other room. Only [`crate::app`] and
 //! the binary read a [`Config`]; they hand single values to the rooms.
 
+mod admin_args;
 mod args;
 mod log_args;
 mod migrate_args;
@@ -16,6 +17,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
 
+pub use admin_args::{AdminAddress, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
@@ -61,6 +63,8 @@ pub struct Config {
     pub aws_timeout: Duration,
     /// Labels of the greeting in bytewise order of their keys.
     pub labels: BTreeMap<String, String>,
+    /// Where probes, metrics and operators find this process (D15).
+    pub admin_address: AdminAddress,
     /// The file that takes a copy of everything sent to the reducer.
     pub record: Option<PathBuf>,
     /// What is logged, and where.
@@ -183,6 +187,7 @@ pub enum ConfigError {
 
 impl Config {
     /// The defaults between these two addresses, whatever flags, variables and files say.
+    /// Without an admin listener: several of these may run on one machine.
     pub fn between(server_address: HostPort, intake: HostPort) -> Self {
         Self {
             source: Source::Legacy,
@@ -199,6 +204,7 @@ impl Config {
             cloud: Cloud::None,
             aws_timeout: Duration::from_secs(1),
             labels: BTreeMap::new(),
+            admin_address: AdminAddress::None,
             record: None,
             logging: LoggingConfig::default(),
         }
@@ -228,6 +234,7 @@ impl Config {
             migrate,
             pods,
             reducer,
+            admin,
             log,
             config_file: _,
             check_config: _,
@@ -255,6 +262,7 @@ impl Config {
             cloud: reducer.cloud,
             aws_timeout: reducer.aws_timeout,
             labels: file.labels,
+            admin_address: admin.admin_address,
             record: reducer.record_intake_output,
             logging: log.into_config(),
         }
@@ -351,6 +359,7 @@ impl fmt::Display for Config {
             "aws-timeout = {}",
             humantime::format_duration(self.aws_timeout)
         )?;
+        writeln!(f, "admin-address = {}", self.admin_address)?;
         writeln!(f, "record-intake-output = {}", path(&self.record))?;
         for (key, value) in &self.labels {
             writeln!(f, "label {key:?} = {value:?}")?;

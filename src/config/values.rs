@@ -119,6 +119,9 @@ pub enum Encoder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
+    /// No address of an admin listener.
+    #[error("expected HOST:PORT, unix:PATH or none")]
+    AdminAddress,
     /// Not `HOST:PORT`.
     #[error("expected HOST:PORT, with an IPv6 address in brackets")]
     Address,

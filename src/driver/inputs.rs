@@ -1,4 +1,4 @@
-//! Both sources as one: they take turns, so that neither starves the other.
+//! Both sources and the questions as one: they take turns, so that none starves another.
 
 use std::{
     future::poll_fn,
@@ -7,19 +7,36 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::source::{SourceInput, WatchInput};
+use crate::{
+    admin::Question,
+    source::{SourceInput, WatchInput},
+};
 
 /// What the sources say, and whose turn it is.
 pub(super) struct Inputs {
     collect: mpsc::Receiver<SourceInput>,
     watches: Option<mpsc::Receiver<WatchInput>>,
-    watches_first: bool,
+    /// Who asks; `None` once nobody is left who could.
+    questions: Option<mpsc::Receiver<Question>>,
+    /// Who is heard first the next time.
+    first: usize,
 }
+
+/// Who is heard, in turns.
+#[derive(Clone, Copy)]
+enum Speaker {
+    Collect,
+    Watches,
+    Asker,
+}
+
+const SPEAKERS: [Speaker; 3] = [Speaker::Collect, Speaker::Watches, Speaker::Asker];
 
 /// What one of them says.
 pub(super) enum Word {
     Collect(SourceInput),
     Watch(WatchInput),
+    Question(Question),
 }
 
 impl Inputs {
@@ -30,7 +47,8 @@ impl Inputs {
         Self {
             collect,
             watches,
-            watches_first: false,
+            questions: None,
+            first: 0,
         }
     }
 
@@ -39,28 +57,50 @@ impl Inputs {
         self.watches = watches;
     }
 
-    /// The next word; `None` once every source has ended. Nothing is lost if this is dropped.
+    /// Hears these questions, too.
+    pub(super) fn hear(&mut self, questions: mpsc::Receiver<Question>) {
+        self.questions = Some(questions);
+    }
+
+    /// The next word; `None` once every source has ended, whoever still asks. Nothing is lost if this is dropped.
     pub(super) async fn next(&mut self) -> Option<Word> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Whether nothing waits to be taken.
+    /// Whether no source waits to be heard.
     pub(super) fn is_empty(&self) -> bool {
         self.collect.is_empty() && self.watches.as_ref().is_none_or(mpsc::Receiver::is_empty)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Word>> {
-        self.watches_first = !self.watches_first;
+        self.first = (self.first + 1) % SPEAKERS.len();
+        let turns = SPEAKERS.iter().cycle().skip(self.first);
         let mut ended = true;
-        for watches in [self.watches_first, !self.watches_first] {
-            let word = if watches {
-                let Some(watches) = &mut self.watches else {
+        for speaker in turns.take(SPEAKERS.len()) {
+            let word = match speaker {
+                Speaker::Collect => {
+                    let said = self.collect.poll_recv(context);
+                    said.map(|said| said.map(Word::Collect))
+                }
+                Speaker::Watches => {
+                    let Some(watches) = &mut self.watches else {
+                        continue;
+                    };
+                    watches.poll_recv(context).map(|said| said.map(Word::Watch))
+                }
+                Speaker::Asker => {
+                    let Some(questions) = &mut self.questions else {
+                        continue;
+                    };
+                    match questions.poll_recv(context) {
+                        Poll::Ready(Some(question)) => {
+                            return Poll::Ready(Some(Word::Question(question)));
+                        }
+                        Poll::Ready(None) => self.questions = None,
+                        Poll::Pending => {}
+                    }
                     continue;
-                };
-                watches.poll_recv(context).map(|said| said.map(Word::Watch))
-            } else {
-                let said = self.collect.poll_recv(context);
-                said.map(|said| said.map(Word::Collect))
+                }
             };
             match word {
                 Poll::Ready(Some(word)) => return Poll::Ready(Some(word)),

@@ -17,6 +17,7 @@
 mod feed;
 mod switch;
 mod twins;
+mod view;
 
 #[cfg(test)]
 mod memory;
@@ -27,8 +28,10 @@ use std::{
 };
 
 use feed::{Feed, FeedState, Hearing};
+pub use view::View;
+
 use kube::runtime::watcher::Event;
-pub use twins::{Touched, Twin};
+pub use twins::Touched;
 
 use crate::{
     matcher::{

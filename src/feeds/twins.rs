@@ -1,12 +1,10 @@
 //! Two feeds side by side: what a comparison must look at again, and data that is held once.
 
-use std::time::Instant;
-
 use kube::runtime::watcher::Event;
 
 use super::{ActiveSource, Feed, FeedState, Feeds, Input};
 use crate::{
-    matcher::{Change, Generation, Matcher},
+    matcher::{Change, Generation},
     model::{PodMeta, Uid},
 };
 
@@ -68,25 +66,6 @@ impl Touched {
     }
 }
 
-/// A look at a feed.
-#[derive(Clone, Copy, Debug)]
-pub struct Twin<'a> {
-    /// Its number.
-    pub generation: Generation,
-    /// What it knows.
-    pub matcher: &'a Matcher,
-    /// Whether its first lists are complete.
-    pub listed: bool,
-    /// Its source still speaks.
-    pub open: bool,
-    /// Whether it is the active one.
-    pub active: bool,
-    /// When it was opened.
-    pub opened_at: Instant,
-    /// When it told something last.
-    pub last_event: Option<Instant>,
-}
-
 impl Feeds {
     /// Notes from now on what a comparison has to look at, and holds pods once that are equal
     /// in both feeds; or ends that.
@@ -97,44 +76,6 @@ impl Feeds {
     /// What a comparison has to look at.
     pub fn touched(&mut self) -> Option<&mut Touched> {
         self.touched.as_mut()
-    }
-
-    /// The newest open stream, which is the one that is compared.
-    pub fn collect_twin(&self) -> Option<Twin<'_>> {
-        let newest = self.newest_stream()?;
-        self.twin(newest)
-    }
-
-    /// Our own watches.
-    pub fn native_twin(&self) -> Option<Twin<'_>> {
-        self.twin(self.native?)
-    }
-
-    /// The feed of this source that counts: of streams the newest that is open, else the ended
-    /// one that is still told.
-    pub fn feed_of(&self, source: ActiveSource) -> Option<Twin<'_>> {
-        let told = || {
-            let active = self.twin(self.active?)?;
-            let feed = self.feeds.get(&active.generation)?;
-            (feed.source == source).then_some(active)
-        };
-        match source {
-            ActiveSource::Collect => self.collect_twin().or_else(told),
-            ActiveSource::Native => self.native_twin().or_else(told),
-        }
-    }
-
-    fn twin(&self, generation: Generation) -> Option<Twin<'_>> {
-        let feed = self.feeds.get(&generation)?;
-        Some(Twin {
-            generation,
-            matcher: &feed.matcher,
-            listed: feed.listed,
-            open: feed.state == FeedState::Open,
-            active: self.active == Some(generation),
-            opened_at: feed.opened_at,
-            last_event: feed.last_event,
-        })
     }
 
     /// The newest stream that is open.

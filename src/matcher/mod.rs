@@ -15,6 +15,7 @@
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
 mod followers;
+mod known;
 mod ledger;
 mod limits;
 mod output;
@@ -25,6 +26,7 @@ mod telling;
 
 use std::time::{Duration, Instant};
 
+pub use known::Known;
 pub use ledger::{Ledger, Reannounce, Told, fields_hash};
 pub use limits::{Marks, Resume, Windows};
 pub use output::{Epoch, Generation, Sink};
@@ -156,7 +158,7 @@ impl Matcher {
             overflowed,
         } = self;
         let due = policy.owner_wait.map(|wait| now + wait);
-        pods.apply(pod, due, |owner| owners.resolve(owner).cloned(), tell);
+        pods.apply(pod, now, due, |owner| owners.resolve(owner).cloned(), tell);
         let full = policy.waiting_cap.is_some_and(|cap| pods.waiting() >= cap);
         if full && !*overflowed {
             // parity: spec 13.6, the guard rail; the feed does not come back from it.

@@ -46,7 +46,7 @@ pub struct Live<'a> {
 pub(super) struct Pods {
     table: Table<Entry>,
     /// Waiting and provisional pods by the owner they miss, in the order of waiting.
-    missing: BTreeMap<(Uid, u64), Slot>,
+    missing: BTreeMap<(Uid, u64), Missing>,
     /// When waiting pods are given up, in the order of waiting.
     due: BTreeMap<u64, (Instant, Slot)>,
     /// Live pods by the owner they are told through; `None` if changes of it are not told.
@@ -55,6 +55,13 @@ pub(super) struct Pods {
     waiting: usize,
     live: usize,
     given_up: u64,
+}
+
+/// A pod that misses its owner, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    slot: Slot,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -99,6 +106,7 @@ impl Pods {
     pub(super) fn apply(
         &mut self,
         mut pod: PodMeta,
+        now: Instant,
         due: Option<Instant>,
         resolve: impl Fn(&OwnerRef) -> Option<OwnerRef>,
         tell: &mut impl FnMut(Change<'_>),
@@ -150,8 +158,9 @@ impl Pods {
             (PodState::Provisional { turn }, Verdict::NoAddress | Verdict::Unresolved) => {
                 let turn = *turn;
                 let pod = entry.pod.clone();
-                self.missing.remove(&missing_key(&before, turn));
-                self.missing.insert(missing_key(&pod, turn), slot);
+                let missing = self.missing.remove(&missing_key(&before, turn));
+                let missing = missing.unwrap_or(Missing { slot, since: now });
+                self.missing.insert(missing_key(&pod, turn), missing);
                 tell(Change::Updated(Live {
                     slot,
                     pod: &pod,
@@ -165,7 +174,7 @@ impl Pods {
             }
             (PodState::NoAddress | PodState::Waiting { .. }, Verdict::Unresolved) => {
                 self.leave_queue(slot, &before);
-                self.join_queue(slot, due);
+                self.join_queue(slot, now, due);
             }
             (
                 PodState::NoAddress | PodState::Waiting { .. } | PodState::Provisional { .. },
@@ -288,6 +297,22 @@ impl Pods {
         Some((slot, &self.table.get(slot)?.state))
     }
 
+    /// The pod in this slot, live or not.
+    pub(super) fn pod_at(&self, slot: Slot) -> Option<&PodMeta> {
+        Some(&self.table.get(slot)?.pod)
+    }
+
+    /// Since when the pod in this slot misses its owner, if it does.
+    pub(super) fn missing_since(&self, slot: Slot) -> Option<Instant> {
+        let entry = self.table.get(slot)?;
+        let turn = match entry.state {
+            PodState::NoAddress | PodState::Live { .. } => return None,
+            PodState::Waiting { turn } | PodState::Provisional { turn } => turn,
+        };
+        let missing = self.missing.get(&missing_key(&entry.pod, turn))?;
+        Some(missing.since)
+    }
+
     /// The live pod in this slot. `resolve` may know its owner better than when it was told.
     pub(super) fn live_at<'a>(
         &'a self,
@@ -379,7 +404,7 @@ impl Pods {
     }
 
     /// Lets the pod in this slot wait for its direct owner, behind all others.
-    fn join_queue(&mut self, slot: Slot, due: Option<Instant>) {
+    fn join_queue(&mut self, slot: Slot, since: Instant, due: Option<Instant>) {
         let turn = self.turns;
         let Some(entry) = self.table.get_mut(slot) else {
             return;
@@ -387,7 +412,8 @@ impl Pods {
         self.turns += 1;
         self.waiting += 1;
         entry.state = PodState::Waiting { turn };
-        self.missing.insert(missing_key(&entry.pod, turn), slot);
+        let missing = Missing { slot, since };
+        self.missing.insert(missing_key(&entry.pod, turn), missing);
         if let Some(at) = due {
             self.due.insert(turn, (at, slot));
         }
@@ -412,11 +438,11 @@ impl Pods {
     }
 
     fn first_missing(&self, uid: &Uid) -> Option<Slot> {
-        let (_, slot) = self
+        let (_, missing) = self
             .missing
             .range((uid.clone(), 0)..=(uid.clone(), u64::MAX))
             .next()?;
-        Some(*slot)
+        Some(missing.slot)
     }
 }
 

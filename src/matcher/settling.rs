@@ -59,6 +59,11 @@ impl Settling {
         self.until.contains_key(uid)
     }
 
+    /// Until when this pod is left alone, if it is.
+    pub(super) fn until(&self, uid: &Uid) -> Option<Tick> {
+        self.until.get(uid).copied()
+    }
+
     /// The pod is not left alone any longer: the feed has told it, or deleted it.
     pub(super) fn remove(&mut self, uid: &Uid) {
         if let Some(until) = self.until.remove(uid) {

@@ -99,6 +99,17 @@ impl Telling {
         self.dirty
     }
 
+    /// Until when this pod is left as it is after a change of feed: told though it is not live,
+    /// or not told though it is (D3).
+    pub fn settles_at(&self, uid: &Uid) -> Option<Instant> {
+        Some(self.settling.until(uid)?.instant(self.origin))
+    }
+
+    /// Whether deletes wait until the active feed is listed (D3).
+    pub fn owes_deletes(&self) -> bool {
+        self.deletes_owed
+    }
+
     /// Whether everything wanted is told and nothing is owed.
     pub fn is_settled(&self) -> bool {
         self.phase == Phase::Streaming && self.settling.is_empty() && !self.deletes_owed

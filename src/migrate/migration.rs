@@ -15,7 +15,7 @@ use super::{
     side_by_side::SideBySide,
     status::{self, Auto},
 };
-use crate::feeds::{ActiveSource, Feeds};
+use crate::feeds::{Feeds, View};
 
 /// How a migration is set up.
 #[derive(Clone, Debug)]
@@ -134,8 +134,8 @@ impl Migration {
 
     /// What a step depends on. `watches`: how many of our own run, and are not well.
     pub fn facts(&mut self, feeds: &Feeds, watches: (u64, u64), now: Instant) -> Facts {
-        let legacy = feeds.feed_of(ActiveSource::Collect);
-        let native = feeds.feed_of(ActiveSource::Native);
+        let legacy = feeds.collect_view();
+        let native = feeds.native_view().filter(View::is_open);
         let compares = self.stage.compares();
         let parity = compares.then(|| {
             let comparing = self.side_by_side.pause(feeds).is_none();
@@ -153,11 +153,11 @@ impl Migration {
         });
         Facts {
             legacy: legacy.map(|feed| LegacyFacts {
-                open: feed.open,
-                listed: feed.listed,
+                open: feed.is_open(),
+                listed: feed.is_listed(),
             }),
             native: native.map(|feed| NativeFacts {
-                listed: feed.listed,
+                listed: feed.is_listed(),
                 watches: watches.0,
                 unwell: watches.1,
             }),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::compare::{Comparison, Seen};
 use crate::{
-    feeds::{Feeds, Touched},
+    feeds::{Feeds, Touched, View},
     matcher::{Generation, Matcher},
     model::{Slot, Uid},
 };
@@ -146,7 +146,7 @@ impl SideBySide {
             let next = match self.pass {
                 Pass::Nothing => break,
                 Pass::Collect(slot) => {
-                    let matcher = feeds.collect_twin().map(|twin| twin.matcher);
+                    let matcher = feeds.newest_stream_view().map(|view| view.matcher());
                     match matcher.and_then(|matcher| pod_at_or_after(matcher, slot)) {
                         Some((slot, uid)) => Some((Pass::Collect(slot.next()), uid)),
                         None => {
@@ -156,7 +156,7 @@ impl SideBySide {
                     }
                 }
                 Pass::Native(slot) => {
-                    let matcher = feeds.native_twin().map(|twin| twin.matcher);
+                    let matcher = feeds.native_view().map(|view| view.matcher());
                     match matcher.and_then(|matcher| pod_at_or_after(matcher, slot)) {
                         Some((slot, uid)) => Some((Pass::Native(slot.next()), uid)),
                         None => {
@@ -189,10 +189,10 @@ impl SideBySide {
     }
 
     fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, now: Instant) {
-        let (Some(stream), Some(watches)) = (feeds.collect_twin(), feeds.native_twin()) else {
+        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view()) else {
             return;
         };
-        let (legacy, native) = (Seen::of(stream.matcher, uid), Seen::of(watches.matcher, uid));
+        let (legacy, native) = (Seen::of(stream.matcher(), uid), Seen::of(watches.matcher(), uid));
         let twice = match (&legacy, &native) {
             (Seen::Live(one, _), Seen::Live(other, _)) => {
                 !one.pod.same(other.pod) && one.pod == other.pod
@@ -208,12 +208,12 @@ impl SideBySide {
 
 /// The feeds to compare.
 fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
-    let watches = feeds.native_twin().ok_or(Pause::NoWatches)?;
-    if !watches.listed {
+    let watches = feeds.native_view().filter(View::is_open).ok_or(Pause::NoWatches)?;
+    if !watches.is_listed() {
         return Err(Pause::WatchesUnlisted);
     }
-    let stream = feeds.collect_twin().ok_or(Pause::NoStream)?;
-    if !stream.listed {
+    let stream = feeds.newest_stream_view().ok_or(Pause::NoStream)?;
+    if !stream.is_listed() {
         return Err(Pause::StreamUnlisted);
     }
     Ok((stream.generation, watches.generation))

@@ -58,6 +58,43 @@ pub struct Reducer {
     pub settled: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: u64,
+    /// What was told and what happened since the start.
+    pub totals: Totals,
+}
+
+/// What the reducer was told on all connections, and what became of them, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Connections that stood.
+    pub connections: u64,
+    /// Attempts to connect that failed.
+    pub failed_dials: u64,
+    /// Connections that ended because the reducer took nothing.
+    pub stalls: u64,
+    /// Connections that were ended although bytes waited.
+    pub unflushed_ends: u64,
+    /// Bytes that the reducer said, all thrown away.
+    pub discarded_bytes: u64,
+    /// Pods told.
+    pub pods: u64,
+    /// Containers told.
+    pub containers: u64,
+    /// Deleted pods told.
+    pub deletes: u64,
+    /// `pod_resync` told.
+    pub resyncs: u64,
+    /// Messages of the session itself told.
+    pub control: u64,
+    /// Bytes of all messages, before compression.
+    pub plain_bytes: u64,
+    /// Compressed frames.
+    pub frames: u64,
+    /// Texts that were cut to make their message fit.
+    pub cut_texts: u64,
+    /// Messages that could not be made to fit.
+    pub refused: u64,
+    /// Connections on which the live set outgrew a pool of the reducer.
+    pub pools_outgrown: u64,
 }
 
 /// One feed.
@@ -87,6 +124,21 @@ pub struct Feed {
     pub sources: u64,
     /// Of those, how many are not well.
     pub unwell: u64,
+    /// Pods that were told under their direct owner because they had waited long enough, so far.
+    pub given_up: u64,
+    /// What its stores hold.
+    pub stored: Stored,
+}
+
+/// The objects in the stores of one feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Pods.
+    pub pods: u64,
+    /// ReplicaSets.
+    pub replica_sets: u64,
+    /// Jobs.
+    pub jobs: u64,
 }
 
 /// How the two feeds compare.
@@ -154,11 +206,41 @@ pub struct Switch {
 
 /// The answer to `GET /explain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The pods: one, or all that have the name. At most 20.
+    pub pods: Vec<Explanation>,
+    /// Whether there are more of that name.
+    pub more: bool,
+    /// Objects that match and were dropped lately, latest first. At most 20.
+    pub dropped: Vec<Dropped>,
+}
+
+/// An object that could not be used, or a part of which could not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Which source dropped it: `legacy` or `native`.
+    pub source: String,
+    /// Its uid; the beginning of it, if it is long.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// How long ago.
+    pub seconds: f64,
+}
+
+/// What is known of one pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The pod.
     pub uid: String,
     /// Whether the reducer knows it now, and as what.
     pub told: Option<Told>,
+    /// Why it is not told, if it is not.
+    pub untold: Option<String>,
     /// What is known of it in each feed, active one first.
     pub feeds: Vec<Known>,
 }
@@ -172,6 +254,8 @@ pub struct Told {
     pub containers: u64,
     /// Why it is still told although the active feed has it not live, if so.
     pub carried: Option<String>,
+    /// Whether something has changed since that the reducer was not told of (D14).
+    pub outdated: bool,
 }
 
 /// What one feed knows of a pod.
@@ -187,6 +271,9 @@ pub struct Known {
     pub live: bool,
     /// If not, why: no address, waiting for which owner since when, not known.
     pub why: Option<String>,
+    /// How long its ReplicaSet or Job has been missed. Of a live pod: it is told under that
+    /// because it had waited long enough.
+    pub missing_seconds: Option<f64>,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -203,4 +290,6 @@ pub struct Known {
     pub host_network: bool,
     /// Its containers, as `name image id`; the first 20.
     pub containers: Vec<String>,
+    /// How many containers it has.
+    pub container_count: u64,
 }

@@ -5,11 +5,13 @@
 
 mod inet;
 pub mod legacy;
+mod lost;
 pub mod native;
 
 use std::net::SocketAddr;
 
 use kube::runtime::watcher::Event;
+pub use lost::{Lost, LostObject, ObjectName};
 use tokio::sync::oneshot;
 
 use crate::model::{Kind, OwnerMeta, PodMeta, Scope};

@@ -96,11 +96,13 @@ fn the_variables_are_these() {
         commands.extend(command.get_subcommands().cloned());
     }
     names.sort();
+    names.dedup();
     insta::assert_snapshot!(names.join("\n"), @r"
     EBPF_NET_INTAKE_HOST
     EBPF_NET_INTAKE_PORT
     EBPF_NET_LOG_FILE_PATH
     EBPF_NET_RECORD_INTAKE_OUTPUT_PATH
+    K8S_RELAY_ADMIN_ADDRESS
     K8S_RELAY_CLOUD
     K8S_RELAY_CONTAINERS
     K8S_RELAY_CONTEXT
@@ -159,6 +161,7 @@ fn without_any_setting_the_defaults_hold() {
     reconnect = replay
     cloud = none
     aws-timeout = 1s
+    admin-address = 127.0.0.1:8713
     record-intake-output = none
     log-level = info
     log-format = text
@@ -201,6 +204,7 @@ fn every_setting_can_be_changed() {
             "--health-interval=200ms",
             "--reconnect=reset-watcher",
             "--cloud=none",
+            "--admin-address=unix:/run/k8s-relay.sock",
             "--record-intake-output=relay.rec",
             "--log-console",
             "--log-format=json",
@@ -239,6 +243,7 @@ fn every_setting_can_be_changed() {
     reconnect = reset-watcher
     cloud = none
     aws-timeout = 250ms
+    admin-address = unix:/run/k8s-relay.sock
     record-intake-output = relay.rec
     label "environment" = "1.10"
     label "zone" = "b"
@@ -353,6 +358,13 @@ fn new_settings_have_variables_of_their_own() {
             "100ms",
             "--rollback-after=1h",
             "1h",
+        ),
+        (
+            "admin-address",
+            "K8S_RELAY_ADMIN_ADDRESS",
+            "none",
+            "--admin-address=[::1]:0",
+            "[::1]:0",
         ),
         (
             "log-format",

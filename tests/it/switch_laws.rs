@@ -245,8 +245,8 @@ impl World {
             }
             let uid = Uid::new(uid);
             let live = |standing| standing == Standing::Live;
-            let in_stream = feeds.collect_twin().map(|twin| twin.matcher.standing(&uid));
-            let in_watches = feeds.native_twin().map(|twin| twin.matcher.standing(&uid));
+            let in_stream = feeds.newest_stream_view().map(|twin| twin.matcher().standing(&uid));
+            let in_watches = feeds.native_view().map(|twin| twin.matcher().standing(&uid));
             assert!(
                 !(in_stream.is_some_and(live) && in_watches.is_some_and(live)),
                 "{line}: both feeds have it"
@@ -306,11 +306,11 @@ impl World {
         assert_eq!(parity.rows, [], "they know the same");
         assert_eq!((parity.divergences, parity.unsettled), (0, 0));
         assert_eq!(parity.legacy_digest, parity.native_digest);
-        let (Some(stream), Some(watches)) = (feeds.collect_twin(), feeds.native_twin()) else {
+        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view()) else {
             panic!("both are there");
         };
-        for live in stream.matcher.all_live() {
-            let Some(twin) = watches.matcher.live(&live.pod.uid) else {
+        for live in stream.matcher().all_live() {
+            let Some(twin) = watches.matcher().live(&live.pod.uid) else {
                 continue;
             };
             assert!(live.pod != twin.pod || live.pod.same(twin.pod), "{twin:?}");

@@ -276,11 +276,11 @@ impl Both {
     }
 
     fn stream_pod(&self, name: &str) -> PodMeta {
-        held(self.core.feeds.collect_twin().unwrap().matcher, name)
+        held(self.core.feeds.newest_stream_view().unwrap().matcher(), name)
     }
 
     fn native_pod(&self, name: &str) -> PodMeta {
-        held(self.core.feeds.native_twin().unwrap().matcher, name)
+        held(self.core.feeds.native_view().unwrap().matcher(), name)
     }
 }
 

@@ -16,7 +16,7 @@ use tonic::{Code, Status, Streaming};
 use super::{Counters, Reason, StreamIds, Tally, info::Info, merge::Merger};
 use crate::{
     proto::Response,
-    source::{CallEnd, FeedEvent, SourceInput, StreamId},
+    source::{CallEnd, FeedEvent, ObjectName, SourceInput, StreamId},
 };
 
 /// The longest Info that is read, in bytes.
@@ -191,7 +191,11 @@ impl Batch {
         })?;
         self.infos += 1;
         self.bytes += bytes.len();
-        merger.apply(info, &mut self.events, |reason| told.dropped(reason));
+        let called = Called::of(&info);
+        merger.apply(info, &mut self.events, |reason| {
+            told.dropped(reason);
+            told.lost(&called, reason);
+        });
         Ok(())
     }
 }
@@ -245,6 +249,28 @@ impl fmt::Display for Ending {
     }
 }
 
+/// What the object of an Info is called: its texts in their place, nothing is copied.
+struct Called<'a> {
+    uid: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Called<'a> {
+    fn of(info: &Info<'a>) -> Self {
+        let owned = info.rs_info.as_ref().or(info.job_info.as_ref());
+        let pod = info.pod_info.as_ref();
+        Self {
+            uid: pod
+                .map(|pod| pod.uid)
+                .or(owned.map(|owned| owned.uid))
+                .unwrap_or_default(),
+            namespace: pod.map(|pod| pod.ns).unwrap_or_default(),
+            name: pod.map(|pod| pod.name).unwrap_or_default(),
+        }
+    }
+}
+
 /// What one stream has told, for its log lines.
 struct Told {
     stream: StreamId,
@@ -274,6 +300,19 @@ impl Told {
             tracing::warn!(stream, reason, "a watcher sends what cannot be used");
         } else {
             tracing::debug!(stream, reason, "a watcher sends what is ignored");
+        }
+    }
+
+    /// Remembers the object for those who ask why it is not told.
+    fn lost(&self, called: &Called<'_>, reason: Reason) {
+        let Called {
+            uid,
+            namespace,
+            name,
+        } = called;
+        if reason.is_fault() && (!uid.is_empty() || !name.is_empty()) {
+            let name = ObjectName::new(uid, namespace, name);
+            self.counters.lost.remember(name, reason.name());
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::source::Lost;
+
 /// Why something that a watcher sent was dropped, or was at least odd (D12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -123,6 +125,8 @@ pub struct Counters {
     pub infos: AtomicU64,
     /// What was dropped of them.
     pub dropped: Tally,
+    /// Which objects were dropped last.
+    pub lost: Lost,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::decode::ObjectError;
+use crate::source::Lost;
 
 /// Shared by the watches and those who report on them.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Objects and parts of objects that were dropped, by reason.
     dropped: [AtomicU64; ObjectError::ALL.len()],
+    /// Which objects were dropped last.
+    pub lost: Lost,
 }
 
 impl Counters {

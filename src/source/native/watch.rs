@@ -283,7 +283,7 @@ impl<K: Thin> Watch<K> {
         });
         let taken = match read {
             Ok(page) => {
-                add(dropped, &page.dropped);
+                dropped.add(page.dropped);
                 let next = page.continue_token.as_deref();
                 machine.page(objects, &page.version, next, |event| {
                     tell::<K>(event, batch, &shared.counters);
@@ -415,7 +415,11 @@ impl<K: Thin> Watch<K> {
         if self.dropped.is_empty() {
             return;
         }
-        for (why, objects) in std::mem::take(&mut self.dropped).iter() {
+        let mut dropped = std::mem::take(&mut self.dropped);
+        for (name, why) in dropped.take_named() {
+            self.shared.counters.lost.remember(name, why.label());
+        }
+        for (why, objects) in dropped.iter() {
             self.shared.counters.drop_objects(why, objects);
             if !self.said.contains(&why) {
                 self.said.push(why);
@@ -457,14 +461,6 @@ fn tell<K: Thin>(event: Event<K::Object>, batch: &mut Vec<FeedEvent>, counters: 
         counters.lists.fetch_add(1, Relaxed);
     }
     batch.push(K::fact(event));
-}
-
-fn add(to: &mut Dropped, more: &Dropped) {
-    for (why, objects) in more.iter() {
-        for _ in 0..objects {
-            to.count(why);
-        }
-    }
 }
 
 /// Waits as long as the machine is ready to.

@@ -67,6 +67,7 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
 async fn a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
         .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--admin-address", "none"])
         .env_clear()
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

@@ -72,7 +72,7 @@ impl Relay {
     /// As [`Self::start`], with this level of the log. Progress is seen with `--trace` only.
     pub async fn start_at(level: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
-            .args(["--server-address", "127.0.0.1:0"])
+            .args(["--server-address", "127.0.0.1:0", "--admin-address", "none"])
             .args(["--log-format", "json", level])
             .args(arguments)
             .env_clear()
@@ -252,8 +252,11 @@ async fn read_log(stderr: ChildStderr, window: watch::Sender<Window>, log: Log) 
         }
         if line.contains("k8s_relay::app") && line.contains("\"listening\"") {
             let entry: Value = serde_json::from_str(&line).unwrap();
-            let address = entry["address"].as_str().unwrap().parse();
-            window.send_modify(|w| w.address = Some(address.unwrap()));
+            // Of `Collect`, and of the admin listener after that.
+            if let Some(address) = entry["address"].as_str() {
+                let address = address.parse().unwrap();
+                window.send_modify(|w| w.address = Some(address));
+            }
         }
         log.push(line);
         window.send_modify(|_| ());

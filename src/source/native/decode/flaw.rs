@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::source::ObjectName;
+
 /// Why an object, or a part of one, cannot be used (D12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
@@ -79,26 +81,54 @@ impl ObjectError {
 
 /// How often each [`ObjectError`] occurred: objects and parts of objects that were dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped([u64; ObjectError::ALL.len()]);
+pub struct Dropped {
+    counts: [u64; ObjectError::ALL.len()],
+    /// What some of them are called.
+    named: Vec<(ObjectName, ObjectError)>,
+}
+
+/// So many are named, the first ones.
+const MAX_NAMED: usize = 64;
 
 impl Dropped {
     /// Counts one more.
     pub fn count(&mut self, why: ObjectError) {
-        if let Some(count) = self.0.get_mut(why as usize) {
+        if let Some(count) = self.counts.get_mut(why as usize) {
             *count = count.saturating_add(1);
         }
     }
 
     /// The count of this reason.
     pub fn of(&self, why: ObjectError) -> u64 {
-        self.0.get(why as usize).copied().unwrap_or_default()
+        self.counts.get(why as usize).copied().unwrap_or_default()
+    }
+
+    /// Says what one of them is called, which is counted apart.
+    pub fn name(&mut self, name: impl FnOnce() -> ObjectName, why: ObjectError) {
+        if self.named.len() < MAX_NAMED {
+            self.named.push((name(), why));
+        }
+    }
+
+    /// What is known of what they are called; at most 64 of them.
+    pub fn take_named(&mut self) -> Vec<(ObjectName, ObjectError)> {
+        std::mem::take(&mut self.named)
+    }
+
+    /// Adds what another one has counted and named.
+    pub fn add(&mut self, mut more: Self) {
+        for (count, more) in self.counts.iter_mut().zip(more.counts) {
+            *count = count.saturating_add(more);
+        }
+        let room = MAX_NAMED.saturating_sub(self.named.len());
+        self.named.extend(more.take_named().into_iter().take(room));
     }
 
     /// Those that occurred, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (ObjectError, u64)> {
         ObjectError::ALL
             .into_iter()
-            .zip(self.0)
+            .zip(self.counts)
             .filter(|(_, count)| *count > 0)
     }
 

@@ -176,7 +176,10 @@ impl Means<'_> {
         };
         Ok(match (object, version, change) {
             (Err(why), version, _) => Line::unusable(version, why),
-            (Ok(_), None, _) => Line::unusable(None, ObjectError::NoVersion),
+            (Ok(_), None, _) => {
+                reading.name(ObjectError::NoVersion, self.dropped);
+                Line::unusable(None, ObjectError::NoVersion)
+            }
             (Ok(object), Some(version), Change::Added) => Line::Added { object, version },
             (Ok(object), Some(version), Change::Modified) => Line::Modified { object, version },
             (Ok(object), Some(version), Change::Deleted) => Line::Deleted { object, version },

@@ -8,7 +8,10 @@ use super::{
     ObjectError,
     value::{Array, Fields, Objects, Shape, Value, skip},
 };
-use crate::model::{Interner, MAX_ID_LEN, OwnerKind, OwnerRef, Uid};
+use crate::{
+    model::{Interner, MAX_ID_LEN, OwnerKind, OwnerRef, Uid},
+    source::ObjectName,
+};
 
 /// `metadata`, as it was read.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,13 @@ impl<'de> Metadata<'de> {
             1..=MAX_ID_LEN => Ok(Uid::new(uid)),
             _ => Err(ObjectError::UidTooLong),
         }
+    }
+
+    /// What the object is called, as far as it can be read.
+    pub(super) fn called(&self) -> ObjectName {
+        let texts = [&self.uid, &self.namespace, &self.name];
+        let [uid, namespace, name] = texts.map(|text| text.text().unwrap_or_default());
+        ObjectName::new(uid, namespace, name)
     }
 
     /// The name; may be empty.

@@ -83,6 +83,24 @@ impl<'de, T: Thin> Reading<'de, T> {
 
     /// The object.
     pub(super) fn finish(
+        &mut self,
+        texts: &mut Interner,
+        dropped: &mut Dropped,
+    ) -> Result<T::Object, ObjectError> {
+        let object = self.judged(texts, dropped);
+        if let Err(why) = object {
+            self.name(why, dropped);
+        }
+        object
+    }
+
+    /// Says in `dropped` what the object is called that is of no use.
+    pub(super) fn name(&mut self, why: ObjectError, dropped: &mut Dropped) {
+        let metadata = self.draft.metadata();
+        dropped.name(|| metadata.called(), why);
+    }
+
+    fn judged(
         &self,
         texts: &mut Interner,
         dropped: &mut Dropped,
@@ -99,10 +117,13 @@ impl<'de, T: Thin> Reading<'de, T> {
         texts: &mut Interner,
         dropped: &mut Dropped,
     ) -> Result<T::Object, ObjectError> {
-        let object = self.finish(texts, dropped);
+        let object = self.judged(texts, dropped);
         object.or_else(|why| {
             let uid = self.draft.metadata().uid();
-            uid.map(T::Draft::bare).map_err(|_| why)
+            uid.map(T::Draft::bare).map_err(|_| {
+                self.name(why, dropped);
+                why
+            })
         })
     }
 }

@@ -120,6 +120,7 @@ impl<'a> Page<'a> {
             let mut reading = Reading::<T>::new(decoding);
             reading.deserialize(&mut *item)?;
             let object = if item.at() - start > MAX_OBJECT_LEN {
+                reading.name(ObjectError::TooLarge, &mut self.dropped);
                 Err(ObjectError::TooLarge)
             } else {
                 reading.finish(texts, &mut self.dropped)

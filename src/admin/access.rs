@@ -1,0 +1,159 @@
+//! Who may change the state of the relay: a process of this machine that means to.
+//!
+//! A web page that a browser on this machine shows could ask, too. It names itself as `Origin`,
+//! or, where a name was bent to lead here, that name as `Host`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{
+    HeaderMap, Uri,
+    header::{HOST, ORIGIN},
+};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process that may open our socket file.
+    Unix,
+    /// Somebody at this address.
+    Tcp(SocketAddr),
+}
+
+/// Why a change of state is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It comes over the network.
+    #[error(
+        "the state is changed from this machine only, over loopback or a Unix socket; {0} is neither. \
+         In a pod: `kubectl exec` or `kubectl port-forward`"
+    )]
+    Elsewhere(IpAddr),
+    /// The name that was asked for is not this machine's loopback.
+    #[error("the state is changed at `localhost` or a loopback address only, by that name")]
+    Host,
+    /// A web page asks.
+    #[error("the state is not changed from a web page")]
+    Origin,
+}
+
+/// Whether this peer may change something by a request with these headers.
+///
+/// # Errors
+/// It may not.
+pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+    if let Peer::Tcp(address) = peer {
+        let ip = address.ip().to_canonical();
+        if !ip.is_loopback() {
+            return Err(Refusal::Elsewhere(ip));
+        }
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok());
+        if hosts.next().is_some() || !host.is_some_and(is_loopback) {
+            return Err(Refusal::Host);
+        }
+    }
+    // No page of ours asks, and whoever asks from a command line has no origin.
+    if headers.contains_key(ORIGIN) {
+        return Err(Refusal::Origin);
+    }
+    Ok(())
+}
+
+/// Whether this `Host` names the loopback of whoever asks.
+fn is_loopback(host: &str) -> bool {
+    let Some(authority) = host
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| uri.into_parts().authority)
+    else {
+        return false;
+    };
+    let name = authority.host();
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match bare.unwrap_or(name).parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => name.eq_ignore_ascii_case("localhost") && !host.contains('@'),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn asked(peer: Option<&str>, headers: &[(http::HeaderName, &str)]) -> Result<(), Refusal> {
+        let peer = peer.map_or(Peer::Unix, |ip| {
+            Peer::Tcp(SocketAddr::new(ip.parse().unwrap(), 1))
+        });
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value.parse().unwrap());
+        }
+        may_change(peer, &map)
+    }
+
+    #[test]
+    fn the_state_is_changed_from_this_machine_only() {
+        let host = [(HOST, "localhost:8713")];
+        for (peer, may) in [
+            (None, true),
+            (Some("127.0.0.1"), true),
+            (Some("127.8.9.1"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("::ffff:10.0.0.1"), false),
+            (Some("10.0.0.1"), false),
+            (Some("0.0.0.0"), false),
+            (Some("fe80::1"), false),
+        ] {
+            let asked = asked(peer, &host);
+            assert_eq!(asked.is_ok(), may, "{peer:?}");
+            assert!(may || matches!(asked, Err(Refusal::Elsewhere(_))));
+        }
+    }
+
+    #[test]
+    fn over_tcp_it_is_asked_for_by_a_name_of_loopback() {
+        for (host, may) in [
+            ("localhost", true),
+            ("LocalHost:8713", true),
+            ("127.0.0.1:8713", true),
+            ("127.1.2.3", true),
+            ("[::1]:8713", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("evil.example", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:8713", false),
+            ("localhost@evil.example", false),
+            ("evil@localhost", false),
+            ("10.0.0.1:8713", false),
+            ("0.0.0.0:8713", false),
+            ("", false),
+            (":8713", false),
+            ("http://localhost/", false),
+        ] {
+            let expected = if may { Ok(()) } else { Err(Refusal::Host) };
+            assert_eq!(
+                asked(Some("127.0.0.1"), &[(HOST, host)]),
+                expected,
+                "{host}"
+            );
+        }
+        assert_eq!(asked(Some("127.0.0.1"), &[]), Err(Refusal::Host));
+        let two = [(HOST, "localhost"), (HOST, "evil.example")];
+        assert_eq!(asked(Some("127.0.0.1"), &two), Err(Refusal::Host));
+        assert_eq!(asked(None, &[]), Ok(()), "a browser opens no socket file");
+    }
+
+    #[test]
+    fn no_web_page_changes_it() {
+        for origin in ["null", "https://evil.example", "http://localhost:3000"] {
+            let headers = [(HOST, "localhost:8713"), (ORIGIN, origin)];
+            for peer in [Some("127.0.0.1"), None] {
+                assert_eq!(asked(peer, &headers), Err(Refusal::Origin), "{origin}");
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Paths and answers. Probes and metrics are text, all else is JSON; an error there is
+//! `{"error": "a sentence"}`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Asker, Question, Silence,
+    access::{Peer, may_change},
+    find, metrics,
+    readiness::readiness,
+};
+use crate::{
+    migrate::{
+        Command, Status,
+        status::{Dropped, Findings},
+    },
+    model::Uid,
+    source::{Lost, legacy, native},
+};
+
+/// What there is to look at.
+#[derive(Debug)]
+pub struct Page {
+    /// The way to the loop.
+    pub asker: Asker,
+    /// What the sources count.
+    pub sources: Sources,
+    /// For how long the loop is waited for.
+    pub limits: Limits,
+    /// Cancelled when the relay ends: then it is not ready.
+    pub stop: CancellationToken,
+}
+
+/// What the sources count by themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `Collect` streams.
+    pub legacy: Arc<legacy::Counters>,
+    /// Our own watches.
+    pub native: Arc<native::Counters>,
+}
+
+/// For how long the loop is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// By a probe.
+    pub probe: Duration,
+    /// By all others.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            probe: Duration::from_secs(1),
+            answer: Duration::from_secs(5),
+        }
+    }
+}
+
+/// OpenMetrics text, as [`metrics::text`] writes it.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The longest name of a pod with its namespace, or uid, that is looked for, in bytes.
+const MAX_ASKED: usize = 4096;
+
+impl Page {
+    /// All routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics_text))
+            .route("/statusz", get(statusz))
+            .route("/explain", get(explain))
+            .route("/migrate/{step}", post(migrate))
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(no_such_method)
+            .with_state(Arc::new(self))
+    }
+
+    async fn status(&self, limit: Duration) -> Result<Box<Status>, Silence> {
+        self.asker.ask(limit, Question::Status).await
+    }
+}
+
+async fn livez(State(page): State<Arc<Page>>) -> (StatusCode, String) {
+    match page.status(page.limits.probe).await {
+        Ok(_) => (StatusCode::OK, "the loop answers\n".to_owned()),
+        Err(silence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{silence}\n")),
+    }
+}
+
+async fn readyz(State(page): State<Arc<Page>>) -> (StatusCode, String) {
+    let readiness = match page.status(page.limits.probe).await {
+        _ if page.stop.is_cancelled() => Err("not ready: the relay is ending".to_owned()),
+        Ok(status) => readiness(&status),
+        Err(silence) => Err(format!("not ready: {silence}")),
+    };
+    match readiness {
+        Ok(ready) => (StatusCode::OK, ready + "\n"),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+    }
+}
+
+async fn metrics_text(State(page): State<Arc<Page>>) -> Response {
+    match page.status(page.limits.answer).await {
+        Ok(status) => {
+            let text = metrics::text(&status, &page.sources);
+            ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
+        }
+        Err(silence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{silence}\n")).into_response(),
+    }
+}
+
+async fn statusz(State(page): State<Arc<Page>>) -> Result<Json<Box<Status>>, Trouble> {
+    Ok(Json(page.status(page.limits.answer).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    pod: String,
+}
+
+async fn explain(
+    State(page): State<Arc<Page>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Findings>, Trouble> {
+    let Query(Asked { pod }) = asked.map_err(|error| {
+        Trouble::Bad(format!(
+            "expected ?pod=NAMESPACE/NAME or ?pod=UID: {}",
+            error.body_text()
+        ))
+    })?;
+    if pod.len() > MAX_ASKED {
+        return Err(Trouble::Bad(
+            "no pod has a name or uid this long".to_owned(),
+        ));
+    }
+    let findings = findings(&page, &pod).await?;
+    if findings.pods.is_empty() && findings.dropped.is_empty() {
+        let what = if pod.contains('/') { "name" } else { "uid" };
+        return Err(Trouble::Unknown(format!(
+            "no feed knows a pod of the {what} {pod}, and none was dropped lately"
+        )));
+    }
+    Ok(Json(findings))
+}
+
+async fn findings(page: &Page, pod: &str) -> Result<Findings, Silence> {
+    let limit = page.limits.answer;
+    let (mut uids, mut more) = (vec![Uid::new(pod)], false);
+    if let Some((namespace, name)) = pod.split_once('/') {
+        let stores = page.asker.ask(limit, Question::Stores).await?;
+        (uids, more) = find::by_name(&stores, namespace, name).await;
+    }
+    let mut findings = Findings {
+        more,
+        ..Findings::default()
+    };
+    for uid in uids {
+        let explained = |answer| Question::Explain(uid, answer);
+        let explained = page.asker.ask(limit, explained).await?;
+        findings.pods.extend(explained.map(|explained| *explained));
+    }
+    let now = now();
+    let Sources { legacy, native } = &page.sources;
+    findings.dropped = [("legacy", &legacy.lost), ("native", &native.lost)]
+        .into_iter()
+        .flat_map(|(source, lost)| dropped(source, lost, pod, now))
+        .collect();
+    findings
+        .dropped
+        .sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    findings.dropped.truncate(find::MOST);
+    Ok(findings)
+}
+
+fn dropped(source: &str, lost: &Lost, pod: &str, now: Instant) -> Vec<Dropped> {
+    let of = lost.of(pod).into_iter().take(find::MOST);
+    of.map(|lost| Dropped {
+        source: source.to_owned(),
+        uid: lost.name.uid,
+        namespace: lost.name.namespace,
+        name: lost.name.name,
+        reason: lost.reason.to_owned(),
+        seconds: now.saturating_duration_since(lost.at).as_secs_f64(),
+    })
+    .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct How {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn migrate(
+    State(page): State<Arc<Page>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Path(step): Path<String>,
+    how: Result<Query<How>, QueryRejection>,
+) -> Result<Response, Trouble> {
+    may_change(peer, &headers).map_err(|refusal| Trouble::Forbidden(refusal.to_string()))?;
+    let command = Command::ALL.into_iter().find(|one| one.as_str() == step);
+    let command = command.ok_or_else(|| {
+        let steps = Command::ALL.map(Command::as_str).join(", ");
+        Trouble::Unknown(format!("there is no such step; there are {steps}"))
+    })?;
+    let Query(How { force }) = how.map_err(|error| {
+        Trouble::Bad(format!(
+            "expected nothing, ?force=true or ?force=false: {}",
+            error.body_text()
+        ))
+    })?;
+    tracing::info!(%command, force, ?peer, "asked for a step of the migration");
+    let asked = |answer| Question::Migrate {
+        command,
+        force,
+        answer,
+    };
+    match page.asker.ask(page.limits.answer, asked).await? {
+        Ok(done) => Ok(Json(json!({ "done": done })).into_response()),
+        Err(why) => Err(Trouble::Refused(why)),
+    }
+}
+
+async fn no_such_path() -> Trouble {
+    Trouble::Unknown(
+        "there are GET /livez /readyz /metrics /statusz /explain?pod= and POST /migrate/STEP"
+            .to_owned(),
+    )
+}
+
+async fn no_such_method() -> Trouble {
+    Trouble::Method
+}
+
+/// What goes wrong, for an answer in JSON.
+enum Trouble {
+    Bad(String),
+    Forbidden(String),
+    Unknown(String),
+    Method,
+    /// The step is not taken.
+    Refused(String),
+    Silence(Silence),
+}
+
+impl From<Silence> for Trouble {
+    fn from(silence: Silence) -> Self {
+        Self::Silence(silence)
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let (code, error) = match self {
+            Self::Bad(error) => (StatusCode::BAD_REQUEST, error),
+            Self::Forbidden(error) => (StatusCode::FORBIDDEN, error),
+            Self::Unknown(error) => (StatusCode::NOT_FOUND, error),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "a step of the migration is asked for by POST, everything else by GET".to_owned(),
+            ),
+            Self::Refused(error) => (StatusCode::CONFLICT, error),
+            Self::Silence(silence) => (StatusCode::SERVICE_UNAVAILABLE, silence.to_string()),
+        };
+        (code, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long ago something was dropped, for a person to read"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,60 @@
+//! How a migration is set up: from the flags, and from the state file.
+
+use tokio::sync::watch;
+
+use crate::{
+    config::{self, Config, Source},
+    driver::{Migrating, WatchControl},
+    migrate::{Stage, State, StateFile, StateFileError, auto, migration},
+};
+
+/// Where the migration stands, and the file that keeps it, if there is one.
+pub(super) fn state(config: &Config) -> Result<(Option<StateFile>, State), StateFileError> {
+    let source = source(config);
+    match &config.migrate.state_file {
+        Some(path) => {
+            let (file, state) = StateFile::open(path.clone(), source)?;
+            Ok((Some(file), state))
+        }
+        None => Ok((None, State::begin(source))),
+    }
+}
+
+fn source(config: &Config) -> Stage {
+    match config.source {
+        Source::Legacy => Stage::Legacy,
+        Source::Shadow => Stage::Shadow,
+        Source::ShadowNative => Stage::ShadowNative,
+        Source::Native => Stage::Native,
+    }
+}
+
+/// For the loop.
+pub(super) fn migrating(
+    config: &Config,
+    state: State,
+    states: watch::Sender<State>,
+    control: WatchControl,
+) -> Migrating {
+    let migrate = &config.migrate;
+    let patience = auto::Patience {
+        hold: migrate.parity_hold,
+        rollback_after: migrate.rollback_after,
+    };
+    Migrating {
+        settings: migration::Settings {
+            stage: state.stage,
+            forced: state.forced,
+            settle: migrate.settle,
+            hold: migrate.parity_hold,
+            auto: match migrate.mode {
+                config::Migrate::Manual => None,
+                config::Migrate::Auto => Some(patience),
+            },
+            record: state.auto,
+        },
+        source: source(config),
+        states,
+        control,
+    }
+}

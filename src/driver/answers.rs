@@ -1,0 +1,271 @@
+//! What the loop says when it is asked. Everything here is O(1), or of at most 20 rows.
+
+use std::time::{Duration, Instant};
+
+use super::{Driver, now, watches::Watched};
+use crate::{
+    admin::Question,
+    feeds::{ActiveSource, View},
+    matcher::{Known as Pod, Standing, fields_hash},
+    migrate::{
+        Status,
+        status::{Explanation, Feed, Known, Reducer, Stored, Told, Totals},
+    },
+    model::{OwnerRef, Uid},
+};
+
+/// Containers in an explanation, at most.
+const CONTAINERS_SHOWN: usize = 20;
+
+impl Driver {
+    /// Answers. Who asked may be gone: then nobody hears it.
+    pub(super) fn answer(&mut self, question: Question) {
+        match question {
+            Question::Status(answer) => drop(answer.send(Box::new(self.status(now())))),
+            Question::Explain(uid, answer) => {
+                let explanation = self.explain(&uid, now()).map(Box::new);
+                drop(answer.send(explanation));
+            }
+            Question::Stores(answer) => {
+                let stores = self.feeds.views().map(|view| view.objects()).collect();
+                drop(answer.send(stores));
+            }
+            Question::Migrate {
+                command,
+                force,
+                answer,
+            } => self.migrate(command, force, answer),
+        }
+    }
+
+    fn status(&mut self, now: Instant) -> Status {
+        let legacy = self.feeds.collect_view().map(|view| {
+            let open = self.streams.values().filter(|stream| stream.open);
+            Feed {
+                sources: open.count() as u64,
+                ..feed(&view, now)
+            }
+        });
+        let native = self.feeds.native_view().map(|view| {
+            let health = self.watched.as_ref().map(Watched::health);
+            let (watches, unwell) = health.unwrap_or_default();
+            Feed {
+                sources: watches as u64,
+                unwell: unwell as u64,
+                ..feed(&view, now)
+            }
+        });
+        let mut status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            up_seconds: seconds(now, self.started),
+            reducer: self.reducer_status(),
+            legacy,
+            native,
+            ..Status::default()
+        };
+        self.steps
+            .migration
+            .describe(&mut status, &self.feeds, now);
+        status
+    }
+
+    fn reducer_status(&mut self) -> Reducer {
+        let (progress, counters) = (self.reducer.progress(), self.reducer.counters());
+        let told = self.reducer.outbox().told();
+        let ledger = self.feeds.ledger();
+        Reducer {
+            connected: progress.connected,
+            epoch: self.feeds.epoch().0,
+            pods: ledger.len() as u64,
+            containers: ledger.containers() as u64,
+            settled: self.feeds.is_settled(),
+            queued_bytes: progress.queued as u64,
+            totals: Totals {
+                connections: counters.connections,
+                failed_dials: counters.failed_dials,
+                stalls: counters.stalls,
+                unflushed_ends: counters.unflushed_ends,
+                discarded_bytes: counters.discarded_bytes,
+                pods: told.pods,
+                containers: told.containers,
+                deletes: told.deletes,
+                resyncs: told.resyncs,
+                control: told.control,
+                plain_bytes: told.plain_bytes,
+                frames: told.frames,
+                cut_texts: told.cut_texts,
+                refused: told.refused,
+                pools_outgrown: told.pools_outgrown,
+            },
+        }
+    }
+
+    fn explain(&self, uid: &Uid, now: Instant) -> Option<Explanation> {
+        let told = self.feeds.ledger().get(uid);
+        let is_known = self
+            .feeds
+            .views()
+            .any(|view| view.matcher().known(uid).is_some());
+        if told.is_none() && !is_known {
+            return None;
+        }
+        let active = self.feeds.active().and_then(|matcher| matcher.known(uid));
+        let is_live = active.is_some_and(|pod| pod.standing == Standing::Live);
+        Some(Explanation {
+            uid: uid.to_string(),
+            told: told.map(|told| Told {
+                epoch: told.epoch.0,
+                containers: told.containers() as u64,
+                carried: (!is_live).then(|| self.carried(uid, active, now)),
+                outdated: self
+                    .feeds
+                    .active()
+                    .and_then(|matcher| matcher.live(uid))
+                    .is_some_and(|live| fields_hash(&live) != told.fields),
+            }),
+            untold: told.is_none().then(|| self.untold(uid, active, now)),
+            feeds: self
+                .feeds
+                .views()
+                .map(|view| known(&view, uid, now))
+                .collect(),
+        })
+    }
+
+    /// Why a told pod that the active feed has not live is told.
+    fn carried(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
+        let why = active.and_then(|pod| why_not(&pod, now));
+        let why = why.unwrap_or_else(|| NOT_KNOWN.to_owned());
+        match self.feeds.settles_at(uid) {
+            Some(until) => format!(
+                "the feed has changed; it stays told for {} more. In the active feed: {why}",
+                shown(until.saturating_duration_since(now))
+            ),
+            None if self.feeds.owes_deletes() => {
+                format!("it stays told until the active feed is listed. In the active feed: {why}")
+            }
+            None => format!("its delete is about to be told. In the active feed: {why}"),
+        }
+    }
+
+    /// Why a known pod is not told.
+    fn untold(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
+        let Some(pod) = active else {
+            return match self.feeds.active() {
+                Some(_) => "the active feed does not know it".to_owned(),
+                None => "no feed is active: no watcher has connected".to_owned(),
+            };
+        };
+        if let Some(why) = why_not(&pod, now) {
+            return format!("in the active feed: {why}");
+        }
+        if !self.reducer.is_connected() {
+            return "the reducer is not connected; it is told once that is back".to_owned();
+        }
+        match self.feeds.settles_at(uid) {
+            Some(until) => format!(
+                "the feed before deleted it just before the change of feed; it is told in {}, if it still lives then",
+                shown(until.saturating_duration_since(now))
+            ),
+            None => {
+                "its turn has not come: a picture is being told, or the reducer is slow".to_owned()
+            }
+        }
+    }
+}
+
+const NOT_KNOWN: &str = "not known";
+
+fn feed(view: &View<'_>, now: Instant) -> Feed {
+    let counts = view.matcher().counts();
+    let objects = view.objects();
+    Feed {
+        generation: view.generation.0,
+        active: view.active,
+        open: view.is_open(),
+        listed: view.is_listed(),
+        since_seconds: seconds(now, view.opened()),
+        last_event_seconds: view.last_event().map(|at| seconds(now, at)),
+        pods: counts.pods as u64,
+        live: counts.live as u64,
+        waiting: counts.waiting as u64,
+        owners: counts.owners as u64,
+        sources: 0,
+        unwell: 0,
+        given_up: counts.given_up,
+        stored: Stored {
+            pods: objects.pods.len() as u64,
+            replica_sets: objects.replica_sets.len() as u64,
+            jobs: objects.jobs.len() as u64,
+        },
+    }
+}
+
+fn known(view: &View<'_>, uid: &Uid, now: Instant) -> Known {
+    let feed = match view.source {
+        ActiveSource::Collect => "legacy",
+        ActiveSource::Native => "native",
+    };
+    let known = Known {
+        feed: feed.to_owned(),
+        generation: view.generation.0,
+        active: view.active,
+        ..Known::default()
+    };
+    let Some(found) = view.matcher().known(uid) else {
+        return Known {
+            why: Some(NOT_KNOWN.to_owned()),
+            ..known
+        };
+    };
+    let pod = found.pod;
+    let containers = pod.containers.iter().take(CONTAINERS_SHOWN);
+    Known {
+        live: found.standing == Standing::Live,
+        why: why_not(&found, now),
+        missing_seconds: found.missing_since.map(|since| seconds(now, since)),
+        namespace: pod.namespace.to_string(),
+        name: pod.name.to_string(),
+        address: pod.address.map(|address| address.to_string()),
+        direct_owner: pod.owner.as_ref().map(owner),
+        effective_owner: found.owner.map(owner),
+        version: pod.version.to_string(),
+        host_network: pod.host_network,
+        containers: containers
+            .map(|one| format!("{} {} {}", &*one.name, &*one.image, one.id))
+            .collect(),
+        container_count: pod.containers.len() as u64,
+        ..known
+    }
+}
+
+/// Why the feed has this pod not live; `None` if it has.
+fn why_not(pod: &Pod<'_>, now: Instant) -> Option<String> {
+    match pod.standing {
+        Standing::Live => None,
+        Standing::Unknown => Some(NOT_KNOWN.to_owned()),
+        Standing::NoAddress => Some("it has no address yet".to_owned()),
+        Standing::Waiting => {
+            let missed = pod.pod.owner.as_ref().map(owner).unwrap_or_default();
+            let since = pod.missing_since.unwrap_or(now);
+            let since = shown(now.saturating_duration_since(since));
+            Some(format!(
+                "it has waited {since} for {missed}, which is not known"
+            ))
+        }
+    }
+}
+
+/// As `ReplicaSet/web-5d4f (uid)`.
+fn owner(owner: &OwnerRef) -> String {
+    format!("{}/{} ({})", owner.kind.as_str(), &*owner.name, owner.uid)
+}
+
+fn seconds(now: Instant, then: Instant) -> f64 {
+    now.saturating_duration_since(then).as_secs_f64()
+}
+
+/// To a tenth of a second.
+fn shown(span: Duration) -> String {
+    format!("{:.1}s", span.as_secs_f64())
+}

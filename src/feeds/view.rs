@@ -1,0 +1,111 @@
+//! The feeds as somebody sees them who asks how they stand.
+
+use std::time::Instant;
+
+use super::{
+    ActiveSource, Feeds,
+    feed::{Feed, FeedState},
+};
+use crate::{
+    matcher::{Generation, Matcher},
+    model::Uid,
+    stores::Objects,
+};
+
+/// One feed as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Its number.
+    pub generation: Generation,
+    /// Where its events come from.
+    pub source: ActiveSource,
+    /// Whether it is the one that is told.
+    pub active: bool,
+    feed: &'a Feed,
+}
+
+impl Feeds {
+    /// The newest open stream, which is the one that is compared.
+    pub fn newest_stream_view(&self) -> Option<View<'_>> {
+        self.view(self.newest_stream()?)
+    }
+
+    /// The `Collect` feed that counts: the newest that is open, else the ended one that is
+    /// still told.
+    pub fn collect_view(&self) -> Option<View<'_>> {
+        let told = || self.told_from(ActiveSource::Collect);
+        self.newest_stream_view().or_else(told)
+    }
+
+    /// The feed of our own watches; the ended one if that is still told.
+    pub fn native_view(&self) -> Option<View<'_>> {
+        let running = self.native.and_then(|native| self.view(native));
+        running.or_else(|| self.told_from(ActiveSource::Native))
+    }
+
+    fn told_from(&self, source: ActiveSource) -> Option<View<'_>> {
+        self.view(self.active?).filter(|view| view.source == source)
+    }
+
+    /// Both, the active one first.
+    pub fn views(&self) -> impl Iterator<Item = View<'_>> {
+        let (collect, native) = (self.collect_view(), self.native_view());
+        let both = match native {
+            Some(View { active: true, .. }) => [native, collect],
+            Some(_) | None => [collect, native],
+        };
+        both.into_iter().flatten()
+    }
+
+    /// See [`Telling::settles_at`](crate::matcher::Telling::settles_at).
+    pub fn settles_at(&self, uid: &Uid) -> Option<Instant> {
+        self.telling.settles_at(uid)
+    }
+
+    /// See [`Telling::owes_deletes`](crate::matcher::Telling::owes_deletes).
+    pub fn owes_deletes(&self) -> bool {
+        self.telling.owes_deletes()
+    }
+
+    fn view(&self, generation: Generation) -> Option<View<'_>> {
+        let feed = self.feeds.get(&generation)?;
+        Some(View {
+            generation,
+            source: feed.source,
+            active: self.active == Some(generation),
+            feed,
+        })
+    }
+}
+
+impl<'a> View<'a> {
+    /// What it knows.
+    pub fn matcher(&self) -> &'a Matcher {
+        &self.feed.matcher
+    }
+
+    /// Its objects.
+    pub fn objects(&self) -> Objects {
+        self.feed.objects()
+    }
+
+    /// Whether its source still speaks and is heard.
+    pub fn is_open(&self) -> bool {
+        self.feed.state == FeedState::Open
+    }
+
+    /// Whether its first lists are complete.
+    pub fn is_listed(&self) -> bool {
+        self.feed.listed
+    }
+
+    /// When it was opened.
+    pub fn opened(&self) -> Instant {
+        self.feed.opened_at
+    }
+
+    /// When it told something last; `None`: it has not yet.
+    pub fn last_event(&self) -> Option<Instant> {
+        self.feed.last_event
+    }
+}

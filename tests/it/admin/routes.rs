@@ -1,0 +1,158 @@
+//! What each path answers.
+
+use k8s_relay::migrate::{Stage, Status};
+
+use super::world::World;
+
+#[tokio::test]
+async fn a_legacy_relay_is_alive_and_ready_and_says_how_it_stands() {
+    let world = World::start().await;
+    let live = world.get("/livez").await;
+    assert_eq!((live.code, live.body.as_str()), (200, "the loop answers\n"));
+    let ready = world.get("/readyz").await;
+    assert_eq!(ready.body, "ready: stage legacy, Collect is served\n");
+    let status = world.until("/statusz", |answer| {
+        answer.json()["reducer"]["settled"] == true
+    });
+    let status: Status = serde_json::from_value(status.await.json()).unwrap();
+    assert_eq!(status.stage, Stage::Legacy);
+    assert!(status.reducer.connected);
+    assert_eq!(
+        (status.legacy, status.native, status.parity),
+        (None, None, None)
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics_text() {
+    let world = World::start().await;
+    let metrics = world.get("/metrics").await;
+    assert_eq!(metrics.code, 200);
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(metrics.head.contains(kind), "{}", metrics.head);
+    assert!(metrics.body.ends_with("# EOF\n"));
+    assert!(
+        metrics
+            .body
+            .contains("k8s_relay_stage{stage=\"legacy\"} 1.0\n"),
+        "{}",
+        metrics.body
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_answered_by_a_sentence() {
+    let world = World::start().await;
+    for (method, path, code, says) in [
+        ("GET", "/", 404, "there are GET /livez"),
+        ("GET", "/livez/x", 404, "there are GET /livez"),
+        ("POST", "/statusz", 405, "everything else by GET"),
+        ("GET", "/migrate/cutover", 405, "by POST"),
+        ("GET", "/explain", 400, "expected ?pod="),
+        ("GET", "/explain?pod=a&node=b", 400, "expected ?pod="),
+        (
+            "GET",
+            "/explain?pod=nobody",
+            404,
+            "no feed knows a pod of the uid nobody",
+        ),
+        (
+            "GET",
+            "/explain?pod=ns/nobody",
+            404,
+            "of the name ns/nobody",
+        ),
+        (
+            "POST",
+            "/migrate/jump",
+            404,
+            "there are shadow, cutover, finish, rollback",
+        ),
+        ("POST", "/migrate/cutover?force=maybe", 400, "?force=true"),
+        ("POST", "/migrate/cutover?forse=true", 400, "?force=true"),
+    ] {
+        let answer = world.ask(method, path, "").await;
+        assert_eq!(answer.code, code, "{path}");
+        assert!(answer.error().contains(says), "{path}: {}", answer.body);
+    }
+    let long = format!("/explain?pod={}", "x".repeat(5000));
+    assert_eq!(world.get(&long).await.code, 400);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_state_is_not_changed_by_web_pages_or_under_other_names() {
+    let world = World::start().await;
+    let page = world
+        .ask(
+            "POST",
+            "/migrate/shadow",
+            "origin: https://evil.example\r\n",
+        )
+        .await;
+    assert_eq!(
+        (page.code, page.error().as_str()),
+        (403, "the state is not changed from a web page")
+    );
+    let rebound = b"POST /migrate/shadow HTTP/1.1\r\nhost: evil.example:8713\r\n\r\n";
+    assert_eq!(world.say(rebound).await.code, 403);
+    let nameless = b"POST /migrate/shadow HTTP/1.0\r\n\r\n";
+    assert_eq!(world.say(nameless).await.code, 403);
+    // Whoever may look may do so under any name: a probe has the pod's address.
+    let probe = b"GET /livez HTTP/1.1\r\nhost: 10.1.2.3:8713\r\n\r\n";
+    assert_eq!(world.say(probe).await.code, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_state_is_not_changed_from_elsewhere() {
+    // All of 127.0.0.0/8 is loopback; another address of this machine is as far as a test gets.
+    let Some(elsewhere) = another_address() else {
+        return;
+    };
+    let world = World::with(|config| {
+        config.admin_address = "0.0.0.0:0".parse().unwrap();
+    })
+    .await;
+    let k8s_relay::admin::Place::Tcp(place) = world.place else {
+        panic!("a port");
+    };
+    let ask = async |method: &str, path: &str| {
+        let stream = tokio::net::TcpStream::connect((elsewhere, place.port()));
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        super::world::say(stream.await.unwrap(), request.as_bytes()).await
+    };
+    let refused = ask("POST", "/migrate/shadow").await;
+    assert_eq!(refused.code, 403);
+    assert!(
+        refused.error().contains("from this machine only"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(ask("GET", "/readyz").await.code, 200);
+    world.end().await;
+}
+
+/// An address of this machine that is not loopback, if it has one. Nothing is sent.
+fn another_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[tokio::test]
+async fn a_step_that_is_not_taken_is_answered_with_the_reason_to_all_who_ask() {
+    let world = World::start().await;
+    let (one, other) = tokio::join!(
+        world.post("/migrate/cutover"),
+        world.post("/migrate/rollback?force=true")
+    );
+    for answer in [one, other] {
+        assert_eq!(answer.code, 409);
+        assert!(answer.error().contains("--source"), "{}", answer.body);
+    }
+    world.end().await;
+}
