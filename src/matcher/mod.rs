@@ -14,6 +14,7 @@
 //!
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
+mod deadlines;
 mod followers;
 mod ledger;
 mod limits;
@@ -46,7 +47,8 @@ pub struct Policy {
     pub owner_retention: Option<Duration>,
     /// With this many waiting pods the feed overflows; `None`: never.
     pub waiting_cap: Option<usize>,
-    /// A pod that has waited this long is announced under its direct owner; `None`: never.
+    /// A pod that has waited this long is announced under its direct owner, under
+    /// [`Reannounce::OnChange`] also one that was told under another; `None`: never.
     pub owner_wait: Option<Duration>,
     /// Whether an event of a live pod tells all its containers again (recorded legacy
     /// behaviour) or only those that the reducer lacks.
@@ -71,7 +73,8 @@ pub struct Matcher {
 pub enum Change<'a> {
     /// The pod is live from now on.
     Announced(Live<'a>),
-    /// The owner of a live pod is known at last (D9), or has come under another controller (D14).
+    /// The owner of a live pod is known at last (D9), has come under another controller, or is one
+    /// that has not turned up in time (D14).
     Reannounced(Live<'a>),
     /// An event of a pod that was live already.
     Updated(Live<'a>),
