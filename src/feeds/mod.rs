@@ -84,7 +84,8 @@ pub struct Settings {
     pub on_reconnect: OnReconnect,
     /// See [`Marks`].
     pub marks: Marks,
-    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9).
+    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
+    /// its `owner_retention` is for these alone.
     pub windows: Windows,
     /// See [`Patience`].
     pub patience: Patience,
@@ -163,7 +164,12 @@ impl Feeds {
     /// Our own watches are started, for so many scopes of each kind. To be called once, before
     /// anything is told: nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
-        let policy = self.policy(Policy::native(self.settings.windows.owner_wait));
+        let Windows {
+            owner_wait,
+            owner_retention,
+            ..
+        } = self.settings.windows;
+        let policy = self.policy(Policy::native(owner_wait, owner_retention));
         let opened = self.add(Feed::new(policy, scopes, self.settings.patience, now));
         self.native = Some(opened);
         match self.settings.active {

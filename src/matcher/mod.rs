@@ -116,11 +116,12 @@ impl Policy {
         reannounce: Reannounce::Never,
     };
 
-    /// Our own watches (D9): tombstones for 60 s, no guard rail, pods wait `owner_wait` at most.
-    pub const fn native(owner_wait: Duration) -> Self {
+    /// Our own watches (D9): tombstones for `owner_retention`, no guard rail, pods wait
+    /// `owner_wait` at most.
+    pub const fn native(owner_wait: Duration, owner_retention: Duration) -> Self {
         Self {
             deleted_owners: 10_000,
-            owner_retention: Some(Duration::from_secs(60)),
+            owner_retention: Some(owner_retention),
             waiting_cap: None,
             owner_wait: Some(owner_wait),
             repeat_containers: false,
