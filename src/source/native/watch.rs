@@ -382,7 +382,7 @@ impl<K: Thin> Watch<K> {
                 Note::Well { .. } => WatchHealth::Well,
                 Note::Failing(_) => WatchHealth::Failing,
                 Note::Denied(_) => WatchHealth::Denied,
-                Note::ListsAgain(_) => continue,
+                Note::StaysDenied(_) | Note::ListsAgain(_) => continue,
             };
             let (kind, scope) = (K::KIND, self.scope);
             let input = WatchInput::Health {
@@ -404,6 +404,9 @@ impl<K: Thin> Watch<K> {
                 warn!(kind, namespace, server, %why, "watch fails and is tried again");
             }
             Note::Denied(why) => {
+                info!(kind, namespace, server, %why, "watch is refused, at first");
+            }
+            Note::StaysDenied(why) => {
                 let grant = self.target.grant();
                 warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
             }

@@ -10,7 +10,8 @@ use crate::support::{
 };
 
 #[test]
-fn a_live_pod_that_moves_to_an_owner_that_is_not_known_stays_under_the_last_one_until_that_turns_up() {
+fn a_live_pod_that_moves_to_an_owner_that_is_not_known_stays_under_the_last_one_until_that_turns_up()
+ {
     let mut native = moving();
     native.pass(secs(59));
     native.pod(pod("web").version("2").owned_by(replica_set("unknown")));
