@@ -30,7 +30,7 @@ use crate::{
         Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Reannounce,
         Resume, Sink, Telling, Windows,
     },
-    model::{Kind, OwnerMeta, PodMeta, Scope},
+    model::{Kind, OwnerMeta, PodMeta, Scope, Uid},
     stores::{Active, Objects, Reader},
 };
 
@@ -105,6 +105,8 @@ pub enum Input {
     Pod(Event<PodMeta>),
     /// A ReplicaSet or Job.
     Owner(OwnerSort, Event<OwnerMeta>),
+    /// A list names this object, but in a form that cannot be used.
+    Seen(Kind, Box<Uid>),
     /// The source has told its first lists.
     Listed,
 }

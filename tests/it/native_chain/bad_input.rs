@@ -201,6 +201,65 @@ fn nonsense() -> Vec<Value> {
     ]
 }
 
+#[tokio::test]
+async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_cannot_be_used() {
+    for list in [Lists::Pages, Lists::WatchList] {
+        let world = World::with(
+            |api| {
+                let (web, set) = (
+                    Owner::controller("Deployment", "web", "web"),
+                    Owner::controller("ReplicaSet", "set", "set"),
+                );
+                api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+                api.apply(bare("good").of(set));
+                api.apply(bare("other"));
+            },
+            |config| config.native.list = list,
+        )
+        .await;
+        world.known().await;
+        let before = world.messages();
+        let spoil = |kind: Kind, name: &str, api: &SimApi| {
+            let owners = json!("none");
+            api.apply(Object::Raw(Raw {
+                kind,
+                namespace: "shop".into(),
+                name: name.into(),
+                json: json!({"metadata": {"uid": name, "name": name, "namespace": "shop",
+                    "ownerReferences": owners}}),
+            }));
+        };
+        spoil(Kind::Pod, "good", &world.api);
+        spoil(Kind::ReplicaSet, "set", &world.api);
+        let new = |name: &str| bare(name).of(Owner::controller("ReplicaSet", "set", "set"));
+        world
+            .missed(|api| {
+                api.delete(Kind::Pod, "shop", "other").unwrap();
+                api.apply(new("new"));
+            })
+            .await;
+        world.quiet().await;
+        let told = world.told_since(before);
+        assert_eq!(
+            told,
+            ["pod_delete other", "pod_new_with_name new"],
+            "{list}"
+        );
+        let under = |pod: &str| {
+            world.reducer.with(|state| {
+                let pod = state.picture().unwrap().pod(pod.as_bytes()).unwrap();
+                String::from_utf8(pod.owner_name().to_owned()).unwrap()
+            })
+        };
+        assert_eq!([under("good"), under("new")], ["web", "web"], "{list}");
+        // It is still known which one it was.
+        world.api.delete(Kind::Pod, "shop", "good").unwrap();
+        world.quiet().await;
+        assert_eq!(world.told_since(before)[2..], ["pod_delete good"]);
+        world.end().await;
+    }
+}
+
 /// Puts all of it among what is good.
 fn among(api: &SimApi, round: &str) {
     for (number, json) in nonsense().into_iter().enumerate() {

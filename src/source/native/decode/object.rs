@@ -81,6 +81,11 @@ impl<'de, T: Thin> Reading<'de, T> {
         self.draft.metadata().take_version()
     }
 
+    /// Which object it is, if that can be read, whatever else is wrong with it.
+    pub(super) fn uid(&mut self) -> Option<Uid> {
+        self.draft.metadata().uid().ok()
+    }
+
     /// The object.
     pub(super) fn finish(
         &self,
@@ -100,10 +105,7 @@ impl<'de, T: Thin> Reading<'de, T> {
         dropped: &mut Dropped,
     ) -> Result<T::Object, ObjectError> {
         let object = self.finish(texts, dropped);
-        object.or_else(|why| {
-            let uid = self.draft.metadata().uid();
-            uid.map(T::Draft::bare).map_err(|_| why)
-        })
+        object.or_else(|why| self.uid().map(T::Draft::bare).ok_or(why))
     }
 }
 

@@ -249,6 +249,7 @@ fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
         (
             Line::Unusable {
                 version: Some("9".into()),
+                uid: None,
                 why: super::super::decode::ObjectError::NoUid,
             },
             "9",
