@@ -415,7 +415,7 @@ impl<K: Thin> Watch<K> {
                 warn!(kind, namespace, server, %why, "watch fails and is tried again");
             }
             Note::Denied(why) => {
-                info!(kind, namespace, server, %why, "watch is refused, at first");
+                info!(kind, namespace, server, %why, "watch is refused, and tried again");
             }
             Note::StaysDenied(why) => {
                 let grant = self.target.grant();
