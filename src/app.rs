@@ -275,6 +275,7 @@ fn settings(config: &Config, stage: Stage) -> Settings {
         },
         windows: Windows {
             owner_wait: config.native.owner_wait,
+            owner_retention: config.native.owner_retention,
             ..Windows::default()
         },
         relist_resync: config.native.relist_resync,

@@ -90,6 +90,9 @@ pub struct NativeConfig {
     pub containers: Containers,
     /// How long a pod waits for its ReplicaSet or Job (D9).
     pub owner_wait: Duration,
+    /// How long a deleted ReplicaSet or Job resolves pods (D9). There is no flag for it: tests
+    /// may take their time.
+    pub owner_retention: Duration,
     /// A re-list tells everything anew instead of the difference (D3).
     pub relist_resync: bool,
     /// How soon what failed is tried again. There is no flag for it: tests are impatient.
@@ -114,6 +117,8 @@ impl Default for Retry {
     }
 }
 
+const OWNER_RETENTION: Duration = Duration::from_secs(60);
+
 impl Default for NativeConfig {
     fn default() -> Self {
         Self {
@@ -125,6 +130,7 @@ impl Default for NativeConfig {
             page_size: 500,
             containers: Containers::All,
             owner_wait: Duration::from_secs(60),
+            owner_retention: OWNER_RETENTION,
             relist_resync: false,
             retry: Retry::default(),
         }
@@ -145,6 +151,7 @@ impl From<NativeArgs> for NativeConfig {
             page_size: args.page_size,
             containers: args.containers,
             owner_wait: args.owner_wait,
+            owner_retention: OWNER_RETENTION,
             relist_resync: args.relist_resync,
             retry: Retry::default(),
         }
@@ -312,6 +319,7 @@ impl fmt::Display for Config {
             page_size,
             containers,
             owner_wait,
+            owner_retention: _,
             relist_resync,
             retry: _,
         } = &self.native;

@@ -30,6 +30,7 @@ impl Watched {
             FeedEvent::Pod(_) => Kind::Pod,
             FeedEvent::ReplicaSet(_) => Kind::ReplicaSet,
             FeedEvent::Job(_) => Kind::Job,
+            FeedEvent::Seen(kind, _) => *kind,
             FeedEvent::Listed => return,
         };
         *self.events.entry(kind).or_default() += 1;

@@ -103,6 +103,14 @@ impl Feed {
                 self.take_owner(scope, sort, event, &mut hearing);
                 false
             }
+            Input::Seen(kind, uid) => {
+                match kind {
+                    Kind::Pod => self.pods.seen(scope, &uid),
+                    Kind::ReplicaSet => self.replica_sets.seen(scope, &uid),
+                    Kind::Job => self.jobs.seen(scope, &uid),
+                }
+                false
+            }
             Input::Listed => {
                 self.listed = true;
                 false

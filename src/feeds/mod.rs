@@ -38,7 +38,7 @@ use crate::{
         Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Reannounce,
         Resume, Sink, Telling, Windows,
     },
-    model::{Kind, OwnerMeta, PodMeta, Scope},
+    model::{Kind, OwnerMeta, PodMeta, Scope, Uid},
     stores::{Active, Objects, Reader},
 };
 
@@ -103,7 +103,8 @@ pub struct Settings {
     pub on_reconnect: OnReconnect,
     /// See [`Marks`].
     pub marks: Marks,
-    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9).
+    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
+    /// its `owner_retention` is for these alone.
     pub windows: Windows,
     /// See [`Patience`].
     pub patience: Patience,
@@ -123,6 +124,8 @@ pub enum Input {
     Pod(Event<PodMeta>),
     /// A ReplicaSet or Job.
     Owner(OwnerSort, Event<OwnerMeta>),
+    /// A list names this object, but in a form that cannot be used.
+    Seen(Kind, Box<Uid>),
     /// The source has told its first lists.
     Listed,
 }
@@ -189,7 +192,12 @@ impl Feeds {
     /// are a shadow, unless they are the active source from the start: then nothing was told
     /// yet, nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
-        let policy = self.policy(Policy::native(self.settings.windows.owner_wait));
+        let Windows {
+            owner_wait,
+            owner_retention,
+            ..
+        } = self.settings.windows;
+        let policy = self.policy(Policy::native(owner_wait, owner_retention));
         let patience = self.settings.patience;
         let opened = self.add(Feed::new(
             ActiveSource::Native,

@@ -112,6 +112,7 @@ impl Feeds {
             )),
             Input::Pod(Event::Init | Event::InitDone | Event::Delete(_))
             | Input::Owner(..)
+            | Input::Seen(..)
             | Input::Listed => input,
         }
     }

@@ -25,12 +25,14 @@ impl Followers {
         }
     }
 
-    /// The live pod in this slot has changed.
-    pub(super) fn moved(&mut self, slot: Slot, before: &PodMeta, now: &PodMeta) {
-        if followed_by(before) != followed_by(now) {
+    /// The live pod in this slot has changed. Returns whether it is told through another owner.
+    pub(super) fn moved(&mut self, slot: Slot, before: &PodMeta, now: &PodMeta) -> bool {
+        let has_moved = followed_by(before) != followed_by(now);
+        if has_moved {
             self.remove(slot, before);
             self.insert(slot, now);
         }
+        has_moved
     }
 
     /// The live pods that are told through this owner.

@@ -36,13 +36,15 @@ impl Marks {
     }
 }
 
-/// For how long a change of feed leaves differences alone (D3).
+/// For how long a change of feed leaves differences alone (D3), and what our own watches told.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
     /// The settle window.
     pub settle: Duration,
     /// For how long a told pod is carried while the new feed has it waiting.
     pub owner_wait: Duration,
+    /// For how long a deleted ReplicaSet or Job of our own watches resolves pods (D9).
+    pub owner_retention: Duration,
 }
 
 impl Default for Windows {
@@ -50,6 +52,7 @@ impl Default for Windows {
         Self {
             settle: Duration::from_secs(10),
             owner_wait: Duration::from_secs(60),
+            owner_retention: Duration::from_secs(60),
         }
     }
 }

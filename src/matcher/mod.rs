@@ -14,6 +14,7 @@
 //!
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
+mod deadlines;
 mod followers;
 mod known;
 mod ledger;
@@ -48,7 +49,8 @@ pub struct Policy {
     pub owner_retention: Option<Duration>,
     /// With this many waiting pods the feed overflows; `None`: never.
     pub waiting_cap: Option<usize>,
-    /// A pod that has waited this long is announced under its direct owner; `None`: never.
+    /// A pod that has waited this long is announced under its direct owner, under
+    /// [`Reannounce::OnChange`] also one that was told under another; `None`: never.
     pub owner_wait: Option<Duration>,
     /// Whether an event of a live pod tells all its containers again (recorded legacy
     /// behaviour) or only those that the reducer lacks.
@@ -73,7 +75,8 @@ pub struct Matcher {
 pub enum Change<'a> {
     /// The pod is live from now on.
     Announced(Live<'a>),
-    /// The owner of a live pod is known at last (D9), or has come under another controller (D14).
+    /// The owner of a live pod is known at last (D9), has come under another controller, or is one
+    /// that has not turned up in time (D14).
     Reannounced(Live<'a>),
     /// An event of a pod that was live already.
     Updated(Live<'a>),
@@ -115,11 +118,12 @@ impl Policy {
         reannounce: Reannounce::Never,
     };
 
-    /// Our own watches (D9): tombstones for 60 s, no guard rail, pods wait `owner_wait` at most.
-    pub const fn native(owner_wait: Duration) -> Self {
+    /// Our own watches (D9): tombstones for `owner_retention`, no guard rail, pods wait
+    /// `owner_wait` at most.
+    pub const fn native(owner_wait: Duration, owner_retention: Duration) -> Self {
         Self {
             deleted_owners: 10_000,
-            owner_retention: Some(Duration::from_secs(60)),
+            owner_retention: Some(owner_retention),
             waiting_cap: None,
             owner_wait: Some(owner_wait),
             repeat_containers: false,
@@ -245,7 +249,7 @@ impl Matcher {
 
     /// The pod in this slot, live or not.
     pub fn pod_at(&self, slot: Slot) -> Option<&PodMeta> {
-        self.pods.get(slot)
+        self.pods.pod_at(slot)
     }
 
     /// The first slot at or after this one that holds a pod, live or not.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Change, Reannounce, followers::Followers};
+use super::{Change, Reannounce, deadlines::Deadlines, followers::Followers};
 use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Slot, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
@@ -15,7 +15,8 @@ pub(super) enum PodState {
         /// Its number in the order of waiting.
         turn: u64,
     },
-    /// Told under its direct owner because it had waited long enough (D9).
+    /// Told under its direct owner because it had waited long enough (D9), or moved to one that
+    /// has not turned up for as long (D14).
     Provisional {
         /// Its number in the order of waiting.
         turn: u64,
@@ -26,7 +27,8 @@ pub(super) enum PodState {
         /// when the direct owner is not known (any longer). Under [`Reannounce::Never`] it is
         /// resolved by events of the pod only, so that a later change of the ReplicaSet's or
         /// Job's controller is lost when that is forgotten; under [`Reannounce::OnChange`]
-        /// it follows such changes.
+        /// it follows such changes, and a pod that moves to an owner that does not turn up
+        /// in time becomes provisional.
         under: Option<OwnerRef>,
     },
 }
@@ -47,11 +49,10 @@ pub(super) struct Pods {
     table: Table<Entry>,
     /// Waiting and provisional pods by the owner they miss, in the order of waiting.
     missing: BTreeMap<(Uid, u64), Missing>,
-    /// When waiting pods are given up, in the order of waiting.
-    due: BTreeMap<u64, (Instant, Slot)>,
+    /// When pods that wait are given up.
+    deadlines: Deadlines,
     /// Live pods by the owner they are told through; `None` if changes of it are not told.
     followers: Option<Followers>,
-    turns: u64,
     waiting: usize,
     live: usize,
     given_up: u64,
@@ -90,12 +91,11 @@ impl Pods {
         Self {
             table: Table::default(),
             missing: BTreeMap::new(),
-            due: BTreeMap::new(),
+            deadlines: Deadlines::default(),
             followers: match reannounce {
                 Reannounce::Never => None,
                 Reannounce::OnChange => Some(Followers::default()),
             },
-            turns: 0,
             waiting: 0,
             live: 0,
             given_up: 0,
@@ -141,13 +141,18 @@ impl Pods {
         let before = std::mem::replace(&mut entry.pod, pod);
         match (&mut entry.state, verdict) {
             // parity: spec 13.3.2, a live pod stays live whatever it loses; under an owner that
-            // is not known it stays under the one last resolved until that one turns up.
+            // is not known it stays under the one last resolved until that one turns up, or its
+            // time is over.
             (PodState::Live { under }, verdict) => {
-                if let Verdict::Resolved(owner) = verdict {
-                    *under = owner;
-                }
-                if let Some(followers) = &mut self.followers {
-                    followers.moved(slot, &before, &entry.pod);
+                let followers = self.followers.as_mut();
+                let has_moved = followers.is_some_and(|all| all.moved(slot, &before, &entry.pod));
+                match verdict {
+                    Verdict::Resolved(owner) => {
+                        *under = owner;
+                        self.deadlines.settle(slot);
+                    }
+                    Verdict::Unresolved if has_moved => self.deadlines.move_away(slot, due),
+                    Verdict::NoAddress | Verdict::Unresolved => {}
                 }
                 tell(Change::Updated(Live {
                     slot,
@@ -201,6 +206,7 @@ impl Pods {
         let was_live = entry.is_told();
         let pod = entry.pod.clone();
         self.leave_queue(slot, &pod);
+        self.deadlines.settle(slot);
         if let Some(followers) = &mut self.followers {
             followers.remove(slot, &pod);
         }
@@ -242,7 +248,10 @@ impl Pods {
         tell: &mut impl FnMut(Change<'_>),
     ) {
         let Self {
-            table, followers, ..
+            table,
+            followers,
+            deadlines,
+            ..
         } = self;
         for slot in followers.iter().flat_map(|followers| followers.of(uid)) {
             let Some(Entry {
@@ -252,6 +261,7 @@ impl Pods {
             else {
                 continue;
             };
+            deadlines.settle(slot);
             let owner = pod.owner.as_ref().map(&resolve);
             if *under == owner {
                 continue;
@@ -265,31 +275,37 @@ impl Pods {
         }
     }
 
-    /// Announces under their direct owner the pods that have waited long enough (D9).
+    /// Announces under their direct owner the pods that have waited long enough (D9): waiting
+    /// ones, and live ones that have moved to it (D14).
     pub(super) fn give_up_waiting(&mut self, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
-        while let Some((turn, (at, slot))) = self.due.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > now {
-                return;
-            }
-            self.due.remove(&turn);
+        while let Some((turn, slot)) = self.deadlines.expire(now) {
             let Some(entry) = self.table.get_mut(slot) else {
                 continue;
             };
+            let told = entry.is_told();
             entry.state = PodState::Provisional { turn };
-            self.waiting -= 1;
-            self.live += 1;
             self.given_up += 1;
-            let owner = entry.pod.owner.as_ref();
-            tell(Change::Announced(Live {
+            if told {
+                let missing = Missing { slot, since: now };
+                self.missing.insert(missing_key(&entry.pod, turn), missing);
+                if let Some(followers) = &mut self.followers {
+                    followers.remove(slot, &entry.pod);
+                }
+            } else {
+                self.waiting -= 1;
+                self.live += 1;
+            }
+            let live = Live {
                 slot,
                 pod: &entry.pod,
-                owner,
-            }));
+                owner: entry.pod.owner.as_ref(),
+            };
+            tell(announcement(live, told));
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.first_key_value().map(|(_, (at, _))| *at)
+        self.deadlines.first()
     }
 
     pub(super) fn find(&self, uid: &Uid) -> Option<(Slot, &PodState)> {
@@ -331,10 +347,6 @@ impl Pods {
         Some(Live { slot, pod, owner })
     }
 
-    pub(super) fn get(&self, slot: Slot) -> Option<&PodMeta> {
-        Some(&self.table.get(slot)?.pod)
-    }
-
     /// Keeps this handle, if the pod is known in this very form.
     pub(super) fn hold(&mut self, pod: &PodMeta) {
         let slot = self.table.find(&pod.uid);
@@ -370,7 +382,7 @@ impl Pods {
 
     pub(super) fn capacity(&self) -> usize {
         let followers = self.followers.as_ref().map_or(0, Followers::len);
-        self.table.capacity() + self.missing.len() + self.due.len() + followers
+        self.table.capacity() + self.missing.len() + self.deadlines.len() + followers
     }
 
     /// The pod in this slot is live under `owner`. `told`: it was already, under another one.
@@ -396,27 +408,19 @@ impl Pods {
             pod: &entry.pod,
             owner: owner.as_ref(),
         };
-        tell(if told {
-            Change::Reannounced(live)
-        } else {
-            Change::Announced(live)
-        });
+        tell(announcement(live, told));
     }
 
     /// Lets the pod in this slot wait for its direct owner, behind all others.
     fn join_queue(&mut self, slot: Slot, since: Instant, due: Option<Instant>) {
-        let turn = self.turns;
         let Some(entry) = self.table.get_mut(slot) else {
             return;
         };
-        self.turns += 1;
+        let turn = self.deadlines.wait(slot, due);
         self.waiting += 1;
         entry.state = PodState::Waiting { turn };
         let missing = Missing { slot, since };
         self.missing.insert(missing_key(&entry.pod, turn), missing);
-        if let Some(at) = due {
-            self.due.insert(turn, (at, slot));
-        }
     }
 
     /// Takes the pod in this slot out of the queue that it joined as `pod`.
@@ -434,7 +438,7 @@ impl Pods {
         };
         entry.state = PodState::NoAddress;
         self.missing.remove(&missing_key(pod, turn));
-        self.due.remove(&turn);
+        self.deadlines.lift(turn);
     }
 
     fn first_missing(&self, uid: &Uid) -> Option<Slot> {
@@ -443,6 +447,15 @@ impl Pods {
             .range((uid.clone(), 0)..=(uid.clone(), u64::MAX))
             .next()?;
         Some(missing.slot)
+    }
+}
+
+/// `told`: the pod was, under another owner.
+fn announcement(live: Live<'_>, told: bool) -> Change<'_> {
+    if told {
+        Change::Reannounced(live)
+    } else {
+        Change::Announced(live)
     }
 }
 

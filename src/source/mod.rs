@@ -14,7 +14,7 @@ use kube::runtime::watcher::Event;
 pub use lost::{Lost, LostObject, ObjectName};
 use tokio::sync::oneshot;
 
-use crate::model::{Kind, OwnerMeta, PodMeta, Scope};
+use crate::model::{Kind, OwnerMeta, PodMeta, Scope, Uid};
 
 /// One fact of a feed.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub enum FeedEvent {
     ReplicaSet(Event<OwnerMeta>),
     /// A Job.
     Job(Event<OwnerMeta>),
+    /// Within a list: the object is there, but in a form that cannot be used. What is known of
+    /// it stays. Boxed, for it is rare and the others are small.
+    Seen(Kind, Box<Uid>),
     /// The source has told its first lists completely (D4). Sent once, by sources
     /// that can tell otherwise than by `InitDone` of every kind.
     Listed,

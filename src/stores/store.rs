@@ -124,6 +124,24 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
         self.settle(scope);
     }
 
+    /// The list that a scope is in names this object, but in a form that cannot be used. What is
+    /// known of it stays.
+    pub fn seen(&mut self, scope: Scope, uid: &Uid) {
+        let shelf = Arc::clone(&self.shelf);
+        let progress = self.progress(scope);
+        let mark = progress.mark;
+        // Outside of a list it says nothing; what was applied or deleted since is later.
+        let counts = |list: &List<T>| !list.decided.contains(uid);
+        if !progress.list.as_deref().is_some_and(counts) {
+            return;
+        }
+        let mut table = shelf.write();
+        let known = table.find(uid);
+        if let Some(entry) = known.and_then(|slot| table.get_mut(slot)) {
+            (entry.mark, entry.scope) = (mark, scope);
+        }
+    }
+
     /// Takes one event of a scope.
     pub fn take(&mut self, scope: Scope, event: Event<T>) -> Taken<T> {
         match event {

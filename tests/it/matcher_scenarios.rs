@@ -486,7 +486,7 @@ fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
     for (queued, owner_first) in [(0, true), (u64::MAX as usize / 2, false)] {
         let (start, mut reducer) = (origin(), Recorder::default());
         let now = start + secs(60);
-        let mut matcher = Matcher::new(Policy::native(secs(60)));
+        let mut matcher = Matcher::new(Policy::native(secs(60), secs(60)));
         let mut telling = Telling::new(Marks::default(), Windows::default(), start);
         reducer.link(true);
         telling.connected();

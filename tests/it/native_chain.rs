@@ -2,6 +2,7 @@
 //! mock reducer. What the reducer knows is compared with what the API server itself says.
 
 mod access;
+mod accounts;
 mod alone;
 mod bad_input;
 mod denied;

@@ -6,6 +6,7 @@
 mod access;
 mod differential;
 mod endings;
+mod flawed;
 mod life;
 mod lists;
 mod watched;

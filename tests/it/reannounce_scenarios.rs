@@ -1,6 +1,8 @@
 //! What is told of a pod that the reducer knows and that changes (D14), and of one whose owner
 //! changes or is forgotten.
 
+mod moves;
+
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::Settings,
@@ -233,23 +235,6 @@ fn the_pods_of_a_stream_follow_their_replica_set_too() {
     pod_new web v1 Deployment/adopter
     pod_container web c1
     ");
-}
-
-#[test]
-fn a_live_pod_under_an_owner_that_is_not_known_stays_under_the_last_one_until_that_turns_up() {
-    let mut native = Native::reannouncing(Marks::default());
-    native.replica_set("rs", Some(deployment("shop")));
-    native.pod(pod("web").owned_by(replica_set("rs")));
-    native.pod(pod("web").owned_by(replica_set("unknown")));
-    native.pass(secs(3600));
-    native.pod(pod("web").version("2").owned_by(replica_set("unknown")));
-    assert_snapshot!(native.told(), @r"
-    pod_new web v1 Deployment/shop
-    pod_new web v2 Deployment/shop
-    ");
-    native.replica_set("unknown", Some(deployment("new")));
-    native.replica_set("rs", Some(deployment("left")));
-    assert_snapshot!(native.told(), @"pod_new web v2 Deployment/new");
 }
 
 #[test]

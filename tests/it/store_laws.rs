@@ -29,11 +29,20 @@ proptest! {
         let mut listed = BTreeSet::new();
         for (scope, word) in words {
             let scope = Scope(scope % scopes);
-            let Some(event) = word else {
-                store.denied(scope);
-                listed.insert(scope);
-                prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
-                continue;
+            let event = match word {
+                Word::Event(event) => event,
+                Word::Denied => {
+                    store.denied(scope);
+                    listed.insert(scope);
+                    prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
+                    continue;
+                }
+                Word::Seen(uid) => {
+                    store.seen(scope, &Uid::new(uid));
+                    model.see(scope, &Uid::new(uid));
+                    prop_assert_eq!(held(store.shelf()), model.known.clone());
+                    continue;
+                }
             };
             if matches!(event, Event::InitDone) {
                 listed.insert(scope);
@@ -68,6 +77,29 @@ fn a_list_of_nothing_empties_the_store_and_gives_its_room_back() {
         store.take(Scope(0), event);
     }
     assert_eq!((store.shelf().len(), store.shelf().capacity()), (0, 0));
+}
+
+#[test]
+fn an_object_that_a_list_names_but_in_no_usable_form_stays_as_it_was() {
+    let mut store = Store::new(1);
+    for event in list_of([PodMeta::from(pod("a")), pod("b").into()]) {
+        store.take(Scope(0), event);
+    }
+    let list = |store: &mut Store<PodMeta>, seen: &[&str]| {
+        store.take(Scope(0), Event::Init);
+        for uid in seen {
+            store.seen(Scope(0), &Uid::new(uid));
+        }
+        store.take(Scope(0), Event::InitDone)
+    };
+    let Taken::Listed(difference) = list(&mut store, &["a", "stranger"]) else {
+        panic!("a list has ended");
+    };
+    assert!(difference.changed.is_empty());
+    assert_eq!(difference.gone, [PodMeta::from(pod("b"))]);
+    store.seen(Scope(0), &Uid::new("a"));
+    list(&mut store, &[]);
+    assert!(store.shelf().is_empty(), "before the list is not within it");
 }
 
 #[test]
@@ -220,19 +252,27 @@ fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
 
 // --- helpers ---
 
-/// An event; `None`: the scope is denied.
-fn any_word() -> impl Strategy<Value = Option<Event<PodMeta>>> {
-    let object = || {
-        (select(&["a", "b", "c", "d", "e"][..]), 0..3_u8)
+#[derive(Clone, Debug)]
+enum Word {
+    Event(Event<PodMeta>),
+    Denied,
+    Seen(&'static str),
+}
+
+fn any_word() -> impl Strategy<Value = Word> {
+    let uid = || select(&["a", "b", "c", "d", "e"][..]);
+    let object = move || {
+        (uid(), 0..3_u8)
             .prop_map(|(uid, version)| PodMeta::from(pod(uid).version(&version.to_string())))
     };
     prop_oneof![
-        4 => Just(Some(Event::Init)),
-        16 => object().prop_map(|pod| Some(Event::InitApply(pod))),
-        4 => Just(Some(Event::InitDone)),
-        4 => object().prop_map(|pod| Some(Event::Apply(pod))),
-        3 => object().prop_map(|pod| Some(Event::Delete(pod))),
-        1 => Just(None),
+        4 => Just(Word::Event(Event::Init)),
+        16 => object().prop_map(|pod| Word::Event(Event::InitApply(pod))),
+        4 => Just(Word::Event(Event::InitDone)),
+        4 => object().prop_map(|pod| Word::Event(Event::Apply(pod))),
+        3 => object().prop_map(|pod| Word::Event(Event::Delete(pod))),
+        3 => uid().prop_map(Word::Seen),
+        1 => Just(Word::Denied),
     ]
 }
 

@@ -322,14 +322,15 @@ impl<T> Machine<T> {
             }
             (Some(403 | 404), _) => {
                 self.begin_again();
-                // Who was allowed once is probably refused by a server that has just started:
-                // until it has read its rules, it refuses everybody.
-                let delay = match self.version.is_empty() {
-                    true => self.retry.slowest(at.jitter),
-                    false => self.retry.fail(at.jitter),
+                // Who was allowed once is probably refused by a server that has just started.
+                let stands_after = self.refusal_stands_after();
+                let delay = match (self.version.is_empty(), self.standing.is_denied()) {
+                    (true, true) => self.retry.slowest(at.jitter),
+                    (true, false) => stands_after.mul_f64(1.0 + at.jitter / 2.0),
+                    (false, _) => self.retry.fail(at.jitter),
                 };
                 self.wait(delay, end.retry_after(), at);
-                self.standing.denied(end);
+                self.standing.denied(end, at.now, stands_after);
             }
             _ => self.ended(end, answer, at),
         }
@@ -397,6 +398,16 @@ impl<T> Machine<T> {
         let delay = self.retry.fail(at.jitter);
         self.wait(delay, end.retry_after(), at);
         self.standing.failing(end);
+    }
+
+    /// A refusal that has lasted so long is none of a server that has just started.
+    fn refusal_stands_after(&self) -> Duration {
+        let Patience {
+            steady,
+            slowest_retry,
+            ..
+        } = self.rules.patience;
+        steady.min(slowest_retry)
     }
 
     /// Everything must be listed again: what we know leads nowhere.

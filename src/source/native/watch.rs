@@ -29,7 +29,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    model::{Interner, Scope},
+    model::{Interner, Scope, Uid},
     source::{FeedEvent, WatchHealth, WatchInput},
 };
 
@@ -258,7 +258,10 @@ impl<K: Thin> Watch<K> {
         } = self;
         let decoding = &shared.options.decoding;
         let line = decode_line::<K>(line, decoding, &mut texts.lock(), dropped);
-        machine.line(line, |event| tell::<K>(event, batch, &shared.counters))
+        let seen = line.unusable().cloned();
+        let flow = machine.line(line, |event| tell::<K>(event, batch, &shared.counters));
+        batch.extend(seen.map(see::<K>));
+        flow
     }
 
     // === pages ===
@@ -285,9 +288,17 @@ impl<K: Thin> Watch<K> {
             Ok(page) => {
                 dropped.add(page.dropped);
                 let next = page.continue_token.as_deref();
-                machine.page(objects, &page.version, next, |event| {
+                let mut seen = page.unusable.into_iter().map(see::<K>);
+                let taken = machine.page(objects, &page.version, next, |event| {
+                    if let Event::InitDone = event {
+                        batch.extend(&mut seen);
+                    }
                     tell::<K>(event, batch, &shared.counters);
-                })
+                });
+                if taken.is_ok() {
+                    batch.extend(seen);
+                }
+                taken
             }
             Err(error) => Err(end_of_page(error)),
         };
@@ -382,7 +393,7 @@ impl<K: Thin> Watch<K> {
                 Note::Well { .. } => WatchHealth::Well,
                 Note::Failing(_) => WatchHealth::Failing,
                 Note::Denied(_) => WatchHealth::Denied,
-                Note::ListsAgain(_) => continue,
+                Note::StaysDenied(_) | Note::ListsAgain(_) => continue,
             };
             let (kind, scope) = (K::KIND, self.scope);
             let input = WatchInput::Health {
@@ -404,6 +415,9 @@ impl<K: Thin> Watch<K> {
                 warn!(kind, namespace, server, %why, "watch fails and is tried again");
             }
             Note::Denied(why) => {
+                info!(kind, namespace, server, %why, "watch is refused, and tried again");
+            }
+            Note::StaysDenied(why) => {
                 let grant = self.target.grant();
                 warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
             }
@@ -461,6 +475,10 @@ fn tell<K: Thin>(event: Event<K::Object>, batch: &mut Vec<FeedEvent>, counters: 
         counters.lists.fetch_add(1, Relaxed);
     }
     batch.push(K::fact(event));
+}
+
+fn see<K: Thin>(uid: Uid) -> FeedEvent {
+    FeedEvent::Seen(K::KIND, Box::new(uid))
 }
 
 /// Waits as long as the machine is ready to.

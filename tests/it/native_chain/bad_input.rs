@@ -175,6 +175,82 @@ async fn deletes_may_come_twice_or_for_nothing() {
     assert_eq!(picture.counts().deletes_unknown, 0);
 }
 
+#[tokio::test]
+async fn a_delete_that_the_server_sends_twice_counts_once() {
+    let world = World::with(|_| (), on_change).await;
+    for uid in ["pod-1", "pod-2"] {
+        // The name of another object, but of this uid; and it cannot be used but for that.
+        let json =
+            json!({"metadata": {"uid": uid, "name": "echo", "namespace": "shop"}, "status": 17});
+        world.api.apply(bare(uid));
+        world.api.apply(Object::Raw(Raw {
+            kind: Kind::Pod,
+            namespace: "shop".into(),
+            name: "echo".into(),
+            json,
+        }));
+        world.quiet().await;
+        let before = world.messages();
+        world.api.delete(Kind::Pod, "shop", uid).unwrap();
+        world.api.delete(Kind::Pod, "shop", "echo").unwrap();
+        world.quiet().await;
+        assert_eq!(world.told_since(before), [format!("pod_delete {uid}")]);
+    }
+    for _ in 0..2 {
+        world
+            .api
+            .apply(Object::Job(Meta::new("shop", "job", "job")));
+        world.api.delete(Kind::Job, "shop", "job").unwrap();
+    }
+    world.quiet().await;
+    assert_eq!(world.wrong(), None);
+    let state = world.end().await;
+    assert_eq!(state.picture().unwrap().counts().deletes_unknown, 0);
+}
+
+#[tokio::test]
+async fn of_two_objects_with_one_uid_the_later_word_counts_and_a_list_finds_the_one_that_is_left() {
+    for list in [Lists::Pages, Lists::WatchList] {
+        let world = World::with(
+            |_| (),
+            |config| {
+                on_change(config);
+                config.native.list = list;
+            },
+        )
+        .await;
+        let twin = |name: &str| Pod::new("shop", name, "twin").address("10.0.0.1");
+        let known = || {
+            world.reducer.with(|state| {
+                let pod = state.picture().unwrap().pod(b"twin")?;
+                Some(String::from_utf8(pod.pod_name().to_owned()).unwrap())
+            })
+        };
+        for name in ["one", "two", "one"] {
+            world.api.apply(twin(name));
+            world.quiet().await;
+            assert_eq!(known().as_deref(), Some(name), "{list}");
+        }
+        // Both in one list: whichever comes last in it, and once.
+        world.missed(|_| ()).await;
+        world.quiet().await;
+        assert!(known().is_some(), "{list}");
+        world.api.delete(Kind::Pod, "shop", "one").unwrap();
+        world.quiet().await;
+        assert_eq!(known(), None, "a uid that is deleted is gone");
+        world.missed(|_| ()).await;
+        world.quiet().await;
+        assert_eq!(known().as_deref(), Some("two"), "{list}");
+        world
+            .missed(|api| drop(api.delete(Kind::Pod, "shop", "two")))
+            .await;
+        world.quiet().await;
+        assert_eq!(known(), None, "{list}");
+        let state = world.end().await;
+        assert_eq!(state.picture().unwrap().counts().deletes_unknown, 0);
+    }
+}
+
 /// Objects that mean nothing, each among those of its kind.
 fn nonsense() -> Vec<Value> {
     let meta = json!({"name": "bad", "namespace": "bad", "uid": "bad"});
@@ -199,6 +275,65 @@ fn nonsense() -> Vec<Value> {
         json!({"metadata": meta, "status": {"podIP": "no address", "containerStatuses": {}}}),
         json!({"metadata": meta, "status": {"containerStatuses": [17, null, {"containerID": 3}]}}),
     ]
+}
+
+#[tokio::test]
+async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_cannot_be_used() {
+    for list in [Lists::Pages, Lists::WatchList] {
+        let world = World::with(
+            |api| {
+                let (web, set) = (
+                    Owner::controller("Deployment", "web", "web"),
+                    Owner::controller("ReplicaSet", "set", "set"),
+                );
+                api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+                api.apply(bare("good").of(set));
+                api.apply(bare("other"));
+            },
+            |config| config.native.list = list,
+        )
+        .await;
+        world.known().await;
+        let before = world.messages();
+        let spoil = |kind: Kind, name: &str, api: &SimApi| {
+            let owners = json!("none");
+            api.apply(Object::Raw(Raw {
+                kind,
+                namespace: "shop".into(),
+                name: name.into(),
+                json: json!({"metadata": {"uid": name, "name": name, "namespace": "shop",
+                    "ownerReferences": owners}}),
+            }));
+        };
+        spoil(Kind::Pod, "good", &world.api);
+        spoil(Kind::ReplicaSet, "set", &world.api);
+        let new = |name: &str| bare(name).of(Owner::controller("ReplicaSet", "set", "set"));
+        world
+            .missed(|api| {
+                api.delete(Kind::Pod, "shop", "other").unwrap();
+                api.apply(new("new"));
+            })
+            .await;
+        world.quiet().await;
+        let told = world.told_since(before);
+        assert_eq!(
+            told,
+            ["pod_delete other", "pod_new_with_name new"],
+            "{list}"
+        );
+        let under = |pod: &str| {
+            world.reducer.with(|state| {
+                let pod = state.picture().unwrap().pod(pod.as_bytes()).unwrap();
+                String::from_utf8(pod.owner_name().to_owned()).unwrap()
+            })
+        };
+        assert_eq!([under("good"), under("new")], ["web", "web"], "{list}");
+        // It is still known which one it was.
+        world.api.delete(Kind::Pod, "shop", "good").unwrap();
+        world.quiet().await;
+        assert_eq!(world.told_since(before)[2..], ["pod_delete good"]);
+        world.end().await;
+    }
 }
 
 /// Puts all of it among what is good.

@@ -1,5 +1,7 @@
 //! Whatever happens in a cluster, the reducer knows it at every quiet moment.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use k8s_relay::{
     config::{Lists, Reannounce},
@@ -21,6 +23,8 @@ struct Life<'a> {
     owners_change: bool,
     /// Owners may go: not while nobody looks, or nobody knows that there ever were any.
     owners_go: bool,
+    /// Pods may come under owners that are not there.
+    pods_stray: bool,
 }
 
 impl Life<'_> {
@@ -69,6 +73,10 @@ impl Life<'_> {
             2 => pod.containers = self.containers("main"),
             3 => pod.init = self.containers("init"),
             4 => pod.ephemeral = self.containers("ephemeral"),
+            _ if self.pods_stray && self.chance.bool() => {
+                let kind = [("Job", "job"), ("ReplicaSet", "replicaset")][self.chance.usize(..2)];
+                pod.meta.owners = vec![self.reference(kind.0, kind.1, &namespace)];
+            }
             _ if self.owners_change => {
                 // Whoever adopts a pod is there.
                 let adopters = self.api.change(|store| {
@@ -151,11 +159,14 @@ impl Life<'_> {
 }
 
 /// Lives a while, with or without the API server in reach, and looks at every quiet moment.
-async fn live(seed: u64, reannounce: Reannounce) {
+async fn live(seed: u64, reannounce: Reannounce, strays: bool) {
     let world = World::with(
         |_| (),
         |config| {
             config.reannounce = reannounce;
+            if strays {
+                config.native.owner_wait = Duration::from_millis(1);
+            }
             config.native.list = [Lists::Pages, Lists::WatchList][(seed % 2) as usize];
         },
     )
@@ -165,7 +176,8 @@ async fn live(seed: u64, reannounce: Reannounce) {
         chance: Rng::with_seed(seed),
         births: 0,
         owners_change: reannounce == Reannounce::OnChange,
-        owners_go: true,
+        owners_go: !strays,
+        pods_stray: strays,
     };
     for moment in 0..QUIET_MOMENTS {
         if moment == QUIET_MOMENTS / 2 {
@@ -180,6 +192,10 @@ async fn live(seed: u64, reannounce: Reannounce) {
             }
         }
         world.quiet().await;
+        if strays {
+            // What is known of them is true once they have waited.
+            world.known().await;
+        }
         let wrong = world.wrong();
         assert_eq!(wrong, None, "seed {seed}, moment {moment}, {reannounce}");
     }
@@ -189,13 +205,20 @@ async fn live(seed: u64, reannounce: Reannounce) {
 #[tokio::test]
 async fn told_on_change_everything_is_true_at_every_quiet_moment() {
     for seed in 1..=6 {
-        live(seed, Reannounce::OnChange).await;
+        live(seed, Reannounce::OnChange, false).await;
+    }
+}
+
+#[tokio::test]
+async fn pods_that_come_under_owners_that_are_not_there_are_told_so_in_time() {
+    for seed in 1..=6 {
+        live(seed, Reannounce::OnChange, true).await;
     }
 }
 
 #[tokio::test]
 async fn told_once_the_same_pods_are_known_and_what_cannot_change_is_true() {
     for seed in 1..=6 {
-        live(seed, Reannounce::Never).await;
+        live(seed, Reannounce::Never, false).await;
     }
 }

@@ -171,8 +171,12 @@ pub fn access(path: PathBuf) -> Access {
 }
 
 fn text(event: FeedEvent) -> Option<String> {
-    let FeedEvent::Pod(event) = event else {
-        return None;
+    let event = match event {
+        FeedEvent::Pod(event) => event,
+        FeedEvent::Seen(Kind::Pod, uid) => return Some(format!("seen-{uid}")),
+        FeedEvent::ReplicaSet(_) | FeedEvent::Job(_) | FeedEvent::Seen(..) | FeedEvent::Listed => {
+            return None;
+        }
     };
     Some(match event {
         Event::Init => "init".to_owned(),

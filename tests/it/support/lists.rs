@@ -73,6 +73,17 @@ impl<T: Keyed + Clone + PartialEq> Lists<T> {
         }
     }
 
+    /// Names an object in a form that cannot be used.
+    pub fn see(&mut self, scope: Scope, uid: &Uid) {
+        let open = self.open.get_mut(&scope);
+        if let Some(open) = open.filter(|open| !open.decided.contains(uid)) {
+            open.named.insert(uid.clone());
+            if self.known.contains_key(uid) {
+                self.told_by.insert(uid.clone(), scope);
+            }
+        }
+    }
+
     fn named(&mut self, scope: Scope, object: T) -> Vec<Fact<T>> {
         let uid = object.uid().clone();
         let Some(open) = self.open.get_mut(&scope) else {

@@ -48,6 +48,8 @@ pub struct Progress {
     pub queued: u64,
     /// How many Infos of each `Collect` stream were applied; ended streams stay for a while.
     pub streams: BTreeMap<u64, u64>,
+    /// How many events of each kind our own watches told, as it is said: `Pod:12 Job:3`.
+    pub watches: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -282,6 +284,7 @@ impl Progress {
                     (id.parse().unwrap(), infos.parse().unwrap())
                 })
                 .collect(),
+            watches: entry["watches"].as_str().unwrap().to_owned(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct TruePod {
     pub under: Option<OwnerRef>,
     /// It is told under its direct owner, because it had waited too long.
     pub provisional: bool,
-    /// Since when it waits, and for whom.
+    /// Since when it waits, and for whom: not told, or told under the owner it had before.
     waits: Option<(Instant, Uid)>,
 }
 
@@ -54,6 +54,13 @@ impl Truth {
 
     pub fn apply_pod(&mut self, mut pod: PodMeta, now: Instant) {
         let before = self.pods.remove(&pod.uid);
+        let waits_for = |pod: &PodMeta| {
+            let direct = pod.owner.as_ref().filter(|direct| waits_for(direct));
+            direct.map(|direct| direct.uid.clone())
+        };
+        let has_moved = before
+            .as_ref()
+            .is_some_and(|before| waits_for(&before.pod) != waits_for(&pod));
         if let Some(before) = &before
             && before.live
             && pod.address.is_none()
@@ -76,7 +83,7 @@ impl Truth {
             ..before
         });
         self.pods.insert(pod.uid.clone(), entry);
-        self.settle(Some(&pod.uid), now);
+        self.settle(Some((&pod.uid, has_moved)), now);
     }
 
     pub fn delete_pod(&mut self, uid: &Uid) {
@@ -135,16 +142,17 @@ impl Truth {
         self.live().into_keys().collect()
     }
 
-    /// `changed`: the pod of which the last event told, if it was one of a pod.
-    fn settle(&mut self, changed: Option<&Uid>, now: Instant) {
+    /// `changed`: the pod of which the last event told, if it was one of a pod, and whether it
+    /// has another owner to wait for since.
+    fn settle(&mut self, changed: Option<(&Uid, bool)>, now: Instant) {
+        let follows = self.reannounce == Reannounce::OnChange;
         for (uid, entry) in &mut self.pods {
             let resolved = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
             let was_told = entry.live && !entry.provisional;
             entry.live |= entry.pod.address.is_some() && resolved.is_some();
             match (resolved, entry.pod.owner.as_ref()) {
                 (Some(owner), _) if entry.live => {
-                    let follows = self.reannounce == Reannounce::OnChange;
-                    if !was_told || follows || changed == Some(uid) {
+                    if !was_told || follows || changed.is_some_and(|(one, _)| one == uid) {
                         entry.under = owner;
                     }
                     (entry.provisional, entry.waits) = (false, None);
@@ -153,6 +161,12 @@ impl Truth {
                 (None, Some(direct)) if !entry.live && entry.pod.address.is_some() => {
                     let before = entry.waits.take().filter(|(_, whom)| *whom == direct.uid);
                     entry.waits = before.or(Some((now, direct.uid.clone())));
+                }
+                // It has kept its owner, or has one that may turn up yet; a stream waits for ever.
+                (None, Some(direct)) if entry.live => {
+                    if follows && changed == Some((uid, true)) {
+                        entry.waits = Some((now, direct.uid.clone()));
+                    }
                 }
                 (Some(_) | None, _) => entry.waits = None,
             }
@@ -169,12 +183,16 @@ fn resolve(
     let Some(direct) = direct else {
         return Some(None);
     };
-    if direct.custom || !matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job) {
+    if !waits_for(direct) {
         return Some(Some(direct.clone()));
     }
     let owner = owners.get(&direct.uid)?;
     let owner = escalate.effective(direct, owner.controller.as_ref());
     Some(Some(owner.clone()))
+}
+
+fn waits_for(direct: &OwnerRef) -> bool {
+    !direct.custom && matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job)
 }
 
 /// What a pod is told as.

@@ -229,6 +229,7 @@ fn a_line_over_4_mib_costs_itself() {
         read(too_long.as_bytes()),
         Line::Unusable {
             version: None,
+            uid: None,
             why: ObjectError::TooLarge
         }
     ));

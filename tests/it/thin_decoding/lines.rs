@@ -38,7 +38,10 @@ fn read(line: &[u8]) -> String {
             initial_events_end,
         } => format!("bookmark {version} {initial_events_end}"),
         Line::Error(status) => format!("error {} {}", status.code, status.reason),
-        Line::Unusable { version, why } => format!("{} at {version:?}", why.label()),
+        Line::Unusable { version, uid, why } => {
+            let uid = uid.map_or(String::new(), |uid| format!(" {uid}"));
+            format!("{}{uid} at {version:?}", why.label())
+        }
         Line::Garbled => "garbled".to_owned(),
     }
 }
@@ -96,21 +99,37 @@ fn a_line_is_an_event_of_a_watch() {
 }
 
 #[test]
-fn an_object_that_cannot_be_used_still_moves_the_watch() {
+fn an_object_that_cannot_be_used_still_moves_the_watch_and_says_what_it_is_if_it_can() {
     for (place, value, says) in [
-        ("/metadata/uid", json!(null), "no_uid at Some(\"7\")"),
-        ("/status", json!(1), "wrong_type at Some(\"7\")"),
+        (
+            "/metadata/uid",
+            json!(null),
+            "no_uid at Some(\"7\")".to_owned(),
+        ),
+        (
+            "/status",
+            json!(1),
+            format!("wrong_type {UID} at Some(\"7\")"),
+        ),
         (
             "/metadata/resourceVersion",
             json!(null),
-            "no_version at None",
+            format!("no_version {UID} at None"),
         ),
-        ("/metadata/resourceVersion", json!(""), "no_version at None"),
-        ("/metadata/resourceVersion", json!(7), "no_version at None"),
+        (
+            "/metadata/resourceVersion",
+            json!(""),
+            format!("no_version {UID} at None"),
+        ),
+        (
+            "/metadata/resourceVersion",
+            json!(7),
+            format!("no_version {UID} at None"),
+        ),
         (
             "/metadata/resourceVersion",
             json!("7".repeat(1025)),
-            "no_version at None",
+            format!("no_version {UID} at None"),
         ),
     ] {
         let object = pod_with(&[(place, value)]);

@@ -1,7 +1,7 @@
 //! Pages of a list.
 
 use k8s_relay::{
-    model::Interner,
+    model::{Interner, Uid},
     source::native::decode::{
         Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, Status, decode_page,
     },
@@ -65,9 +65,15 @@ fn a_bad_item_costs_itself_alone() {
     })
     .to_string();
     let (names, end) = read(page.as_bytes());
+    let end = end.unwrap();
     assert_eq!(names, ["a", "c", "e"]);
     assert_eq!(
-        counts(&end.unwrap().dropped),
+        end.unusable,
+        [UID, UID].map(Uid::new),
+        "as far as they are known"
+    );
+    assert_eq!(
+        counts(&end.dropped),
         [
             (ObjectError::NotAnObject, 3),
             (ObjectError::NoUid, 2),

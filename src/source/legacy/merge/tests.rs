@@ -107,6 +107,7 @@ fn words(events: &[FeedEvent]) -> Vec<String> {
         FeedEvent::Pod(event) => word("pod", event),
         FeedEvent::ReplicaSet(event) => word("set", event),
         FeedEvent::Job(event) => word("job", event),
+        FeedEvent::Seen(..) => "seen".into(),
         FeedEvent::Listed => "listed".into(),
     };
     events.iter().map(word).collect()

@@ -15,7 +15,7 @@ use super::{
     status::StatusDraft,
     value::{Fields, Object, Value, skip},
 };
-use crate::model::Interner;
+use crate::model::{Interner, Uid};
 
 /// What a line of a watch says.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,9 @@ pub enum Line<'a, T> {
     Unusable {
         /// Its version, if it could be read: the watch is there all the same.
         version: Option<Cow<'a, str>>,
+        /// Which object it is, if that could be read and it is there: what was known of it
+        /// before is as good as ever.
+        uid: Option<Uid>,
         /// What is wrong with it; counted already.
         why: ObjectError,
     },
@@ -78,7 +81,7 @@ pub fn decode_line<'a, T: Thin>(
         dropped,
     };
     let read = if line.len() > MAX_OBJECT_LEN {
-        Ok(Line::unusable(None, ObjectError::TooLarge))
+        Ok(Line::strange(ObjectError::TooLarge))
     } else {
         means.line::<T>(Reader::new(line))
     };
@@ -138,7 +141,7 @@ impl Means<'_> {
         if let (None, Some(verb), Some(at)) = (&object, verb, passed_by) {
             object = Some(self.object::<T>(verb, &mut start.back_to(at))?);
         }
-        Ok(object.unwrap_or(Line::unusable(None, ObjectError::UnknownEvent)))
+        Ok(object.unwrap_or(Line::strange(ObjectError::UnknownEvent)))
     }
 
     /// Reads the object of an event of this type.
@@ -157,7 +160,7 @@ impl Means<'_> {
             }
             Verb::Unknown => {
                 reader.skip()?;
-                Ok(Line::unusable(None, ObjectError::UnknownEvent))
+                Ok(Line::strange(ObjectError::UnknownEvent))
             }
         }
     }
@@ -175,15 +178,33 @@ impl Means<'_> {
             Change::Deleted => reading.finish_deleted(self.texts, self.dropped),
         };
         Ok(match (object, version, change) {
-            (Err(why), version, _) => Line::unusable(version, why),
-            (Ok(_), None, _) => {
+            (Err(why), version, change) => Line::Unusable {
+                version,
+                uid: reading.uid().filter(|_| change.leaves_it()),
+                why,
+            },
+            (Ok(_), None, change) => {
                 reading.name(ObjectError::NoVersion, self.dropped);
-                Line::unusable(None, ObjectError::NoVersion)
+                Line::Unusable {
+                    version: None,
+                    uid: reading.uid().filter(|_| change.leaves_it()),
+                    why: ObjectError::NoVersion,
+                }
             }
             (Ok(object), Some(version), Change::Added) => Line::Added { object, version },
             (Ok(object), Some(version), Change::Modified) => Line::Modified { object, version },
             (Ok(object), Some(version), Change::Deleted) => Line::Deleted { object, version },
         })
+    }
+}
+
+impl Change {
+    /// Whether the object is there after it.
+    fn leaves_it(self) -> bool {
+        match self {
+            Self::Added | Self::Modified => true,
+            Self::Deleted => false,
+        }
     }
 }
 
@@ -201,8 +222,23 @@ impl Verb {
 }
 
 impl<'a, T> Line<'a, T> {
-    fn unusable(version: Option<Cow<'a, str>>, why: ObjectError) -> Self {
-        Self::Unusable { version, why }
+    /// The object that is there, but cannot be used.
+    pub fn unusable(&self) -> Option<&Uid> {
+        match self {
+            Self::Unusable { uid, .. } => uid.as_ref(),
+            Self::Added { .. }
+            | Self::Modified { .. }
+            | Self::Deleted { .. }
+            | Self::Bookmark { .. }
+            | Self::Error(_)
+            | Self::Garbled => None,
+        }
+    }
+
+    /// Nothing could be read of the object.
+    fn strange(why: ObjectError) -> Self {
+        let (version, uid) = (None, None);
+        Self::Unusable { version, uid, why }
     }
 }
 
@@ -218,7 +254,7 @@ fn bookmark<'a, T>(reader: &mut Reader<'a>) -> Result<Line<'a, T>, Broken> {
             version,
             initial_events_end: annotations.initial_events_end.text() == Some("true"),
         },
-        None => Line::unusable(None, ObjectError::NoVersion),
+        None => Line::strange(ObjectError::NoVersion),
     })
 }
 

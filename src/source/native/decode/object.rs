@@ -81,6 +81,11 @@ impl<'de, T: Thin> Reading<'de, T> {
         self.draft.metadata().take_version()
     }
 
+    /// Which object it is, if that can be read, whatever else is wrong with it.
+    pub(super) fn uid(&mut self) -> Option<Uid> {
+        self.draft.metadata().uid().ok()
+    }
+
     /// The object.
     pub(super) fn finish(
         &mut self,
@@ -118,12 +123,12 @@ impl<'de, T: Thin> Reading<'de, T> {
         dropped: &mut Dropped,
     ) -> Result<T::Object, ObjectError> {
         let object = self.judged(texts, dropped);
-        object.or_else(|why| {
-            let uid = self.draft.metadata().uid();
-            uid.map(T::Draft::bare).map_err(|_| {
+        object.or_else(|why| match self.uid() {
+            Some(uid) => Ok(T::Draft::bare(uid)),
+            None => {
                 self.name(why, dropped);
-                why
-            })
+                Err(why)
+            }
         })
     }
 }

@@ -13,7 +13,7 @@ use super::{
     status::StatusDraft,
     value::{Fields, Object, Value, skip},
 };
-use crate::model::Interner;
+use crate::model::{Interner, Uid};
 
 /// What a page of a list says beside its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct PageEnd<'a> {
     pub continue_token: Option<Cow<'a, str>>,
     /// The objects, and parts of objects, that could not be used.
     pub dropped: Dropped,
+    /// Such objects, as far as their uids could be read: what was known of them before is as
+    /// good as ever.
+    pub unusable: Vec<Uid>,
 }
 
 /// Why a page is no page. Objects before the error may have been given out already.
@@ -70,6 +73,7 @@ struct Page<'a> {
     /// There is a list of items; `null` is an empty one.
     has_items: bool,
     dropped: Dropped,
+    unusable: Vec<Uid>,
 }
 
 #[derive(Default)]
@@ -127,7 +131,10 @@ impl<'a> Page<'a> {
             };
             match object {
                 Ok(object) => each(object),
-                Err(why) => self.dropped.count(why),
+                Err(why) => {
+                    self.dropped.count(why);
+                    self.unusable.extend(reading.uid());
+                }
             }
         }
         Ok(())
@@ -150,6 +157,7 @@ impl<'a> Page<'a> {
             version,
             continue_token,
             dropped: self.dropped,
+            unusable: self.unusable,
         })
     }
 }

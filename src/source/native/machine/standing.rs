@@ -1,6 +1,9 @@
 //! How a watch fares, said once at each change.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::super::ending::End;
 
@@ -14,8 +17,11 @@ pub enum Note {
     },
     /// It fails, and is tried again.
     Failing(End),
-    /// It is refused with 403 or 404, and is tried again now and then.
+    /// It is refused with 403 or 404, and is tried again now and then. It may be that the server
+    /// has just started: until it has read its rules, it refuses everybody.
     Denied(End),
+    /// The refusal stands.
+    StaysDenied(End),
     /// What it knew leads nowhere; it lists again at once.
     ListsAgain(End),
 }
@@ -26,7 +32,10 @@ enum State {
     New,
     Well,
     Failing,
-    Denied,
+    Denied {
+        since: Instant,
+        said: bool,
+    },
 }
 
 /// How a watch fares.
@@ -60,12 +69,30 @@ impl Standing {
         }
     }
 
-    pub(super) fn denied(&mut self, end: End) {
+    /// Refused. It stands if that was already so this long ago.
+    pub(super) fn denied(&mut self, end: End, now: Instant, stands_after: Duration) {
         self.failures += 1;
-        if self.state != State::Denied {
-            self.state = State::Denied;
-            self.notes.push_back(Note::Denied(end));
+        match &mut self.state {
+            State::Denied { since, said } => {
+                if now.saturating_duration_since(*since) >= stands_after
+                    && !std::mem::replace(said, true)
+                {
+                    self.notes.push_back(Note::StaysDenied(end));
+                }
+            }
+            State::New | State::Well | State::Failing => {
+                self.state = State::Denied {
+                    since: now,
+                    said: false,
+                };
+                self.notes.push_back(Note::Denied(end));
+            }
         }
+    }
+
+    /// Whether it was refused before, and has not been well since.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.state, State::Denied { .. })
     }
 
     pub(super) fn listing_again(&mut self, end: End) {

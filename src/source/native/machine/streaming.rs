@@ -88,7 +88,9 @@ impl<T> Streaming<T> {
                 return ControlFlow::Continue(Some(Ended { version, deleted }));
             }
             Line::Bookmark { .. } => self.live = true,
-            Line::Unusable { .. } => {}
+            // One of the list all the same.
+            Line::Unusable { uid: Some(_), .. } => self.begin(tell),
+            Line::Unusable { uid: None, .. } => {}
             Line::Error(status) => return ControlFlow::Break(End::Refused(Refusal::from(status))),
             Line::Garbled => return ControlFlow::Break(End::Garbled),
         }

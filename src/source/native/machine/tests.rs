@@ -132,6 +132,7 @@ impl Story {
                 Note::Well { failures } => format!("well after {failures}"),
                 Note::Failing(why) => format!("failing: {why}"),
                 Note::Denied(why) => format!("denied: {why}"),
+                Note::StaysDenied(why) => format!("stays denied: {why}"),
                 Note::ListsAgain(why) => format!("lists again: {why}"),
             })
             .collect()
@@ -248,6 +249,7 @@ fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
         (
             Line::Unusable {
                 version: Some("9".into()),
+                uid: None,
                 why: super::super::decode::ObjectError::NoUid,
             },
             "9",
@@ -424,12 +426,12 @@ fn a_server_may_say_how_long_it_wants_to_rest() {
                 words: String::new(),
                 retry_after: Some(seconds * SECOND),
             }));
-            let slowest = if code == 403 {
-                20 * SECOND
+            let own = if code == 403 {
+                5 * SECOND
             } else {
                 Duration::ZERO
             };
-            assert_eq!(story.wait(), expected.max(slowest), "{code} {seconds}");
+            assert_eq!(story.wait(), expected.max(own), "{code} {seconds}");
         }
     }
 }
@@ -451,18 +453,20 @@ fn an_error_within_a_stream_is_a_failure_of_the_watch_not_of_what_is_listed() {
 // === access ===
 
 #[test]
-fn a_refused_watch_is_tried_seldom_and_says_so_once() {
+fn a_refused_watch_is_tried_seldom_and_says_once_that_this_stands() {
     for code in [403, 404] {
         let mut story = Story::new(ListMode::Auto);
-        for _ in 0..5 {
+        let why = format!("the server answers {code}: no");
+        assert_eq!(story.next(), "stream");
+        story.over(refused(code));
+        assert_eq!(story.notes(), [format!("denied: {why}")]);
+        assert_eq!(story.wait(), 5 * SECOND, "it may just have started");
+        for _ in 1..5 {
             assert_eq!(story.next(), "stream");
             story.over(refused(code));
             assert_eq!(story.wait(), 20 * SECOND);
         }
-        assert_eq!(
-            story.notes(),
-            [format!("denied: the server answers {code}: no")]
-        );
+        assert_eq!(story.notes(), [format!("stays denied: {why}")]);
         story.next();
         story.opened();
         story.line(end_mark("1"));
@@ -483,12 +487,36 @@ fn a_watch_that_is_refused_later_goes_on_where_it_was() {
     );
     assert_eq!(story.next(), "version");
     let pauses = [1600, 3200, 6400, 12_800, 20_000, 20_000].map(Duration::from_millis);
-    for pause in pauses {
+    for (number, pause) in pauses.into_iter().enumerate() {
         story.over(refused(403));
+        // So far it has lasted 0.8, 2.4, 5.6 s …
+        let stands = number == 2;
+        let notes = story.notes();
+        assert_eq!(notes.len(), usize::from(stands), "{number}: {notes:?}");
         assert_eq!(story.wait(), pause);
         assert_eq!(story.next(), "version");
     }
-    assert_eq!(story.notes(), [""; 0]);
+}
+
+#[test]
+fn a_server_that_refuses_everybody_while_it_starts_is_no_reason_to_grant_anything() {
+    let mut story = Story::following();
+    for _ in 0..3 {
+        story.over(refused(403));
+        story.wait();
+        story.next();
+    }
+    story.machine.checked("5").unwrap();
+    story.next();
+    story.opened();
+    story.line(bookmark("6"));
+    let why = "the server answers 403: no";
+    assert_eq!(
+        story.notes(),
+        [format!("denied: {why}"), "well after 3".to_owned()]
+    );
+    story.over(refused(403));
+    assert_eq!(story.notes(), [format!("denied: {why}")], "anew");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::support::must;
 
-/// No pod is told because it waited too long.
+/// No pod is told because it waited too long, and no deleted owner is forgotten.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What the reducer knows at the end.
@@ -76,6 +76,7 @@ impl Player {
             native: NativeConfig {
                 kubeconfig: Some(kubeconfig.path().to_owned()),
                 owner_wait: LONG,
+                owner_retention: LONG,
                 ..NativeConfig::default()
             },
             ..Config::between(here(0), here(reducer.addr().port()))
