@@ -6,6 +6,7 @@
 //!
 //! Absent here: sockets, HTTP, who asks.
 
+pub mod compare;
 pub mod stage;
 pub mod status;
 

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod compare;
 mod demo;
 mod deploy;
 mod driver_watches;

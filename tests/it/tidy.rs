@@ -54,6 +54,8 @@ const PURE: &[&str] = &[
     "src/digest.rs",
     "src/feeds",
     "src/matcher",
+    "src/migrate/compare",
+    "src/migrate/compare.rs",
     "src/migrate/mod.rs",
     "src/migrate/stage.rs",
     "src/migrate/status.rs",
