@@ -246,6 +246,7 @@ fn input(event: FeedEvent) -> Input {
         FeedEvent::Pod(event) => Input::Pod(event),
         FeedEvent::ReplicaSet(event) => Input::Owner(OwnerSort::ReplicaSet, event),
         FeedEvent::Job(event) => Input::Owner(OwnerSort::Job, event),
+        FeedEvent::Seen(kind, uid) => Input::Seen(kind, uid),
         FeedEvent::Listed => Input::Listed,
     }
 }

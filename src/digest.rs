@@ -34,9 +34,10 @@ pub struct Digests {
     namespaces: BTreeMap<Box<[u8]>, Digest>,
 }
 
-/// The hash of one pod with its containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PodHash(u128);
+/// The hash of one pod with its containers. Its halves are apart so that what keeps one
+/// needs no room for the alignment of 16 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodHash([u64; 2]);
 
 /// Computes [`PodHash`]es. Keeps its buffers, so that hashing allocates nothing.
 #[derive(Debug, Default)]
@@ -53,13 +54,21 @@ impl PodHasher {
         pod: &PodNewWithName<'_>,
         containers: impl Iterator<Item = [&'a [u8]; 3]>,
     ) -> PodHash {
-        self.containers.clear();
         for container in containers {
-            let hash = self.parts(&container);
-            self.containers.push(hash);
+            self.container(container);
         }
-        self.containers.sort_unstable_by_key(|hash| hash.0);
-        self.containers.dedup();
+        self.pod(pod)
+    }
+
+    /// Takes note of the id, name and image of a container of the next pod.
+    pub fn container(&mut self, parts: [&[u8]; 3]) {
+        let hash = self.parts(&parts);
+        self.containers.push(hash);
+    }
+
+    /// The hash of a pod as it is told, with the containers of which note was taken.
+    pub fn pod(&mut self, pod: &PodNewWithName<'_>) -> PodHash {
+        self.make_set();
         self.record.clear();
         let (address, kind) = (pod.ip.octets(), [pod.owner_kind, pod.is_host_network]);
         for part in [
@@ -74,10 +83,25 @@ impl PodHasher {
         ] {
             push(&mut self.record, part);
         }
-        for container in &self.containers {
-            push(&mut self.record, &container.0.to_le_bytes());
+        for container in self.containers.drain(..) {
+            push(&mut self.record, &container.value().to_le_bytes());
         }
-        PodHash(XxHash3_128::oneshot(&self.record))
+        PodHash::of(&self.record)
+    }
+
+    /// A hash of the containers of which note was taken, as a set.
+    pub fn containers(&mut self) -> PodHash {
+        self.make_set();
+        self.record.clear();
+        for container in self.containers.drain(..) {
+            push(&mut self.record, &container.value().to_le_bytes());
+        }
+        PodHash::of(&self.record)
+    }
+
+    fn make_set(&mut self) {
+        self.containers.sort_unstable();
+        self.containers.dedup();
     }
 
     fn parts(&mut self, parts: &[&[u8]]) -> PodHash {
@@ -85,7 +109,19 @@ impl PodHasher {
         for part in parts {
             push(&mut self.record, part);
         }
-        PodHash(XxHash3_128::oneshot(&self.record))
+        PodHash::of(&self.record)
+    }
+}
+
+impl PodHash {
+    fn of(record: &[u8]) -> Self {
+        let value = XxHash3_128::oneshot(record);
+        Self([(value >> 64) as u64, value as u64])
+    }
+
+    fn value(self) -> u128 {
+        let [high, low] = self.0;
+        u128::from(high) << 64 | u128::from(low)
     }
 }
 
@@ -103,14 +139,14 @@ impl Digest {
 
 impl AddAssign<PodHash> for Digest {
     fn add_assign(&mut self, pod: PodHash) {
-        self.sum = self.sum.wrapping_add(pod.0);
+        self.sum = self.sum.wrapping_add(pod.value());
         self.pods = self.pods.wrapping_add(1);
     }
 }
 
 impl SubAssign<PodHash> for Digest {
     fn sub_assign(&mut self, pod: PodHash) {
-        self.sum = self.sum.wrapping_sub(pod.0);
+        self.sum = self.sum.wrapping_sub(pod.value());
         self.pods = self.pods.wrapping_sub(1);
     }
 }

@@ -21,12 +21,12 @@ use tokio::{
 };
 use tracing::{debug, info, trace, warn};
 
+pub use self::steps::Migrating;
 use self::{
     inputs::{Inputs, Word},
     steps::Steps,
     watches::Watched,
 };
-pub use self::steps::Migrating;
 use crate::{
     admin::Question,
     feeds::{Feeds, Input, Settings},

@@ -63,9 +63,7 @@ impl Driver {
             native,
             ..Status::default()
         };
-        self.steps
-            .migration
-            .describe(&mut status, &self.feeds, now);
+        self.steps.migration.describe(&mut status, &self.feeds, now);
         status
     }
 

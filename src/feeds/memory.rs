@@ -152,6 +152,7 @@ fn pod(n: u32, form: u32, texts: &mut Interner) -> PodMeta {
             image,
         }]
         .into(),
+        not_main: 0,
     })
 }
 

@@ -31,7 +31,7 @@ pub use known::Known;
 pub use ledger::{Ledger, Reannounce, Told, fields_hash};
 pub use limits::{Marks, Resume, Windows};
 pub use output::{Epoch, Generation, Sink};
-pub use owners::{Escalate, OwnerSort};
+pub use owners::{Acquaintance, Escalate, OwnerSort};
 pub use pods::Live;
 use pods::PodState;
 pub use telling::Telling;
@@ -229,6 +229,14 @@ impl Matcher {
             Some(PodState::Waiting { .. }) => Standing::Waiting,
             Some(PodState::Provisional { .. } | PodState::Live { .. }) => Standing::Live,
         }
+    }
+
+    /// How well the direct owner of this pod is known.
+    pub fn acquaintance(&self, pod: &PodMeta) -> Acquaintance {
+        let direct = pod.owner.as_ref();
+        direct.map_or(Acquaintance::Unneeded, |direct| {
+            self.owners.acquaintance(direct)
+        })
     }
 
     /// The live pod of this uid.

@@ -57,6 +57,20 @@ impl Escalate {
     }
 }
 
+/// How well a feed knows the direct owner of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquaintance {
+    /// The pod has none, or none that is waited for.
+    Unneeded,
+    /// It is there.
+    Known,
+    /// It is deleted, and still resolves pods.
+    Deleted,
+    /// It has never been seen, or is forgotten: a pod that is live all the same was given up
+    /// waiting (D9), or stays under the owner last resolved.
+    Unknown,
+}
+
 /// Whether a pod with this direct owner has to wait until that owner is known: whether it is
 /// one of the ReplicaSets and Jobs that are watched.
 pub(super) fn waits_for(direct: &OwnerRef) -> bool {
@@ -178,6 +192,18 @@ impl Owners {
         let owner = self.table.by_uid(&direct.uid)?;
         let controller = owner.meta.controller.as_ref();
         Some(self.escalate.effective(direct, controller))
+    }
+
+    /// How well this direct owner of a pod is known.
+    pub(super) fn acquaintance(&self, direct: &OwnerRef) -> Acquaintance {
+        if !waits_for(direct) {
+            return Acquaintance::Unneeded;
+        }
+        match self.table.by_uid(&direct.uid) {
+            None => Acquaintance::Unknown,
+            Some(owner) if owner.deleted.is_some() => Acquaintance::Deleted,
+            Some(_) => Acquaintance::Known,
+        }
     }
 
     pub(super) fn len(&self) -> usize {

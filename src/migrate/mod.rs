@@ -7,6 +7,7 @@
 //! Absent here: sockets, HTTP, who asks.
 
 pub mod auto;
+pub mod compare;
 pub mod gate;
 pub mod migration;
 pub mod side_by_side;

@@ -189,10 +189,14 @@ impl SideBySide {
     }
 
     fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, now: Instant) {
-        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view()) else {
+        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
+        else {
             return;
         };
-        let (legacy, native) = (Seen::of(stream.matcher(), uid), Seen::of(watches.matcher(), uid));
+        let (legacy, native) = (
+            Seen::of(stream.matcher(), uid),
+            Seen::of(watches.matcher(), uid),
+        );
         let twice = match (&legacy, &native) {
             (Seen::Live(one, _), Seen::Live(other, _)) => {
                 !one.pod.same(other.pod) && one.pod == other.pod
@@ -208,7 +212,10 @@ impl SideBySide {
 
 /// The feeds to compare.
 fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
-    let watches = feeds.native_view().filter(View::is_open).ok_or(Pause::NoWatches)?;
+    let watches = feeds
+        .native_view()
+        .filter(View::is_open)
+        .ok_or(Pause::NoWatches)?;
     if !watches.is_listed() {
         return Err(Pause::WatchesUnlisted);
     }

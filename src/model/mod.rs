@@ -43,6 +43,9 @@ pub struct Pod {
     pub host_network: bool,
     /// In the order of the source.
     pub containers: Box<[ContainerMeta]>,
+    /// How many of these, at their end, are init or ephemeral ones. A legacy feed does not
+    /// say: 0 there.
+    pub not_main: u16,
 }
 
 /// A container of a pod.
@@ -128,6 +131,17 @@ impl OwnerKind {
             Self::NoOwner => "NoOwner",
             Self::Other(text) => text,
         }
+    }
+}
+
+impl Pod {
+    /// The containers that are neither init nor ephemeral ones.
+    pub fn main_containers(&self) -> &[ContainerMeta] {
+        let main = self
+            .containers
+            .len()
+            .saturating_sub(usize::from(self.not_main));
+        self.containers.get(..main).unwrap_or_default()
     }
 }
 

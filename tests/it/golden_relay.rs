@@ -2,7 +2,7 @@
 //! plays the watcher, a mock reducer takes what comes. See `compat/README.md`.
 
 mod collector;
-mod exceptions;
+pub mod exceptions;
 mod native;
 mod outcome;
 mod player;

@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod compare;
 mod demo;
 mod deploy;
 mod driver_watches;

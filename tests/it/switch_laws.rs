@@ -245,8 +245,12 @@ impl World {
             }
             let uid = Uid::new(uid);
             let live = |standing| standing == Standing::Live;
-            let in_stream = feeds.newest_stream_view().map(|twin| twin.matcher().standing(&uid));
-            let in_watches = feeds.native_view().map(|twin| twin.matcher().standing(&uid));
+            let in_stream = feeds
+                .newest_stream_view()
+                .map(|twin| twin.matcher().standing(&uid));
+            let in_watches = feeds
+                .native_view()
+                .map(|twin| twin.matcher().standing(&uid));
             assert!(
                 !(in_stream.is_some_and(live) && in_watches.is_some_and(live)),
                 "{line}: both feeds have it"
@@ -306,7 +310,8 @@ impl World {
         assert_eq!(parity.rows, [], "they know the same");
         assert_eq!((parity.divergences, parity.unsettled), (0, 0));
         assert_eq!(parity.legacy_digest, parity.native_digest);
-        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view()) else {
+        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
+        else {
             panic!("both are there");
         };
         for live in stream.matcher().all_live() {

@@ -276,7 +276,10 @@ impl Both {
     }
 
     fn stream_pod(&self, name: &str) -> PodMeta {
-        held(self.core.feeds.newest_stream_view().unwrap().matcher(), name)
+        held(
+            self.core.feeds.newest_stream_view().unwrap().matcher(),
+            name,
+        )
     }
 
     fn native_pod(&self, name: &str) -> PodMeta {

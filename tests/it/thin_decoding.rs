@@ -111,6 +111,7 @@ fn a_pod_keeps_what_the_reducer_is_told() {
             "containerd://e debug busybox"
         ]
     );
+    assert_eq!((pod.not_main, pod.main_containers().len()), (2, 1));
 }
 
 #[test]
@@ -275,7 +276,9 @@ fn init_and_ephemeral_containers_are_not_read_unless_they_are_told() {
     let wrong = pod_with(&[("/status/initContainerStatuses", json!("wrong"))]);
     for object in [whole_pod(), wrong] {
         let (pod, dropped) = decode::<Pods>(&object, &decoding);
-        assert_eq!(containers(&pod.unwrap()), ["containerd://m main web:1"]);
+        let pod = pod.unwrap();
+        assert_eq!(containers(&pod), ["containerd://m main web:1"]);
+        assert_eq!(pod.not_main, 0);
         assert!(dropped.is_empty());
     }
 }

@@ -221,6 +221,7 @@ fn unknown_pod(uid: Uid) -> Pod {
         address: None,
         host_network: false,
         containers: Box::default(),
+        not_main: 0,
     }
 }
 
@@ -288,6 +289,7 @@ fn merge_pod(uid: Uid, known: Option<&Pod>, info: &PodInfo<'_>, shared: &mut Int
         containers: containers
             .map(|(n, info)| new_container(known_containers.get(n), info, shared))
             .collect(),
+        not_main: 0,
     }
 }
 

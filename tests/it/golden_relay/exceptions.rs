@@ -47,6 +47,17 @@ pub struct Native {
     containers: Option<usize>,
 }
 
+/// One more, between both feeds of a migration: `k8s_relay::migrate::compare::Rule`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    /// The rule's name.
+    pub rule: String,
+    /// Which rules of ours it follows.
+    pub decision: String,
+    pub reason: String,
+}
+
 /// Those of the `Collect` streams.
 pub fn read() -> Vec<Exception> {
     File::read().exception
@@ -57,11 +68,17 @@ pub fn read_native() -> Vec<Native> {
     File::read().native
 }
 
+/// Those of a migration.
+pub fn read_migration() -> Vec<Migration> {
+    File::read().migration
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     exception: Vec<Exception>,
     native: Vec<Native>,
+    migration: Vec<Migration>,
 }
 
 impl File {

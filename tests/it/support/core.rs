@@ -30,6 +30,7 @@ pub fn pod(name: &str) -> PodDraft {
         address: Some([10, 0, 0, 1].into()),
         host_network: false,
         containers: [].into(),
+        not_main: 0,
     })
 }
 

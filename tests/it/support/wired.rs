@@ -84,6 +84,12 @@ impl Wired {
         pods.into_iter().map(row).collect()
     }
 
+    /// The same, as the mock reducer keeps it.
+    pub fn picture(&mut self) -> &Picture {
+        self.read_all();
+        &self.picture
+    }
+
     fn read_all(&mut self) {
         self.outbox.flush();
         let unsent = self.outbox.unsent();

@@ -110,7 +110,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
         };
         let owner = metadata.controller(texts)?;
         let (name, namespace) = (metadata.name()?, metadata.namespace()?);
-        let containers = status.told(texts, dropped)?;
+        let (containers, not_main) = status.told(texts, dropped)?;
         Ok(PodMeta::new(Pod {
             uid,
             name: Text::from(name),
@@ -120,6 +120,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
             address: status.pod_ips.address(ip, dropped),
             host_network,
             containers,
+            not_main,
         }))
     }
 
@@ -133,17 +134,18 @@ impl<'de> Draft<'de> for PodDraft<'de> {
             address: None,
             host_network: false,
             containers: Box::default(),
+            not_main: 0,
         })
     }
 }
 
 impl Status<'_> {
-    /// The containers to tell, in their order.
+    /// The containers to tell, in their order, and how many at their end are not main ones.
     fn told(
         &self,
         texts: &mut Interner,
         dropped: &mut Dropped,
-    ) -> Result<Box<[ContainerMeta]>, ObjectError> {
+    ) -> Result<(Box<[ContainerMeta]>, u16), ObjectError> {
         let lists = [&self.main, &self.init, &self.ephemeral];
         if lists.iter().any(|list| list.too_many) {
             return Err(ObjectError::TooLarge);
@@ -152,19 +154,26 @@ impl Status<'_> {
             dropped.count(ObjectError::ContainerWrongType);
         }
         let mut told: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
-        for container in lists.iter().flat_map(|list| &list.containers) {
-            let [id, name, image] = container.texts().unwrap_or_default();
-            match id.len() {
-                0 => {}
-                1..=MAX_ID_LEN => told.push(ContainerMeta {
-                    id: ContainerId::new(id),
-                    name: texts.text(name),
-                    image: texts.text(image),
-                }),
-                _ => dropped.count(ObjectError::ContainerIdTooLong),
+        let mut not_main = 0;
+        for (nth, list) in lists.into_iter().enumerate() {
+            for container in &list.containers {
+                let [id, name, image] = container.texts().unwrap_or_default();
+                match id.len() {
+                    0 => {}
+                    1..=MAX_ID_LEN => {
+                        // Two lists of at most `MAX_CONTAINERS` fit.
+                        not_main += u16::from(nth > 0);
+                        told.push(ContainerMeta {
+                            id: ContainerId::new(id),
+                            name: texts.text(name),
+                            image: texts.text(image),
+                        });
+                    }
+                    _ => dropped.count(ObjectError::ContainerIdTooLong),
+                }
             }
         }
-        Ok(told.into_iter().collect())
+        Ok((told.into_iter().collect(), not_main))
     }
 }
 

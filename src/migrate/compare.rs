@@ -1,0 +1,492 @@
+//! Compares what two feeds know, all the time: which pods differ, in what, since when, and the
+//! digests of both.
+//!
+//! Whoever owns the feeds calls [`Comparison::refresh`] for each pod that an event of either may
+//! have changed, with what both know of it now; it may be called once too often, never once too
+//! few. When one of the feeds is replaced by another one it is called for every pod of the new
+//! feed, and for every pod that is left here ([`Comparison::at_or_after`]).
+//!
+//! Laws: the state depends on what was seen last of each pod, in no order, and on when
+//! differences began. Both digests are equal exactly if nothing differs (but for collisions
+//! of 128 bits). Intended differences ([`Rule`]) are set aside first, and counted. Hold and ages
+//! are times during which the comparison ran: a pause adds nothing and takes nothing away. An
+//! equal pod costs one entry with one hash; nothing is allocated for a pod that is as it was.
+//!
+//! Absent here: the feeds, and which pods an event may have changed.
+
+mod divergences;
+#[cfg(test)]
+mod memory;
+mod normal;
+mod set;
+mod show;
+mod words;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+pub use words::{Field, Rule};
+
+use crate::{
+    digest::{Digests, PodHash, PodHasher},
+    feeds::ActiveSource,
+    matcher::{Acquaintance, Live, Matcher, Standing},
+    model::{IdBuf, Keyed, OwnerRef, PodMeta, Slot, Table, Uid},
+    reducer::project,
+};
+use divergences::Divergences;
+use normal::{Normal, Verdict};
+use set::Set;
+
+use super::status;
+
+/// What one feed knows of a pod at this moment.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// Nothing.
+    Unknown,
+    /// It has no address yet.
+    NoAddress,
+    /// Its ReplicaSet or Job is not known yet.
+    Waiting,
+    /// It is live. Beside it, how well the feed knows its direct owner.
+    Live(Live<'a>, Acquaintance),
+}
+
+/// One of the two feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The newest `Collect` stream.
+    Legacy,
+    /// Our own watches.
+    Native,
+}
+
+/// How two feeds compare.
+#[derive(Debug)]
+pub struct Comparison {
+    settle: Duration,
+    /// The pods that are live in one feed at least.
+    entries: Table<Entry>,
+    /// Of pods that are live in both and differ: what the legacy feed tells.
+    apart: BTreeMap<Slot, Told>,
+    divergences: Divergences,
+    excused: BTreeMap<Rule, u64>,
+    legacy_only: u64,
+    native_only: u64,
+    /// Live in both and not told alike, whether excused or not.
+    changed: u64,
+    legacy: Digests,
+    native: Digests,
+    hasher: PodHasher,
+}
+
+/// What there is to say about a comparison in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parity {
+    /// Whether the clocks run.
+    pub comparing: bool,
+    /// How long no divergence has counted, pauses left out. Zero while one counts.
+    pub held: Duration,
+    /// Divergences that have stood for the settle window.
+    pub counted: u64,
+    /// Divergences that have not.
+    pub unsettled: u64,
+    /// Both together, of each field that has any.
+    pub by_field: BTreeMap<Field, u64>,
+    /// How many pods each rule has something to excuse of, of those that have any.
+    pub excused: BTreeMap<Rule, u64>,
+}
+
+/// A pod that is live in a feed.
+#[derive(Debug)]
+struct Entry {
+    /// As the native feed tells it if it is live there, else as the legacy feed does.
+    told: Told,
+    state: State,
+}
+
+/// A normalised pod as last seen. It shares the data of the feed.
+#[derive(Clone, Debug)]
+struct Told {
+    pod: PodMeta,
+    owner: Option<OwnerRef>,
+    hash: PodHash,
+}
+
+/// What was made of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    legacy: Standing,
+    native: Standing,
+    excused: Set<Rule>,
+    fields: Set<Field>,
+}
+
+impl Seen<'_> {
+    /// What this matcher makes of a uid.
+    pub fn of<'a>(matcher: &'a Matcher, uid: &Uid) -> Seen<'a> {
+        if let Some(live) = matcher.live(uid) {
+            return Seen::Live(live, matcher.acquaintance(live.pod));
+        }
+        match matcher.standing(uid) {
+            Standing::NoAddress => Seen::NoAddress,
+            Standing::Waiting => Seen::Waiting,
+            Standing::Unknown | Standing::Live => Seen::Unknown,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self {
+            Seen::Unknown => Standing::Unknown,
+            Seen::NoAddress => Standing::NoAddress,
+            Seen::Waiting => Standing::Waiting,
+            Seen::Live(..) => Standing::Live,
+        }
+    }
+}
+
+impl Comparison {
+    /// Nothing is known yet, and the clocks stand still. `settle`: how long a divergence
+    /// must stand until it counts.
+    pub fn new(settle: Duration) -> Self {
+        Self {
+            settle,
+            entries: Table::default(),
+            apart: BTreeMap::new(),
+            divergences: Divergences::new(settle),
+            excused: BTreeMap::new(),
+            legacy_only: 0,
+            native_only: 0,
+            changed: 0,
+            legacy: Digests::default(),
+            native: Digests::default(),
+            hasher: PodHasher::default(),
+        }
+    }
+
+    /// Both feeds are listed, and every pod was looked at: the clocks run, if they did not.
+    pub fn start(&mut self, now: Instant) {
+        self.divergences.start(now);
+    }
+
+    /// One of the feeds is not what it should be: the clocks stand still. Nothing is
+    /// forgotten, and nothing starts over.
+    pub fn pause(&mut self, now: Instant) {
+        self.divergences.pause(now);
+    }
+
+    /// What both feeds know of this pod now; a live pod must have this uid.
+    pub fn refresh(&mut self, uid: &Uid, legacy: Seen<'_>, native: Seen<'_>, now: Instant) {
+        self.divergences.settle(now);
+        let known = self.entries.find(uid);
+        if let Some(slot) = known
+            && let Some(entry) = self.entries.get(slot)
+            && entry.is_still(&legacy, &native)
+        {
+            return;
+        }
+        let standing = (legacy.standing(), native.standing());
+        let verdict = normal::judge(legacy, native, &mut self.hasher);
+        match (known, verdict.pod()) {
+            (None, None) => {}
+            (Some(slot), None) => self.forget(slot),
+            (_, Some(pod)) => {
+                let slot = self.entries.find_or_insert_with(uid, || Entry::new(pod));
+                self.update(slot, standing, verdict);
+            }
+        }
+    }
+
+    /// The first pod at or after this slot of those that were live in a feed when last seen.
+    pub fn at_or_after(&self, slot: Slot) -> Option<(Slot, Uid)> {
+        let slot = self.entries.at_or_after(slot)?;
+        Some((slot, self.entries.get(slot)?.uid().clone()))
+    }
+
+    /// The first pod at or after this slot of those that differed when last seen. What an owner
+    /// object does to live pods is no event of these pods, so each of them is to be refreshed
+    /// again, and in less time than it takes to count.
+    pub fn differing_at_or_after(&self, slot: Slot) -> Option<(Slot, Uid)> {
+        let slot = self.divergences.at_or_after(slot)?;
+        Some((slot, self.entries.get(slot)?.uid().clone()))
+    }
+
+    /// How many pods were live in a feed when last seen.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes note of the time: divergences that have stood long enough count.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.divergences.settle(now);
+    }
+
+    /// When the next divergence begins to count.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.divergences.poll_timeout()
+    }
+
+    /// The numbers. O(1).
+    pub fn parity(&mut self, now: Instant) -> Parity {
+        self.divergences.settle(now);
+        Parity {
+            comparing: self.divergences.runs(),
+            held: self.divergences.held(),
+            counted: self.divergences.counted() as u64,
+            unsettled: self.divergences.unsettled() as u64,
+            by_field: self.divergences.by_field().clone(),
+            excused: self.excused.clone(),
+        }
+    }
+
+    /// The digests of a feed's live pods without intended differences: of containers main
+    /// ones with an id; without pods that a rule lets be live in one feed alone.
+    pub fn digests(&self, side: Side) -> &Digests {
+        match side {
+            Side::Legacy => &self.legacy,
+            Side::Native => &self.native,
+        }
+    }
+
+    /// The oldest divergences with both values, at most so many. O(`limit`).
+    pub fn rows(&mut self, limit: usize, now: Instant) -> Vec<status::Row> {
+        self.divergences.settle(now);
+        let oldest = self.divergences.oldest().take(limit);
+        let rows = oldest.filter_map(|(divergence, stood, counts)| {
+            let entry = self.entries.get(divergence.slot)?;
+            let apart = self.apart.get(&divergence.slot);
+            Some(show::row(entry, apart, divergence.field, stood, counts))
+        });
+        rows.collect()
+    }
+
+    /// What a switch to this source would send if the other one is told now, intended
+    /// differences included. What carrying spares and what is told once only is not known here.
+    pub fn switch(&self, to: ActiveSource) -> status::Switch {
+        let (announce, delete) = match to {
+            ActiveSource::Native => (self.native_only, self.legacy_only),
+            ActiveSource::Collect => (self.legacy_only, self.native_only),
+        };
+        status::Switch {
+            announce,
+            delete,
+            change: self.changed,
+        }
+    }
+
+    /// Forgets everything, the hold too.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.settle);
+    }
+
+    fn update(&mut self, slot: Slot, standing: (Standing, Standing), verdict: Verdict<'_>) {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
+        let before = entry.state;
+        let state = State {
+            legacy: standing.0,
+            native: standing.1,
+            excused: verdict.excused,
+            fields: verdict.fields,
+        };
+        let apart = self.apart.remove(&slot);
+        let old = before.digested(&entry.told, apart.as_ref());
+        let old = old.map(|told| told.cloned());
+
+        let was_live = before != State::NONE;
+        let known = [was_live.then_some(&entry.told), apart.as_ref()];
+        let hasher = &mut self.hasher;
+        let mut tell = |normal: Normal<'_>| Told::new(normal, known, hasher);
+        let (told, apart) = match (verdict.native, verdict.legacy) {
+            (Some(native), Some(legacy)) if !state.fields.is_empty() => {
+                (tell(native), Some(tell(legacy)))
+            }
+            (Some(live), _) | (None, Some(live)) => (tell(live), None),
+            (None, None) => return,
+        };
+        entry.told = told;
+        entry.state = state;
+
+        let new = state.digested(&entry.told, apart.as_ref());
+        let digests = [&mut self.legacy, &mut self.native];
+        for ((digests, old), new) in digests.into_iter().zip(&old).zip(new) {
+            if old.as_ref().map(|told| told.hash) == new.map(|told| told.hash) {
+                continue;
+            }
+            if let Some(old) = old {
+                old.leave(digests);
+            }
+            if let Some(new) = new {
+                new.join(digests);
+            }
+        }
+        if let Some(apart) = apart {
+            self.apart.insert(slot, apart);
+        }
+        self.count(slot, before, state);
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        let Some(entry) = self.entries.remove(slot) else {
+            return;
+        };
+        let apart = self.apart.remove(&slot);
+        let digests = [&mut self.legacy, &mut self.native];
+        let old = entry.state.digested(&entry.told, apart.as_ref());
+        for (digests, old) in digests.into_iter().zip(old) {
+            if let Some(old) = old {
+                old.leave(digests);
+            }
+        }
+        self.count(slot, entry.state, State::NONE);
+    }
+
+    fn count(&mut self, slot: Slot, before: State, now: State) {
+        self.divergences.change(slot, before.fields, now.fields);
+        for rule in before.excused.without(now.excused).iter() {
+            if let Some(count) = self.excused.get_mut(&rule) {
+                *count -= 1;
+                if *count == 0 {
+                    self.excused.remove(&rule);
+                }
+            }
+        }
+        for rule in now.excused.without(before.excused).iter() {
+            *self.excused.entry(rule).or_default() += 1;
+        }
+        if let Some(count) = self.counter(before) {
+            *count -= 1;
+        }
+        if let Some(count) = self.counter(now) {
+            *count += 1;
+        }
+    }
+
+    /// Which of the counts of [`Self::switch`] such a pod is one of.
+    fn counter(&mut self, state: State) -> Option<&mut u64> {
+        match state.live() {
+            (true, true) => (!state.is_equal()).then_some(&mut self.changed),
+            (true, false) => Some(&mut self.legacy_only),
+            (false, true) => Some(&mut self.native_only),
+            (false, false) => None,
+        }
+    }
+}
+
+impl Entry {
+    /// Of a pod of which nothing has been made yet.
+    fn new(pod: &PodMeta) -> Self {
+        Self {
+            told: Told {
+                pod: pod.clone(),
+                owner: None,
+                hash: PodHash::default(),
+            },
+            state: State::NONE,
+        }
+    }
+
+    /// Whether the pod was equal in both feeds and is in both what it was.
+    fn is_still(&self, legacy: &Seen<'_>, native: &Seen<'_>) -> bool {
+        let (Seen::Live(legacy, _), Seen::Live(native, _)) = (legacy, native) else {
+            return false;
+        };
+        let same = |live: &Live<'_>| {
+            live.pod.same(&self.told.pod) && live.owner == self.told.owner.as_ref()
+        };
+        self.state.is_equal() && same(legacy) && same(native)
+    }
+}
+
+impl Keyed for Entry {
+    fn uid(&self) -> &Uid {
+        &self.told.pod.uid
+    }
+}
+
+impl Told {
+    /// Hashes the pod, unless it is one of the known.
+    fn new(normal: Normal<'_>, known: [Option<&Self>; 2], hasher: &mut PodHasher) -> Self {
+        let is_same =
+            |known: &&Self| known.owner.as_ref() == normal.owner && known.pod == *normal.pod;
+        let known = known.into_iter().flatten().find(is_same);
+        let hash = known.map_or_else(
+            || normal::hash(&normal.pod, normal.owner, hasher),
+            |known| known.hash,
+        );
+        Self {
+            pod: normal.pod.into_owned(),
+            owner: normal.owner.cloned(),
+            hash,
+        }
+    }
+
+    fn join(&self, digests: &mut Digests) {
+        self.with_namespace(|namespace| digests.add(namespace, self.hash));
+    }
+
+    fn leave(&self, digests: &mut Digests) {
+        self.with_namespace(|namespace| digests.remove(namespace, self.hash));
+    }
+
+    /// The namespace as it is told.
+    fn with_namespace(&self, take: impl FnOnce(&[u8])) {
+        let mut ids = [IdBuf::new(), IdBuf::new()];
+        take(
+            project::pod_new(&self.pod, self.owner.as_ref(), &mut ids)
+                .message
+                .ns,
+        );
+    }
+}
+
+impl State {
+    /// Of a pod that is in no feed.
+    const NONE: Self = Self {
+        legacy: Standing::Unknown,
+        native: Standing::Unknown,
+        excused: Set::EMPTY,
+        fields: Set::EMPTY,
+    };
+
+    /// Whether it is live in the legacy feed, and in the native one.
+    fn live(self) -> (bool, bool) {
+        let live = Standing::Live;
+        (self.legacy == live, self.native == live)
+    }
+
+    /// Live in both, and nothing had to be set aside.
+    fn is_equal(self) -> bool {
+        self.live() == (true, true) && self.excused.is_empty() && self.fields.is_empty()
+    }
+
+    /// What the digest of the legacy feed has of the pod, and that of the native one.
+    fn digested<'a>(self, told: &'a Told, apart: Option<&'a Told>) -> [Option<&'a Told>; 2] {
+        let differs = !self.fields.is_empty();
+        match self.live() {
+            (true, true) => [Some(apart.unwrap_or(told)), Some(told)],
+            (true, false) => [differs.then_some(told), None],
+            (false, true) => [None, differs.then_some(told)],
+            (false, false) => [None, None],
+        }
+    }
+}
+
+impl Side {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Native => "native",
+        }
+    }
+}

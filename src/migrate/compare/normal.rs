@@ -1,0 +1,324 @@
+//! Sets intended differences aside, and says what else differs.
+//!
+//! Laws: nothing is set aside that no [`Rule`] names. The native side is changed in no way that
+//! depends on the legacy side; the legacy side is brought to the native one where a rule says
+//! so. No field differs if and only if both are told in the same way on the wire, that is, if
+//! their hashes are equal.
+
+use std::{borrow::Cow, hash::BuildHasher, net::Ipv4Addr};
+
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
+
+use super::{Field, Rule, Seen, set::Set};
+use crate::{
+    digest::{PodHash, PodHasher},
+    matcher::{Acquaintance, Live, Standing},
+    model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Text},
+    reducer::project,
+};
+
+/// What both feeds make of one pod.
+#[derive(Debug)]
+pub(super) struct Verdict<'a> {
+    /// As told by the legacy feed, if it is live there.
+    pub(super) legacy: Option<Normal<'a>>,
+    /// As told by our own watches, if it is live there.
+    pub(super) native: Option<Normal<'a>>,
+    /// The rules that had something to set aside.
+    pub(super) excused: Set<Rule>,
+    /// What differs nevertheless.
+    pub(super) fields: Set<Field>,
+}
+
+/// A live pod without what is not compared. Of its containers [`told`] are.
+#[derive(Debug)]
+pub(super) struct Normal<'a> {
+    pub(super) pod: Cow<'a, PodMeta>,
+    pub(super) owner: Option<&'a OwnerRef>,
+}
+
+/// Compares.
+pub(super) fn judge<'a>(legacy: Seen<'a>, native: Seen<'a>, hasher: &mut PodHasher) -> Verdict<'a> {
+    match (legacy, native) {
+        (Seen::Live(legacy, told), Seen::Live(native, ours)) => {
+            both(legacy, told, native, ours, hasher)
+        }
+        (Seen::Live(legacy, told), absent) => {
+            let rule = absent_in_native(&legacy, told, absent.standing());
+            Verdict::one_sided(Some(legacy), None, rule)
+        }
+        (absent, Seen::Live(native, ours)) => {
+            let rule = absent_in_legacy(&native, ours, absent.standing());
+            Verdict::one_sided(None, Some(native), rule)
+        }
+        (_, _) => Verdict {
+            legacy: None,
+            native: None,
+            excused: Set::EMPTY,
+            fields: Set::EMPTY,
+        },
+    }
+}
+
+/// Why a pod that is live in the legacy feed need not be live in the native one.
+fn absent_in_native(legacy: &Live<'_>, owner: Acquaintance, native: Standing) -> Option<Rule> {
+    match native {
+        Standing::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
+        Standing::Waiting if is_gone(owner) => Some(Rule::OwnerGone),
+        Standing::Unknown | Standing::NoAddress | Standing::Waiting | Standing::Live => None,
+    }
+}
+
+/// Why a pod that is live in the native feed need not be live in the legacy one.
+fn absent_in_legacy(native: &Live<'_>, owner: Acquaintance, legacy: Standing) -> Option<Rule> {
+    match (legacy, &native.pod.owner) {
+        (Standing::NoAddress, _) => native
+            .pod
+            .containers
+            .is_empty()
+            .then_some(Rule::StickyAddress),
+        (Standing::Waiting, None) => Some(Rule::StickyOwner),
+        (Standing::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
+        (Standing::Waiting, direct) => match owner {
+            Acquaintance::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
+            Acquaintance::Unknown | Acquaintance::Deleted => Some(Rule::OwnerGone),
+            Acquaintance::Unneeded | Acquaintance::Known => None,
+        },
+        (Standing::Unknown | Standing::Live, _) => None,
+    }
+}
+
+fn both<'a>(
+    legacy: Live<'a>,
+    told: Acquaintance,
+    native: Live<'a>,
+    ours: Acquaintance,
+    hasher: &mut PodHasher,
+) -> Verdict<'a> {
+    let (excused, legacy) = normalise(legacy, told, &native, ours);
+    let native = Normal::of(native);
+    let mut fields = Set::EMPTY;
+    if !legacy.is_told_like(&native) {
+        fields = legacy.different_fields(&native);
+    }
+    fields.add_if(
+        Field::Containers,
+        !same_containers(&legacy.pod, &native.pod, hasher),
+    );
+    Verdict {
+        legacy: Some(legacy),
+        native: Some(native),
+        excused,
+        fields,
+    }
+}
+
+/// Brings the legacy side to the native one, and says by which rules.
+fn normalise<'a>(
+    legacy: Live<'a>,
+    told: Acquaintance,
+    native: &Live<'a>,
+    ours: Acquaintance,
+) -> (Set<Rule>, Normal<'a>) {
+    let mut excused = Set::EMPTY;
+    let mut normal = Normal::of(legacy);
+    let (l, n) = (legacy.pod, native.pod);
+
+    let without_id = |pod: &Pod| pod.main_containers().iter().any(|c| c.id.is_empty());
+    excused.add_if(Rule::NotMainContainer, l.not_main > 0 || n.not_main > 0);
+    excused.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
+
+    if !same_owner(normal.owner, native.owner)
+        && let Some(rule) = other_owner(&legacy, told, native, ours)
+    {
+        excused.add(rule);
+        normal.owner = native.owner;
+    }
+
+    let no_version = n.version.is_empty() && !l.version.is_empty() && l.containers.is_empty();
+    let no_host_network = l.host_network && !n.host_network;
+    let other_address = l.address == Some(Ipv4Addr::BROADCAST) && n.address != l.address;
+    excused.add_if(Rule::StickyVersion, no_version);
+    excused.add_if(Rule::StickyHostNetwork, no_host_network);
+    excused.add_if(Rule::Ipv6Address, other_address);
+    if no_version || no_host_network || other_address {
+        let mut pod = Pod::clone(l);
+        if no_version {
+            pod.version = Text::default();
+        }
+        if other_address {
+            pod.address = n.address;
+        }
+        pod.host_network &= n.host_network;
+        normal.pod = Cow::Owned(PodMeta::new(pod));
+    }
+    (excused, normal)
+}
+
+/// Why the legacy feed may tell the pod under another owner.
+fn other_owner(
+    legacy: &Live<'_>,
+    told: Acquaintance,
+    native: &Live<'_>,
+    ours: Acquaintance,
+) -> Option<Rule> {
+    let kept = legacy.pod.owner.as_ref()?;
+    let Some(direct) = &native.pod.owner else {
+        return Some(Rule::StickyOwner);
+    };
+    let escalated = legacy.owner.is_some_and(|owner| owner.uid != kept.uid);
+    if kept.uid != direct.uid || native.owner != Some(direct) || !escalated {
+        return None;
+    }
+    match ours {
+        Acquaintance::Known | Acquaintance::Deleted => Some(Rule::KeptController),
+        Acquaintance::Unknown if is_gone(told) => Some(Rule::OwnerGone),
+        Acquaintance::Unknown | Acquaintance::Unneeded => None,
+    }
+}
+
+fn is_gone(owner: Acquaintance) -> bool {
+    match owner {
+        Acquaintance::Deleted | Acquaintance::Unknown => true,
+        Acquaintance::Unneeded | Acquaintance::Known => false,
+    }
+}
+
+impl<'a> Verdict<'a> {
+    fn one_sided(legacy: Option<Live<'a>>, native: Option<Live<'a>>, rule: Option<Rule>) -> Self {
+        Self {
+            legacy: legacy.map(Normal::of),
+            native: native.map(Normal::of),
+            excused: rule.map_or(Set::EMPTY, Set::of),
+            fields: if rule.is_some() {
+                Set::EMPTY
+            } else {
+                Set::of(Field::Presence)
+            },
+        }
+    }
+
+    /// The pod, if it is live in any feed.
+    pub(super) fn pod(&self) -> Option<&PodMeta> {
+        let live = self.native.as_ref().or(self.legacy.as_ref());
+        live.map(|live| &*live.pod)
+    }
+}
+
+impl<'a> Normal<'a> {
+    fn of(live: Live<'a>) -> Self {
+        Self {
+            pod: Cow::Borrowed(live.pod),
+            owner: live.owner,
+        }
+    }
+
+    /// Whether nothing but containers can differ. Projects nothing: most pods end here.
+    fn is_told_like(&self, other: &Self) -> bool {
+        let (a, b) = (&self.pod, &other.pod);
+        a.same(b) && self.owner == other.owner
+            || a.address == b.address
+                && a.host_network == b.host_network
+                && a.name == b.name
+                && a.namespace == b.namespace
+                && a.version == b.version
+                && same_owner(self.owner, other.owner)
+    }
+
+    /// Which fields of the announcements differ, cut as they are told.
+    fn different_fields(&self, other: &Self) -> Set<Field> {
+        let (mut a, mut b) = Default::default();
+        let a = project::pod_new(&self.pod, self.owner, &mut a).message;
+        let b = project::pod_new(&other.pod, other.owner, &mut b).message;
+        // Without owner the pod's own name stands for the owner's.
+        let owned = self.owner.is_some() || other.owner.is_some();
+        let owner = (a.owner_uid, a.owner_name) != (b.owner_uid, b.owner_name);
+        let mut fields = Set::EMPTY;
+        for (field, differs) in [
+            (Field::Owner, owned && owner),
+            (Field::Kind, a.owner_kind != b.owner_kind),
+            (Field::Address, a.ip != b.ip),
+            (Field::Name, a.pod_name != b.pod_name),
+            (Field::Namespace, a.ns != b.ns),
+            (Field::HostNetwork, a.is_host_network != b.is_host_network),
+            (Field::Version, a.version != b.version),
+        ] {
+            fields.add_if(field, differs);
+        }
+        fields
+    }
+}
+
+/// The hash of a pod with the containers that are compared.
+pub(super) fn hash(pod: &PodMeta, owner: Option<&OwnerRef>, hasher: &mut PodHasher) -> PodHash {
+    note_containers(pod, hasher);
+    let mut ids = [IdBuf::new(), IdBuf::new()];
+    hasher.pod(&project::pod_new(pod, owner, &mut ids).message)
+}
+
+/// The containers that are compared: the main ones with an id, of each id the first, as a
+/// reducer keeps them (spec 11.3), in no particular order.
+pub(super) fn told(pod: &Pod) -> impl Iterator<Item = &ContainerMeta> {
+    let main = pod.main_containers();
+    let mut places: SmallVec<[(u64, usize); 4]> = main
+        .iter()
+        .enumerate()
+        .filter(|(_, container)| !container.id.is_empty())
+        .map(|(place, container)| (id_hash(&container.id), place))
+        .collect();
+    if places.len() > 1 {
+        places.sort_unstable();
+        places.dedup_by_key(|(hash, _)| *hash);
+    }
+    places.into_iter().filter_map(|(_, place)| main.get(place))
+}
+
+/// Of an id as a reducer knows it: without its runtime.
+fn id_hash(id: &ContainerId) -> u64 {
+    let mut buf = IdBuf::new();
+    let id = id.text(&mut buf);
+    let id = id.split_once("://").map_or(id, |(_, id)| id);
+    FixedState::default().hash_one(id)
+}
+
+fn same_containers(a: &PodMeta, b: &PodMeta, hasher: &mut PodHasher) -> bool {
+    let with_id = |pod| {
+        Pod::main_containers(pod)
+            .iter()
+            .filter(|c| !c.id.is_empty())
+    };
+    if a.same(b) || with_id(a).eq(with_id(b)) {
+        return true;
+    }
+    note_containers(a, hasher);
+    let one = hasher.containers();
+    note_containers(b, hasher);
+    one == hasher.containers()
+}
+
+fn note_containers(pod: &PodMeta, hasher: &mut PodHasher) {
+    for container in told(pod) {
+        let mut ids = [IdBuf::new(), IdBuf::new()];
+        let message = project::pod_container(&pod.uid, container, &mut ids).message;
+        hasher.container([
+            message.container_id,
+            message.container_name,
+            message.container_image,
+        ]);
+    }
+}
+
+/// Whether both are told in the same way.
+fn same_owner(a: Option<&OwnerRef>, b: Option<&OwnerRef>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            a == b
+                || a.uid == b.uid
+                    && a.name == b.name
+                    && project::kind_code(&a.kind) == project::kind_code(&b.kind)
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

@@ -1,0 +1,100 @@
+//! Divergences for people.
+
+use std::{fmt::Write, time::Duration};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
+use super::{Entry, Field, Told, normal};
+use crate::{matcher::Standing, migrate::status::Row};
+
+/// A divergence of the pod of `entry`. `apart`: what the legacy feed tells of it, if both do.
+pub(super) fn row(
+    entry: &Entry,
+    apart: Option<&Told>,
+    field: Field,
+    stood: Duration,
+    counts: bool,
+) -> Row {
+    let native = &entry.told;
+    let (legacy, native) = match (field, apart) {
+        (Field::Presence, _) | (_, None) => (
+            standing(entry.state.legacy).to_owned(),
+            standing(entry.state.native).to_owned(),
+        ),
+        (_, Some(legacy)) => (value(field, legacy, native), value(field, native, legacy)),
+    };
+    Row {
+        uid: entry.told.pod.uid.to_string(),
+        namespace: cut(entry.told.pod.namespace.to_string()),
+        name: cut(entry.told.pod.name.to_string()),
+        field: field.to_string(),
+        legacy: cut(legacy),
+        native: cut(native),
+        seconds: stood.as_secs_f64(),
+        counts,
+    }
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Unknown => "not known",
+        Standing::NoAddress => "no address",
+        Standing::Waiting => "waits for its owner",
+        Standing::Live => "live",
+    }
+}
+
+/// The value of one side, beside the other side's.
+fn value(field: Field, told: &Told, other: &Told) -> String {
+    let Told { pod, owner, .. } = told;
+    match (field, owner) {
+        (Field::Presence, _) => String::new(),
+        (Field::Owner, Some(owner)) => format!("{} ({})", owner.name, owner.uid),
+        (Field::Kind, Some(owner)) => owner.kind.as_str().to_owned(),
+        (Field::Owner | Field::Kind, None) => "none".to_owned(),
+        (Field::Address, _) => pod.address.map_or_else(String::new, |ip| ip.to_string()),
+        (Field::Name, _) => pod.name.to_string(),
+        (Field::Namespace, _) => pod.namespace.to_string(),
+        (Field::HostNetwork, _) => pod.host_network.to_string(),
+        (Field::Version, _) => pod.version.to_string(),
+        (Field::Containers, _) => containers(told, other),
+    }
+}
+
+/// The containers that the other side does not have.
+fn containers(told: &Told, other: &Told) -> String {
+    let others: HashSet<_, FixedState> = normal::told(&other.pod)
+        .map(|container| (&container.id, &container.name, &container.image))
+        .collect();
+    let mut text = String::new();
+    let mut common = 0;
+    for container in normal::told(&told.pod) {
+        if others.contains(&(&container.id, &container.name, &container.image)) {
+            common += 1;
+        } else if text.len() <= LONGEST {
+            let separator = if text.is_empty() { "" } else { ", " };
+            // Writing to a text does not fail.
+            let _ = write!(
+                text,
+                "{separator}{} {} {}",
+                container.name, container.image, container.id
+            );
+        }
+    }
+    if text.is_empty() {
+        text = format!("no more than the {common} of both");
+    }
+    text
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
+/// Bytes of a value that are shown.
+const LONGEST: usize = 200;
