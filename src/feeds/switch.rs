@@ -56,9 +56,12 @@ impl Feeds {
     }
 
     pub(super) fn change_feed(&mut self, to: Generation, now: Instant) {
-        self.activate(to);
+        let before = self.active.and_then(|active| self.feeds.get(&active));
         if let Some(feed) = self.feeds.get(&to) {
-            self.telling.change_feed(&feed.matcher, feed.listed, now);
+            let before = before.map(|feed| &feed.matcher);
+            self.telling
+                .change_feed(before, &feed.matcher, feed.listed, now);
         }
+        self.activate(to);
     }
 }

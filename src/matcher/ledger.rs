@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::{Epoch, Live, settling::Tick};
-use crate::model::{ContainerMeta, Keyed, Slot, Table, Uid};
+use crate::model::{ContainerMeta, Keyed, Pod, Slot, Table, Uid};
 
 /// What is done when a pod changes that was told (D14). One setting for all feeds, so that
 /// they stay comparable.
@@ -47,6 +47,9 @@ pub struct Told {
     /// When an event last touched it.
     pub(super) touched: Tick,
     announced: Announced,
+    /// Of the told containers, so many are known to be none of the active feed's: see
+    /// [`Self::spare`].
+    spared: u16,
     containers: Containers,
 }
 
@@ -123,6 +126,10 @@ impl Ledger {
         self.table.iter().map(|(_, told)| told)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Told> {
+        self.table.iter_mut()
+    }
+
     /// What was told of this pod.
     pub fn get(&self, uid: &Uid) -> Option<&Told> {
         self.table.by_uid(uid)
@@ -155,6 +162,7 @@ impl Ledger {
             fields: 0,
             touched: Tick::default(),
             announced: Announced::NotYet,
+            spared: 0,
             containers: Containers::NONE,
         })
     }
@@ -217,7 +225,23 @@ impl Told {
         self.announced = Announced::Once;
         if news == News::LostContainer {
             self.containers = Containers::NONE;
+            self.spared = 0;
         }
+    }
+
+    /// Another feed is active. Init and ephemeral containers that the one before told and the
+    /// other one does not tell, because its source knows no such containers, are not lost: the
+    /// pod is not deleted and told anew for their sake. `now`: the pod as the other feed has it,
+    /// if it has it already.
+    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>, reannounce: Reannounce) {
+        let main = before.main_containers().len();
+        let others = before.containers.get(main..).unwrap_or_default();
+        let spared = others.iter().filter(|container| {
+            let print = reannounce.print(container);
+            let is_known = now.is_some_and(|now| now.containers.contains(container));
+            self.containers.has(print) && !is_known
+        });
+        self.spared = u16::try_from(spared.count()).unwrap_or(u16::MAX);
     }
 
     /// Has the container told by `tell`, unless it was told before; with `repeat` in any case.
@@ -246,7 +270,7 @@ impl Told {
         let kept = reannounce
             .tellable(containers)
             .filter(|(_, container)| self.containers.has(reannounce.print(container)));
-        kept.count() < self.containers()
+        kept.count() + usize::from(self.spared) < self.containers()
     }
 }
 

@@ -155,9 +155,18 @@ impl Telling {
 
     /// Another feed is active: the difference to it is told by [`Self::resume`].
     /// Towards a feed that is not `listed`, deletes wait for [`Self::listed`].
-    pub fn change_feed(&mut self, new: &Matcher, listed: bool, now: Instant) {
+    pub fn change_feed(
+        &mut self,
+        old: Option<&Matcher>,
+        new: &Matcher,
+        listed: bool,
+        now: Instant,
+    ) {
         if matches!(self.phase, Phase::Offline | Phase::Owing) {
             return;
+        }
+        if let Some(old) = old {
+            self.spare_containers(old, new);
         }
         let tick = self.tick(now);
         let settled_at = tick.after(self.windows.settle);
@@ -186,6 +195,20 @@ impl Telling {
         } else {
             Phase::Additions(Slot::FIRST, 0)
         });
+    }
+
+    /// What the source of the `new` feed does not know of is not lost.
+    fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
+        let reannounce = self.ledger.reannounce();
+        if reannounce == Reannounce::Never {
+            return;
+        }
+        for told in self.ledger.iter_mut() {
+            if let Some(before) = old.live(&told.uid) {
+                let now = new.live(&told.uid).map(|now| &**now.pod);
+                told.spare(before.pod, now, reannounce);
+            }
+        }
     }
 
     /// The active feed has told its lists: deletes that waited for that are sent.

@@ -137,6 +137,11 @@ impl<T: Keyed> Table<T> {
             .find(|slot| self.entries.contains(slot.key()))
     }
 
+    /// All entries in the order of their slots, to change anything but their uids.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|(_, entry)| entry)
+    }
+
     /// All entries in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
         self.entries

@@ -421,7 +421,7 @@ fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
     reducer.take();
 
     let (new, later) = (holding(&["b", "c"]), now + secs(20));
-    telling.change_feed(&new, false, later);
+    telling.change_feed(None, &new, false, later);
     assert_eq!(
         telling.resume(Some(&new), later, &mut reducer),
         Resume::Done

@@ -496,7 +496,7 @@ fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
         telling.resume(Some(&matcher), now, &mut reducer);
         assert_eq!(reducer.take(), "pod_new a v1 ReplicaSet/rs");
         // The same feed takes over from itself: a difference that has not begun.
-        telling.change_feed(&matcher, true, now);
+        telling.change_feed(None, &matcher, true, now);
         if !owner_first {
             reducer.queued = queued;
             telling.resume(Some(&matcher), now, &mut reducer);

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::{ActiveSource::*, Input, Settings},
-    matcher::{Generation, OwnerSort},
+    matcher::{Generation, OwnerSort, Reannounce},
     model::{Keyed, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -200,6 +200,43 @@ fn a_pod_that_waits_in_the_other_feed_is_carried_either_way() {
     }
 }
 
+#[test]
+fn containers_that_only_our_watches_know_of_are_no_reason_to_delete_their_pod() {
+    for stream_is_there in [true, false] {
+        let mut both = Both::told_anew();
+        let watched = || {
+            let mut pod = pod("p").running(&["app", "init"]);
+            pod.0.not_main = 1;
+            pod
+        };
+        both.core.pod(both.native, watched());
+        both.core.pod(both.stream, pod("p").running(&["app"]));
+        assert_eq!(both.told(), "pod_new p v1\npod_container p app");
+        both.switch(Native);
+        assert_eq!(both.told(), "pod_container p init");
+        if !stream_is_there {
+            both.core.close(both.stream);
+        }
+        both.switch(Collect);
+        if !stream_is_there {
+            both.stream = both.core.open();
+            both.core.pod(both.stream, pod("p").running(&["app"]));
+            both.core.listed(both.stream);
+            both.core.rest();
+        }
+        assert_eq!(both.told(), "", "stream there: {stream_is_there}");
+        both.core
+            .pod(both.stream, pod("p").running(&["app"]).version("2"));
+        assert_eq!(both.told(), "pod_new p v2\npod_container p app");
+        both.core
+            .pod(both.stream, pod("p").running(&["app-2"]).version("2"));
+        assert_eq!(
+            both.told(),
+            "pod_delete p\npod_new p v2\npod_container p app-2"
+        );
+    }
+}
+
 // --- one pod, two feeds ---
 
 #[test]
@@ -234,7 +271,20 @@ struct Both {
 impl Both {
     /// Both know these pods, and the reducer was told of them a minute ago.
     fn with(pods: &[&str]) -> Self {
-        let mut core = Core::new(Settings::default());
+        Self::set_up(Settings::default(), pods)
+    }
+
+    /// Without pods; told ones are announced again when they change.
+    fn told_anew() -> Self {
+        let settings = Settings {
+            reannounce: Reannounce::OnChange,
+            ..Settings::default()
+        };
+        Self::set_up(settings, &[])
+    }
+
+    fn set_up(settings: Settings, pods: &[&str]) -> Self {
+        let mut core = Core::new(settings);
         let stream = core.open();
         let native = core.feeds.open_native(1, core.now);
         for name in pods {
