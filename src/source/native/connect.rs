@@ -16,7 +16,7 @@ use http::{HeaderValue, Uri, header::USER_AGENT};
 use kube::{
     Client, Config,
     client::ClientBuilder,
-    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, Context, KubeConfigOptions, Kubeconfig},
 };
 use tokio_rustls::rustls::crypto::ring;
 
@@ -64,12 +64,12 @@ pub enum ConnectError {
     #[error("there is no kubeconfig to find the context `{0}` in (see --kubeconfig)")]
     NoKubeconfig(String),
     /// The token cannot be read.
-    #[error("cannot read the token file {path}: {source}")]
+    #[error("cannot read the token file {path}: {why}")]
     Token {
         /// Where it is.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// It can be neither HTTP nor HTTPS.
     #[error("the API server's address `{0}` must begin with https:// or http://")]
@@ -136,18 +136,19 @@ async fn load(access: &Access) -> Result<Config, ConnectError> {
         context: access.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let unusable = |error| ConnectError::Kubeconfig {
-        path,
-        why: causes(&error),
-    };
+    let unusable = |why| ConnectError::Kubeconfig { path, why };
     let kubeconfig = match kubeconfig {
         Ok(kubeconfig) => kubeconfig,
-        Err(error) => return Err(unusable(error)),
+        Err(error) => return Err(unusable(causes(&error))),
     };
+    // kube would go there as nobody.
+    if let Some(user) = missing_user(&kubeconfig, access) {
+        return Err(unusable(format!("it names a user `{user}` that it lacks")));
+    }
     let names_a_proxy = names_a_proxy(&kubeconfig, access);
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(unusable)?;
+        .map_err(|error| unusable(causes(&error)))?;
     let server = config.cluster_url.host().unwrap_or_default();
     let tls = config.cluster_url.scheme_str() == Some("https");
     let exempt = ["NO_PROXY", "no_proxy"]
@@ -159,18 +160,27 @@ async fn load(access: &Access) -> Result<Config, ConnectError> {
     Ok(config)
 }
 
-/// Whether the kubeconfig itself wants a proxy; else one may come from `$HTTPS_PROXY`.
-fn names_a_proxy(kubeconfig: &Kubeconfig, access: &Access) -> bool {
-    let wanted = access
+/// The context that is wanted, if it is there.
+fn context<'a>(kubeconfig: &'a Kubeconfig, access: &'a Access) -> Option<&'a Context> {
+    let current = kubeconfig.current_context.as_ref();
+    let wanted = access.context.as_ref().or(current);
+    let mut contexts = kubeconfig.contexts.iter();
+    contexts
+        .find(|one| Some(&one.name) == wanted)?
         .context
         .as_ref()
-        .or(kubeconfig.current_context.as_ref());
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|one| Some(&one.name) == wanted);
-    let context = context.and_then(|one| one.context.as_ref());
-    let cluster = context.and_then(|context| {
+}
+
+fn missing_user<'a>(kubeconfig: &'a Kubeconfig, access: &'a Access) -> Option<&'a str> {
+    let user = context(kubeconfig, access)?.user.as_deref()?;
+    let mut users = kubeconfig.auth_infos.iter();
+    let is_there = user.is_empty() || users.any(|one| one.name == user);
+    (!is_there).then_some(user)
+}
+
+/// Whether the kubeconfig itself wants a proxy; else one may come from `$HTTPS_PROXY`.
+fn names_a_proxy(kubeconfig: &Kubeconfig, access: &Access) -> bool {
+    let cluster = context(kubeconfig, access).and_then(|context| {
         let mut clusters = kubeconfig.clusters.iter();
         clusters.find(|one| one.name == context.cluster)
     });
@@ -211,7 +221,7 @@ fn take_token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, ConnectErro
     auth.token = None;
     match TokenFile::open(path.clone()) {
         Ok(token) => Ok(Some(token)),
-        Err(source) => Err(ConnectError::Token { path, source }),
+        Err(why) => Err(ConnectError::Token { path, why }),
     }
 }
 

@@ -242,7 +242,7 @@ async fn of_two_objects_with_one_uid_the_later_word_counts_and_a_list_finds_the_
         world.quiet().await;
         assert_eq!(known().as_deref(), Some("two"), "{list}");
         world
-            .missed(|api| drop(api.delete(Kind::Pod, "shop", "two")))
+            .missed(|api| _ = api.delete(Kind::Pod, "shop", "two"))
             .await;
         world.quiet().await;
         assert_eq!(known(), None, "{list}");

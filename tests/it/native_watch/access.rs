@@ -140,6 +140,10 @@ async fn a_kubeconfig_that_cannot_be_used_is_one_clear_line() {
         ),
         (good("").replace("cluster: here", "cluster: there"), "there"),
         (
+            good("").replace("user: me", "user: nobody"),
+            "user `nobody`",
+        ),
+        (
             good("").replace("http://127.0.0.1:1", "127.0.0.1:1"),
             "https://",
         ),

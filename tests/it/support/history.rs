@@ -11,7 +11,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::core::{MESSAGE, a, custom, object, pod};
 
-/// What may happen. The first number, where there is one, chooses among the streams opened so far.
+/// What may happen. The first number, where there is one, chooses among the streams opened so far,
+/// where there may be several.
 #[derive(Clone, Debug)]
 pub enum Happening {
     Open,
@@ -21,9 +22,9 @@ pub enum Happening {
     PodGone(usize, &'static str),
     Owner(usize, OwnerSort, OwnerMeta),
     OwnerGone(usize, OwnerSort, &'static str),
-    /// One of our own watches is away from now on.
+    /// The source, or this part of it, sees nothing from now on.
     Cut(usize),
-    /// One of our own watches begins to list.
+    /// The source, or this part of it, begins to list.
     List(usize),
     /// Lists go on by so many events.
     Step(usize),
@@ -55,8 +56,9 @@ pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..60)
 }
 
-/// A history of a cluster, of the watches that tell of it and of the reducer.
-pub fn of_native_feed() -> impl Strategy<Value = Vec<Happening>> {
+/// A history of a cluster, of the source that tells of it and of the reducer. Not of either
+/// source: both can tell it.
+pub fn of_a_cluster() -> impl Strategy<Value = Vec<Happening>> {
     use Happening::{Cut, List, Open, Owner, OwnerGone, Pass, Pod, PodGone, Step};
     let watch = 0..6_usize;
     let happening = prop_oneof![
