@@ -14,6 +14,10 @@ check:
 test:
     cargo test
 
+# The compat harness in its long form; arguments are its own, `--help` names them.
+compat *arguments:
+    cargo test --test compat -- --long {{arguments}}
+
 # The figures of the README's performance section.
 bench:
     cargo bench

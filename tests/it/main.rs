@@ -11,11 +11,15 @@
 
 mod admin;
 mod compare;
+mod compat;
 mod demo;
 mod deploy;
 mod driver_watches;
 mod feed_scenarios;
 mod golden_relay;
+#[path = "../../compat/harness/mod.rs"]
+#[allow(dead_code, reason = "the rest of it is used by `compat/main.rs`")]
+mod harness;
 mod legacy_load;
 mod legacy_source;
 mod matcher_laws;

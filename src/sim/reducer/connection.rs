@@ -147,11 +147,11 @@ fn messages(
                 timestamp,
                 message: json::to_json(&message),
             };
-            if options.tap.is_some() {
-                tapped.push(entry.clone());
-            }
             if options.keep_everything {
-                log.push(entry);
+                log.push(entry.clone());
+            }
+            if options.tap.is_some() {
+                tapped.push(entry);
             }
         }
         connection.session.apply(&message)?;

@@ -11,12 +11,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-pub use self::picture::Expected;
-use self::{list::Lists, script::Script};
-use super::{
+use self::{list::Lists, picture::Expected, script::Script};
+use crate::harness::{
     exceptions::{self, Exception, Native},
     outcome::first_difference,
-    recording::Recording,
+    recording,
 };
 
 /// So many relays run at once: most of the time each waits for a watch that backs off.
@@ -29,22 +28,25 @@ fn every_recording_is_told_natively_too_or_there_is_a_reason() {
     let mut times: BTreeMap<&str, u32> = BTreeMap::new();
     all.for_each(|case| *times.entry(case).or_default() += 1);
     assert!(times.values().all(|times| *times == 1), "twice: {times:?}");
-    super::assert_same_names(times.into_keys(), super::files());
+    assert_eq!(
+        Vec::from_iter(times.into_keys().map(str::to_owned)),
+        recording::names().unwrap()
+    );
     assert!(lists.every_reason_is_given());
 }
 
 #[test]
 fn only_what_no_cluster_can_say_is_left_out() {
     for case in Lists::read().not_expressible() {
-        let script = Script::of(&Recording::read(case));
+        let script = Script::of(&recording::read(case).unwrap());
         assert!(script.is_err(), "{case} can be told natively");
     }
 }
 
 #[test]
 fn every_native_exception_has_a_reason_and_a_real_difference() {
-    let exceptions = exceptions::read();
-    let natives = exceptions::read_native();
+    let exceptions = exceptions::read().unwrap();
+    let natives = exceptions::read_native().unwrap();
     for (at, native) in natives.iter().enumerate() {
         let case = &native.case;
         assert!(Lists::read().told().any(|told| told == case), "{case}?");
@@ -53,7 +55,7 @@ fn every_native_exception_has_a_reason_and_a_real_difference() {
             "{case} twice"
         );
         assert!(!native.reason.trim().is_empty(), "{case}: no reason");
-        super::assert_decisions_exist(case, &native.decision);
+        assert!(exceptions::is_a_decision(&native.decision), "{case}");
         let otherwise = expected(case, &exceptions, &[]);
         let ours = expected(case, &exceptions, &natives);
         assert_ne!(ours, otherwise, "{case}: no difference");
@@ -62,8 +64,8 @@ fn every_native_exception_has_a_reason_and_a_real_difference() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_recording_told_natively_ends_in_its_picture() {
-    let exceptions = exceptions::read();
-    let natives = exceptions::read_native();
+    let exceptions = exceptions::read().unwrap();
+    let natives = exceptions::read_native().unwrap();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut plays = JoinSet::new();
     for case in Lists::read().told().map(str::to_owned) {
@@ -84,17 +86,17 @@ async fn every_recording_told_natively_ends_in_its_picture() {
 /// we tell to a `Collect` stream, which is the recording's unless there is an exception.
 fn expected(case: &str, exceptions: &[Exception], natives: &[Native]) -> Option<Expected> {
     if let Some(native) = natives.iter().find(|native| native.case == case) {
-        return Some(native.expected());
+        return Some(Expected::of(native));
     }
-    let recorded = Recording::read(case).outcome;
+    let recorded = recording::read(case).unwrap().recorded.unwrap();
     let exception = exceptions.iter().find(|e| e.case == case);
-    let outcome = exception.map_or(recorded.clone(), |e| e.outcome(&recorded));
+    let outcome = exception.map_or(recorded.clone(), |e| e.outcome(&recorded).unwrap());
     Expected::at_the_end_of(&outcome.output)
 }
 
 /// Plays one recording; says what differs.
 async fn check(case: &str, expected: &Expected) -> Option<String> {
-    let recording = Recording::read(case);
+    let recording = recording::read(case).unwrap();
     let script = match Script::of(&recording) {
         Ok(script) => script,
         Err(why) => return Some(format!("{case} cannot be told natively: {why}")),

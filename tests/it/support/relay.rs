@@ -1,11 +1,9 @@
 //! The program itself, spawned, with its log as the window into it.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,16 +13,14 @@ use nix::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStderr, Command},
+    process::{Child, Command},
     sync::watch,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::must;
-
-/// How many of the last log lines a failed test shows.
-const LOG_TAIL: usize = 40;
+pub use crate::harness::window::Progress;
+use crate::harness::window::{Log, Window, follow};
 
 /// A running `k8s-relay`. It is killed if the test ends without [`Relay::stop`].
 pub struct Relay {
@@ -34,35 +30,6 @@ pub struct Relay {
     log: Log,
     _reader: AbortOnDropHandle<()>,
 }
-
-/// What the relay says about itself whenever it comes to rest.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// The number of the reducer connection; 0 before the first.
-    pub connection: u64,
-    /// Whether that connection stands.
-    pub connected: bool,
-    /// Bytes handed to its socket so far.
-    pub sent: u64,
-    /// Bytes that wait for its socket.
-    pub queued: u64,
-    /// How many Infos of each `Collect` stream were applied; ended streams stay for a while.
-    pub streams: BTreeMap<u64, u64>,
-    /// How many events of each kind our own watches told, as it is said: `Pod:12 Job:3`.
-    pub watches: String,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Window {
-    address: Option<SocketAddr>,
-    progress: Progress,
-    /// The log has ended, and so has the relay.
-    closed: bool,
-}
-
-/// All lines but those about progress.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Relay {
     /// Starts the program on a free port, with these arguments beside those for the log,
@@ -86,7 +53,8 @@ impl Relay {
             .unwrap();
         let (sender, mut window) = watch::channel(Window::default());
         let log = Log::default();
-        let reader = read_log(child.stderr.take().unwrap(), sender, log.clone());
+        let stderr = Box::new(child.stderr.take().unwrap());
+        let reader = follow(vec![stderr], sender, log.clone());
         let reader = AbortOnDropHandle::new(tokio::spawn(reader));
         let seen = must(
             "the relay listens",
@@ -137,7 +105,7 @@ impl Relay {
             let mut seen = 0;
             loop {
                 let closed = window.borrow_and_update().closed;
-                let lines = self.log.since(&mut seen);
+                let lines = since(&self.log, &mut seen);
                 if let Some(line) = lines.into_iter().find(&is) {
                     return Some(line);
                 }
@@ -154,7 +122,7 @@ impl Relay {
 
     /// Everything that was logged by now, but for the progress.
     pub fn log(&self) -> Vec<Value> {
-        self.log.since(&mut 0)
+        since(&self.log, &mut 0)
     }
 
     /// The memory that it has now, in bytes.
@@ -222,69 +190,9 @@ impl Relay {
     }
 }
 
-impl Log {
-    fn push(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-
-    /// The lines from this one on, of which there are more the next time.
-    fn since(&self, seen: &mut usize) -> Vec<Value> {
-        let lines = self.0.lock().unwrap();
-        let new = &lines[*seen..];
-        *seen = lines.len();
-        new.iter()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
-            .collect()
-    }
-
-    fn tail(&self) -> String {
-        let lines = self.0.lock().unwrap();
-        let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
-        tail.iter().map(|line| format!("  {line}\n")).collect()
-    }
-}
-
-async fn read_log(stderr: ChildStderr, window: watch::Sender<Window>, log: Log) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if line.contains("k8s_relay::progress") {
-            let progress = Progress::read(&line);
-            window.send_modify(|w| w.progress = progress);
-            continue;
-        }
-        if line.contains("k8s_relay::app") && line.contains("\"listening\"") {
-            let entry: Value = serde_json::from_str(&line).unwrap();
-            // Of `Collect`, and of the admin listener after that.
-            if let Some(address) = entry["address"].as_str() {
-                let address = address.parse().unwrap();
-                window.send_modify(|w| w.address = Some(address));
-            }
-        }
-        log.push(line);
-        window.send_modify(|_| ());
-    }
-    window.send_modify(|w| w.closed = true);
-}
-
-impl Progress {
-    fn read(line: &str) -> Self {
-        let entry: Value = serde_json::from_str(line).unwrap();
-        let number = |name: &str| entry[name].as_u64().unwrap();
-        Self {
-            connection: number("connection"),
-            connected: entry["connected"].as_bool().unwrap(),
-            sent: number("sent"),
-            queued: number("queued"),
-            streams: entry["streams"]
-                .as_str()
-                .unwrap()
-                .split_whitespace()
-                .map(|stream| {
-                    let (id, infos) = stream.split_once(':').unwrap();
-                    (id.parse().unwrap(), infos.parse().unwrap())
-                })
-                .collect(),
-            watches: entry["watches"].as_str().unwrap().to_owned(),
-        }
-    }
+/// The lines from this one on, of which there are more the next time.
+fn since(log: &Log, seen: &mut usize) -> Vec<Value> {
+    let entry =
+        |line: String| serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+    log.since(seen).into_iter().map(entry).collect()
 }

@@ -9,9 +9,12 @@ use k8s_relay::{
         messages::{PodContainer, PodDelete, PodNewWithName, PodResync},
     },
 };
-use serde_json::{Map, Value};
 
-use crate::golden_relay::outcome::{Output, line};
+use crate::harness::{
+    exceptions::{self, Native},
+    outcome::Output,
+    picture::lines,
+};
 
 /// The namespace of what is no part of a recording.
 pub const ASIDE: &str = "aside";
@@ -26,6 +29,15 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// What a native exception says.
+    pub fn of(native: &Native) -> Self {
+        match (&native.picture, native.pods, native.containers) {
+            (Some(picture), None, None) => Self::Lines(exceptions::lines(picture)),
+            (None, Some(pods), Some(containers)) => Self::Counts { pods, containers },
+            _ => panic!("{}: give picture, or pods and containers", native.case),
+        }
+    }
+
     /// What these messages leave of the last connection; `None` if they are only counted and
     /// counts do not say it.
     pub fn at_the_end_of(output: &Output) -> Option<Self> {
@@ -129,47 +141,7 @@ fn of_the_recording(picture: &Picture) -> impl Iterator<Item = (&[u8], &Pod)> {
 }
 
 fn shown(picture: &Picture) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (uid, pod) in of_the_recording(picture) {
-        lines.push(message(
-            "pod_new_with_name",
-            [
-                ("owner_kind", pod.owner_kind.into()),
-                ("is_host_network", pod.is_host_network.into()),
-                ("uid", text(uid)),
-                ("owner_name", text(pod.owner_name())),
-                ("pod_name", text(pod.pod_name())),
-                ("owner_uid", text(pod.owner_uid())),
-                ("ns", text(pod.ns())),
-                ("version", text(pod.version())),
-                ("ip_u32", u32::from_le_bytes(pod.ip.octets()).into()),
-                ("ip", pod.ip.to_string().into()),
-            ],
-        ));
-        for container in pod.containers() {
-            lines.push(message(
-                "pod_container",
-                [
-                    ("uid", text(uid)),
-                    ("container_id", text(container.told_id())),
-                    ("container_name", text(container.name())),
-                    ("container_image", text(container.image())),
-                ],
-            ));
-        }
-    }
-    lines
-}
-
-fn message<const N: usize>(name: &str, fields: [(&str, Value); N]) -> String {
-    let name = [("msg", name.into())];
-    let fields = name.into_iter().chain(fields);
-    let fields: Map<String, Value> = fields.map(|(key, value)| (key.to_owned(), value)).collect();
-    line(&fields)
-}
-
-fn text(bytes: &[u8]) -> Value {
-    str::from_utf8(bytes).unwrap().into()
+    lines(picture, |namespace| namespace != ASIDE.as_bytes())
 }
 
 /// A line, taken apart.

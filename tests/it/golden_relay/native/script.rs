@@ -8,10 +8,7 @@ use k8s_relay::{
     sim::{cluster::Cluster, kube::Object, watcher::Message},
 };
 
-use crate::golden_relay::{
-    player::generate,
-    recording::{Control, FastClient, Recording, Step},
-};
+use crate::harness::case::{Case, Control, FastClient, Step, generate};
 
 /// What is to be done, in order.
 pub struct Script {
@@ -74,7 +71,7 @@ pub enum Inexpressible {
 const LESS: u32 = 100;
 
 impl Script {
-    pub fn of(recording: &Recording) -> Result<Self, Inexpressible> {
+    pub fn of(recording: &Case) -> Result<Self, Inexpressible> {
         let mut writer = Writer::default();
         for step in &recording.steps {
             match step {
@@ -120,6 +117,7 @@ impl Writer {
             }
             Control::ReducerDisconnect => Move::Disconnect,
             Control::ReducerReset => Move::Reset,
+            Control::ReducerStopReading | Control::ReducerStartReading => return Ok(()),
             Control::ReducerStopListening => Move::StopListening,
             Control::ReducerStartListening => Move::StartListening,
             Control::WaitConnections { n } => Move::Connections(*n),
@@ -134,7 +132,7 @@ impl Writer {
                 }
                 return Ok(());
             }
-            Control::FastClient(client) => return self.fast_client(client),
+            Control::FastClient(client) | Control::List(client) => return self.fast_client(client),
         };
         self.moves.push(next);
         Ok(())

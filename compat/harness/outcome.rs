@@ -1,9 +1,6 @@
 //! What came of an experiment, in a form that people read and that compares line by line.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use k8s_relay::reducer::usage;
 use serde_json::{Map, Value};
@@ -19,6 +16,20 @@ pub struct Outcome {
     pub streams: Vec<String>,
     /// Whether the relay survived.
     pub alive: bool,
+    /// What a reducer would have closed the connection for.
+    pub refused: Vec<String>,
+}
+
+/// What differs first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// In what: `alive`, `output`, `streams`, …
+    pub what: String,
+    /// The first line of each side that differs, if it has one more.
+    pub expected: Option<String>,
+    pub got: Option<String>,
+    /// Both sides from just before it, for people.
+    pub report: String,
 }
 
 /// The messages in order; of very many only how often each occurs and both ends.
@@ -58,7 +69,8 @@ impl Output {
         }
     }
 
-    fn shown(&self) -> Vec<String> {
+    /// As lines.
+    pub fn shown(&self) -> Vec<String> {
         match self {
             Self::Lines(lines) => lines.clone(),
             Self::Summary {
@@ -87,8 +99,7 @@ pub struct Told {
 impl Told {
     /// Takes a message, or the [`new_connection`] that stands between messages.
     pub fn push(&mut self, message: Map<String, Value>) {
-        let name = message.get("msg").or_else(|| message.get("marker"));
-        let name = name.and_then(Value::as_str).unwrap();
+        let name = name(&message);
         match self.counts.get_mut(name) {
             Some(count) => *count += 1,
             None => _ = self.counts.insert(name.to_owned(), 1),
@@ -101,6 +112,11 @@ impl Told {
             self.last.pop_front();
         }
         self.last.push_back(message);
+    }
+
+    /// How many there were.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     pub fn output(mut self) -> Output {
@@ -117,41 +133,81 @@ impl Told {
 }
 
 impl Outcome {
-    /// What differs, for people; `None` if nothing does.
-    pub fn difference(&self, expected: &Self) -> Option<String> {
-        if self == expected {
-            return None;
+    /// What differs first, the weightiest before the others; `None` if nothing does.
+    pub fn difference(&self, expected: &Self) -> Option<Difference> {
+        self.difference_but(expected, &[])
+            .into_iter()
+            .chain(Difference::between(
+                "output",
+                &expected.output.shown(),
+                &self.output.shown(),
+            ))
+            .min_by_key(|difference| WEIGHT.iter().position(|what| *what == difference.what))
+    }
+
+    /// The same without what a summary has beside counts.
+    pub fn only_counts(self) -> Self {
+        Self {
+            output: self.output.only_counts(),
+            ..self
         }
-        let mut report = String::new();
+    }
+
+    /// What differs first, without some of it and the output.
+    pub fn difference_but(&self, expected: &Self, without: &[&str]) -> Option<Difference> {
+        let connections =
+            |outcome: &Self| vec![format!("{} connections", outcome.handshakes.len())];
+        let alive = |outcome: &Self| {
+            vec![
+                if outcome.alive {
+                    "it runs"
+                } else {
+                    "it has ended"
+                }
+                .to_owned(),
+            ]
+        };
         let pairs = [
-            ("output", expected.output.shown(), self.output.shown()),
+            ("alive", alive(expected), alive(self)),
+            ("refused", expected.refused.clone(), self.refused.clone()),
+            ("streams", expected.streams.clone(), self.streams.clone()),
+            ("connections", connections(expected), connections(self)),
             (
                 "handshakes",
                 expected.handshakes.concat(),
                 self.handshakes.concat(),
             ),
-            ("streams", expected.streams.clone(), self.streams.clone()),
-            (
-                "alive",
-                vec![expected.alive.to_string()],
-                vec![self.alive.to_string()],
-            ),
         ];
-        for (what, expected, got) in pairs {
-            if expected != got {
-                write!(
-                    report,
-                    "{what} differs{}",
-                    first_difference(&expected, &got)
-                )
-                .unwrap();
-            }
+        pairs
+            .iter()
+            .filter(|(what, ..)| !without.contains(what))
+            .find_map(|(what, expected, got)| Difference::between(what, expected, got))
+    }
+}
+
+/// In which order differences are looked for: what explains others comes before them.
+const WEIGHT: [&str; 6] = [
+    "alive",
+    "refused",
+    "output",
+    "streams",
+    "connections",
+    "handshakes",
+];
+
+impl Difference {
+    /// Compares line by line.
+    pub fn between(what: &str, expected: &[String], got: &[String]) -> Option<Self> {
+        if expected == got {
+            return None;
         }
-        if report.is_empty() {
-            let connections = (expected.handshakes.len(), self.handshakes.len());
-            writeln!(report, "(expected, got) connections: {connections:?}").unwrap();
-        }
-        Some(report)
+        let at = expected.iter().zip(got).take_while(|(e, g)| e == g).count();
+        Some(Self {
+            what: what.to_owned(),
+            expected: expected.get(at).cloned(),
+            got: got.get(at).cloned(),
+            report: format!("{what} differs{}", first_difference(expected, got)),
+        })
     }
 }
 
@@ -164,16 +220,18 @@ pub fn first_difference(expected: &[String], got: &[String]) -> String {
         expected.len(),
         got.len()
     );
+    let before = at.saturating_sub(2);
+    let from = |lines: &[String], at: usize| lines.get(at..).unwrap_or_default().to_vec();
     for (sign, lines) in [
-        (' ', &expected[at.saturating_sub(2)..at]),
-        ('-', &expected[at..]),
-        ('+', &got[at..]),
+        (' ', from(expected.get(..at).unwrap_or_default(), before)),
+        ('-', from(expected, at)),
+        ('+', from(got, at)),
     ] {
         for line in lines.iter().take(12) {
-            writeln!(report, "  {sign} {line}").unwrap();
+            report += &format!("  {sign} {line}\n");
         }
         if lines.len() > 12 {
-            writeln!(report, "  {sign} … {} more", lines.len() - 12).unwrap();
+            report += &format!("  {sign} … {} more\n", lines.len() - 12);
         }
     }
     report
@@ -186,21 +244,28 @@ pub fn line(fields: &Map<String, Value>) -> String {
     if let Some(index) = fields.get("index") {
         return format!("--- connection {index}");
     }
-    let mut line = fields["msg"].as_str().unwrap().to_owned();
+    let mut line = name(fields).to_owned();
+    let number = fields.get("ip_u32").and_then(Value::as_u64);
+    let number = number.and_then(|n| u32::try_from(n).ok());
+    let address = number.map(|n| std::net::Ipv4Addr::from_octets(n.to_le_bytes()).to_string());
+    let text_of_address = fields.get("ip").and_then(Value::as_str);
+    let agree = address.is_some() && address.as_deref() == text_of_address;
     for (name, value) in fields {
-        if name == "msg" || name == "ip_u32" {
+        if name == "msg" || (name == "ip_u32" && agree) {
             continue;
         }
-        if name == "ip" {
-            let octets = (fields["ip_u32"].as_u64().unwrap() as u32).to_le_bytes();
-            let ip = std::net::Ipv4Addr::from_octets(octets).to_string();
-            assert_eq!(value.as_str(), Some(ip.as_str()), "ip and ip_u32 disagree");
-            write!(line, " ip={ip}").unwrap();
-            continue;
+        match (&address, name.as_str()) {
+            (Some(address), "ip") if agree => line += &format!(" ip={address}"),
+            _ => line += &format!(" {name}={}", text(value)),
         }
-        write!(line, " {name}={}", text(value)).unwrap();
     }
     line
+}
+
+/// What kind of message or marker it is.
+pub fn name(fields: &Map<String, Value>) -> &str {
+    let name = fields.get("msg").or_else(|| fields.get("marker"));
+    name.and_then(Value::as_str).unwrap_or("?")
 }
 
 /// Stands between the messages of two connections.
@@ -230,8 +295,11 @@ fn text(value: &Value) -> String {
 /// A message of the greeting, without what is of the machine: the recording's, or this one.
 /// Anything else in its place stays, and so differs.
 pub fn greeting_line(mut message: Map<String, Value>) -> String {
-    let name = String::from_utf8(usage::hostname()).unwrap();
-    let names = [Value::from("relay-host"), name.into()];
+    let hostname = usage::hostname();
+    let names = [
+        Value::from("relay-host"),
+        String::from_utf8_lossy(&hostname).into(),
+    ];
     let cores = [Value::from(2), usage::cpu_cores().into()];
     for (field, of_a_machine) in [
         ("hostname", &names),

@@ -1,0 +1,110 @@
+//! Turns what the mock reducer hears into lines and sequences, as it comes.
+
+use anyhow::{Context as _, Result};
+use k8s_relay::sim::reducer::Entry;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    outcome::{Output, Told, greeting_line, name, new_connection},
+    sequences::Sequences,
+};
+
+/// Listens beside the mock reducer.
+pub struct Collector {
+    heard: watch::Receiver<Heard>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What was told up to some moment.
+pub struct Collected {
+    pub output: Output,
+    pub sequences: Sequences,
+    /// The greeting of each connection.
+    pub handshakes: Vec<Vec<String>>,
+}
+
+#[derive(Clone, Default)]
+struct Heard {
+    messages: u64,
+    told: Told,
+    sequences: Option<Sequences>,
+    handshakes: Vec<Vec<String>>,
+    greeted: bool,
+}
+
+impl Collector {
+    /// Keeps the sequences if they are wanted. Gives the tap for the reducer, too.
+    pub fn start(sequences: bool) -> (Self, mpsc::Sender<Entry>) {
+        let (tap, mut entries) = mpsc::channel(1_024);
+        let (sender, heard) = watch::channel(Heard {
+            sequences: sequences.then(Sequences::default),
+            ..Heard::default()
+        });
+        let task = tokio::spawn(async move {
+            while let Some(entry) = entries.recv().await {
+                sender.send_modify(|heard| heard.take(entry));
+            }
+        });
+        let task = AbortOnDropHandle::new(task);
+        (Self { heard, _task: task }, tap)
+    }
+
+    /// How much of what counts was told so far: no greetings, no noise.
+    pub fn told(&self) -> usize {
+        self.heard.borrow().told.total()
+    }
+
+    /// Waits for more than that to be told.
+    pub async fn more_than(&self, told: usize) {
+        let mut heard = self.heard.clone();
+        // The sender lives as long as the task, which lives as long as this.
+        let _ = heard.wait_for(|heard| heard.told.total() > told).await;
+    }
+
+    /// Waits for this many messages in all.
+    pub async fn up_to(&mut self, messages: u64) -> Result<Collected> {
+        let all = self.heard.wait_for(|heard| heard.messages >= messages);
+        let heard = all.await.context("the tap of the mock reducer")?.clone();
+        Ok(Collected {
+            output: heard.told.output(),
+            sequences: heard.sequences.unwrap_or_default(),
+            handshakes: heard.handshakes,
+        })
+    }
+}
+
+impl Heard {
+    fn take(&mut self, entry: Entry) {
+        self.messages += 1;
+        while self.handshakes.len() < entry.connection {
+            self.handshakes.push(Vec::new());
+            self.greeted = false;
+            if self.handshakes.len() > 1 {
+                self.tell(new_connection(self.handshakes.len()));
+            }
+        }
+        let name = name(&entry.message);
+        if !self.greeted {
+            self.greeted = name == "metadata_complete";
+            let line = greeting_line(entry.message);
+            if let Some(greeting) = self.handshakes.last_mut() {
+                greeting.push(line);
+            }
+        } else if !is_noise(name) {
+            self.tell(entry.message);
+        }
+    }
+
+    fn tell(&mut self, message: serde_json::Map<String, serde_json::Value>) {
+        if let Some(sequences) = &mut self.sequences {
+            sequences.push(&message);
+        }
+        self.told.push(message);
+    }
+}
+
+/// Whether how often it comes depends on how long the case takes.
+fn is_noise(name: &str) -> bool {
+    ["heartbeat", "collector_health", "agent_resource_usage"].contains(&name)
+}

@@ -1,0 +1,35 @@
+//! The compat harness: drives relays with the same input and compares what their reducers
+//! were told. `compat/README.md` says what is compared, `docs/verdicts.md` how a verdict is read.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`case`], [`recording`], [`info`] | what is done: case files and recordings |
+//! | [`peers`], [`relay`], [`window`] | who takes part, and how it is started and watched |
+//! | [`player`], [`collector`], [`run`] | does a case to all peers at the same pace |
+//! | [`outcome`], [`sequences`], [`picture`] | what came of it, in forms that compare |
+//! | [`verdict`], [`exceptions`] | two of these against each other |
+//! | [`fault`], [`proof`] | bad peers, which the harness must find |
+//! | [`plan`], [`report`] | what is run, and what is said about it |
+//!
+//! Laws: nothing waits without a limit; a peer that fails is named with what it failed in; how
+//! long something took is told and never judged.
+//! Absent here: any expectation of a case's own. Truth is another peer, or a recording of one.
+
+pub mod case;
+pub mod collector;
+pub mod exceptions;
+pub mod fault;
+pub mod info;
+pub mod outcome;
+pub mod peers;
+pub mod picture;
+pub mod plan;
+pub mod player;
+pub mod proof;
+pub mod recording;
+pub mod relay;
+pub mod report;
+pub mod run;
+pub mod sequences;
+pub mod verdict;
+pub mod window;

@@ -1,0 +1,157 @@
+//! Verdicts, from what came of two peers.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::harness::{
+    exceptions,
+    outcome::new_connection,
+    peers::Peers,
+    picture,
+    player::Played,
+    recording, run,
+    sequences::Sequences,
+    verdict::{Side, Verdict, Word},
+};
+
+#[test]
+fn a_recording_is_compared_to_the_letter() {
+    assert_eq!(judged("name_300_bytes", |_| ()), Verdict::Equal);
+    let Verdict::Different(difference) = judged("name_300_bytes", |played| {
+        played.outcome.streams[0] = "A: relay, CANCELLED".into();
+    }) else {
+        panic!("not different");
+    };
+    assert_eq!(difference.what, "streams");
+    assert_eq!(difference.got.as_deref(), Some("A: relay, CANCELLED"));
+}
+
+#[test]
+fn what_an_exception_says_is_the_only_difference_it_allows() {
+    let exceptions = exceptions::read().unwrap();
+    let exception = exceptions
+        .iter()
+        .find(|e| e.case == "reducer_down_two_streams");
+    let exception = exception.unwrap();
+    let ours = |played: &mut Played| played.outcome = exception.outcome(&played.outcome).unwrap();
+    let verdict = judged(&exception.case, ours);
+    assert!(matches!(verdict, Verdict::Exception { decision, .. } if decision == "D5"));
+    // As the legacy relay does it, it is none of ours.
+    assert_eq!(judged(&exception.case, |_| ()).word(), Word::Different);
+}
+
+#[test]
+fn a_dead_relay_explains_everything_else() {
+    let Verdict::Different(difference) = judged("name_300_bytes", |played| {
+        played.outcome.alive = false;
+        played.outcome.streams.clear();
+        played.end = Some("ended, signal: 9 (SIGKILL)".into());
+    }) else {
+        panic!("not different");
+    };
+    assert_eq!(difference.what, "alive");
+    assert_eq!(difference.got.unwrap(), "this ended, signal: 9 (SIGKILL)");
+}
+
+/// A recording against a relay that did the same, but for a change.
+fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
+    let case = recording::read(name).unwrap();
+    let mut played = Played {
+        outcome: case.recorded.clone().unwrap(),
+        sequences: Sequences::default(),
+        picture: k8s_relay::sim::picture::Picture::new(),
+        took: Duration::ZERO,
+        end: None,
+        log: String::new(),
+    };
+    change(&mut played);
+    let peers = Peers::read(None).unwrap();
+    let (recorded, this) = (peers.get("recorded").unwrap(), peers.get("this").unwrap());
+    let result: run::Result = Ok(played);
+    let exceptions = exceptions::read().unwrap();
+    let exception = exceptions.iter().find(|e| e.case == name);
+    let side = |peer, result| Side { peer, result };
+    Verdict::of(
+        &case,
+        exception,
+        side(&recorded, None),
+        side(&this, Some(&result)),
+    )
+}
+
+#[test]
+fn only_the_order_within_a_pod_and_around_a_mark_matters() {
+    let a = ["new p", "new q", "container p", "resync", "new q"];
+    for (b, what) in [
+        (
+            vec!["new q", "new p", "container p", "resync", "new q"],
+            None,
+        ),
+        (
+            vec!["container p", "new p", "new q", "resync", "new q"],
+            Some("what was told of pod \"p\""),
+        ),
+        (
+            vec!["new p", "new q", "resync", "container p", "new q"],
+            Some("what was told of pod \"p\""),
+        ),
+        (
+            vec!["new p", "new q", "container p", "resync"],
+            Some("what was told of pod \"q\" after pod_resync"),
+        ),
+        (
+            vec!["new p", "new q", "container p", "connection", "new q"],
+            Some("the order of connections and resyncs"),
+        ),
+    ] {
+        let difference = told(&b).difference(&told(&a));
+        assert_eq!(difference.map(|d| d.what).as_deref(), what, "{b:?}");
+    }
+}
+
+fn told(messages: &[&str]) -> Sequences {
+    let mut sequences = Sequences::default();
+    for message in messages {
+        let fields: Map<String, Value> = match message.split_once(' ') {
+            Some((name, uid)) => [("msg".into(), name.into()), ("uid".into(), uid.into())]
+                .into_iter()
+                .collect(),
+            None if *message == "resync" => {
+                [("msg".into(), "pod_resync".into())].into_iter().collect()
+            }
+            None => new_connection(2),
+        };
+        sequences.push(&fields);
+    }
+    sequences
+}
+
+#[test]
+fn a_picture_is_shown_as_the_messages_that_tell_it() {
+    let mut picture = k8s_relay::sim::picture::Picture::new();
+    let container = k8s_relay::wire::messages::PodContainer {
+        uid: b"p",
+        container_id: b"c\xff",
+        container_name: b"app",
+        container_image: b"app:1",
+    };
+    let pod = k8s_relay::wire::messages::PodNewWithName {
+        ip: [10, 0, 0, 1].into(),
+        owner_kind: 254,
+        is_host_network: 0,
+        uid: b"p",
+        owner_name: b"one",
+        pod_name: b"one",
+        owner_uid: b"",
+        ns: b"shop",
+        version: b"1",
+    };
+    picture.apply(&pod.into());
+    picture.apply(&container.into());
+    insta::assert_snapshot!(picture::lines(&picture, |_| true).join("\n"), @r#"
+    pod_new_with_name owner_kind=254 is_host_network=0 uid="p" owner_name="one" pod_name="one" owner_uid="" ns="shop" version="1" ip=10.0.0.1
+    pod_container uid="p" container_id={"$bytes_hex":"63ff"} container_name="app" container_image="app:1"
+    "#);
+    assert_eq!(picture::lines(&picture, |ns| ns != b"shop"), [""; 0]);
+}

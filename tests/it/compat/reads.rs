@@ -1,0 +1,269 @@
+//! Case files, peers files and recordings, with and without mistakes; and what is planned.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    case::{self, Case, Compared, Control, Heard, Step},
+    exceptions,
+    peers::Peers,
+    plan, recording,
+};
+
+#[test]
+fn every_case_file_is_a_case_and_every_recording_is_one() {
+    let cases = case::read_all(&case::folder()).unwrap();
+    assert!(cases.len() > 10);
+    assert!(cases.iter().all(|case| case.recorded.is_none()));
+    for name in recording::names().unwrap() {
+        assert!(recording::read(&name).unwrap().recorded.is_some());
+    }
+}
+
+#[test]
+fn a_case_file_with_a_mistake_is_named_with_it() {
+    for (text, mistake) in [
+        ("steps = [\"settle\"]", "missing field `name`"),
+        ("name = \"a b\"\nsteps = []", "no steps"),
+        (
+            "name = \"short\"\nsteps = [\"settle\"]",
+            "name is no sentence: \"short\"",
+        ),
+        (
+            "name = \"a b\"\nsteps = [\"settle\"]\nspeed = 3",
+            "unknown field `speed`",
+        ),
+        (
+            "name = \"a b\"\nsteps = [\"sleep\"]",
+            "unknown variant `sleep`",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ added = { pod = { id = \"p\" } } }]",
+            "unknown field `id`",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ added = { node = { } } }]",
+            "unknown field `node`",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ added = { } }]",
+            "about one of pod, replica_set and job",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ added = { pod = { uid = \"p\" }, job = { uid = \"j\" } } }]",
+            "about one of pod, replica_set and job",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ bytes = \"abc\" }]",
+            "no pairs of hex digits: \"abc\"",
+        ),
+        (
+            "name = \"a b\"\nsteps = [{ connection = -1 }]",
+            "invalid value: integer `-1`",
+        ),
+        (
+            "name = \"a b\"\ncompared = \"colours\"\nsteps = [\"settle\"]",
+            "unknown variant `colours`",
+        ),
+        ("name = \"a b", "TOML parse error"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("wrong.toml"), text).unwrap();
+        let error = format!("{:#}", case::read_all(folder.path()).unwrap_err());
+        assert!(error.contains("wrong.toml"), "{error}");
+        assert!(error.contains(mistake), "{mistake}: {error}");
+    }
+}
+
+#[test]
+fn two_cases_do_not_have_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["a.toml", "b.toml"] {
+        let text = "name = \"the same\"\nsteps = [\"settle\"]";
+        fs::write(folder.path().join(file), text).unwrap();
+    }
+    let error = case::read_all(folder.path()).unwrap_err().to_string();
+    assert_eq!(error, "two cases are named \"the same\"");
+}
+
+#[test]
+fn a_peers_file_with_a_mistake_is_named_with_it() {
+    for (text, mistake) in [
+        ("[old]\nkind = \"docker\"", "unknown variant `docker`"),
+        ("[old]\nprogram = \"x\"", "missing field `kind`"),
+        ("[old]\nkind = \"command\"", "missing field `program`"),
+        (
+            "[old]\nkind = \"command\"\nprogram = \"\"",
+            "peer old: program is empty",
+        ),
+        (
+            "[old]\nkind = \"command\"\nprogram = \"x\"\nport = 1",
+            "unknown field `port`",
+        ),
+        (
+            "[old]\nkind = \"command\"\nprogram = \"x\"\nquiet = \"soon\"",
+            "expected number at 0",
+        ),
+        (
+            "[old]\nkind = \"command\"\nprogram = \"x\"\nstop = \"PLEASE\"",
+            "no signal",
+        ),
+        (
+            "[old]\nkind = \"recorded\"\nquiet = \"1s\"",
+            "unknown field `quiet`",
+        ),
+        (
+            "[old]\nkind = \"running\"\naddress = \"a:1\"\nreducer = \"b\"",
+            "invalid socket address",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("wrong.toml");
+        fs::write(&file, text).unwrap();
+        let error = format!("{:#}", Peers::read(Some(&file)).unwrap_err());
+        assert!(error.contains("wrong.toml"), "{error}");
+        assert!(error.contains(mistake), "{mistake}: {error}");
+    }
+    let error = Peers::read(None).unwrap().get("newest").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("no peer \"newest\"; there are ")
+    );
+}
+
+#[test]
+fn a_recording_that_was_cut_or_altered_is_named_with_its_mistake() {
+    let whole = fs::read_to_string(recording::folder().join("name_300_bytes.json")).unwrap();
+    let altered = |path: &str, value: Value| {
+        let mut json: Value = serde_json::from_str(&whole).unwrap();
+        *json.pointer_mut(path).unwrap() = value;
+        json.to_string()
+    };
+    for (text, mistake) in [
+        (whole[..whole.len() / 2].to_owned(), "EOF while parsing"),
+        (
+            altered("/name", "other".into()),
+            "it is named \"other\" inside",
+        ),
+        (
+            altered("/output", Value::Null),
+            "neither output nor output_summary",
+        ),
+        (
+            altered("/grpc_outcome/0/final_status", Value::Null),
+            "stream A has no end",
+        ),
+        (
+            altered("/input/0", json!({"control": "dance"})),
+            "input 0: unknown variant `dance`",
+        ),
+        (
+            altered("/input/0", json!({"raw_hex": "zz"})),
+            "no pairs of hex digits",
+        ),
+        (
+            altered("/input/0", json!({"type": "K8S_NODE"})),
+            "no such value: K8S_NODE",
+        ),
+        (
+            altered(
+                "/input/0/pod_info/name",
+                json!({"$repeat": ["n", 1_u64 << 60]}),
+            ),
+            "$repeat of 1152921504606846976 bytes",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("name_300_bytes.json");
+        fs::write(&file, text).unwrap();
+        let error = format!("{:#}", recording::read_file(&file).unwrap_err());
+        assert!(error.contains("name_300_bytes.json: "), "{error}");
+        assert!(error.contains(mistake), "{mistake}: {error}");
+    }
+}
+
+#[test]
+fn an_exception_needs_a_recording_a_reason_a_rule_and_a_difference() {
+    let cases: Vec<_> = recording::names().unwrap();
+    let cases: Vec<_> = cases.iter().map(|n| recording::read(n).unwrap()).collect();
+    let mut exceptions = exceptions::read().unwrap();
+    assert_eq!(exceptions::mistakes(&exceptions, &cases), [""; 0]);
+    let same = recording::read("name_300_bytes").unwrap().recorded.unwrap();
+    exceptions[0].case = "name_300_bytes".into();
+    exceptions[0].set_output(&same);
+    exceptions[1].case = "no_such_case".into();
+    exceptions[2].reason = " \n".into();
+    exceptions[3].decision = "because".into();
+    exceptions[4].case = exceptions[5].case.clone();
+    let twice = exceptions[5].case.clone();
+    let mistakes = exceptions::mistakes(&exceptions, &cases);
+    assert!(mistakes[0].ends_with("that is what the legacy relay tells"));
+    assert_eq!(mistakes[1], "no_such_case: no such recording");
+    assert!(mistakes[2].ends_with("no reason"));
+    assert!(mistakes[3].ends_with("because?"));
+    assert!(mistakes.contains(&format!("{twice}: twice")));
+}
+
+#[test]
+fn each_peer_is_compared_with_the_one_before_it_and_a_heavy_case_costs_one_play() {
+    let peers = Peers::read(None).unwrap();
+    let case = |name| Arc::new(recording::read(name).unwrap());
+    let cases = [case("queue_full_big_pods"), case("name_300_bytes")];
+    let names = |all| {
+        let jobs = plan::jobs(&peers, plan::DEFAULT[0], &cases, all).unwrap();
+        let names = |job: &plan::Job| job.peers.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        jobs.iter().map(names).collect::<Vec<_>>()
+    };
+    let three = ["recorded", "this", "this#2"].map(str::to_owned).to_vec();
+    assert_eq!(names(false), [three[..2].to_vec(), three.clone()]);
+    assert_eq!(names(true), [three.clone(), three]);
+    let about_the_reducer = plan::jobs(&peers, plan::DEFAULT[1], &cases, false).unwrap();
+    assert!(about_the_reducer.is_empty());
+    assert!(plan::jobs(&peers, &["this"], &cases, false).is_err());
+    assert!(plan::jobs(&peers, &["running", "running"], &cases, false).is_err());
+}
+
+#[test]
+fn the_lesser_demand_holds() {
+    assert!(Compared::Pictures < Compared::Sequences);
+}
+
+#[test]
+fn what_watchers_were_heard_to_say_is_a_case_that_settles_where_they_paused() {
+    let ms = Duration::from_millis;
+    let message = || Heard::Message("m".into());
+    let case = Case::of_streams(
+        "two streams".into(),
+        [
+            (ms(0), 1, Heard::Opened),
+            (ms(1), 1, message()),
+            (ms(2), 1, message()),
+            (ms(102), 1, message()),
+            (ms(103), 2, Heard::Opened),
+            (ms(104), 2, message()),
+            (ms(105), 1, Heard::Cancelled),
+            (ms(106), 2, Heard::HalfClosed),
+        ],
+    );
+    let steps = case.steps.iter().map(|step| match step {
+        Step::Send { stream, .. } => format!("send on {}", stream.as_deref().unwrap()),
+        Step::Control(Control::Settle) => "settle".to_owned(),
+        Step::Control(control) => format!("{control:?}"),
+    });
+    insta::assert_snapshot!(steps.collect::<Vec<_>>().join("\n"), @r#"
+    OpenStream { stream: "stream 1" }
+    send on stream 1
+    send on stream 1
+    settle
+    send on stream 1
+    settle
+    OpenStream { stream: "stream 2" }
+    send on stream 2
+    settle
+    CancelStream { stream: "stream 1" }
+    settle
+    HalfClose { stream: "stream 2" }
+    "#);
+}
