@@ -9,6 +9,7 @@
 //! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
 //! | [`traffic`] | floods, and the old watcher's local test | yes |
 //! | [`story`] | a small cluster and a day in its life, for the demo | yes |
+//! | [`old_watcher`] | an old watcher: from an API server to a relay | no |
 //! | [`watcher`] | a watcher on a real socket | no |
 //!
 //! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
@@ -17,6 +18,7 @@
 
 pub mod cluster;
 pub mod kube;
+pub mod old_watcher;
 pub mod picture;
 mod port;
 pub mod reducer;

@@ -24,6 +24,7 @@ mod legacy_load;
 mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
+mod migration;
 mod mock_reducer;
 mod native_chain;
 mod native_scenarios;

@@ -1,0 +1,250 @@
+//! Stands in for an old watcher: a typed client of the API server that streams what it sees to a
+//! relay (spec 13.0). For the demo, tests and benches; the real thing is a Go program.
+//!
+//! Laws: it lists ReplicaSets, Jobs and pods, in this order, each list whole, and tells all as
+//! ADDED; then it watches from the versions of the lists. Whatever fails, or any end of the call,
+//! ends all of it; it begins anew after a pause. A watch that ends in order goes on from its last
+//! version, without a list.
+//!
+//! Absent here: everything of ours that decodes or merges, so that nothing can be wrong twice.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::{
+    api::{
+        apps::v1::ReplicaSet,
+        batch::v1::Job,
+        core::v1::{ContainerStatus, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{ListParams, WatchEvent, WatchParams},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::watcher::{Call, Watcher, WatcherError};
+use crate::proto::{
+    ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo,
+    info::{Event, Type},
+};
+
+/// A watch is reopened so often.
+const ROTATE_SECONDS: u32 = 290;
+
+/// Why a run of the watcher has ended. It begins anew.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OldWatcherError {
+    /// The API server refuses or fails.
+    #[error("the API server")]
+    Server(#[from] kube::Error),
+    /// A watch has ended with an error of the server's.
+    #[error("a watch has ended: {0}")]
+    Watch(String),
+    /// The relay is not there, or has ended the call.
+    #[error("the relay")]
+    Relay(#[from] WatcherError),
+}
+
+/// An object as an old watcher tells it.
+trait Told: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+    fn info(&self, event: Event) -> Info;
+}
+
+/// Watches `server` for the relay at `HOST:PORT`, run after run, with `pause` between them (the
+/// old watcher's is 200 ms). Ends never; drop it to end it.
+pub async fn watch(server: Client, relay: &str, pause: Duration) {
+    loop {
+        if let Err(error) = run(server.clone(), relay).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "the old watcher begins anew");
+        }
+        sleep(pause).await;
+    }
+}
+
+/// One run: until something fails.
+///
+/// # Errors
+/// Always: nothing else ends it.
+pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
+    let mut call = Watcher::connect(relay).await?.open();
+    let (replica_sets, jobs, pods) = (
+        Api::<ReplicaSet>::all(server.clone()),
+        Api::<Job>::all(server.clone()),
+        Api::<Pod>::all(server),
+    );
+    let from = [
+        list(&replica_sets, &mut call).await?,
+        list(&jobs, &mut call).await?,
+        list(&pods, &mut call).await?,
+    ];
+    let [replica_sets_from, jobs_from, pods_from] = from;
+    // As one list of three kinds of streams, told in the order of arrival.
+    let mut events = stream::select_all([
+        follow(replica_sets, replica_sets_from).boxed(),
+        follow(jobs, jobs_from).boxed(),
+        follow(pods, pods_from).boxed(),
+    ]);
+    while let Some(info) = events.try_next().await? {
+        call.send(info).await?;
+    }
+    Ok(())
+}
+
+/// Tells a whole list; gives the version to watch from.
+async fn list<T: Told>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatcherError> {
+    let list = api.list(&ListParams::default()).await?;
+    for object in &list.items {
+        call.send(object.info(Event::Added)).await?;
+    }
+    Ok(list.metadata.resource_version.unwrap_or_default())
+}
+
+/// What happens from this version on.
+fn follow<T: Told>(
+    api: Api<T>,
+    from: String,
+) -> impl Stream<Item = Result<Info, OldWatcherError>> + Send {
+    let following = Following {
+        api,
+        version: from,
+        events: None,
+    };
+    stream::try_unfold(following, |mut following| async {
+        let info = following.next().await?;
+        Ok(Some((info, following)))
+    })
+}
+
+/// A watch, reopened whenever it ends in order.
+struct Following<T> {
+    api: Api<T>,
+    version: String,
+    events: Option<BoxStream<'static, kube::Result<WatchEvent<T>>>>,
+}
+
+impl<T: Told> Following<T> {
+    async fn next(&mut self) -> Result<Info, OldWatcherError> {
+        loop {
+            let events = match &mut self.events {
+                Some(events) => events,
+                none => {
+                    let asked = WatchParams::default().timeout(ROTATE_SECONDS);
+                    let events = self.api.watch(&asked, &self.version).await?;
+                    none.insert(events.boxed())
+                }
+            };
+            let (event, object) = match events.try_next().await? {
+                None => {
+                    self.events = None;
+                    continue;
+                }
+                Some(WatchEvent::Bookmark(bookmark)) => {
+                    self.version = bookmark.metadata.resource_version;
+                    continue;
+                }
+                Some(WatchEvent::Error(status)) => {
+                    return Err(OldWatcherError::Watch(status.to_string()));
+                }
+                Some(WatchEvent::Added(object)) => (Event::Added, object),
+                Some(WatchEvent::Modified(object)) => (Event::Modified, object),
+                Some(WatchEvent::Deleted(object)) => (Event::Deleted, object),
+            };
+            if let Some(version) = object.resource_version() {
+                self.version = version;
+            }
+            return Ok(object.info(event));
+        }
+    }
+}
+
+impl Told for ReplicaSet {
+    fn info(&self, event: Event) -> Info {
+        Info {
+            r#type: Type::K8sReplicaset as i32,
+            event: event as i32,
+            rs_info: Some(ReplicaSetInfo {
+                uid: uid(&self.metadata),
+                owner: owner(&self.metadata),
+            }),
+            ..Info::default()
+        }
+    }
+}
+
+impl Told for Job {
+    fn info(&self, event: Event) -> Info {
+        Info {
+            r#type: Type::K8sJob as i32,
+            event: event as i32,
+            job_info: Some(JobInfo {
+                uid: uid(&self.metadata),
+                owner: owner(&self.metadata),
+            }),
+            ..Info::default()
+        }
+    }
+}
+
+impl Told for Pod {
+    fn info(&self, event: Event) -> Info {
+        let status = self.status.as_ref();
+        let containers = status.and_then(|status| status.container_statuses.as_deref());
+        let containers = containers.unwrap_or_default();
+        let mut images: Vec<_> = containers
+            .iter()
+            .map(|container| format!("'{}'", container.image))
+            .collect();
+        images.sort_unstable();
+        let spec = self.spec.as_ref();
+        let pod_info = PodInfo {
+            uid: uid(&self.metadata),
+            ip: status
+                .and_then(|status| status.pod_ip.clone())
+                .unwrap_or_default(),
+            owner: owner(&self.metadata),
+            ns: self.namespace().unwrap_or_default(),
+            is_host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            name: self.name_any(),
+            version: images.join(","),
+            container_infos: containers.iter().map(container).collect(),
+            ..PodInfo::default()
+        };
+        Info {
+            r#type: Type::K8sPod as i32,
+            event: event as i32,
+            pod_info: Some(pod_info),
+            ..Info::default()
+        }
+    }
+}
+
+fn container(status: &ContainerStatus) -> ContainerInfo {
+    ContainerInfo {
+        id: status.container_id.clone().unwrap_or_default(),
+        name: status.name.clone(),
+        image: status.image.clone(),
+    }
+}
+
+fn uid(metadata: &ObjectMeta) -> String {
+    metadata.uid.clone().unwrap_or_default()
+}
+
+fn owner(metadata: &ObjectMeta) -> Option<OwnerInfo> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true))?;
+    Some(OwnerInfo {
+        uid: owner.uid.clone(),
+        name: owner.name.clone(),
+        kind: owner.kind.clone(),
+    })
+}

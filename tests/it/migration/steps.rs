@@ -1,0 +1,154 @@
+//! Stage by stage: what each step does, and what the reducer hears of it.
+
+use k8s_relay::{
+    config::Source,
+    migrate::{Command, Stage},
+};
+
+use super::world::{World, pod};
+
+#[tokio::test]
+async fn the_way_to_our_own_watches_and_back_never_blinks() {
+    let mut world = World::new(Source::Legacy).await;
+    world.watcher().await;
+    world.known().await;
+    let before = world.told();
+    world.step(Command::Shadow).await.unwrap();
+    world.stage(Stage::Shadow).await;
+    world.goes_on("2").await;
+    world.cut_over().await;
+    let status = world.stage(Stage::ShadowNative).await;
+    assert!(!status.forced && status.native.unwrap().active);
+    world.goes_on("3").await;
+    world.step(Command::Finish).await.unwrap();
+    world.stage(Stage::Native).await;
+    world.goes_on("4").await;
+    world.step(Command::Rollback).await.unwrap();
+    let status = world.stage(Stage::Shadow).await;
+    assert!(!status.waiting_for_watcher && status.legacy.unwrap().active);
+    world.goes_on("5").await;
+    world.step(Command::Rollback).await.unwrap();
+    let status = world.stage(Stage::Legacy).await;
+    assert!(status.native.is_none() && status.parity.is_none());
+    world.goes_on("6").await;
+    // `b` has another image each time, which is a delete, the pod, and its container (D14).
+    let told = world.told_since(before);
+    assert!(
+        told.iter().all(|line| line.ends_with(" uid-b")),
+        "no resync, and of no other pod a word: {told:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_gate_opens_when_parity_has_held_and_says_until_then_why_it_is_closed() {
+    let mut world = World::with(Source::Shadow, |config| {
+        config.migrate.parity_hold = std::time::Duration::from_secs(300);
+    })
+    .await;
+    let refused = world.step(Command::Cutover).await.unwrap_err();
+    assert!(refused.contains("no watcher is connected"), "{refused}");
+    world.watcher().await;
+    world
+        .until("they are compared", |status| {
+            status.parity.as_ref().is_some_and(|parity| parity.comparing)
+        })
+        .await;
+    let refused = world.step(Command::Cutover).await.unwrap_err();
+    assert!(refused.contains(" of 5m"), "{refused}");
+    assert!(world.step(Command::Finish).await.is_err());
+    world.force(Command::Cutover).await.unwrap();
+    let status = world.stage(Stage::ShadowNative).await;
+    assert!(status.forced);
+    world.goes_on("2").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
+    let mut world = World::new(Source::Shadow).await;
+    world.watcher().await;
+    world.known().await;
+    let told = world.reducer.with(|state| {
+        let picture = state.picture().unwrap();
+        picture.digests().total().to_string()
+    });
+    world
+        .until("the same digest three times", |status| {
+            let parity = status.parity.as_ref().filter(|parity| parity.comparing);
+            parity.is_some_and(|parity| {
+                parity.legacy_digest == told && parity.native_digest == told
+            })
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_watcher_that_reconnects_pauses_the_comparison_and_the_hold_goes_on_where_it_was() {
+    let mut world = World::new(Source::Shadow).await;
+    world.watcher().await;
+    let held = |status: &k8s_relay::migrate::Status| {
+        status.parity.as_ref().map(|parity| parity.held_seconds)
+    };
+    let before = world
+        .until("parity holds", |status| held(status) > Some(0.2))
+        .await;
+    world.watcher_dies().await;
+    let paused = world.status().await.parity.unwrap();
+    assert!(!paused.comparing);
+    assert_eq!(paused.paused.as_deref(), Some("no watcher is connected"));
+    world.watcher().await;
+    let after = world
+        .until("they are compared again", |status| {
+            status.parity.as_ref().is_some_and(|parity| parity.comparing)
+        })
+        .await;
+    assert!(held(&after) >= held(&before), "{after:#?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_with_the_stage_of_the_state_file() {
+    let file = tempfile::tempdir().unwrap();
+    let path = file.path().join("state");
+    let mut world = World::with(Source::Shadow, |config| {
+        config.migrate.state_file = Some(path.clone());
+    })
+    .await;
+    world.watcher().await;
+    world.cut_over().await;
+    world.goes_on("2").await;
+    world.watcher_dies().await;
+    world.stop().await;
+    world.start().await;
+    let status = world.status().await;
+    assert_eq!(status.stage, Stage::ShadowNative);
+    world.goes_on("3").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail() {
+    let mut world = World::with(Source::Shadow, |config| {
+        config.migrate.mode = k8s_relay::config::Migrate::Auto;
+    })
+    .await;
+    world.watcher().await;
+    world.stage(Stage::ShadowNative).await;
+    world.goes_on("2").await;
+    let messages = world.told();
+    // Our own watches fail; the old watcher's go on.
+    world.api.fault(
+        k8s_relay::sim::kube::When::any().agent("k8s-relay/"),
+        k8s_relay::sim::kube::Fault::code(500),
+    );
+    world.api.reset_connections_of("k8s-relay/");
+    let status = world.stage(Stage::Shadow).await;
+    assert_eq!(status.auto.unwrap().rollbacks, 1);
+    world.api.apply(pod("b", "3"));
+    world.known().await;
+    let told = world.told_since(messages);
+    assert!(told.iter().all(|line| line.ends_with(" uid-b")), "{told:?}");
+    world.stop().await;
+}
