@@ -1,7 +1,10 @@
 //! The admin listener of a relay, over real sockets.
 
+mod commands;
 mod connections;
+mod explained;
 mod loop_busy;
+mod metrics;
 mod places;
 mod routes;
 mod world;
