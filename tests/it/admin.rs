@@ -5,6 +5,7 @@ mod connections;
 mod explained;
 mod loop_busy;
 mod metrics;
+mod native;
 mod places;
 mod routes;
 mod world;

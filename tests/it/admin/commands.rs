@@ -50,10 +50,12 @@ async fn an_operator_looks_and_asks_for_steps_over_a_socket_file() {
         run(&at, &["migrate", "cutover"]),
         run(&at, &["migrate", "rollback", "--force"])
     );
-    for (code, out, said) in [steps.0, steps.1] {
-        assert_eq!((code, out.as_str()), (Some(1), ""));
-        assert!(said.contains("refused: "), "{said}");
-    }
+    let (code, out, said) = steps.0;
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(said.contains("refused: the stage is legacy"), "{said}");
+    let (code, out, said) = steps.1;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(out.starts_with("already legacy"), "{out}");
     let (code, _, said) = run(&at, &["explain", "shop/web 1"]).await;
     assert_eq!(code, Some(1));
     assert!(

@@ -30,11 +30,10 @@ fn full() -> Status {
 
 /// The text between `# KIND ` and the end of each such line.
 fn told<'a>(text: &'a str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let lines = text.lines().filter_map(move |line| {
+    text.lines().filter_map(move |line| {
         let rest = line.strip_prefix("# ")?.strip_prefix(kind)?;
         rest.trim_start().split_once(' ')
-    });
-    lines
+    })
 }
 
 #[test]
