@@ -12,8 +12,8 @@ use clap::{
 use crate::{
     config::RelayArgs,
     tools::{
-        cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, reducer::ReducerArgs,
-        watch_test::WatchTestArgs,
+        cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
+        migrate::MigrateArgs, reducer::ReducerArgs, watch_test::WatchTestArgs,
     },
 };
 
@@ -48,6 +48,8 @@ pub struct Cli {
 #[allow(missing_docs, reason = "a doc comment here would replace that help")]
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
+    Migrate(MigrateArgs),
+    Explain(ExplainArgs),
     Demo(DemoArgs),
     Cluster(ClusterArgs),
     Reducer(ReducerArgs),
@@ -62,6 +64,10 @@ Examples:
 
   See what a command line, the environment and a file come to, without starting anything:
       k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
+
+  See how a running relay stands, and why it tells a pod or does not:
+      k8s-relay migrate status
+      k8s-relay explain shop/web-5d4f8-x2x7p
 
   Keep a copy of everything that is sent:
       k8s-relay --record-intake-output /tmp/relay.rec

@@ -54,7 +54,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            let asked = error.downcast_ref::<tools::ask::AskError>();
+            asked.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.status()))
         }
     }
 }
@@ -75,6 +76,8 @@ fn relay(args: RelayArgs) -> Result<(), Error> {
 
 fn tool(command: Command) -> Result<(), Error> {
     match command {
+        Command::Migrate(args) => run(async { Ok(tools::migrate::run(&args).await?) }),
+        Command::Explain(args) => run(async { Ok(tools::explain::run(&args).await?) }),
         Command::Demo(args) => run(async { Ok(tools::demo::run(&args).await?) }),
         Command::Cluster(args) => run(async { Ok(tools::cluster::run(&args).await?) }),
         Command::Reducer(args) => run(async { Ok(tools::reducer::run(&args).await?) }),

@@ -6,8 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{
-    HeaderMap, Uri,
+    HeaderMap,
     header::{HOST, ORIGIN},
+    uri::Authority,
 };
 
 /// Who asks.
@@ -61,11 +62,7 @@ pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Whether this `Host` names the loopback of whoever asks.
 fn is_loopback(host: &str) -> bool {
-    let Some(authority) = host
-        .parse::<Uri>()
-        .ok()
-        .and_then(|uri| uri.into_parts().authority)
-    else {
+    let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
     let name = authority.host();

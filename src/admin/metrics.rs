@@ -5,6 +5,7 @@
 //! names and values are from fixed lists, so the number of series is bounded.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -20,6 +21,7 @@ use super::Sources;
 use crate::{
     migrate::{
         Stage, Status,
+        compare::{Field, Rule},
         status::{Feed, Parity, Totals},
     },
     source::{legacy::Reason, native::decode::ObjectError},
@@ -327,19 +329,19 @@ fn feeds(table: &mut Table<'_>, status: &Status) -> fmt::Result {
     )
 }
 
-/// The fields in which the feeds may differ; any other one counts as `other`.
-const FIELDS: [&str; 10] = [
-    "missing",
-    "extra",
-    "owner",
-    "kind",
-    "address",
-    "name",
-    "namespace",
-    "host_network",
-    "version",
-    "containers",
-];
+/// Counts by known names; any other one counts as `other`.
+fn named<const N: usize>(
+    label: &'static str,
+    names: [&'static str; N],
+    counts: &BTreeMap<String, u64>,
+) -> Vec<Row> {
+    let of = |name: &str| counts.get(name).copied().unwrap_or_default();
+    let known = names.map(of).iter().sum();
+    let other = counts.values().sum::<u64>().saturating_sub(known);
+    let rows = names.map(|name| by(label, name, number(of(name))));
+    let other = by(label, "other", number(other));
+    rows.into_iter().chain([other]).collect()
+}
 
 fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
     table.gauge(
@@ -379,12 +381,12 @@ fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
         divergences,
     )?;
     let fields = parity.into_iter().flat_map(|parity| {
-        let of = |field: &str| parity.by_field.get(field).copied().unwrap_or_default();
-        let known: Vec<_> = FIELDS.map(|field| (field, of(field))).into();
-        let all: u64 = parity.by_field.values().sum();
-        let other = all - known.iter().map(|(_, count)| count).sum::<u64>();
-        let rows = known.into_iter().chain([("other", other)]);
-        rows.map(|(field, count)| by("field", field, number(count)))
+        let names = Field::ALL.map(Field::as_str);
+        named("field", names, &parity.by_field)
+    });
+    let rules = parity.into_iter().flat_map(|parity| {
+        let names = Rule::ALL.map(Rule::as_str);
+        named("rule", names, &parity.excused)
     });
     table.gauge(
         "parity_diverging_fields",
@@ -395,8 +397,8 @@ fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
     table.gauge(
         "parity_excused",
         None,
-        "Differences of the feeds that are on purpose",
-        parity.map(|parity| one(number(parity.excused.values().sum()))),
+        "Differences of the feeds that are on purpose, by rule",
+        rules,
     )?;
     let switch = parity.into_iter().flat_map(|parity| {
         [
@@ -531,7 +533,7 @@ impl Table<'_> {
         rows: impl IntoIterator<Item = Row>,
     ) -> fmt::Result {
         let kind = MetricType::Gauge;
-        self.rows(name, unit, help, kind, rows, |mut metric, value| {
+        self.rows(name, unit, help, kind, rows, |metric, value| {
             metric.encode_gauge(&value)
         })
     }
@@ -544,7 +546,7 @@ impl Table<'_> {
         rows: impl IntoIterator<Item = Row>,
     ) -> fmt::Result {
         let kind = MetricType::Counter;
-        self.rows(name, unit, help, kind, rows, |mut metric, value| {
+        self.rows(name, unit, help, kind, rows, |metric, value| {
             metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
         })
     }
@@ -556,11 +558,15 @@ impl Table<'_> {
         help: &str,
         kind: MetricType,
         rows: impl IntoIterator<Item = Row>,
-        sample: impl Fn(MetricEncoder<'_>, f64) -> fmt::Result,
+        sample: impl Fn(&mut MetricEncoder<'_>, f64) -> fmt::Result,
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
         for Row { labels, value } in rows {
-            sample(metric.encode_family(&labels)?, value)?;
+            if labels.is_empty() {
+                sample(&mut metric, value)?;
+            } else {
+                sample(&mut metric.encode_family(&labels)?, value)?;
+            }
         }
         Ok(())
     }

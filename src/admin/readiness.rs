@@ -12,15 +12,15 @@ pub fn readiness(status: &Status) -> Result<String, String> {
     match stage {
         Stage::Legacy | Stage::Shadow => Ok(format!("ready: stage {stage}, Collect is served")),
         Stage::ShadowNative | Stage::Native => match &status.native {
-            Some(feed) if feed.listed => {
-                Ok(format!("ready: stage {stage}, our own watches have listed"))
-            }
+            Some(feed) if feed.listed => Ok(format!(
+                "ready: stage {stage}, the relay's own watches have listed"
+            )),
             Some(feed) => Err(format!(
-                "not ready: stage {stage}, our own watches have not listed yet: {} of {} are not well, {} pods so far",
+                "not ready: stage {stage}, the relay's own watches have not listed yet: {} of {} are not well, {} pods so far",
                 feed.unwell, feed.sources, feed.pods
             )),
             None => Err(format!(
-                "not ready: stage {stage}, our own watches do not run"
+                "not ready: stage {stage}, the relay's own watches do not run"
             )),
         },
     }

@@ -3,9 +3,12 @@
 //! Each has its arguments and a `run`. Laws: what can be shown is shown before an error is told;
 //! a closed pipe on the far side is an ordinary end.
 
+pub mod ask;
 pub mod cluster;
 pub mod decode;
 pub mod demo;
+pub mod explain;
+pub mod migrate;
 pub mod reducer;
 pub mod watch_test;
 

@@ -1,7 +1,11 @@
 //! The admin listener of a relay, over real sockets.
 
+mod commands;
 mod connections;
+mod explained;
 mod loop_busy;
+mod metrics;
+mod native;
 mod places;
 mod routes;
 mod world;

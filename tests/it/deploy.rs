@@ -103,6 +103,7 @@ fn is_meant_so(manifest: &Manifest, source: &str) {
         ("intake-host", "opentelemetry-ebpf-reducer"),
         ("intake-port", "7000"),
         ("heartbeat", "every 2s"),
+        ("admin-address", "0.0.0.0:8713"),
         ("log-level", "warning"),
         ("log-file", "none"),
         ("label \"environment\"", "\"my-cluster\""),
@@ -228,6 +229,26 @@ fn fits_together(manifest: &Manifest) {
         .unwrap()[0];
     assert_eq!(text(mount, &["name"]), text(volume, &["name"]));
     assert_eq!(text(mount, &["mountPath"]), MOUNT);
+}
+
+#[test]
+fn the_probes_ask_the_admin_listener_where_the_kubelet_reaches_it() {
+    for file in [LEGACY, NATIVE] {
+        let manifest = Manifest::read(file);
+        let relay = manifest.container("k8s-relay");
+        let port = &at(relay, &["ports"]).as_sequence().unwrap()[0];
+        let number = at(port, &["containerPort"]).as_integer().unwrap();
+        let address = format!("--admin-address=0.0.0.0:{number}");
+        assert!(strings(at(relay, &["args"])).contains(&address.as_str()));
+        for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+            let get = at(relay, &[probe, "httpGet"]);
+            assert_eq!(text(get, &["path"]), path);
+            assert_eq!(text(get, &["port"]), text(port, &["name"]));
+            // The relay itself gives its loop a second to answer.
+            let limit = at(relay, &[probe, "timeoutSeconds"]).as_integer().unwrap();
+            assert!(limit > 1, "{probe}");
+        }
+    }
 }
 
 #[test]

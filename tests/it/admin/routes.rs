@@ -144,15 +144,17 @@ fn another_address() -> Option<std::net::IpAddr> {
 }
 
 #[tokio::test]
-async fn a_step_that_is_not_taken_is_answered_with_the_reason_to_all_who_ask() {
+async fn two_who_ask_for_steps_at_once_get_an_answer_each() {
     let world = World::start().await;
-    let (one, other) = tokio::join!(
+    let (refused, done) = tokio::join!(
         world.post("/migrate/cutover"),
         world.post("/migrate/rollback?force=true")
     );
-    for answer in [one, other] {
-        assert_eq!(answer.code, 409);
-        assert!(answer.error().contains("--source"), "{}", answer.body);
-    }
+    assert_eq!(refused.code, 409);
+    let why = refused.error();
+    assert!(why.contains("`k8s-relay migrate shadow` first"), "{why}");
+    assert_eq!(done.code, 200);
+    let done = done.json()["done"].as_str().unwrap().to_owned();
+    assert!(done.starts_with("already legacy"), "{done}");
     world.end().await;
 }

@@ -1,0 +1,295 @@
+//! `k8s-relay explain`: why a pod is told, or is not.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use super::ask::{self, AskArgs, AskError, counted, harmless, span};
+use crate::migrate::status::{Dropped, Explanation, Findings, Known};
+
+/// Say of a pod what each feed of a running relay knows, and why it is told or is not
+///
+/// Several pods of one name (a StatefulSet's old and new one) are all shown. A pod that cannot be
+/// used is dropped; the last 256 of these are remembered for each source.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = ask::EXIT_STATUS)]
+pub struct ExplainArgs {
+    /// NAMESPACE/NAME or UID
+    pub pod: String,
+
+    /// Whom, and how it is shown.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Asks the relay, and prints what it says.
+///
+/// # Errors
+/// It knows no such pod, or does not answer.
+pub async fn run(args: &ExplainArgs) -> Result<(), AskError> {
+    let path = format!("/explain?pod={}", encoded(&args.pod));
+    let (json, findings) = args.ask.ask::<Findings>(Method::GET, &path).await?;
+    if args.ask.json {
+        return ask::print(&json);
+    }
+    ask::print(text(&findings).as_bytes())
+}
+
+/// For a query: everything but letters, digits and a few signs as `%` and two digits.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
+                encoded.push(char::from(byte));
+            }
+            other => {
+                // A `String` takes everything.
+                let _ = write!(encoded, "%{other:02X}");
+            }
+        }
+    }
+    encoded
+}
+
+/// The findings for people.
+fn text(findings: &Findings) -> String {
+    let mut page = Page::default();
+    for pod in &findings.pods {
+        page.pod(pod);
+    }
+    if findings.more {
+        page.line("", "more pods have this name");
+    }
+    for dropped in &findings.dropped {
+        page.dropped(dropped);
+    }
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, heading: &str, text: &str) {
+        let _ = writeln!(self.0, "{heading:<9} {}", harmless(text));
+    }
+
+    fn pod(&mut self, pod: &Explanation) {
+        self.line("pod", &pod.uid);
+        if let Some(told) = &pod.told {
+            let containers = counted(told.containers, "container");
+            let epoch = told.epoch;
+            self.line("told", &format!("yes, in epoch {epoch}, with {containers}"));
+            if let Some(why) = &told.carried {
+                self.line("", why);
+            }
+            if told.outdated {
+                self.line(
+                    "",
+                    "it has changed since; --reannounce never does not tell that",
+                );
+            }
+        }
+        if let Some(why) = &pod.untold {
+            self.line("told", &format!("no: {why}"));
+        }
+        for known in &pod.feeds {
+            self.known(known);
+        }
+    }
+
+    fn known(&mut self, known: &Known) {
+        let active = if known.active { ", active" } else { "" };
+        let feed = format!("feed {}{active}", known.generation);
+        let Known {
+            namespace,
+            name,
+            why,
+            ..
+        } = known;
+        if known.name.is_empty() && known.namespace.is_empty() && !known.live {
+            let why = why.as_deref().unwrap_or_default();
+            return self.line(&known.feed, &format!("{feed}: {why}"));
+        }
+        let why = match why {
+            Some(why) => format!("not live: {why}"),
+            None => "live".to_owned(),
+        };
+        self.line(&known.feed, &format!("{feed}: {namespace}/{name}, {why}"));
+        if let (true, Some(seconds)) = (known.live, known.missing_seconds) {
+            let missed = span(seconds);
+            self.line(
+                "",
+                &format!("told under its direct owner, which has been missed for {missed}"),
+            );
+        }
+        let host = if known.host_network {
+            ", host network"
+        } else {
+            ""
+        };
+        let address = known.address.as_deref().unwrap_or("none");
+        self.line("", &format!("address {address}{host}"));
+        match (&known.direct_owner, &known.effective_owner) {
+            (None, _) => self.line("", "owner none"),
+            (Some(direct), None) => self.line("", &format!("owner {direct}")),
+            (Some(direct), Some(effective)) if direct == effective => {
+                self.line("", &format!("owner {direct}"));
+            }
+            (Some(direct), Some(effective)) => {
+                self.line("", &format!("owner {direct}, told as {effective}"));
+            }
+        }
+        if !known.version.is_empty() {
+            self.line("", &format!("version {}", known.version));
+        }
+        for container in &known.containers {
+            self.line("", &format!("container {container}"));
+        }
+        let shown = known.containers.len() as u64;
+        if shown < known.container_count {
+            let more = counted(known.container_count - shown, "container");
+            self.line("", &format!("and {more} more"));
+        }
+    }
+
+    fn dropped(&mut self, dropped: &Dropped) {
+        let Dropped {
+            source,
+            uid,
+            namespace,
+            name,
+            reason,
+            seconds,
+        } = dropped;
+        let ago = span(*seconds);
+        self.line(
+            "dropped",
+            &format!("{namespace}/{name} ({uid}), {ago} ago, by the {source} source: {reason}"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::status::Told;
+
+    #[test]
+    fn a_query_says_the_very_text() {
+        for (text, expected) in [
+            ("shop/web-1", "shop/web-1"),
+            ("a b&c=d?e#f%", "a%20b%26c%3Dd%3Fe%23f%25"),
+            ("ü\n", "%C3%BC%0A"),
+        ] {
+            assert_eq!(encoded(text), expected);
+        }
+    }
+
+    #[test]
+    fn every_pod_of_the_name_is_shown_with_what_each_feed_knows() {
+        let owner = "ReplicaSet/web-5d4f (uid-2)".to_owned();
+        let live = Known {
+            feed: "legacy".to_owned(),
+            generation: 3,
+            active: true,
+            live: true,
+            namespace: "shop".to_owned(),
+            name: "web-1".to_owned(),
+            address: Some("10.0.0.1".to_owned()),
+            direct_owner: Some(owner.clone()),
+            effective_owner: Some("Deployment/web (uid-3)".to_owned()),
+            version: "nginx:1".to_owned(),
+            host_network: true,
+            containers: vec!["main nginx:1 containerd://ab".to_owned()],
+            container_count: 21,
+            ..Known::default()
+        };
+        let findings = Findings {
+            pods: vec![
+                Explanation {
+                    uid: "uid-1".to_owned(),
+                    told: Some(Told {
+                        epoch: 2,
+                        containers: 1,
+                        outdated: true,
+                        ..Told::default()
+                    }),
+                    untold: None,
+                    feeds: vec![
+                        live.clone(),
+                        Known {
+                            feed: "native".to_owned(),
+                            generation: 1,
+                            why: Some("not known".to_owned()),
+                            ..Known::default()
+                        },
+                    ],
+                },
+                Explanation {
+                    uid: "uid-1-old".to_owned(),
+                    told: None,
+                    untold: Some("in the active feed: it has no address yet".to_owned()),
+                    feeds: vec![
+                        Known {
+                            live: false,
+                            why: Some("it has no address yet".to_owned()),
+                            address: None,
+                            direct_owner: None,
+                            effective_owner: None,
+                            version: String::new(),
+                            containers: Vec::new(),
+                            container_count: 0,
+                            host_network: false,
+                            ..live.clone()
+                        },
+                        Known {
+                            feed: "native".to_owned(),
+                            active: false,
+                            effective_owner: Some(owner),
+                            missing_seconds: Some(61.0),
+                            name: "web\u{7}".to_owned(),
+                            ..live
+                        },
+                    ],
+                },
+            ],
+            more: true,
+            dropped: vec![Dropped {
+                source: "native".to_owned(),
+                uid: "uid-9".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web-1".to_owned(),
+                reason: "wrong_type".to_owned(),
+                seconds: 5.0,
+            }],
+        };
+        insta::assert_snapshot!(text(&findings), @r"
+        pod       uid-1
+        told      yes, in epoch 2, with 1 container
+                  it has changed since; --reannounce never does not tell that
+        legacy    feed 3, active: shop/web-1, live
+                  address 10.0.0.1, host network
+                  owner ReplicaSet/web-5d4f (uid-2), told as Deployment/web (uid-3)
+                  version nginx:1
+                  container main nginx:1 containerd://ab
+                  and 20 containers more
+        native    feed 1: not known
+        pod       uid-1-old
+        told      no: in the active feed: it has no address yet
+        legacy    feed 3, active: shop/web-1, not live: it has no address yet
+                  address none
+                  owner none
+        native    feed 3: shop/web\u{7}, live
+                  told under its direct owner, which has been missed for 1m 1s
+                  address 10.0.0.1, host network
+                  owner ReplicaSet/web-5d4f (uid-2)
+                  version nginx:1
+                  container main nginx:1 containerd://ab
+                  and 20 containers more
+                  more pods have this name
+        dropped   shop/web-1 (uid-9), 5.0s ago, by the native source: wrong_type
+        ");
+    }
+}

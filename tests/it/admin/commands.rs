@@ -1,0 +1,118 @@
+//! `k8s-relay migrate` and `k8s-relay explain`, asked of a spawned relay.
+
+use std::{path::Path, process::Output};
+
+use k8s_relay::migrate::Status;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
+
+use crate::support::{must, relay::Relay};
+
+/// Runs a command to its end.
+async fn run(env: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+    command.args(args).env_clear().envs(env.iter().copied());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = must("the command ends", command.output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A relay with a socket file there.
+async fn relay(path: &Path) -> (Relay, String) {
+    let place = format!("unix:{}", path.display());
+    let relay = Relay::start(&["--admin-address", &place]).await;
+    let line = |line: &serde_json::Value| line["admin"] == *place && line["message"] == "listening";
+    relay.logged("the admin listener", line).await;
+    (relay, place)
+}
+
+#[tokio::test]
+async fn an_operator_looks_and_asks_for_steps_over_a_socket_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (relay, place) = relay(&dir.path().join("relay.sock")).await;
+    let at = [("K8S_RELAY_ADMIN_ADDRESS", place.as_str())];
+    let (code, shown, _) = run(&at, &["migrate", "status"]).await;
+    assert_eq!(code, Some(0));
+    assert!(shown.starts_with("stage     legacy, for "), "{shown}");
+    let (code, json, _) = run(
+        &[],
+        &["migrate", "status", "--json", "--admin-address", &place],
+    )
+    .await;
+    assert_eq!(code, Some(0));
+    let status: Status = serde_json::from_str(&json).unwrap();
+    assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
+    // Two at once, and each gets its answer.
+    let steps = tokio::join!(
+        run(&at, &["migrate", "cutover"]),
+        run(&at, &["migrate", "rollback", "--force"])
+    );
+    let (code, out, said) = steps.0;
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(said.contains("refused: the stage is legacy"), "{said}");
+    let (code, out, said) = steps.1;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(out.starts_with("already legacy"), "{out}");
+    let (code, _, said) = run(&at, &["explain", "shop/web 1"]).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("no feed knows a pod of the name shop/web 1"),
+        "{said}"
+    );
+    assert_eq!(relay.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn when_no_relay_answers_the_line_says_what_to_look_at() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let stranger = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 mail ready\r\n").await.unwrap();
+        stream
+    };
+    let args = ["migrate", "status", "--admin-address", &place];
+    let ((code, _, said), _stream) = tokio::join!(run(&[], &args), stranger);
+    assert_eq!(code, Some(3));
+    assert!(
+        said.contains("what answers there is no k8s-relay"),
+        "{said}"
+    );
+    drop(listener);
+    for (place, code, why) in [
+        (
+            place.as_str(),
+            3,
+            "does the relay run, and is this its --admin-address?",
+        ),
+        (
+            "unix:/no/such/file",
+            3,
+            "nothing listens at unix:/no/such/file",
+        ),
+        ("none", 2, "--admin-address is none"),
+        ("nonsense", 2, "expected HOST:PORT, unix:PATH or none"),
+    ] {
+        for args in [&["migrate", "cutover"][..], &["explain", "a"]] {
+            let args = [args, &["--admin-address", place]].concat();
+            let (ended, out, said) = run(&[], &args).await;
+            assert_eq!((ended, out.as_str()), (Some(code), ""), "{place}");
+            assert!(said.contains(why), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_help_of_the_commands_teaches_them() {
+    let (code, help, _) = run(&[], &["migrate", "--help"]).await;
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("migrate_help", help);
+    let (code, help, _) = run(&[], &["explain", "--help"]).await;
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("explain_help", help);
+    let (code, _, _) = run(&[], &["migrate"]).await;
+    assert_eq!(code, Some(2));
+}

@@ -1,0 +1,139 @@
+//! A relay that watches by itself, behind its admin listener.
+
+use std::fs;
+
+use k8s_relay::{
+    config::{Config, Lists, Retry, Source},
+    migrate::status::Findings,
+    model::Kind,
+    sim::kube::{Object, Options, Owner, Pod, Raw, SimApi},
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::world::{Answer, World};
+
+/// Impatient watches of this API server.
+fn native(config: &mut Config, api: &SimApi, dir: &TempDir) {
+    let kubeconfig = dir.path().join("kubeconfig");
+    fs::write(&kubeconfig, api.kubeconfig().to_string()).unwrap();
+    config.source = Source::Native;
+    config.native.kubeconfig = Some(kubeconfig);
+    config.native.retry = Retry {
+        first: std::time::Duration::from_millis(10),
+        slowest: std::time::Duration::from_millis(50),
+    };
+}
+
+#[tokio::test]
+async fn a_native_relay_is_ready_once_its_watches_have_listed() {
+    let api = SimApi::start(Options::small()).await.unwrap();
+    api.apply(Pod::new("shop", "web-1", "uid-1").address("10.0.0.1"));
+    api.stop_listening().await;
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(|config| native(config, &api, &dir)).await;
+    let unwell = |answer: &Answer| answer.body.contains("3 of 3 are not well");
+    let not_yet = world.until("/readyz", unwell).await;
+    assert_eq!(not_yet.code, 503, "{}", not_yet.body);
+    assert_eq!(world.get("/livez").await.code, 200, "alive all the same");
+    api.start_listening().await.unwrap();
+    let ready = world.until("/readyz", |answer| answer.code == 200).await;
+    assert_eq!(
+        ready.body,
+        "ready: stage native, the relay's own watches have listed\n"
+    );
+    let metrics = world.get("/metrics").await.body;
+    for sample in [
+        "k8s_relay_stage{stage=\"native\"} 1.0\n",
+        "k8s_relay_feed_listed{feed=\"native\"} 1.0\n",
+        "k8s_relay_feed_pods{feed=\"native\",state=\"live\"} 1.0\n",
+        "k8s_relay_store_objects{feed=\"native\",kind=\"pod\"} 1.0\n",
+        "k8s_relay_watch_lists_total 3.0\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample}{metrics}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_the_watches_cannot_use_or_that_lost_its_owner_is_explained() {
+    for list in [Lists::Pages, Lists::WatchList] {
+        let api = SimApi::start(Options::small()).await.unwrap();
+        let bad = |name: &str, metadata| {
+            Object::Raw(Raw {
+                kind: Kind::Pod,
+                namespace: "shop".into(),
+                name: name.to_owned(),
+                json: json!({"metadata": metadata, "status": {"podIP": 7}}),
+            })
+        };
+        api.apply(bad(
+            "bad",
+            json!({"namespace": "shop", "name": "bad", "uid": "uid-bad"}),
+        ));
+        let lost = Owner::controller("ReplicaSet", "lost", "uid-lost");
+        api.apply(
+            Pod::new("shop", "orphan", "uid-orphan")
+                .address("10.0.0.2")
+                .of(lost),
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::with(|config| {
+            native(config, &api, &dir);
+            config.native.list = list;
+            config.native.owner_wait = std::time::Duration::from_millis(20);
+        })
+        .await;
+        // It is told under the ReplicaSet that nobody knows, at last.
+        world.knows("uid-orphan").await;
+        let read = |answer: Answer| -> Findings { serde_json::from_value(answer.json()).unwrap() };
+        let orphan = read(world.get("/explain?pod=shop/orphan").await)
+            .pods
+            .remove(0);
+        let feed = &orphan.feeds[0];
+        assert!(orphan.told.is_some() && feed.live && feed.feed == "native");
+        assert!(feed.missing_seconds.is_some_and(|seconds| seconds >= 0.02));
+        for asked in ["shop/bad", "uid-bad"] {
+            let path = format!("/explain?pod={asked}");
+            let found = read(world.until(&path, |answer| answer.code == 200).await);
+            assert!(found.pods.is_empty());
+            let dropped = &found.dropped[0];
+            assert_eq!(
+                (&*dropped.source, &*dropped.uid, &*dropped.reason),
+                ("native", "uid-bad", "wrong_type")
+            );
+        }
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_running_relay_goes_into_shadow_and_back_when_it_is_asked_to() {
+    let api = SimApi::start(Options::small()).await.unwrap();
+    api.apply(Pod::new("shop", "web-1", "uid-1").address("10.0.0.1"));
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(|config| {
+        native(config, &api, &dir);
+        config.source = Source::Legacy;
+    })
+    .await;
+    let shadow = world.post("/migrate/shadow").await;
+    assert_eq!(shadow.code, 200, "{}", shadow.body);
+    let listed = |answer: &Answer| answer.json()["native"]["listed"] == true;
+    let status = world.until("/statusz", listed).await.json();
+    assert_eq!(status["stage"], "shadow");
+    assert!(status["parity"].is_object(), "{status}");
+    let metrics = world.get("/metrics").await.body;
+    assert!(metrics.contains("k8s_relay_stage{stage=\"shadow\"} 1.0\n"));
+    assert!(metrics.contains("k8s_relay_parity_comparing "));
+    let refused = world.post("/migrate/cutover").await;
+    assert_eq!(refused.code, 409, "{}", refused.body);
+    let back = world.post("/migrate/rollback").await;
+    assert_eq!(back.code, 200, "{}", back.body);
+    let status = world.get("/statusz").await.json();
+    assert_eq!(
+        (&status["stage"], &status["native"]),
+        (&json!("legacy"), &json!(null))
+    );
+    world.end().await;
+}
