@@ -3,6 +3,7 @@
 use k8s_relay::{
     config::Source,
     migrate::{Command, Stage},
+    sim::kube::{Fault, When},
 };
 
 use super::world::{World, pod};
@@ -51,7 +52,10 @@ async fn the_gate_opens_when_parity_has_held_and_says_until_then_why_it_is_close
     world.watcher().await;
     world
         .until("they are compared", |status| {
-            status.parity.as_ref().is_some_and(|parity| parity.comparing)
+            status
+                .parity
+                .as_ref()
+                .is_some_and(|parity| parity.comparing)
         })
         .await;
     let refused = world.step(Command::Cutover).await.unwrap_err();
@@ -76,9 +80,8 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
     world
         .until("the same digest three times", |status| {
             let parity = status.parity.as_ref().filter(|parity| parity.comparing);
-            parity.is_some_and(|parity| {
-                parity.legacy_digest == told && parity.native_digest == told
-            })
+            parity
+                .is_some_and(|parity| parity.legacy_digest == told && parity.native_digest == told)
         })
         .await;
     world.stop().await;
@@ -101,7 +104,10 @@ async fn a_watcher_that_reconnects_pauses_the_comparison_and_the_hold_goes_on_wh
     world.watcher().await;
     let after = world
         .until("they are compared again", |status| {
-            status.parity.as_ref().is_some_and(|parity| parity.comparing)
+            status
+                .parity
+                .as_ref()
+                .is_some_and(|parity| parity.comparing)
         })
         .await;
     assert!(held(&after) >= held(&before), "{after:#?}");
@@ -132,23 +138,36 @@ async fn a_restart_goes_on_with_the_stage_of_the_state_file() {
 async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail() {
     let mut world = World::with(Source::Shadow, |config| {
         config.migrate.mode = k8s_relay::config::Migrate::Auto;
+        config.native.list = k8s_relay::config::Lists::WatchList;
     })
     .await;
     world.watcher().await;
     world.stage(Stage::ShadowNative).await;
     world.goes_on("2").await;
     let messages = world.told();
-    // Our own watches fail; the old watcher's go on.
-    world.api.fault(
-        k8s_relay::sim::kube::When::any().agent("k8s-relay/"),
-        k8s_relay::sim::kube::Fault::code(500),
-    );
-    world.api.reset_connections_of("k8s-relay/");
+    // Both must list anew. Ours asks for streamed lists, which fail; the old watcher does not.
+    world.api.fault(When::watch_list(), Fault::code(500));
+    world.api.end_watches();
+    world.api.apply(pod("b", "3"));
+    world.api.compact();
+    world
+        .until("it rolls back", |status| {
+            // Something changes all the time, by which the watcher's new stream is listed.
+            world.api.apply(pod("a", &status.up_seconds.to_string()));
+            status.stage == Stage::Shadow
+        })
+        .await;
     let status = world.stage(Stage::Shadow).await;
     assert_eq!(status.auto.unwrap().rollbacks, 1);
-    world.api.apply(pod("b", "3"));
     world.known().await;
     let told = world.told_since(messages);
-    assert!(told.iter().all(|line| line.ends_with(" uid-b")), "{told:?}");
+    assert!(
+        !told.iter().any(|line| line.ends_with(" uid-c")),
+        "{told:?}"
+    );
+    assert!(
+        !told.iter().any(|line| line.starts_with("pod_resync")),
+        "{told:?}"
+    );
     world.stop().await;
 }

@@ -4,7 +4,7 @@ use k8s_relay::{
     config::Source,
     migrate::{Command, Stage},
     model::Kind,
-    sim::kube::{Fault, When},
+    sim::kube::{Fault, Sort, When},
 };
 
 use super::world::World;
@@ -42,7 +42,7 @@ async fn a_cut_over_while_the_reducer_is_away_is_told_when_it_is_back() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
     world.known().await;
-    world.reducer.stop_listening();
+    world.reducer.stop_listening().await;
     world.reducer.disconnect().await;
     world.cut_over().await;
     world.api.delete(Kind::Pod, "shop", "c");
@@ -58,7 +58,8 @@ async fn a_cut_over_while_our_watches_list_is_refused_and_a_forced_one_deletes_n
     world.known().await;
     let messages = world.told();
     // Our own list of pods never comes to its end.
-    world.api.fault(When::list_or_watch_list().of(Kind::Pod), Fault::hang());
+    let lists = When::watch_list().or(Sort::List).of(Kind::Pod);
+    world.api.fault(lists, Fault::Silence);
     world.step(Command::Shadow).await.unwrap();
     let refused = world.step(Command::Cutover).await.unwrap_err();
     assert!(refused.contains("not listed yet"), "{refused}");

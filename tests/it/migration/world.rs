@@ -1,6 +1,6 @@
 //! A relay that is told of one cluster by an old watcher and by its own watches.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use k8s_relay::{
     admin::{
@@ -34,7 +34,7 @@ pub(super) struct World {
     config: Config,
     relay: Option<Running>,
     watcher: Option<AbortOnDropHandle<()>>,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 struct Running {
@@ -88,7 +88,7 @@ impl World {
             config,
             relay: None,
             watcher: None,
-            dir,
+            _dir: dir,
         };
         world.start().await;
         world
@@ -166,10 +166,6 @@ impl World {
 
     fn running(&self) -> &Running {
         self.relay.as_ref().unwrap()
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
     }
 
     pub(super) async fn status(&self) -> Status {
