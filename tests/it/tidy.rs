@@ -44,6 +44,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "source", "wire", "stores",
         ],
     ),
+    (
+        "tee",
+        &["digest", "model", "proto", "sim", "source", "wire"],
+    ),
     ("tools", &["*"]),
     ("cli", &["config", "tools"]),
 ];
@@ -101,6 +105,7 @@ const PURE: &[&str] = &[
     "src/source/native/machine/streaming.rs",
     "src/source/native/target.rs",
     "src/stores",
+    "src/tee",
     "src/wire",
 ];
 
@@ -299,7 +304,7 @@ fn root() -> &'static Path {
 /// The files that people write: code, documents, settings; no recorded data.
 fn texts() -> Vec<PathBuf> {
     let folders = [
-        "src", "tests", "benches", "deploy", "proto", "compat", ".ci",
+        "src", "tests", "benches", "deploy", "docs", "proto", "compat", ".ci",
     ];
     let mut texts: Vec<PathBuf> = folders
         .iter()
