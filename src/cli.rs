@@ -13,7 +13,7 @@ use crate::{
     config::RelayArgs,
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, reducer::ReducerArgs,
-        watch_test::WatchTestArgs,
+        replay::ReplayArgs, tee::TeeArgs, watch_test::WatchTestArgs,
     },
 };
 
@@ -52,6 +52,8 @@ pub enum Command {
     Cluster(ClusterArgs),
     Reducer(ReducerArgs),
     Decode(DecodeArgs),
+    Tee(TeeArgs),
+    Replay(ReplayArgs),
     WatchTest(WatchTestArgs),
 }
 

@@ -15,9 +15,9 @@ pub struct Backlog {
     bytes: usize,
 }
 
-/// There is no room for the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+/// There is no room for the message, which is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full(pub Bytes);
 
 impl Backlog {
     /// An empty one for so many bytes.
@@ -36,7 +36,7 @@ impl Backlog {
     pub fn push(&mut self, message: Bytes) -> Result<(), Full> {
         let bytes = self.bytes + cost(&message);
         if bytes > self.limit && !self.messages.is_empty() {
-            return Err(Full);
+            return Err(Full(message));
         }
         self.bytes = bytes;
         self.messages.push_back(message);
@@ -102,7 +102,7 @@ mod tests {
                     let was_empty = backlog.is_empty();
                     match backlog.push(message) {
                         Ok(()) => pushed += 1,
-                        Err(Full) => prop_assert!(!was_empty),
+                        Err(Full(_)) => prop_assert!(!was_empty),
                     }
                 } else {
                     backlog.take(size, &mut taken);
@@ -125,7 +125,7 @@ mod tests {
     fn what_was_cleared_leaves_room() {
         let mut backlog = Backlog::new(10);
         backlog.push(Bytes::from_static(&[0; 100])).unwrap();
-        assert_eq!(backlog.push(Bytes::new()), Err(Full));
+        assert_eq!(backlog.push(Bytes::new()), Err(Full(Bytes::new())));
         backlog.clear();
         assert_eq!((backlog.bytes(), backlog.is_empty()), (0, true));
         backlog.push(Bytes::new()).unwrap();

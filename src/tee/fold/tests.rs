@@ -59,7 +59,9 @@ impl Owners {
                     *lives = false;
                 }
             }
-            _ => unreachable!("a stream knows no lists"),
+            watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::InitDone => {
+                unreachable!("a stream knows no lists")
+            }
         }
     }
 }
