@@ -13,7 +13,8 @@ use crate::{
     config::RelayArgs,
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
-        migrate::MigrateArgs, reducer::ReducerArgs, watch_test::WatchTestArgs,
+        migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, tee::TeeArgs,
+        watch_test::WatchTestArgs,
     },
 };
 
@@ -54,6 +55,8 @@ pub enum Command {
     Cluster(ClusterArgs),
     Reducer(ReducerArgs),
     Decode(DecodeArgs),
+    Tee(TeeArgs),
+    Replay(ReplayArgs),
     WatchTest(WatchTestArgs),
 }
 

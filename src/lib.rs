@@ -28,6 +28,7 @@
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
 //! | [`sim`] | mock reducer, synthetic watcher, simulated cluster, for demo, tests and benches | all but the sockets |
+//! | [`tee`] | recorded streams, and what stands between one watcher and two relays | yes |
 //! | [`tools`] | the subcommands beside the relay | no |
 //!
 //! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
@@ -55,6 +56,7 @@ pub mod reducer;
 pub mod sim;
 pub mod source;
 pub mod stores;
+pub mod tee;
 pub mod tools;
 pub mod wire;
 

@@ -82,6 +82,8 @@ fn tool(command: Command) -> Result<(), Error> {
         Command::Cluster(args) => run(async { Ok(tools::cluster::run(&args).await?) }),
         Command::Reducer(args) => run(async { Ok(tools::reducer::run(&args).await?) }),
         Command::Decode(args) => Ok(tools::decode::run(&args)?),
+        Command::Tee(args) => run(async { Ok(tools::tee::run(&args).await?) }),
+        Command::Replay(args) => run(async { Ok(tools::replay::run(&args).await?) }),
         Command::WatchTest(args) => run(async {
             tools::watch_test::run(args).await;
             Ok(())

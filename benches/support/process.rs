@@ -52,6 +52,16 @@ impl Server {
         Self::start(command)
     }
 
+    /// The tee, to these two relays.
+    pub fn tee(relays: [SocketAddr; 2]) -> Self {
+        let mut command = Command::new(RELAY);
+        command.args(["tee", "--listen", "127.0.0.1:0"]);
+        for relay in relays {
+            command.args(["--to", &relay.to_string()]);
+        }
+        Self::start(command)
+    }
+
     /// The floor: this very program, as [`floor::watch_if_asked`].
     pub fn floor(kubeconfig: &Path) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
@@ -138,6 +148,10 @@ fn watch(command: &mut Command, kubeconfig: &Path) {
 }
 
 fn listening_at(line: &str) -> Option<SocketAddr> {
+    // As tools say it.
+    if let Some(address) = line.strip_prefix("listening on ") {
+        return address.parse().ok();
+    }
     let entry: Value = serde_json::from_str(line).ok()?;
     if entry["message"] != "listening" {
         return None;

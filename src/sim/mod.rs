@@ -14,7 +14,7 @@
 //!
 //! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
 //! would lose data silently.
-//! Absent here: anything the relay itself needs. No room but `tools` imports this one.
+//! Absent here: anything the relay itself needs. No room but `tee` and `tools` imports this one.
 
 pub mod cluster;
 pub mod kube;

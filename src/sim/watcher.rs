@@ -105,13 +105,18 @@ impl Watcher {
         Ok(Self { channel })
     }
 
+    /// Calls over a connection that was made by others.
+    pub fn over(channel: Channel) -> Self {
+        Self { channel }
+    }
+
     /// Opens a call at once, before there is anything to send.
     pub fn open(&self) -> Call {
         let (messages, queue) = mpsc::channel(QUEUE);
         let (ended, outcome) = watch::channel(None);
         let mut request = Request::new(ReceiverStream::new(queue));
         let cancellation = request.cancellation_handle();
-        let call = collect(self.channel.clone(), request);
+        let call = collect(self.channel.clone(), request, || ());
         #[expect(
             clippy::disallowed_methods,
             reason = "the handle is kept and aborts on drop"
@@ -133,7 +138,16 @@ impl Watcher {
     where
         S: Stream<Item: Into<Message>> + Send + 'static,
     {
-        collect(self.channel.clone(), Request::new(messages.map(Into::into))).await
+        self.forward(messages, || ()).await
+    }
+
+    /// As [`Self::play`]; `responded` is called for each `Response` when it comes.
+    pub async fn forward<S>(&self, messages: S, responded: impl FnMut()) -> Outcome
+    where
+        S: Stream<Item: Into<Message>> + Send + 'static,
+    {
+        let messages = Request::new(messages.map(Into::into));
+        collect(self.channel.clone(), messages, responded).await
     }
 }
 
@@ -204,7 +218,7 @@ impl From<Bytes> for Message {
     }
 }
 
-async fn collect<S>(channel: Channel, request: Request<S>) -> Outcome
+async fn collect<S>(channel: Channel, request: Request<S>, responded: impl FnMut()) -> Outcome
 where
     S: Stream<Item = Message> + Send + 'static,
 {
@@ -214,16 +228,19 @@ where
     }
     let path = PathAndQuery::from_static(COLLECT);
     match client.streaming(request, path, WatcherCodec).await {
-        Ok(response) => read_to_end(response.into_inner()).await,
+        Ok(response) => read_to_end(response.into_inner(), responded).await,
         Err(status) => Outcome::of(&status, 0),
     }
 }
 
-async fn read_to_end(mut responses: Streaming<Response>) -> Outcome {
+async fn read_to_end(mut responses: Streaming<Response>, mut responded: impl FnMut()) -> Outcome {
     let mut count = 0;
     loop {
         match responses.message().await {
-            Ok(Some(Response {})) => count += 1,
+            Ok(Some(Response {})) => {
+                count += 1;
+                responded();
+            }
             Ok(None) => return Outcome::of(&Status::ok(""), count),
             Err(status) => return Outcome::of(&status, count),
         }

@@ -10,6 +10,8 @@ pub mod demo;
 pub mod explain;
 pub mod migrate;
 pub mod reducer;
+pub mod replay;
+pub mod tee;
 pub mod watch_test;
 
 use std::io::{self, Write};
@@ -47,6 +49,26 @@ pub enum ToolError {
         /// What is wrong and where.
         problem: String,
     },
+    /// A file that would be written is there already, or can not be made.
+    #[error("cannot record into {file}")]
+    Record {
+        /// The file as it was named.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The arguments do not fit each other.
+    #[error("{0}")]
+    Arguments(&'static str),
+    /// A relay is not there.
+    #[error(transparent)]
+    Watcher(#[from] crate::sim::watcher::WatcherError),
+    /// The server for watchers has ended by itself.
+    #[error(transparent)]
+    Serve(#[from] crate::source::legacy::SourceError),
+    /// What should be equal is not, or could not be compared.
+    #[error("{0}")]
+    Different(String),
     /// The peers of a mock were not what they should be.
     #[error("{0}")]
     Violations(String),

@@ -41,6 +41,7 @@ mod support;
 mod surface;
 mod switch_laws;
 mod switch_scenarios;
+mod tee;
 mod telling_scenarios;
 mod thin_decoding;
 mod tidy;

@@ -44,6 +44,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "source", "wire", "stores",
         ],
     ),
+    (
+        "tee",
+        &["digest", "model", "proto", "sim", "source", "wire"],
+    ),
     ("tools", &["*"]),
     ("cli", &["config", "tools"]),
 ];
@@ -101,6 +105,7 @@ const PURE: &[&str] = &[
     "src/source/native/machine/streaming.rs",
     "src/source/native/target.rs",
     "src/stores",
+    "src/tee",
     "src/wire",
 ];
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest Info that is read, in bytes.
-pub(super) const MAX_INFO: usize = 4 << 20;
+pub const MAX_INFO: usize = 4 << 20;
 /// A batch is sent when it has this many Infos, or as soon as nothing more is ready.
 const BATCH_INFOS: u64 = 256;
 /// A batch is also sent when its Infos had this many bytes.
@@ -63,6 +63,11 @@ pub(super) fn answer(
         let response = (ending == Ending::Wanted(CallEnd::Reset)).then(|| Ok(Response {}));
         stream::iter(response.into_iter().chain([Err(ending.status())]))
     })
+}
+
+/// What the watcher is answered when reading its stream has failed like this.
+pub fn refusal(failed: &Status) -> Status {
+    Ending::of_read(failed).status()
 }
 
 impl Call {

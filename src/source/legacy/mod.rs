@@ -16,6 +16,8 @@ pub mod merge;
 mod server;
 mod unread;
 
+pub use call::{MAX_INFO, refusal};
+pub use codec::service::collector_server::Collector;
 pub use counters::{Counters, Reason, Tally};
 use server::StreamIds;
-pub use server::{CONNECTION_WINDOW, Options, STREAM_WINDOW, SourceError, serve};
+pub use server::{CONNECTION_WINDOW, Options, STREAM_WINDOW, SourceError, serve, serve_calls};

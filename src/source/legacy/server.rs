@@ -90,18 +90,36 @@ pub async fn serve(
     options: Options,
     counters: Arc<Counters>,
 ) -> Result<(), SourceError> {
-    let tasks = TaskTracker::new();
-    let kill = CancellationToken::new();
-    // Also when this future is dropped before its time.
-    let _kill_at_end = kill.clone().drop_guard();
-    let calls = Calls {
+    let calls = |tasks, kill| Calls {
         inputs,
         counters,
         ids: Arc::default(),
         shutdown: shutdown.clone(),
-        kill: kill.clone(),
-        tasks: tasks.clone(),
+        kill,
+        tasks,
     };
+    serve_calls(listeners, shutdown.clone(), options, calls).await
+}
+
+/// Serves somebody else's `Collect` as [`serve`] does the relay's: with its windows and limits, calls
+/// that are read on after their end, and its order of ending.
+///
+/// `calls` is given the tracker for its tasks, all of which are awaited, and the token that is
+/// cancelled when patience has ended; `shutdown` is its business, too.
+///
+/// # Errors
+/// If the server ends by itself.
+pub async fn serve_calls<C: Collector>(
+    listeners: Vec<TcpListener>,
+    shutdown: CancellationToken,
+    options: Options,
+    calls: impl FnOnce(TaskTracker, CancellationToken) -> C,
+) -> Result<(), SourceError> {
+    let tasks = TaskTracker::new();
+    let kill = CancellationToken::new();
+    // Also when this future is dropped before its time.
+    let _kill_at_end = kill.clone().drop_guard();
+    let calls = calls(tasks.clone(), kill.clone());
     let service = ReadOn {
         inner: CollectorServer::new(calls).max_decoding_message_size(MAX_INFO),
         linger: Linger {

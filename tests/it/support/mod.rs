@@ -3,6 +3,7 @@
 pub mod api;
 pub mod collect;
 pub mod core;
+pub mod gate;
 pub mod history;
 pub mod holds;
 pub mod lists;

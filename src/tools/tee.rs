@@ -1,0 +1,355 @@
+//! `k8s-relay tee`: one unchanged watcher in front, two relays behind, compared all the time.
+
+mod calls;
+mod desk;
+mod follower;
+mod pipe;
+mod recorder;
+mod reducers;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::PathBuf,
+    pin::pin,
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+pub use self::calls::Times;
+use self::{
+    calls::{Calls, Shared},
+    desk::{Desk, print},
+    follower::Second,
+    recorder::Recorder,
+    reducers::Reducer,
+};
+use super::ToolError;
+use crate::{
+    config::HostPort,
+    source::legacy::{self, serve_calls},
+    tee::compare::Side,
+};
+
+/// Be one relay to the watchers and feed two: compare them, or record what comes
+///
+/// A watcher that streams here notices nothing: each stream goes on, byte for byte, to every
+/// relay named with --to, and the watcher gets the answers of the first one. The second is
+/// never waited for. If it is slow, dead or ends a stream, it is shown as out of comparison,
+/// and when it is back it is told the state of each stream anew.
+///
+/// To compare what both relays tell, let each take this program for its reducer: give
+/// --reducer-listen once for each --to, in the same order. LISTEN alone is a reducer that only
+/// listens; LISTEN=HOST:PORT is a tap that passes everything on, unchanged, to the real one.
+///
+/// A difference that has stood for --settle is one line on standard output, its end another.
+/// SIGUSR1 shows how things stand. SIGINT or SIGTERM ends it; the exit status is 0 only if no
+/// difference stands then and both could be compared.
+///
+/// Examples:
+///   The old relay stays in front of the real reducer, the new one is tried beside it:
+///     k8s-relay tee --listen 0.0.0.0:8712 --to old:8712 --to new:8712 \
+///       --reducer-listen 0.0.0.0:7001=reducer.otel:7000 --reducer-listen 0.0.0.0:7002
+///     (old: EBPF_NET_INTAKE_PORT=7001, new: 7002, the host of both is where this runs)
+///
+///   Keep what the watchers send, and play it to another relay later:
+///     k8s-relay tee --to old:8712 --record streams.rec
+///     k8s-relay replay streams.rec --to new:8712 --speed max
+#[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct TeeArgs {
+    /// A relay, as watchers would be told; given once or twice. The watcher gets the first's answers
+    #[arg(long, value_name = "HOST:PORT", required = true, action = clap::ArgAction::Append)]
+    pub to: Vec<HostPort>,
+
+    /// Where to serve watchers; port 0 takes a free one. The addresses are told on standard error
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8712")]
+    pub listen: SocketAddr,
+
+    /// Be the reducer of the relay of the same place, or a tap before its real one
+    #[arg(
+        long,
+        visible_alias = "tap",
+        value_name = "ADDR[=HOST:PORT]",
+        action = clap::ArgAction::Append
+    )]
+    pub reducer_listen: Vec<ReducerListen>,
+
+    /// How long a difference must stand to count
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+
+    /// How far the second relay may fall behind on a stream before it is cut, in MiB
+    #[arg(long, value_name = "MIB", default_value = "64")]
+    pub backlog: NonZeroUsize,
+
+    /// Write the watchers' streams into this file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+/// Where to be a reducer, and before which real one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReducerListen {
+    /// Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where everything goes on to.
+    pub real: Option<HostPort>,
+}
+
+/// Where a tee listens.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// For watchers.
+    pub watchers: Option<SocketAddr>,
+    /// For each relay that takes it for its reducer.
+    pub reducers: Vec<SocketAddr>,
+}
+
+/// How long the end may take: printing, recording, and calls that are read on.
+const END_WITHIN: Duration = Duration::from_secs(4);
+
+impl FromStr for ReducerListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (listen, real) = match text.split_once('=') {
+            None => (text, None),
+            Some((listen, real)) => (listen, Some(real)),
+        };
+        let real = real.map(HostPort::from_str).transpose();
+        Ok(Self {
+            listen: listen
+                .parse()
+                .map_err(|_| format!("`{listen}` is no address with a port to listen on"))?,
+            real: real.map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+impl TeeArgs {
+    /// Whether the arguments fit each other.
+    fn check(&self) -> Result<(), ToolError> {
+        let wrong = match (self.to.len(), self.reducer_listen.len()) {
+            (0, _) | (3.., _) => "--to is given once or twice: one relay to record, two to compare",
+            (1, 1..) => "--reducer-listen compares two relays: give a second --to",
+            (2, 1 | 3..) => {
+                "give --reducer-listen once for each --to, in the same order, or not at all"
+            }
+            (1, 0) if self.record.is_none() => {
+                "there is nothing to do: give a second --to, or --record"
+            }
+            (1 | 2, _) => return Ok(()),
+        };
+        Err(ToolError::Arguments(wrong))
+    }
+}
+
+/// Runs until SIGINT or SIGTERM; shows on standard output.
+///
+/// # Errors
+/// The arguments do not fit, an address is not free, the recording can not be written, or the
+/// relays could not be called equal.
+pub async fn run(args: &TeeArgs) -> Result<(), ToolError> {
+    let catch = |kind| signal(kind).map_err(ToolError::Signals);
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut ask = catch(SignalKind::user_defined1())?;
+    let ask = stream::poll_fn(move |cx| ask.poll_recv(cx));
+    let stop = async {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+    };
+    let bound = |bound: Bound| {
+        use std::io::Write as _;
+        let mut err = io::stderr();
+        if let Some(addr) = bound.watchers {
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(err, "listening on {addr}");
+        }
+        for addr in bound.reducers {
+            let _ = writeln!(err, "a reducer on {addr}");
+        }
+    };
+    serve(args, Times::default(), io::stdout(), bound, ask, stop).await
+}
+
+/// Runs until `stop`; shows on `out`, a summary whenever `ask` comes. `bound` is told the addresses.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    args: &TeeArgs,
+    times: Times,
+    out: impl io::Write + Send + 'static,
+    bound: impl FnOnce(Bound),
+    ask: impl Stream<Item = ()>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ToolError> {
+    args.check()?;
+    let watchers = listen(args.listen).await?;
+    let mut reducers = Vec::new();
+    for reducer in &args.reducer_listen {
+        reducers.push((listen(reducer.listen).await?, reducer.real.clone()));
+    }
+    let file = match &args.record {
+        None => None,
+        Some(path) => Some(recorder::create(path).map_err(|source| ToolError::Record {
+            file: path.display().to_string(),
+            source,
+        })?),
+    };
+    let address = |listener: &TcpListener| listener.local_addr().ok();
+    bound(Bound {
+        watchers: address(&watchers),
+        reducers: reducers.iter().filter_map(|(at, _)| address(at)).collect(),
+    });
+
+    let compared = !reducers.is_empty();
+    let (desk, lines) = Desk::new(names(&args.to), compared.then_some(args.settle));
+    let desk = Arc::new(desk);
+    let printer = print(lines, out);
+    let (recorder, recording) = file.map(|file| Recorder::start(file, desk.clone())).unzip();
+
+    let stopped = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    for ((listener, real), side) in reducers.into_iter().zip([Side::First, Side::Second]) {
+        let desk = desk.clone();
+        let reducer = Reducer { side, real, desk };
+        tasks.spawn(reducer.serve(listener, tasks.clone(), stopped.clone()));
+    }
+    let mut to = args.to.iter().cloned();
+    let Some(first) = to.next() else {
+        return args.check();
+    };
+    let shutdown = CancellationToken::new();
+    let shared = Arc::new(Shared {
+        first,
+        second: to.next().map(|address| Second {
+            address,
+            backlog: args.backlog.get().saturating_mul(1 << 20),
+        }),
+        desk: desk.clone(),
+        recorder,
+        times,
+        shutdown: shutdown.clone(),
+        opened: Mutex::new(0),
+    });
+    let server = serve_calls(
+        vec![watchers],
+        shutdown.clone(),
+        legacy::Options::default(),
+        |tasks, kill| Calls {
+            shared,
+            tasks,
+            kill,
+        },
+    );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the handle is kept and aborts on drop"
+    )]
+    let mut server = AbortOnDropHandle::new(tokio::spawn(server));
+
+    let served = watch(&desk, args.settle, ask, &mut server, stop).await;
+    // Judged before anything is taken away from the relays.
+    desk.tell_changes();
+    desk.summarize();
+    let verdict = desk.verdict().map_err(ToolError::Different);
+    shutdown.cancel();
+    if served.is_ok() {
+        // How the server ends is of no interest any more; the calls have ended with it.
+        let _ = timeout(END_WITHIN, &mut server).await;
+    }
+    drop(server);
+    stopped.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let recorded = match recording {
+        None => Ok(()),
+        Some(task) => finish(task, args, &desk).await,
+    };
+    drop(desk);
+    // Nobody waits longer for who does not read.
+    let _ = timeout(END_WITHIN, printer).await;
+    served.and(recorded).and(verdict)
+}
+
+/// Tells what changes, until `stop` or the end of the server.
+async fn watch(
+    desk: &Desk,
+    settle: Duration,
+    ask: impl Stream<Item = ()>,
+    server: &mut AbortOnDropHandle<Result<(), legacy::SourceError>>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ToolError> {
+    let period = (settle / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ask = pin!(ask.fuse());
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            ended = &mut *server => return match ended {
+                Ok(served) => Ok(served?),
+                Err(_) => Err(ToolError::Different("the server has panicked".to_owned())),
+            },
+            _ = ticks.tick() => desk.tell_changes(),
+            Some(()) = ask.next() => desk.summarize(),
+        }
+    }
+}
+
+/// Waits until everything is recorded.
+async fn finish(
+    task: tokio::task::JoinHandle<io::Result<recorder::Written>>,
+    args: &TeeArgs,
+    desk: &Desk,
+) -> Result<(), ToolError> {
+    let written = match timeout(END_WITHIN, task).await {
+        Ok(Ok(written)) => written,
+        Ok(Err(panicked)) => Err(io::Error::other(panicked)),
+        Err(_) => Err(io::Error::other("the disk is too slow")),
+    };
+    let file = args
+        .record
+        .as_ref()
+        .map_or_else(String::new, |path| path.display().to_string());
+    match written {
+        Ok(recorder::Written { records, bytes }) => {
+            desk.line(format_args!(
+                "summary: {file} holds {records} records in {bytes} bytes"
+            ));
+            Ok(())
+        }
+        Err(source) => Err(ToolError::Record { file, source }),
+    }
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, ToolError> {
+    let bound = TcpListener::bind(addr).await;
+    bound.map_err(|source| ToolError::Listen { addr, source })
+}
+
+/// How the relays are called in lines.
+fn names(to: &[HostPort]) -> [String; 2] {
+    let name = |place: &str, n: usize| match to.get(n) {
+        Some(address) => format!("{place} ({address})"),
+        None => place.to_owned(),
+    };
+    [name("first", 0), name("second", 1)]
+}

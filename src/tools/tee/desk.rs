@@ -1,0 +1,370 @@
+//! Where everything comes together that is compared, counted and told.
+//!
+//! Law: nobody waits here for longer than a few messages take to apply, and nobody waits for
+//! who reads the lines.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    io::Write,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    tee::compare::{Change, Comparison, Side},
+    wire::{Message, Reader, StreamError},
+};
+
+/// Lines that may wait for who reads them.
+const WAITING_LINES: usize = 10_000;
+/// Differences that are shown each time; the others are counted.
+const SHOWN: usize = 50;
+
+const NOT_YET: &str = "it has not greeted its reducer yet";
+
+/// What the whole tee shares.
+pub(super) struct Desk {
+    started: Instant,
+    names: [String; 2],
+    state: Mutex<State>,
+    lines: mpsc::Sender<String>,
+    /// Lines that nobody took.
+    lost: AtomicU64,
+    pub(super) streams: AtomicU64,
+    pub(super) open: AtomicU64,
+    pub(super) messages: AtomicU64,
+}
+
+struct State {
+    /// If there is anything to compare.
+    comparison: Option<Comparison>,
+    /// Why a side is not comparable, or is not told everything.
+    out: [BTreeMap<Cause, String>; 2],
+    /// The number of each side's newest connection to its reducer.
+    connections: [u64; 2],
+}
+
+/// What may make a side incomparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// Its reducer is told nothing.
+    Reducer,
+    /// This stream does not reach it.
+    Stream(u64),
+}
+
+/// One connection of a relay to its reducer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    side: Side,
+    number: u64,
+}
+
+impl Desk {
+    /// `settle` is given if there is anything to compare. The receiver is for [`print`].
+    pub(super) fn new(
+        names: [String; 2],
+        settle: Option<Duration>,
+    ) -> (Self, mpsc::Receiver<String>) {
+        let (lines, waiting) = mpsc::channel(WAITING_LINES);
+        let not_yet = || {
+            (
+                Cause::Reducer,
+                "it has not called its reducer yet".to_owned(),
+            )
+        };
+        let away = || settle.map(|_| not_yet()).into_iter().collect();
+        let state = State {
+            comparison: settle.map(Comparison::new),
+            out: [away(), away()],
+            connections: [0, 0],
+        };
+        let desk = Self {
+            started: now(),
+            names,
+            state: Mutex::new(state),
+            lines,
+            lost: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+        };
+        if settle.is_some() {
+            for name in &desk.names {
+                desk.line(format_args!("{name} is out of comparison: {NOT_YET}"));
+            }
+        }
+        (desk, waiting)
+    }
+
+    /// The time since the start.
+    pub(super) fn elapsed(&self) -> Duration {
+        now().saturating_duration_since(self.started)
+    }
+
+    /// Tells a line, with the time.
+    pub(super) fn line(&self, line: impl Display) {
+        let time = humantime::format_rfc3339_seconds(wall_clock());
+        if self.lines.try_send(format!("{time} {line}")).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A side is not comparable, for this cause.
+    pub(super) fn out(&self, side: Side, cause: Cause, why: String) {
+        let mut state = self.lock();
+        if let Some(comparison) = &mut state.comparison {
+            comparison.pause();
+        }
+        let out = state.out_mut(side);
+        let was_in = out.is_empty();
+        out.insert(cause, why.clone());
+        drop(state);
+        // Why it stays out may change with each attempt.
+        if was_in {
+            self.line(format_args!(
+                "{} is out of comparison: {why}",
+                self.name(side)
+            ));
+        }
+    }
+
+    /// This cause is no more. A stream that reaches its relay makes up for all that were
+    /// opened before it: it is the active one.
+    pub(super) fn back(&self, side: Side, cause: Cause) {
+        let mut state = self.lock();
+        let out = state.out_mut(side);
+        let was_out = !out.is_empty();
+        out.retain(|known, _| match (*known, cause) {
+            (Cause::Stream(known), Cause::Stream(stream)) => known > stream,
+            (known, cause) => known != cause,
+        });
+        if !was_out || !out.is_empty() {
+            return;
+        }
+        if state.out.iter().all(BTreeMap::is_empty)
+            && let Some(comparison) = &mut state.comparison
+        {
+            comparison.resume(now());
+        }
+        drop(state);
+        self.line(format_args!("{} is in comparison", self.name(side)));
+    }
+
+    /// A relay has called its reducer: what it told before counts no more.
+    pub(super) fn connected(&self, side: Side) -> Connection {
+        let mut state = self.lock();
+        if let Some(comparison) = &mut state.comparison {
+            comparison.renew(side, now());
+        }
+        let number = state.connection_mut(side);
+        *number += 1;
+        let number = *number;
+        drop(state);
+        self.out(
+            side,
+            Cause::Reducer,
+            "it has not greeted its reducer yet".to_owned(),
+        );
+        Connection { side, number }
+    }
+
+    /// Applies the messages that `reader` has. Says whether a greeting ended among them.
+    ///
+    /// # Errors
+    /// The connection can not be read on.
+    pub(super) fn told(
+        &self,
+        connection: Connection,
+        reader: &mut Reader,
+    ) -> Result<bool, StreamError> {
+        let now = now();
+        let mut state = self.lock();
+        let newest = *state.connection_mut(connection.side) == connection.number;
+        let mut greeted = false;
+        while let Some((_, message)) = reader.next_message()? {
+            greeted |= matches!(message, Message::MetadataComplete(_));
+            if newest && let Some(comparison) = &mut state.comparison {
+                comparison.apply(connection.side, &message, now);
+            }
+        }
+        Ok(greeted)
+    }
+
+    /// The greeting of this connection is complete.
+    pub(super) fn greeted(&self, connection: Connection) {
+        if self.is_newest(connection) {
+            self.back(connection.side, Cause::Reducer);
+        }
+    }
+
+    /// What this connection tells is not known from now on.
+    pub(super) fn disconnected(&self, connection: Connection, why: String) {
+        if self.is_newest(connection) {
+            self.out(connection.side, Cause::Reducer, why);
+        }
+    }
+
+    /// Tells what has changed since the last call.
+    pub(super) fn tell_changes(&self) {
+        let mut state = self.lock();
+        let Some(comparison) = &mut state.comparison else {
+            return;
+        };
+        let appeared = comparison.appeared();
+        let changes = comparison.changes(now(), SHOWN);
+        let appeared = comparison.appeared() - appeared;
+        let standing = comparison.standing();
+        drop(state);
+        let shown = changes.iter().filter(|change| change.stands).count() as u64;
+        for change in &changes {
+            self.line(self.show(change));
+        }
+        if appeared > shown {
+            let more = appeared - shown;
+            self.line(format_args!(
+                "DIFFERENT: {more} more; {standing} differences stand"
+            ));
+        }
+    }
+
+    /// Tells how things stand.
+    pub(super) fn summarize(&self) {
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        self.line(format_args!(
+            "summary: {} streams, {} of them open, {} messages",
+            count(&self.streams),
+            count(&self.open),
+            count(&self.messages)
+        ));
+        let state = self.lock();
+        let compared = state.comparison.as_ref().map(|comparison| {
+            let counts = format!(
+                "{} differences stand, {} have appeared; {} pods are unequal at this moment",
+                comparison.standing(),
+                comparison.appeared(),
+                comparison.unequal()
+            );
+            (comparison.digests(), counts)
+        });
+        drop(state);
+        if let Some(([first, second], counts)) = compared {
+            let [a, b] = &self.names;
+            self.line(format_args!(
+                "summary: {a} knows {first}, {b} knows {second}"
+            ));
+            self.line(format_args!("summary: {counts}"));
+        }
+        let lost = self.lost.load(Relaxed);
+        if lost > 0 {
+            self.line(format_args!(
+                "summary: {lost} lines were lost, nobody took them"
+            ));
+        }
+    }
+
+    /// Whether the two can be called equal.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        let state = self.lock();
+        let Some(comparison) = &state.comparison else {
+            return Ok(());
+        };
+        for (name, out) in self.names.iter().zip(&state.out) {
+            if let Some(why) = out.values().next() {
+                return Err(format!("{name} is out of comparison at the end: {why}"));
+            }
+        }
+        match comparison.standing() {
+            0 => Ok(()),
+            standing => Err(format!("{standing} differences stand at the end")),
+        }
+    }
+
+    fn show(&self, change: &Change) -> String {
+        let ([a, b], [first, second]) = (&self.names, &change.values);
+        let (uid, field) = (String::from_utf8_lossy(&change.uid), change.field.name());
+        let stood = Duration::from_millis(change.stood.as_millis().try_into().unwrap_or(u64::MAX));
+        let (verdict, time) = if change.stands {
+            ("DIFFERENT", format!("for {stood:?}"))
+        } else {
+            ("EQUAL AGAIN", format!("after {stood:?}"))
+        };
+        let pod = &change.pod;
+        format!(
+            "{verdict} pod {pod} ({uid}), {field}: {a} says {first:?}, {b} says {second:?}, {time}"
+        )
+    }
+
+    fn name(&self, side: Side) -> &str {
+        let [first, second] = &self.names;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    fn is_newest(&self, connection: Connection) -> bool {
+        *self.lock().connection_mut(connection.side) == connection.number
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn out_mut(&mut self, side: Side) -> &mut BTreeMap<Cause, String> {
+        let [first, second] = &mut self.out;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    fn connection_mut(&mut self, side: Side) -> &mut u64 {
+        let [first, second] = &mut self.connections;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+}
+
+/// Writes lines in a thread that may block. Ends when the desk is gone, or nobody reads on.
+pub(super) fn print(
+    mut lines: mpsc::Receiver<String>,
+    mut out: impl Write + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        while let Some(line) = lines.blocking_recv() {
+            let written = writeln!(out, "{line}");
+            let flushed = if lines.is_empty() {
+                out.flush()
+            } else {
+                Ok(())
+            };
+            if written.and(flushed).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool reads the clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool reads the clock")]
+pub(super) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

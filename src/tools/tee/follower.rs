@@ -1,0 +1,222 @@
+//! The second relay's side of one stream: it follows, is cut when it falls too far behind, and is
+//! told the folded state when it is back.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    calls::{Times, connect},
+    desk::{Cause, Desk},
+    pipe::Pipe,
+};
+use crate::{
+    config::HostPort,
+    sim::watcher::{Outcome, Watcher},
+    tee::{
+        compare::Side,
+        fold::{self, Fold},
+    },
+};
+
+/// The second relay.
+#[derive(Clone, Debug)]
+pub(super) struct Second {
+    pub(super) address: HostPort,
+    /// How far it may fall behind on each stream, in bytes.
+    pub(super) backlog: usize,
+}
+
+/// What a stream has told, and the way to the second relay while that is open.
+pub(super) struct Beside {
+    limit: usize,
+    state: Mutex<State>,
+    /// Nothing more will come.
+    closed: CancellationToken,
+}
+
+struct State {
+    fold: Fold,
+    way: Option<Way>,
+    /// The stream is over: ways that open later are closed at once.
+    closed: bool,
+}
+
+/// One attempt to follow.
+#[derive(Clone)]
+struct Way {
+    pipe: Arc<Pipe>,
+    /// It has fallen too far behind.
+    cut: CancellationToken,
+}
+
+impl Beside {
+    /// Of a stream that has just been opened. A way stands open from its first message on.
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            state: Mutex::new(State {
+                fold: Fold::default(),
+                way: Some(Way::new(limit)),
+                closed: false,
+            }),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    /// The stream tells this. Never waits.
+    pub(super) fn offer(&self, batch: &VecDeque<Bytes>) {
+        let mut state = self.lock();
+        for message in batch {
+            state.fold.apply(message);
+        }
+        if let Some(way) = &state.way
+            && way.pipe.offer(batch.iter()).is_err()
+        {
+            way.pipe.clear();
+            way.cut.cancel();
+            state.way = None;
+        }
+    }
+
+    /// The stream tells nothing more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        if let Some(way) = &state.way {
+            way.pipe.close();
+        }
+        drop(state);
+        self.closed.cancel();
+    }
+
+    /// The way that stands open, or a new one; with what must be told before what comes there.
+    fn way(&self, first: bool) -> (Vec<fold::Message>, Way) {
+        let mut state = self.lock();
+        if first && let Some(way) = &state.way {
+            return (Vec::new(), way.clone());
+        }
+        let way = Way::new(self.limit);
+        if state.closed {
+            way.pipe.close();
+        }
+        state.way = Some(way.clone());
+        (state.fold.replay(), way)
+    }
+
+    /// Nothing goes this way any more.
+    fn leave(&self) {
+        self.lock().way = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    fn new(limit: usize) -> Self {
+        Self {
+            pipe: Pipe::new(limit),
+            cut: CancellationToken::new(),
+        }
+    }
+}
+
+/// Follows one stream to its end.
+pub(super) struct Follower {
+    pub(super) stream: u64,
+    pub(super) second: Second,
+    pub(super) beside: Arc<Beside>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) times: Times,
+}
+
+impl Follower {
+    pub(super) async fn run(self) {
+        let cause = Cause::Stream(self.stream);
+        let mut first = true;
+        let mut pause = self.times.backoff_min;
+        loop {
+            let connected = tokio::select! {
+                connected = connect(&self.second.address, self.times.connect) => connected,
+                () = self.expired() => return,
+            };
+            let why = match connected {
+                Ok(watcher) => match self.follow(&watcher, first).await {
+                    Ok(()) => return,
+                    Err((why, followed)) => {
+                        if followed {
+                            pause = self.times.backoff_min;
+                        }
+                        why
+                    }
+                },
+                Err(why) => format!("it can not be reached: {why}"),
+            };
+            self.beside.leave();
+            first = false;
+            self.desk.out(Side::Second, cause, why);
+            // With a stream that is over there is nothing to return to. What the relay has
+            // missed of it stays missed until it follows a later one.
+            tokio::select! {
+                () = sleep(jittered(pause)) => {}
+                () = self.beside.closed.cancelled() => return,
+            }
+            pause = (pause * 2).min(self.times.backoff_max);
+        }
+    }
+
+    /// Follows as long as it goes. `Ok` if the stream is over; otherwise why it was left, and
+    /// whether it had caught up before.
+    async fn follow(&self, watcher: &Watcher, first: bool) -> Result<(), (String, bool)> {
+        let (replay, way) = self.beside.way(first);
+        let caught_up = CancellationToken::new();
+        let messages = way.pipe.clone().messages(replay, {
+            let (caught_up, desk, stream) = (caught_up.clone(), self.desk.clone(), self.stream);
+            move || {
+                caught_up.cancel();
+                desk.back(Side::Second, Cause::Stream(stream));
+            }
+        });
+        let why = tokio::select! {
+            biased;
+            () = way.cut.cancelled() => format!(
+                "it has fallen behind by more than {} MiB and was cut",
+                self.second.backlog >> 20
+            ),
+            outcome = watcher.forward(messages, || ()) => {
+                if self.beside.closed.is_cancelled() {
+                    return Ok(());
+                }
+                ended(&outcome)
+            }
+            () = self.expired() => return Ok(()),
+        };
+        Err((why, caught_up.is_cancelled()))
+    }
+
+    /// The stream is over, and the relay had time to read the rest of it.
+    async fn expired(&self) {
+        self.beside.closed.cancelled().await;
+        sleep(self.times.drain).await;
+    }
+}
+
+fn ended(outcome: &Outcome) -> String {
+    let Outcome {
+        status, details, ..
+    } = outcome;
+    format!("its stream has ended: {status:?} {details:?}")
+}
+
+/// Some relays must not be called by all streams at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,204 @@
+//! What stands in for the relays' reducers: either listens only, or is a tap before a real one.
+//!
+//! Law: a tap passes every byte on unchanged, in both directions and before it is looked at;
+//! what it cannot read it passes on, too.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::desk::{Connection, Desk};
+use crate::{
+    config::HostPort,
+    tee::compare::Side,
+    wire::{Reader, StreamError},
+};
+
+const READ: usize = 64 << 10;
+/// Waits so long after a failed accept; without file handles it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a real reducer may take to end after its relay has.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The reducer of one relay.
+#[derive(Clone)]
+pub(super) struct Reducer {
+    pub(super) side: Side,
+    /// The real one, if this is a tap.
+    pub(super) real: Option<HostPort>,
+    pub(super) desk: Arc<Desk>,
+}
+
+impl Reducer {
+    /// Serves the relay until `stop`.
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((relay, peer)) => {
+                    let (this, stop) = (self.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            () = this.connection(relay, peer) => {}
+                            () = stop.cancelled() => {}
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a relay's connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, relay: TcpStream, peer: SocketAddr) {
+        let real = match &self.real {
+            None => None,
+            Some(address) => match connect(address).await {
+                Ok(real) => Some(real),
+                Err(error) => {
+                    // The relay is sent away, as the reducer itself would have.
+                    self.desk.line(format_args!(
+                        "the reducer at {address} can not be reached: {error}"
+                    ));
+                    return;
+                }
+            },
+        };
+        tracing::debug!(%peer, side = ?self.side, "a relay calls its reducer");
+        let connection = self.desk.connected(self.side);
+        let why = match real {
+            None => self.listen(connection, relay).await,
+            Some(real) => self.tap(connection, relay, real).await,
+        };
+        self.desk.disconnected(connection, why);
+    }
+
+    /// Reads to the end. Says why it has ended.
+    async fn listen(&self, connection: Connection, relay: TcpStream) -> String {
+        let (mut from, _to) = relay.into_split();
+        let mut ear = Ear::new(&self.desk, connection);
+        let mut buffer = vec![0; READ];
+        loop {
+            match read(&mut from, &mut buffer).await {
+                Ok([]) => return LEFT.to_owned(),
+                Ok(bytes) => {
+                    if let Err(error) = ear.hear(bytes) {
+                        return format!("it tells its reducer what can not be read: {error}");
+                    }
+                }
+                Err(error) => return format!("its reducer has lost it: {error}"),
+            }
+        }
+    }
+
+    /// Passes on to the end, both ways. Says why it has ended.
+    async fn tap(&self, connection: Connection, relay: TcpStream, real: TcpStream) -> String {
+        let ((from_relay, to_relay), (from_real, to_real)) =
+            (relay.into_split(), real.into_split());
+        let mut down = std::pin::pin!(self.pass_down(connection, from_relay, to_real));
+        let mut up = std::pin::pin!(pass_up(from_real, to_relay));
+        tokio::select! {
+            why = &mut down => {
+                // The reducer has the end; its own comes soon.
+                let _ = timeout(LINGER, up).await;
+                why
+            }
+            () = &mut up => {
+                // The relay has the end; what it still says nobody hears.
+                let _ = timeout(LINGER, down).await;
+                "its reducer has ended the connection".to_owned()
+            }
+        }
+    }
+
+    async fn pass_down(
+        &self,
+        connection: Connection,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+    ) -> String {
+        let mut ear = Some(Ear::new(&self.desk, connection));
+        let mut buffer = vec![0; READ];
+        let why = loop {
+            let bytes = match read(&mut from, &mut buffer).await {
+                Ok([]) => break LEFT.to_owned(),
+                Ok(bytes) => bytes,
+                Err(error) => break format!("the tap has lost it: {error}"),
+            };
+            if let Err(error) = to.write_all(bytes).await {
+                break format!("its reducer takes no more: {error}");
+            }
+            if let Some(listening) = &mut ear
+                && let Err(error) = listening.hear(bytes)
+            {
+                ear = None;
+                let why = format!("it tells its reducer what can not be read: {error}");
+                self.desk.disconnected(connection, why);
+            }
+        };
+        // A reducer leaks what belongs to a connection that does not end in order.
+        let _ = to.shutdown().await;
+        why
+    }
+}
+
+const LEFT: &str = "it has left its reducer";
+
+async fn pass_up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    // Whichever fails: the connection is over.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    let _ = to.shutdown().await;
+}
+
+async fn read<'a>(from: &mut OwnedReadHalf, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let len = from.read(buffer).await?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
+async fn connect(address: &HostPort) -> io::Result<TcpStream> {
+    let target = (address.host.as_str(), address.port);
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Understands what a relay tells.
+struct Ear<'a> {
+    desk: &'a Desk,
+    connection: Connection,
+    reader: Reader,
+}
+
+impl<'a> Ear<'a> {
+    fn new(desk: &'a Desk, connection: Connection) -> Self {
+        Self {
+            desk,
+            connection,
+            reader: Reader::new(),
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+        self.reader.push(bytes);
+        if self.desk.told(self.connection, &mut self.reader)? {
+            self.desk.greeted(self.connection);
+        }
+        Ok(())
+    }
+}

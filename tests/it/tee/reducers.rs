@@ -1,0 +1,130 @@
+//! The tap before a real reducer.
+
+use k8s_relay::tools::tee::ReducerListen;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::world::{Tee, here, host_port, to};
+use crate::support::{must, peer::Peer};
+
+/// A tee with a tap before `real` for its first relay. Nobody streams here.
+async fn tapped(real: std::net::SocketAddr) -> Tee {
+    let nobody = here();
+    let mut args = to(&[nobody, nobody]);
+    let listen = here();
+    args.reducer_listen = vec![
+        ReducerListen {
+            listen,
+            real: Some(host_port(real)),
+        },
+        ReducerListen { listen, real: None },
+    ];
+    Tee::start(args).await
+}
+
+#[tokio::test]
+async fn a_tap_passes_every_byte_on_in_both_directions_and_each_end() {
+    let listener = TcpListener::bind(here()).await.unwrap();
+    let tee = tapped(listener.local_addr().unwrap()).await;
+    let mut relay = Peer::connect(tee.bound.reducers[0]).await;
+    let (mut real, _) = must("the tap connects", listener.accept()).await.unwrap();
+    relay.greet().await;
+    relay.pod("p");
+    relay.send().await;
+    tee.shows("first (127.0.0.1:0) is in comparison").await;
+    relay
+        .stream
+        .write_all(b"what no relay would say")
+        .await
+        .unwrap();
+    tee.shows(
+        "first (127.0.0.1:0) is out of comparison: it tells its reducer what can not be read",
+    )
+    .await;
+    // It goes on nevertheless.
+    relay.stream.write_all(b"the end").await.unwrap();
+    real.write_all(b"what no reducer would say").await.unwrap();
+    relay.stream.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    must("the reducer hears the end", real.read_to_end(&mut heard))
+        .await
+        .unwrap();
+    assert!(heard.ends_with(b"what no relay would saythe end"));
+    drop(real);
+    let mut answered = Vec::new();
+    must(
+        "the relay hears the end",
+        relay.stream.read_to_end(&mut answered),
+    )
+    .await
+    .unwrap();
+    assert_eq!(answered, b"what no reducer would say");
+}
+
+#[tokio::test]
+async fn a_relay_is_sent_away_while_the_real_reducer_is() {
+    let listener = TcpListener::bind(here()).await.unwrap();
+    let real = listener.local_addr().unwrap();
+    drop(listener);
+    let tee = tapped(real).await;
+    let mut relay = TcpStream::connect(tee.bound.reducers[0]).await.unwrap();
+    let mut nothing = Vec::new();
+    // By FIN or RST: the tap has read nothing.
+    let _ = must("it is sent away", relay.read_to_end(&mut nothing)).await;
+    tee.shows(&format!("the reducer at {real} can not be reached"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_reducer_that_ends_a_connection_ends_it_for_the_relay() {
+    let listener = TcpListener::bind(here()).await.unwrap();
+    let tee = tapped(listener.local_addr().unwrap()).await;
+    let mut relay = Peer::connect(tee.bound.reducers[0]).await;
+    let (real, _) = must("the tap connects", listener.accept()).await.unwrap();
+    drop(real);
+    let mut nothing = Vec::new();
+    must("the relay hears it", relay.stream.read_to_end(&mut nothing))
+        .await
+        .unwrap();
+    assert_eq!(nothing, b"");
+}
+
+#[tokio::test]
+async fn only_the_newest_connection_of_a_relay_counts() {
+    let tee = tapped(here()).await;
+    let at = tee.bound.reducers[1];
+    let mut old = Peer::connect(at).await;
+    old.greet().await;
+    old.pod("of-the-old-one");
+    old.send().await;
+    tee.shows("second (127.0.0.1:0) is in comparison").await;
+    let mark = tee.mark();
+    let mut new = Peer::connect(at).await;
+    new.greet().await;
+    new.send().await;
+    tee.shows_after(
+        mark,
+        "second (127.0.0.1:0) is out of comparison: it has not greeted",
+    )
+    .await;
+    let mark = tee.mark();
+    new.pod("of-the-new-one");
+    new.pod("another");
+    new.send().await;
+    old.pod("late");
+    old.send().await;
+    old.stream.shutdown().await.unwrap();
+    must("the new one counts", async {
+        while !tee.digests().await[1].ends_with("/2") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        !tee.shown()[mark..].contains("out of comparison"),
+        "{}",
+        tee.shown()
+    );
+}

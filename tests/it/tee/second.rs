@@ -1,0 +1,174 @@
+//! A second relay that is slow, dead, wrong or back again: the first never notices.
+
+use std::time::Duration;
+
+use k8s_relay::{
+    config::Reannounce,
+    proto::info::Event,
+    sim::cluster::{Cluster, told_as},
+    tools::ToolError,
+};
+
+use super::world::{World, send};
+use crate::support::gate::Way;
+
+#[tokio::test]
+async fn a_second_that_stalls_is_cut_and_told_everything_when_it_is_back() {
+    let world = World::start().await;
+    world.compared().await;
+    world.gate.set(Way::Stalled);
+    let cluster = Cluster::new(100, 3_500);
+    let mut call = world.tee.call().await;
+    send(&mut call, cluster.list()).await;
+    // The first has it all, whatever the second does.
+    world.told(3_500).await;
+    world
+        .tee
+        .shows("it has fallen behind by more than 1 MiB and was cut")
+        .await;
+    send(
+        &mut call,
+        (0..100).map(|n| told_as(Event::Deleted, cluster.pod(n))),
+    )
+    .await;
+    world.told(3_400).await;
+    world.gate.set(Way::Open(world.second.address));
+    world.compared().await;
+    world.tee.equal(3_400).await;
+    // What comes now goes both ways again.
+    send(&mut call, (0..50).map(|n| cluster.pod(n))).await;
+    world.tee.equal(3_450).await;
+    world.tee.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_that_dies_and_returns_is_told_the_folded_state() {
+    let world = World::start().await;
+    world.compared().await;
+    let cluster = Cluster::new(10, 100);
+    let mut call = world.tee.call().await;
+    send(&mut call, cluster.list()).await;
+    world.tee.equal(100).await;
+
+    world.gate.set(Way::Shut);
+    world.tee.shows("second (127.0.0.1:").await;
+    let out = world
+        .tee
+        .shows("is out of comparison: its stream has ended")
+        .await;
+    assert!(out.contains(" second ("), "{out}");
+    // Meanwhile pods go and come; their owners are known from before.
+    send(
+        &mut call,
+        (0..30).map(|n| told_as(Event::Deleted, cluster.pod(n))),
+    )
+    .await;
+    send(&mut call, (20..30).map(|n| cluster.pod(n))).await;
+    world.told(80).await;
+
+    world.gate.set(Way::Open(world.second.address));
+    world.compared().await;
+    world.tee.equal(80).await;
+    world.tee.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_that_was_never_there_is_out_of_comparison_until_it_comes() {
+    let world = World::start().await;
+    world.compared().await;
+    world.gate.set(Way::Shut);
+    let mut call = world.tee.call().await;
+    send(&mut call, Cluster::new(4, 40).list()).await;
+    world.told(40).await;
+    world
+        .tee
+        .shows("is out of comparison: its stream has ended")
+        .await;
+    let lines = |shown: &str| shown.matches("out of comparison: its stream").count();
+    assert_eq!(
+        lines(&world.tee.shown()),
+        1,
+        "one line, however often it is tried"
+    );
+    world.gate.set(Way::Open(world.second.address));
+    world.compared().await;
+    world.tee.equal(40).await;
+    world.tee.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_that_is_away_at_the_end_could_not_be_compared() {
+    let world = World::start().await;
+    world.compared().await;
+    world.gate.set(Way::Shut);
+    let mut call = world.tee.call().await;
+    send(&mut call, Cluster::new(1, 1).list()).await;
+    world
+        .tee
+        .shows("is out of comparison: its stream has ended")
+        .await;
+    let (verdict, _) = world.tee.stop().await;
+    let Err(ToolError::Different(why)) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(why.contains("is out of comparison at the end"), "{why}");
+}
+
+#[tokio::test]
+async fn a_difference_that_stands_is_shown_with_both_sides_and_so_is_its_end() {
+    let world = World::with(
+        |tee| tee.settle = Duration::from_millis(300),
+        |second| second.reannounce = Reannounce::OnChange,
+    )
+    .await;
+    world.compared().await;
+    let cluster = Cluster::new(1, 2);
+    let mut call = world.tee.call().await;
+    send(&mut call, cluster.list()).await;
+    world.tee.equal(2).await;
+    let mut changed = told_as(Event::Modified, cluster.pod(0));
+    let pod = changed.pod_info.as_mut().unwrap();
+    let (uid, before) = (pod.uid.clone(), pod.version.clone());
+    pod.version = "'other:2'".to_owned();
+    send(&mut call, [changed]).await;
+    let line = world.tee.shows("DIFFERENT pod").await;
+    assert!(line.contains(&uid), "{line}");
+    assert!(line.contains("version: first ("), "{line}");
+    assert!(
+        line.contains(&format!("says {before:?}, second (")),
+        "{line}"
+    );
+    assert!(line.contains(r#"says "'other:2'", for "#), "{line}");
+
+    send(&mut call, [told_as(Event::Deleted, cluster.pod(0))]).await;
+    world.tee.shows("EQUAL AGAIN pod").await;
+    world.tee.equal(1).await;
+    world.tee.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_difference_that_stands_at_the_end_is_the_exit_status() {
+    let world = World::with(
+        |tee| tee.settle = Duration::from_millis(50),
+        |second| second.reannounce = Reannounce::OnChange,
+    )
+    .await;
+    world.compared().await;
+    let cluster = Cluster::new(1, 1);
+    let mut call = world.tee.call().await;
+    send(&mut call, cluster.list()).await;
+    world.tee.equal(1).await;
+    let mut changed = told_as(Event::Modified, cluster.pod(0));
+    changed.pod_info.as_mut().unwrap().version = "'other:2'".to_owned();
+    send(&mut call, [changed]).await;
+    world.tee.shows("DIFFERENT pod").await;
+    let (verdict, shown) = world.tee.stop().await;
+    assert_eq!(
+        verdict.unwrap_err().to_string(),
+        "1 differences stand at the end"
+    );
+    assert!(
+        shown.contains("summary: 1 differences stand, 1 have appeared"),
+        "{shown}"
+    );
+}
