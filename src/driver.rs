@@ -8,6 +8,7 @@
 mod answers;
 mod inputs;
 mod steps;
+mod tallies;
 mod watches;
 
 use std::{
@@ -25,6 +26,7 @@ pub use self::steps::Migrating;
 use self::{
     inputs::{Inputs, Word},
     steps::Steps,
+    tallies::Tallies,
     watches::Watched,
 };
 use crate::{
@@ -58,6 +60,7 @@ pub struct Driver {
     resume: Resume,
     /// More is left to compare.
     compares: bool,
+    tallies: Tallies,
     started: Instant,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
@@ -139,7 +142,7 @@ enum Wake {
     Reducer(ReducerEvent),
     /// Something in the core is due, or the state is to be logged.
     Deadline,
-    /// A replay or a comparison was interrupted for fairness and goes on.
+    /// A replay, a comparison or a count was interrupted for fairness and goes on.
     Resume,
 }
 
@@ -165,6 +168,7 @@ impl Driver {
             watched,
             resume: Resume::Done,
             compares: false,
+            tallies: Tallies::default(),
             started: now,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
@@ -206,18 +210,19 @@ impl Driver {
 
     async fn wake(&mut self) -> Wake {
         let due = self.due();
-        let more = self.resume == Resume::More || self.compares;
+        let more = self.resume == Resume::More || self.compares || !self.tallies.is_empty();
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
             event = self.reducer.next() => Wake::Reducer(event),
+            // Seldom ready, and not to be starved by busy sources.
+            Some(news) = self.steps.news() => Wake::Watches(news),
             word = self.inputs.next() => match word {
                 Some(Word::Collect(input)) => Wake::Source(input),
                 Some(Word::Watch(input)) => Wake::Watch(input),
                 Some(Word::Question(question)) => Wake::Question(question),
                 None => Wake::SourcesEnded,
             },
-            Some(news) = self.steps.news() => Wake::Watches(news),
             // Every turn tells a part of a replay, so a busy source cannot starve it either.
             () = std::future::ready(()), if more => Wake::Resume,
             () = sleep_until(due.into()) => Wake::Deadline,
@@ -353,6 +358,7 @@ impl Driver {
             .note_live(ledger.len(), ledger.containers());
         // After the flush: what is told never waits for a comparison.
         self.compares = self.attend();
+        self.tally();
         if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
             self.report_progress();
         }

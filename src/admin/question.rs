@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use crate::{
-    migrate::{Command, Status, status::Explanation},
+    migrate::{
+        Command, Status,
+        status::{Explanation, FeedDigest},
+    },
     model::Uid,
     stores::Objects,
 };
@@ -25,6 +28,8 @@ pub enum Question {
     Explain(Uid, oneshot::Sender<Option<Box<Explanation>>>),
     /// The stores of the feeds that are compared, the active one first: to find a pod by name.
     Stores(oneshot::Sender<Vec<Objects>>),
+    /// What each feed has live, in numbers, the active one first. Takes a few turns.
+    Digests(oneshot::Sender<Vec<FeedDigest>>),
     /// A step of the migration. The answer says what has come of it, in words.
     Migrate {
         /// Which step.

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     migrate::{
         Command, Status,
-        status::{Dropped, Findings},
+        status::{Dropped, FeedDigest, Findings},
     },
     model::Uid,
     source::{Lost, legacy, native},
@@ -87,6 +87,7 @@ impl Page {
             .route("/metrics", get(metrics_text))
             .route("/statusz", get(statusz))
             .route("/explain", get(explain))
+            .route("/digest", get(digest))
             .route("/migrate/{step}", post(migrate))
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)
@@ -129,6 +130,11 @@ async fn metrics_text(State(page): State<Arc<Page>>) -> Response {
 
 async fn statusz(State(page): State<Arc<Page>>) -> Result<Json<Box<Status>>, Trouble> {
     Ok(Json(page.status(page.limits.answer).await?))
+}
+
+async fn digest(State(page): State<Arc<Page>>) -> Result<Json<Vec<FeedDigest>>, Trouble> {
+    let limit = page.limits.answer;
+    Ok(Json(page.asker.ask(limit, Question::Digests).await?))
 }
 
 #[derive(Deserialize)]
@@ -244,7 +250,7 @@ async fn migrate(
 
 async fn no_such_path() -> Trouble {
     Trouble::Unknown(
-        "there are GET /livez /readyz /metrics /statusz /explain?pod= and POST /migrate/STEP"
+        "there are GET /livez /readyz /metrics /statusz /explain?pod= /digest and POST /migrate/STEP"
             .to_owned(),
     )
 }

@@ -30,6 +30,7 @@ impl Driver {
                 let stores = self.feeds.views().map(|view| view.objects()).collect();
                 drop(answer.send(stores));
             }
+            Question::Digests(answer) => self.count(answer),
             Question::Migrate {
                 command,
                 force,

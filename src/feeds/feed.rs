@@ -25,6 +25,8 @@ pub(super) struct Feed {
     /// `None` if there was none yet.
     pub(super) last_event: Option<Instant>,
     last_pod: Option<Instant>,
+    /// Events so far.
+    pub(super) told: u64,
     /// When to look again whether it counts as listed. May be early, never late.
     pub(super) look_at: Instant,
 }
@@ -70,6 +72,7 @@ impl Feed {
             jobs: Store::new(scopes),
             last_event: None,
             last_pod: None,
+            told: 0,
             look_at: now,
         };
         feed.look_at = feed.next_look(patience, now);
@@ -94,6 +97,7 @@ impl Feed {
         mut hearing: Hearing<'_, impl Sink>,
     ) -> bool {
         self.last_event = Some(hearing.now);
+        self.told += 1;
         let overflow = match input {
             Input::Pod(event) => {
                 self.last_pod = Some(hearing.now);

@@ -99,6 +99,11 @@ impl<'a> View<'a> {
         self.feed.listed
     }
 
+    /// How many events it has told.
+    pub fn told(&self) -> u64 {
+        self.feed.told
+    }
+
     /// When it was opened.
     pub fn opened(&self) -> Instant {
         self.feed.opened_at

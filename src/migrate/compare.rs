@@ -17,7 +17,7 @@
 mod divergences;
 #[cfg(test)]
 mod memory;
-mod normal;
+pub(super) mod normal;
 mod set;
 mod show;
 mod words;

@@ -14,6 +14,7 @@ pub mod side_by_side;
 pub mod stage;
 pub mod state_file;
 pub mod status;
+pub mod tally;
 
 pub use auto::Autopilot;
 pub use gate::{Facts, Refusal, Step};
@@ -21,3 +22,4 @@ pub use migration::Migration;
 pub use stage::{Command, Stage};
 pub use state_file::{State, StateFile, StateFileError};
 pub use status::Status;
+pub use tally::Tally;

@@ -204,6 +204,23 @@ pub struct Switch {
     pub change: u64,
 }
 
+/// The answer to `GET /digest`: what one feed has live, in a number for each namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeedDigest {
+    /// `legacy` or `native`.
+    pub feed: String,
+    /// The number of the feed.
+    pub generation: u64,
+    /// Whether it is the one that is told.
+    pub active: bool,
+    /// Nothing came in while it was counted.
+    pub exact: bool,
+    /// Of all its live pods; `k8s-relay reducer --picture` shows the same for what was told.
+    pub total: String,
+    /// Of each namespace.
+    pub namespaces: BTreeMap<String, String>,
+}
+
 /// The answer to `GET /explain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findings {

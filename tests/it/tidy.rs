@@ -34,7 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "admin", "feeds", "matcher", "migrate", "model", "reducer", "source", "stores",
+            "admin", "digest", "feeds", "matcher", "migrate", "model", "reducer", "source",
+            "stores",
         ],
     ),
     (
@@ -70,6 +71,7 @@ const PURE: &[&str] = &[
     "src/migrate/side_by_side.rs",
     "src/migrate/stage.rs",
     "src/migrate/status.rs",
+    "src/migrate/tally.rs",
     "src/model",
     "src/reducer/greeting.rs",
     "src/reducer/outbox.rs",

@@ -257,11 +257,17 @@ pub(super) fn hash(pod: &PodMeta, owner: Option<&OwnerRef>, hasher: &mut PodHash
     hasher.pod(&project::pod_new(pod, owner, &mut ids).message)
 }
 
-/// The containers that are compared: the main ones with an id, of each id the first, as a
-/// reducer keeps them (spec 11.3), in no particular order.
+/// The containers that are compared: the main ones that are [`kept`].
 pub(super) fn told(pod: &Pod) -> impl Iterator<Item = &ContainerMeta> {
-    let main = pod.main_containers();
-    let mut places: SmallVec<[(u64, usize); 4]> = main
+    kept(pod.main_containers())
+}
+
+/// Of these containers those with an id, of each id the first, as a reducer keeps them
+/// (spec 11.3), in no particular order.
+pub(in crate::migrate) fn kept(
+    containers: &[ContainerMeta],
+) -> impl Iterator<Item = &ContainerMeta> {
+    let mut places: SmallVec<[(u64, usize); 4]> = containers
         .iter()
         .enumerate()
         .filter(|(_, container)| !container.id.is_empty())
@@ -271,7 +277,9 @@ pub(super) fn told(pod: &Pod) -> impl Iterator<Item = &ContainerMeta> {
         places.sort_unstable();
         places.dedup_by_key(|(hash, _)| *hash);
     }
-    places.into_iter().filter_map(|(_, place)| main.get(place))
+    places
+        .into_iter()
+        .filter_map(|(_, place)| containers.get(place))
 }
 
 /// Of an id as a reducer knows it: without its runtime.
@@ -299,14 +307,23 @@ fn same_containers(a: &PodMeta, b: &PodMeta, hasher: &mut PodHasher) -> bool {
 
 fn note_containers(pod: &PodMeta, hasher: &mut PodHasher) {
     for container in told(pod) {
-        let mut ids = [IdBuf::new(), IdBuf::new()];
-        let message = project::pod_container(&pod.uid, container, &mut ids).message;
-        hasher.container([
-            message.container_id,
-            message.container_name,
-            message.container_image,
-        ]);
+        note_container(pod, container, hasher);
     }
+}
+
+/// Takes note of a container of the next pod, as it is told.
+pub(in crate::migrate) fn note_container(
+    pod: &PodMeta,
+    container: &ContainerMeta,
+    hasher: &mut PodHasher,
+) {
+    let mut ids = [IdBuf::new(), IdBuf::new()];
+    let message = project::pod_container(&pod.uid, container, &mut ids).message;
+    hasher.container([
+        message.container_id,
+        message.container_name,
+        message.container_image,
+    ]);
 }
 
 /// Whether both are told in the same way.

@@ -84,6 +84,15 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
                 .is_some_and(|parity| parity.legacy_digest == told && parity.native_digest == told)
         })
         .await;
+    let counted = world.digests().await;
+    let counted: Vec<_> = counted
+        .iter()
+        .map(|one| (one.feed.as_str(), one.exact, one.total.as_str()))
+        .collect();
+    assert_eq!(
+        counted,
+        [("legacy", true, &*told), ("native", true, &*told)]
+    );
     world.stop().await;
 }
 

@@ -12,13 +12,14 @@ use k8s_relay::{
         AdminAddress, Config, Containers, Heartbeat, HostPort, MigrateConfig, Reannounce, Retry,
         Source,
     },
-    migrate::{Command, Stage, Status},
+    migrate::{Command, Stage, Status, status::FeedDigest},
     sim::{
         kube::{Options, Owner, Pod, SimApi, Strictness, View},
         old_watcher,
         reducer::{self, MockReducer, State},
     },
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -173,7 +174,13 @@ impl World {
         status
     }
 
-    async fn get(&self, path: &str) -> Result<(bytes::Bytes, Status), CallError> {
+    /// What each feed has live, the active one first.
+    pub(super) async fn digests(&self) -> Vec<FeedDigest> {
+        let (_, digests) = self.get("/digest").await.unwrap();
+        digests
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<(bytes::Bytes, T), CallError> {
         call(&self.running().target, http::Method::GET, path, PATIENCE).await
     }
 

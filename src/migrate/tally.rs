@@ -1,0 +1,57 @@
+//! The digest of all that one feed has live, counted on demand: in slices, because it looks at
+//! every pod.
+//!
+//! Laws: pure. What changes while it counts is counted as it was or as it is; the feed's owner
+//! says whether anything did. Unlike the digests of a comparison nothing is set aside.
+
+use super::compare::normal;
+use crate::{
+    digest::{Digests, PodHasher},
+    matcher::Matcher,
+    model::{IdBuf, Slot},
+    reducer::project,
+};
+
+/// A count that is under way.
+#[derive(Debug)]
+pub struct Tally {
+    cursor: Slot,
+    digests: Digests,
+    hasher: PodHasher,
+}
+
+/// Pods that are looked at in one [`Tally::go_on`]: a millisecond at most.
+const SLICE: usize = 512;
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            cursor: Slot::FIRST,
+            digests: Digests::default(),
+            hasher: PodHasher::default(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a slice more. Returns the digests once all pods have been looked at.
+    pub fn go_on(&mut self, matcher: &Matcher) -> Option<Digests> {
+        for _ in 0..SLICE {
+            let Some(slot) = matcher.pod_at_or_after(self.cursor) else {
+                return Some(std::mem::take(&mut self.digests));
+            };
+            self.cursor = slot.next();
+            let Some(live) = matcher.live_at(slot) else {
+                continue;
+            };
+            for container in normal::kept(&live.pod.containers) {
+                normal::note_container(live.pod, container, &mut self.hasher);
+            }
+            let mut ids = [IdBuf::new(), IdBuf::new()];
+            let told = project::pod_new(live.pod, live.owner, &mut ids).message;
+            let hash = self.hasher.pod(&told);
+            self.digests.add(told.ns, hash);
+        }
+        None
+    }
+}
