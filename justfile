@@ -18,6 +18,10 @@ test:
 compat *arguments:
     cargo test --test compat -- --long {{arguments}}
 
+# The end-to-end suite: a real control plane, a real Go watcher, relays in every set-up. Needs Go.
+cluster *flags:
+    compat/cluster/run.sh {{flags}}
+
 # The figures of the README's performance section.
 bench:
     cargo bench

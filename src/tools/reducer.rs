@@ -1,10 +1,11 @@
 //! `k8s-relay reducer`: a mock reducer to point a relay at.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::task::Poll;
 
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -27,7 +28,9 @@ use crate::wire::json::text;
 /// connection, including what the real reducer would have lost without a word. Its `digest` is
 /// the same for the same pods, in whatever order they were told.
 ///
-/// It runs until SIGINT or SIGTERM, or until --connections have ended.
+/// It runs until SIGINT or SIGTERM, or until --connections have ended. With --picture SIGUSR1
+/// shows the line of the newest connection at once (null if there is none), SIGUSR2 the lines
+/// of its pods before it.
 ///
 /// Example, in two terminals:
 ///     k8s-relay reducer --listen 127.0.0.1:8000
@@ -52,24 +55,49 @@ pub struct ReducerArgs {
     pub connections: Option<NonZeroUsize>,
 }
 
+/// What the user of a running reducer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The line of the newest connection.
+    Sum,
+    /// The newest connection's pods, then its line.
+    Pods,
+    /// That it ends.
+    End,
+}
+
 /// Runs until a signal or the last connection's end; shows on standard output.
 ///
 /// # Errors
 /// The address is not free, the output can not be written, or a relay violated the protocol.
 pub async fn run(args: &ReducerArgs) -> Result<(), ToolError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ToolError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ToolError::Signals)?;
-    let stop = async {
-        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
-    };
+    let watched = [
+        (SignalKind::interrupt(), Wish::End),
+        (SignalKind::terminate(), Wish::End),
+        (SignalKind::user_defined1(), Wish::Sum),
+        (SignalKind::user_defined2(), Wish::Pods),
+    ];
+    let mut signals = Vec::new();
+    for (kind, wish) in watched {
+        signals.push((signal(kind).map_err(ToolError::Signals)?, wish));
+    }
+    let wishes = stream::poll_fn(|cx| {
+        for (signal, wish) in &mut signals {
+            if signal.poll_recv(cx).is_ready() {
+                return Poll::Ready(Some(*wish));
+            }
+        }
+        Poll::Pending
+    });
     let bound = |addr| {
         // Without standard error there is nobody to tell.
         let _ = writeln!(io::stderr(), "listening on {addr}");
     };
-    serve(args, io::BufWriter::new(io::stdout()), bound, stop).await
+    serve(args, io::BufWriter::new(io::stdout()), bound, wishes).await
 }
 
-/// Runs until `stop` or the last connection's end; shows on `out`. `bound` is told the address.
+/// Runs until [`Wish::End`], the end of `wishes` or the last connection's end; shows on `out`.
+/// `bound` is told the address.
 ///
 /// # Errors
 /// As [`run`].
@@ -77,7 +105,7 @@ pub async fn serve(
     args: &ReducerArgs,
     out: impl Write,
     bound: impl FnOnce(SocketAddr),
-    stop: impl Future<Output = ()>,
+    wishes: impl Stream<Item = Wish>,
 ) -> Result<(), ToolError> {
     let (tap, mut entries) = mpsc::channel(1024);
     let tap = (!args.picture).then_some(tap);
@@ -96,9 +124,9 @@ pub async fn serve(
 
     let mut lines = Lines::new(out);
     let shown = if args.picture {
-        show_picture(args, &reducer, &mut lines, stop).await
+        show_picture(args, &reducer, &mut lines, wishes).await
     } else {
-        show_messages(args, &reducer, &mut lines, &mut entries, stop).await
+        show_messages(args, &reducer, &mut lines, &mut entries, wishes).await
     };
     // Whatever waits in the channel must not hold back the end.
     entries.close();
@@ -113,9 +141,10 @@ async fn show_messages(
     reducer: &MockReducer,
     lines: &mut Lines<impl Write>,
     entries: &mut mpsc::Receiver<Entry>,
-    stop: impl Future<Output = ()>,
+    wishes: impl Stream<Item = Wish>,
 ) -> Result<Reading, ToolError> {
     let all_ended = reducer.wait_until(|state| enough(args, state));
+    let stop = wishes.filter(|wish| std::future::ready(*wish == Wish::End));
     tokio::pin!(all_ended, stop);
     loop {
         tokio::select! {
@@ -129,7 +158,7 @@ async fn show_messages(
                 }
             }
             () = &mut all_ended => return Ok(Reading::Yes),
-            () = &mut stop => break,
+            _ = stop.next() => break,
         }
     }
     // What was read by now is shown.
@@ -150,18 +179,32 @@ async fn show_picture(
     args: &ReducerArgs,
     reducer: &MockReducer,
     lines: &mut Lines<impl Write>,
-    stop: impl Future<Output = ()>,
+    wishes: impl Stream<Item = Wish>,
 ) -> Result<Reading, ToolError> {
-    tokio::select! {
-        () = reducer.wait_until(|state| enough(args, state)) => {}
-        () = stop => {}
-    }
-    for line in reducer.with(describe) {
-        if lines.line(&line)? == Reading::No {
-            return Ok(Reading::No);
+    let all_ended = reducer.wait_until(|state| enough(args, state));
+    tokio::pin!(all_ended, wishes);
+    loop {
+        let wish = tokio::select! {
+            () = &mut all_ended => Wish::End,
+            wish = wishes.next() => wish.unwrap_or(Wish::End),
+        };
+        let shown = match wish {
+            Wish::Sum => vec![reducer.with(describe_latest)],
+            Wish::Pods => reducer.with(|state| {
+                let latest = describe_latest(state);
+                describe_pods(state).chain([latest]).collect()
+            }),
+            Wish::End => reducer.with(describe),
+        };
+        for line in shown {
+            if lines.line(&line)? == Reading::No {
+                return Ok(Reading::No);
+            }
+        }
+        if wish == Wish::End || lines.flush()? == Reading::No {
+            return Ok(Reading::Yes);
         }
     }
-    Ok(Reading::Yes)
 }
 
 /// Whether all connections that were asked for have ended.
@@ -188,10 +231,19 @@ fn violations(state: &State) -> Result<(), ToolError> {
 
 /// One line for each pod of the newest connection, then one for each connection.
 fn describe(state: &State) -> Vec<Value> {
-    let pods = state.picture().map(Picture::sorted).unwrap_or_default();
-    let pods = pods.into_iter().map(|(uid, pod)| describe_pod(uid, pod));
-    pods.chain(state.connections.iter().map(describe_connection))
+    describe_pods(state)
+        .chain(state.connections.iter().map(describe_connection))
         .collect()
+}
+
+fn describe_pods(state: &State) -> impl Iterator<Item = Value> {
+    let pods = state.picture().map(Picture::sorted).unwrap_or_default();
+    pods.into_iter().map(|(uid, pod)| describe_pod(uid, pod))
+}
+
+fn describe_latest(state: &State) -> Value {
+    let none = || json!({ "connection": null });
+    state.latest().map_or_else(none, describe_connection)
 }
 
 fn describe_connection(connection: &Connection) -> Value {

@@ -14,6 +14,7 @@ mod compare;
 mod compat;
 mod demo;
 mod deploy;
+mod digest_vectors;
 mod driver_watches;
 mod feed_scenarios;
 mod golden_relay;

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
+use futures_util::stream;
 use k8s_relay::tools::ToolError;
 use k8s_relay::tools::decode::{DecodeArgs, decode};
-use k8s_relay::tools::reducer::{ReducerArgs, serve};
+use k8s_relay::tools::reducer::{ReducerArgs, Wish, serve};
 use k8s_relay::wire::Encode;
 use k8s_relay::wire::lz4::FrameWriter;
 use k8s_relay::wire::messages::*;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::peer::{Peer, soon};
 
@@ -58,7 +60,7 @@ impl Write for ClosedPipe {
 struct Tool {
     addr: SocketAddr,
     task: tokio::task::JoinHandle<Result<(), ToolError>>,
-    stop: oneshot::Sender<()>,
+    wishes: mpsc::Sender<Wish>,
 }
 
 /// Starts `k8s-relay reducer`, without a process around it.
@@ -76,15 +78,15 @@ async fn start(
         connections,
     };
     let (bound, addr) = oneshot::channel();
-    let (stop, stopped) = oneshot::channel();
+    let (wishes, wished) = mpsc::channel(1);
     let task = tokio::spawn(async move {
-        let stopped = async { stopped.await.unwrap_or_else(|_| panic!("stop was dropped")) };
-        serve(&args, out, |addr| bound.send(addr).unwrap(), stopped).await
+        let wished = ReceiverStream::new(wished);
+        serve(&args, out, |addr| bound.send(addr).unwrap(), wished).await
     });
     Tool {
         addr: soon(addr).await.unwrap(),
         task,
-        stop,
+        wishes,
     }
 }
 
@@ -159,11 +161,43 @@ async fn the_reducer_shows_a_picture_at_the_end() {
 }
 
 #[tokio::test]
+async fn the_reducer_shows_what_it_knows_when_it_is_asked() {
+    let out = Output::default();
+    let tool = start(true, None, out.clone()).await;
+    let shown = async |wish, lines| {
+        let before = out.lines().len();
+        tool.wishes.send(wish).await.unwrap();
+        let all = async {
+            while out.lines().len() < before + lines {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(all).await;
+        out.lines().split_off(before)
+    };
+    assert_eq!(
+        shown(Wish::Sum, 1).await,
+        [json!({"connection": null})],
+        "there is no connection yet"
+    );
+    tell_one_pod(tool.addr, "a").await;
+    tell_one_pod(tool.addr, "b").await;
+    let sum = shown(Wish::Sum, 1).await;
+    assert_eq!(sum[0]["connection"], 2);
+    assert_eq!(sum[0]["pods"], 1);
+    let pods = shown(Wish::Pods, 2).await;
+    assert_eq!(pods[0]["pod"], "b");
+    assert_eq!(pods[1], sum[0]);
+    tool.wishes.send(Wish::End).await.unwrap();
+    soon(tool.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_reducer_shows_what_it_read_when_it_is_stopped() {
     let out = Output::default();
     let tool = start(false, None, out.clone()).await;
     tell_one_pod(tool.addr, "a").await;
-    tool.stop.send(()).unwrap();
+    tool.wishes.send(Wish::End).await.unwrap();
     soon(tool.task).await.unwrap().unwrap();
     assert_eq!(out.lines().len(), 6);
 }
@@ -190,11 +224,11 @@ async fn the_reducer_says_which_address_is_taken() {
         picture: false,
         connections: None,
     };
-    let error = serve(&args, Output::default(), |_| {}, std::future::pending())
+    let error = serve(&args, Output::default(), |_| {}, stream::pending())
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {}", tool.addr));
-    tool.stop.send(()).unwrap();
+    tool.wishes.send(Wish::End).await.unwrap();
     soon(tool.task).await.unwrap().unwrap();
 }
 

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"time"
+
+	"k8s-relay/compat/cluster/digest"
+)
+
+// status is what we read of `GET /statusz`: see src/migrate/status.rs.
+type status struct {
+	Stage   string
+	Reducer struct {
+		Connected, Settled bool
+		Pods               int
+	}
+	Legacy, Native *feed
+	Parity         *parity
+}
+
+type feed struct {
+	Active, Listed bool
+	Live           int
+}
+
+type parity struct {
+	Comparing     bool
+	Paused        *string
+	Divergences   int
+	Unsettled     int
+	HeldSeconds   float64        `json:"held_seconds"`
+	Excused       map[string]int `json:"excused"`
+	LegacyDigest  string         `json:"legacy_digest"`
+	NativeDigest  string         `json:"native_digest"`
+	ByField       map[string]int `json:"by_field"`
+	DivergentRows []any          `json:"rows"`
+}
+
+const statusTimeout = 10 * time.Second
+
+func (r *running) status(ctx context.Context) (status, error) {
+	var s status
+	text, err := r.ask(ctx, http.MethodGet, "/statusz")
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	return s, err
+}
+
+// ask talks to the relay's admin listener.
+func (r *running) ask(ctx context.Context, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", r.admin)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, method, "http://relay"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s %s", r.name, path, answer.Status, text)
+	}
+	return text, err
+}
+
+// checkCore compares with what the relay itself says: how many pods are told and live, and in a
+// stage that compares, the digests of both feeds.
+func (r *running) checkCore(ctx context.Context, p picture) error {
+	if r.admin == "" {
+		return nil
+	}
+	s, err := r.status(ctx)
+	if err != nil {
+		return err
+	}
+	want := r.view(p)
+	var problems []error
+	if !s.Reducer.Connected || !s.Reducer.Settled || s.Reducer.Pods != len(want) {
+		problems = append(problems, fmt.Errorf("%s: the core says of the reducer %+v, there are %d pods", r.name, s.Reducer, len(want)))
+	}
+	for name, f := range map[string]*feed{"legacy": s.Legacy, "native": s.Native} {
+		if f == nil || !f.Active && s.Parity == nil {
+			continue
+		}
+		if !f.Listed || f.Live != len(want) {
+			problems = append(problems, fmt.Errorf("%s: the core says of the %s feed %+v, there are %d pods", r.name, name, *f, len(want)))
+		}
+	}
+	if s.Parity != nil {
+		problems = append(problems, r.checkParity(*s.Parity, want))
+	}
+	return errors.Join(problems...)
+}
+
+func (r *running) checkParity(p parity, want map[string]digest.Pod) error {
+	expected := digest.Of(want).String()
+	if !p.Comparing || p.Divergences+p.Unsettled > 0 || p.LegacyDigest != p.NativeDigest {
+		return fmt.Errorf("%s: the feeds are not equal: %+v", r.name, p)
+	}
+	// What is excused is put right in the digests: then they are nobody else's.
+	if len(p.Excused) == 0 && p.NativeDigest != expected {
+		return fmt.Errorf("%s: the feeds have %s, the API server %s", r.name, p.NativeDigest, expected)
+	}
+	return nil
+}
+
+var hasMigrate = regexp.MustCompile(`(?m)^ +migrate `)
+
+// migrate takes a step as an operator does; where there is no command for it, by HTTP.
+func (r *running) migrate(ctx context.Context, b binaries, command string) error {
+	if !hasMigrate.MatchString(b.help) {
+		_, err := r.ask(ctx, http.MethodPost, "/migrate/"+command)
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.relay, "migrate", command, "--admin-address", "unix:"+r.admin)
+	cmd.Env = environment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("migrate %s: %w: %s", command, err, out)
+	}
+	return nil
+}

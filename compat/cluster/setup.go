@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s-relay/compat/cluster/digest"
+)
+
+// setup is one way to stand between the API server and a reducer.
+type setup struct {
+	name string
+	// relay is what the relay is started with.
+	relay []string
+	// watcher: the Go watcher streams to it.
+	watcher bool
+	// native: it has watches of its own.
+	native bool
+	// all: init and ephemeral containers are told, too. A watcher tells none (spec 13.0).
+	all bool
+	// told once: pods are as they were announced first (D14), not as they are.
+	once bool
+	// needs is what the relay's help must mention: without it, the set-up is left out.
+	needs string
+}
+
+// setups run at the same time, over the same cluster.
+var setups = []setup{
+	{
+		name: "legacy", watcher: true,
+		relay: []string{"--source", "legacy", "--reannounce", "on-change"},
+	},
+	{
+		name: "native", native: true, all: true,
+		relay: []string{"--source", "native", "--reannounce", "on-change"},
+	},
+	{
+		name: "shadow", watcher: true, native: true, needs: "--parity-hold",
+		relay: []string{"--source", "shadow", "--reannounce", "on-change", "--containers", "main", "--settle", "2s", "--parity-hold", "3s"},
+	},
+	{
+		name: "once", native: true, all: true, once: true,
+		relay: []string{"--source", "native", "--reannounce", "never"},
+	},
+}
+
+// binaries are the programs of the suite.
+type binaries struct {
+	relay, watcher, plane string
+	// help is the relay's.
+	help string
+}
+
+// running is a set-up with its processes.
+type running struct {
+	setup
+	reducer *reducer
+	relay   *process
+	watch   *process
+	// server is where the relay takes streams, admin where it answers; empty: nowhere.
+	server, admin string
+	// stays: the old watchers are told on, so what was said once is never cleared (D10).
+	stays bool
+}
+
+func (b binaries) supports(s setup) bool { return strings.Contains(b.help, s.needs) }
+
+func (b binaries) start(ctx context.Context, dir string, s setup, kubeconfig string) (*running, error) {
+	r := &running{setup: s, stays: s.watcher}
+	var err error
+	if r.reducer, err = startReducer(ctx, dir, s.name, b.relay); err != nil {
+		return r, err
+	}
+	_, port, err := net.SplitHostPort(r.reducer.address)
+	if err != nil {
+		return r, err
+	}
+	if r.server, err = freeAddress(); err != nil {
+		return r, err
+	}
+	args := append(slices.Clone(s.relay), "--intake-host", "127.0.0.1", "--intake-port", port, "--server-address", r.server, "--info")
+	if s.native {
+		args = append(args, "--kubeconfig", kubeconfig)
+	}
+	if strings.Contains(b.help, "--admin-address") {
+		r.admin = filepath.Join(dir, s.name+".sock")
+		args = append(args, "--admin-address", "unix:"+r.admin)
+	}
+	if r.relay, err = start(dir, s.name+"-relay", exec.Command(b.relay, args...)); err != nil {
+		return r, err
+	}
+	if s.watcher && kubeconfig != "" {
+		r.watch, err = start(dir, s.name+"-watcher", exec.Command(b.watcher,
+			"--server-address", r.server, "--kubeconfig", kubeconfig, "--log-level", "info", "--rotate", "10s"))
+	}
+	return r, err
+}
+
+// end ends what was started, the source first, and fails if one did not end well.
+func (r *running) end() error {
+	var all []error
+	if r.watch != nil {
+		all = append(all, r.watch.end())
+	}
+	if r.relay != nil {
+		all = append(all, r.relay.end())
+	}
+	if r.reducer != nil {
+		all = append(all, r.reducer.end())
+	}
+	return errors.Join(all...)
+}
+
+// listens waits until the relay takes streams.
+func (r *running) listens(ctx context.Context) error {
+	return until(ctx, 30*time.Second, func() error {
+		conn, err := net.Dial("tcp", r.server)
+		if err == nil {
+			conn.Close()
+		}
+		return errors.Join(err, r.alive())
+	})
+}
+
+// logged counts how often relay and watcher have said one of these.
+func (r *running) logged(words ...string) int {
+	text := r.relay.logged()
+	if r.watch != nil {
+		text += r.watch.logged()
+	}
+	count := 0
+	for _, word := range words {
+		count += strings.Count(text, word)
+	}
+	return count
+}
+
+func (r *running) alive() error {
+	if r.watch != nil {
+		if err := r.watch.alive(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(r.relay.alive(), r.reducer.alive())
+}
+
+// view is what this set-up should show of what there is.
+func (r *running) view(p picture) map[string]digest.Pod {
+	if r.all {
+		return p.all
+	}
+	return p.main
+}
+
+// check fails if the reducer of this set-up does not know what it should, or the core does not
+// say so.
+func (r *running) check(ctx context.Context, t *truth, p picture) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	want := r.view(p)
+	s, err := r.reducer.sum()
+	if err != nil {
+		return err
+	}
+	if s.Connection == nil || s.End != "open" {
+		return fmt.Errorf("%s: the reducer has no connection", r.name)
+	}
+	if expected := digest.Of(want).String(); s.Digest != expected {
+		if !r.once && !r.stays {
+			return fmt.Errorf("%s: the reducer has %s, the API server %s", r.name, s.Digest, expected)
+		}
+		if err := r.checkExcused(t, want); err != nil {
+			return err
+		}
+	}
+	return r.checkCore(ctx, p)
+}
+
+// checkExcused compares once more, with what differs on purpose put right.
+func (r *running) checkExcused(t *truth, want map[string]digest.Pod) error {
+	got, s, err := r.reducer.pods()
+	if err != nil {
+		return err
+	}
+	if d := digest.Of(got).String(); d != s.Digest {
+		return fmt.Errorf("%s: the reducer's digest is %s, that of its pods %s", r.name, s.Digest, d)
+	}
+	if a, b := digest.Of(r.excuse(t, want, got)), digest.Of(want); a != b {
+		return fmt.Errorf("%s: the reducer has %s, the API server %s", r.name, a, b)
+	}
+	return nil
+}
+
+// excuse gives the reducer's pods, with what differs from the API server on purpose put right.
+func (r *running) excuse(t *truth, want, got map[string]digest.Pod) map[string]digest.Pod {
+	excused := map[string]digest.Pod{}
+	for uid, pod := range got {
+		now, known := want[uid]
+		if !known {
+			excused[uid] = pod
+			continue
+		}
+		// Nothing that a watcher tells clears an owner (D10): one from before is right as well.
+		if r.stays && slices.Contains(t.owners[uid], owner{pod.OwnerKind, pod.OwnerName, pod.OwnerUID}) {
+			pod.OwnerKind, pod.OwnerName, pod.OwnerUID = now.OwnerKind, now.OwnerName, now.OwnerUID
+		}
+		if r.once {
+			pod = once(t, now, pod)
+		}
+		excused[uid] = pod
+	}
+	return excused
+}
+
+// once puts right a pod that was told once (D14): it is as it was at first; and of its containers
+// those that are gone stay until it goes.
+func once(t *truth, now, pod digest.Pod) digest.Pod {
+	had := t.first[pod.UID]
+	had.Containers = pod.Containers
+	if digest.Of(map[string]digest.Pod{pod.UID: had}) != digest.Of(map[string]digest.Pod{pod.UID: pod}) {
+		return pod
+	}
+	for _, c := range now.Containers {
+		if !slices.Contains(pod.Containers, c) {
+			return pod
+		}
+	}
+	for _, c := range pod.Containers {
+		if !t.ids[pod.UID][c.ID] {
+			return pod
+		}
+	}
+	return now
+}
+
+// differences says which pods differ, with both sides; at most ten.
+func (r *running) differences(t *truth, p picture) string {
+	got, _, err := r.reducer.pods()
+	if err != nil {
+		return err.Error()
+	}
+	want := r.view(p)
+	got = r.excuse(t, want, got)
+	var rows []string
+	for uid, pod := range want {
+		other, known := got[uid]
+		switch {
+		case !known:
+			rows = append(rows, fmt.Sprintf("missing: %s", show(pod)))
+		case digest.Of(map[string]digest.Pod{uid: pod}) != digest.Of(map[string]digest.Pod{uid: other}):
+			rows = append(rows, fmt.Sprintf("API server: %s\n    %-10s: %s", show(pod), r.name, show(other)))
+		}
+	}
+	for uid, pod := range got {
+		if _, known := want[uid]; !known {
+			rows = append(rows, fmt.Sprintf("extra: %s", show(pod)))
+		}
+	}
+	slices.Sort(rows)
+	count := len(rows)
+	rows = rows[:min(10, count)]
+	return fmt.Sprintf("%s: %d pods differ\n    %s", r.name, count, strings.Join(rows, "\n    "))
+}
+
+func show(pod digest.Pod) string {
+	var containers []string
+	for _, c := range pod.Containers {
+		containers = append(containers, fmt.Sprintf("%s %s %s", c.Name, c.Image, c.ID))
+	}
+	slices.Sort(containers)
+	return fmt.Sprintf("%s/%s (%s) %s owner %d %s (%s) host network %d version %s containers %v",
+		pod.Namespace, pod.Name, pod.UID, pod.IP, pod.OwnerKind, pod.OwnerName, pod.OwnerUID, pod.HostNetwork, pod.Version, containers)
+}
+
+// freeAddress picks below the kernel's range for outgoing connections: a client that dials it
+// before the server listens would otherwise one day be given that very port, and meet itself.
+func freeAddress() (string, error) {
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(6_000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String(), nil
+	}
+	return "", errors.New("no free port")
+}
