@@ -22,6 +22,7 @@ use harness::{
     plan::{self, DEFAULT, Job, Options},
     proof, recording,
     report::Report,
+    streams,
 };
 
 /// Drives relays with the same input and compares what their reducers were told.
@@ -48,6 +49,9 @@ struct Arguments {
     /// Cases from there instead of compat/cases; recordings stay.
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
+    /// Plays these recordings of `k8s-relay tee`, too.
+    #[arg(long, value_name = "FILE")]
+    recording: Vec<PathBuf>,
     /// Writes all verdicts there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -138,6 +142,9 @@ fn cases(arguments: &Arguments) -> Result<Vec<Arc<Case>>> {
     );
     let folder = arguments.cases.clone().unwrap_or_else(case::folder);
     cases.extend(case::read_all(&folder)?);
+    for file in &arguments.recording {
+        cases.push(streams::read(file)?);
+    }
     let wanted = |name: &str, parts: &[String]| {
         parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
     };

@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use super::{
     info::{ControlledJson, PodJson, unhex},
     outcome::Outcome,
+    streams,
 };
 
 /// One experiment.
@@ -256,20 +257,35 @@ pub fn read_all(folder: &Path) -> Result<Vec<Case>> {
 
 fn read(file: &Path) -> Result<Case> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    parse(&text).with_context(|| file.display().to_string())
+    let folder = file.parent().unwrap_or(Path::new("."));
+    parse(&text, folder).with_context(|| file.display().to_string())
 }
 
-/// Reads the text of a case file.
+/// Reads the text of a case file; a recording that it names is looked for in this folder.
 ///
 /// # Errors
-/// An unknown key, a step of another form: with its place.
-pub fn parse(text: &str) -> Result<Case> {
+/// An unknown key, a step of another form: with its place. A recording of no use.
+pub fn parse(text: &str, folder: &Path) -> Result<Case> {
     let file: File = toml::from_str(text)?;
     ensure!(
         file.name.contains(' '),
         "name is no sentence: {:?}",
         file.name
     );
+    if let Some(recording) = &file.recording {
+        ensure!(
+            file.steps.is_empty(),
+            "steps beside a recording, which has its own"
+        );
+        let recorded = streams::read(&folder.join(recording))?;
+        return Ok(Case {
+            name: file.name,
+            description: [file.description, recorded.description].concat(),
+            labels: file.labels,
+            compared: file.compared,
+            ..recorded
+        });
+    }
     ensure!(!file.steps.is_empty(), "no steps");
     let mut case = Case {
         name: file.name,
@@ -295,6 +311,9 @@ struct File {
     labels: Map<String, Value>,
     #[serde(default)]
     compared: Compared,
+    /// What a tee has recorded, in place of steps.
+    recording: Option<PathBuf>,
+    #[serde(default)]
     steps: Vec<Written>,
 }
 

@@ -31,5 +31,6 @@ pub mod relay;
 pub mod report;
 pub mod run;
 pub mod sequences;
+pub mod streams;
 pub mod verdict;
 pub mod window;

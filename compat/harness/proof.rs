@@ -1,6 +1,8 @@
 //! The harness's proof of itself: bad peers, and the verdict that each must get.
 
-use std::{any::Any, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any, collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
@@ -159,7 +161,7 @@ fn different(says: &'static str) -> Must {
 fn job(name: &str, other: Option<Peer>, must: Must) -> Result<Job> {
     let case = Case {
         name: format!("proof: {name}"),
-        ..case::parse(CASE).context("the proof's case")?
+        ..case::parse(CASE, Path::new(".")).context("the proof's case")?
     };
     Ok(Job {
         case: Arc::new(case),

@@ -17,7 +17,7 @@
 mod divergences;
 #[cfg(test)]
 mod memory;
-pub(super) mod normal;
+mod normal;
 mod set;
 mod show;
 mod words;
@@ -38,6 +38,7 @@ use crate::{
 };
 use divergences::Divergences;
 use normal::{Normal, Verdict};
+pub(super) use normal::{kept, note_container};
 use set::Set;
 
 use super::status;

@@ -4,7 +4,7 @@
 //! Laws: pure. What changes while it counts is counted as it was or as it is; the feed's owner
 //! says whether anything did. Unlike the digests of a comparison nothing is set aside.
 
-use super::compare::normal;
+use super::compare::{kept, note_container};
 use crate::{
     digest::{Digests, PodHasher},
     matcher::Matcher,
@@ -44,8 +44,8 @@ impl Tally {
             let Some(live) = matcher.live_at(slot) else {
                 continue;
             };
-            for container in normal::kept(&live.pod.containers) {
-                normal::note_container(live.pod, container, &mut self.hasher);
+            for container in kept(&live.pod.containers) {
+                note_container(live.pod, container, &mut self.hasher);
             }
             let mut ids = [IdBuf::new(), IdBuf::new()];
             let told = project::pod_new(live.pod, live.owner, &mut ids).message;

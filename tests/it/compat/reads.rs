@@ -2,6 +2,7 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
+use k8s_relay::tee::recording::{Record, What, Writer};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -67,6 +68,11 @@ fn a_case_file_with_a_mistake_is_named_with_it() {
             "unknown variant `colours`",
         ),
         ("name = \"a b", "TOML parse error"),
+        (
+            "name = \"a b\"\nrecording = \"r\"\nsteps = [\"settle\"]",
+            "steps beside a recording",
+        ),
+        ("name = \"a b\"\nrecording = \"nowhere\"", "nowhere"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("wrong.toml"), text).unwrap();
@@ -266,4 +272,44 @@ fn what_watchers_were_heard_to_say_is_a_case_that_settles_where_they_paused() {
     settle
     HalfClose { stream: "stream 2" }
     "#);
+}
+
+#[test]
+fn what_a_tee_has_recorded_is_a_case_up_to_where_it_was_cut() {
+    let told = bytes::Bytes::from_static(b"info");
+    let records = [What::Opened, What::Message(told.clone()), What::HalfClosed];
+    let (mut file, mut writer) = (Vec::new(), None);
+    for what in records {
+        let writer = writer.get_or_insert_with(|| Writer::new(0, &mut file));
+        let at = Duration::ZERO;
+        let stream = 1;
+        writer.push(&Record { at, stream, what }, &mut file);
+        writer.flush(&mut file);
+    }
+    let whole_without_end = file.len();
+    writer.unwrap().finish(Duration::ZERO, &mut file);
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"a watcher, as it was\"\nrecording = \"streams\"";
+    fs::write(folder.path().join("case.toml"), text).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::write(folder.path().join("streams"), bytes).unwrap();
+        case::read_all(folder.path()).map(|mut cases| cases.pop().unwrap())
+    };
+
+    let case = read(&file).unwrap();
+    assert_eq!(
+        (&*case.name, &*case.description),
+        ("a watcher, as it was", "")
+    );
+    assert_eq!(case.steps.len(), 3);
+    let cut = read(&file[..whole_without_end]).unwrap();
+    assert_eq!(cut.steps.len(), 3);
+    let description = format!(" (cut at byte {whole_without_end})");
+    assert_eq!(cut.description, description);
+    let mut altered = file.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    let error = format!("{:#}", read(&altered).unwrap_err());
+    assert!(error.contains("streams"), "{error}");
+    let error = format!("{:#}", read(b"").unwrap_err());
+    assert!(error.contains("nothing happens in it"), "{error}");
 }
