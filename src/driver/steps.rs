@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{Driver, WatchControl, WatchNews, WatchOrder, Watched};
 use crate::{
     feeds::Feeds,
-    migrate::{Command, Facts, Migration, Stage, State, Step, migration},
+    migrate::{Action, Command, Facts, Migration, Stage, State, Step, migration},
 };
 
 /// How the migration is set up.
@@ -160,14 +160,13 @@ impl Driver {
     /// Takes a step, by way of watches that start or end if need be.
     fn take_step(&mut self, step: Step, answer: Answer) {
         let now = self.now();
-        let watched = self.watched.is_some();
-        if step.to.watches() && !watched {
+        if step.actions.contains(&Action::StartWatches) {
             self.steps.order(WatchOrder::Start);
             self.steps.pending = Some(Pending { step, answer });
             return;
         }
         self.enter(&step, answer.is_some(), now);
-        if watched && !step.to.watches() {
+        if step.actions.contains(&Action::StopWatches) {
             self.watched = None;
             self.feeds.close_native(now);
             self.steps.order(WatchOrder::Stop);

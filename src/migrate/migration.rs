@@ -11,7 +11,7 @@ use std::{
 use super::{
     Autopilot, Command, Facts, Refusal, Stage, State, Status, Step, auto,
     compare::Side,
-    gate::{self, LegacyFacts, NativeFacts, ParityFacts},
+    gate::{self, Action, LegacyFacts, NativeFacts, ParityFacts},
     side_by_side::SideBySide,
     status::{self, Auto},
 };
@@ -181,18 +181,20 @@ impl Migration {
         }
     }
 
-    /// Takes a step. Our own watches run if the stage needs them.
+    /// Takes a step. Its watches have been started; if it ends them, that is done afterwards.
     pub fn enter(&mut self, step: &Step, feeds: &mut Feeds, now: Instant) {
-        let (from, to) = (self.stage, step.to);
-        if from.compares() != to.compares() {
-            feeds.compare(to.compares());
-            self.side_by_side = SideBySide::new(self.settle);
+        for action in step.actions {
+            match action {
+                Action::Compare(compare) => {
+                    feeds.compare(*compare);
+                    self.side_by_side = SideBySide::new(self.settle);
+                }
+                Action::Activate(source) => feeds.switch(*source, now),
+                Action::StartWatches | Action::StopWatches => {}
+            }
         }
-        if feeds.active_source() != to.active() {
-            feeds.switch(to.active(), now);
-        }
-        if from != to {
-            self.stage = to;
+        if step.is_new() {
+            self.stage = step.to;
             self.since = now;
             self.forced = match step.command {
                 Command::Cutover => step.waived.is_some(),

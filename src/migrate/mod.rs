@@ -17,7 +17,7 @@ pub mod status;
 pub mod tally;
 
 pub use auto::Autopilot;
-pub use gate::{Facts, Refusal, Step};
+pub use gate::{Action, Facts, Refusal, Step};
 pub use migration::Migration;
 pub use stage::{Command, Stage};
 pub use state_file::{State, StateFile, StateFileError};
