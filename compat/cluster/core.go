@@ -46,6 +46,13 @@ type parity struct {
 
 const statusTimeout = 10 * time.Second
 
+// feedDigest is one row of the answer to `GET /digest`: what a feed has live.
+type feedDigest struct {
+	Feed          string
+	Active, Exact bool
+	Total         string
+}
+
 func (r *running) status(ctx context.Context) (status, error) {
 	var s status
 	text, err := r.ask(ctx, http.MethodGet, "/statusz")
@@ -79,9 +86,9 @@ func (r *running) ask(ctx context.Context, method, path string) ([]byte, error) 
 	return text, err
 }
 
-// checkCore compares with what the relay itself says: how many pods are told and live, and in a
-// stage that compares, the digests of both feeds.
-func (r *running) checkCore(ctx context.Context, p picture) error {
+// checkCore compares with what the relay itself says: how many pods are told and live, the
+// digests of its feeds, and in a stage that compares, what has come of that.
+func (r *running) checkCore(ctx context.Context, p picture, told string) error {
 	if r.admin == "" {
 		return nil
 	}
@@ -105,7 +112,38 @@ func (r *running) checkCore(ctx context.Context, p picture) error {
 	if s.Parity != nil {
 		problems = append(problems, r.checkParity(*s.Parity, want))
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, r.checkFeeds(ctx, digest.Of(want).String(), told))...)
+}
+
+// checkFeeds holds our own watches to the API server, and an old watcher's stream, which may keep
+// what was said once, to what its reducer was told.
+func (r *running) checkFeeds(ctx context.Context, actual, told string) error {
+	text, err := r.ask(ctx, http.MethodGet, "/digest")
+	if err != nil {
+		return err
+	}
+	var feeds []feedDigest
+	if err := json.Unmarshal(text, &feeds); err != nil {
+		return err
+	}
+	looked := false
+	for _, feed := range feeds {
+		expected := actual
+		if feed.Feed == "legacy" {
+			expected = told
+		}
+		if feed.Feed == "legacy" && !feed.Active {
+			continue
+		}
+		looked = looked || feed.Active
+		if !feed.Exact || feed.Total != expected {
+			return fmt.Errorf("%s: the core has %+v, not %s", r.name, feed, expected)
+		}
+	}
+	if !looked {
+		return fmt.Errorf("%s: no feed is active: %s", r.name, text)
+	}
+	return nil
 }
 
 func (r *running) checkParity(p parity, want map[string]digest.Pod) error {

@@ -182,7 +182,7 @@ func (r *running) check(ctx context.Context, t *truth, p picture) error {
 			return err
 		}
 	}
-	return r.checkCore(ctx, p)
+	return r.checkCore(ctx, p, s.Digest)
 }
 
 // checkExcused compares once more, with what differs on purpose put right.
