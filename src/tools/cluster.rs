@@ -17,7 +17,9 @@ use crate::{
     model::Kind,
     sim::{
         cluster::Cluster,
-        kube::{ApiError, Mix, Options, Population, Requests, SimApi, Sizes, Sort, store::KINDS},
+        kube::{
+            ApiError, Mix, Options, Population, Requests, SimApi, Sizes, Sort, View, store::KINDS,
+        },
     },
 };
 
@@ -33,7 +35,9 @@ const TOKEN: &str = "simulated";
 /// updates that change nothing for a relay. The same seed lives the same life.
 ///
 /// It prints one line when it is ready, runs until SIGINT or SIGTERM, and then prints what
-/// was asked of it.
+/// was asked of it, and the digest of what a reducer should know now, worked out from the
+/// cluster's own objects: the one that `k8s-relay reducer --picture` shows. SIGUSR1 prints that
+/// digest at once.
 ///
 /// Example, in three terminals:
 ///     k8s-relay cluster --pods 10000 --churn 1000 --kubeconfig-out /tmp/sim.yaml
@@ -156,6 +160,7 @@ pub enum ClusterError {
 pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ToolError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ToolError::Signals)?;
+    let mut ask = signal(SignalKind::user_defined1()).map_err(ToolError::Signals)?;
     let api = SimApi::start(options(args)).await?;
     let (population, mix) = population(args);
     api.begin(population, mix);
@@ -170,11 +175,19 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     say(&ready(&api, args))?;
     let filled = api.version();
     api.churn(args.churn);
-    tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = ask.recv() => say(&truth(&api))?,
+        }
+    }
     api.churn(0);
     let events = api.version().saturating_sub(filled);
+    let truth = truth(&api);
     let requests = api.shutdown().await;
     say(&summary(&requests, events))?;
+    say(&truth)?;
     Ok(())
 }
 
@@ -226,6 +239,22 @@ fn ready(api: &SimApi, args: &ClusterArgs) -> String {
     let (address, churn) = (api.addr(), args.churn);
     format!(
         "serving {pods} pods, {sets} ReplicaSets and {jobs} Jobs at {scheme}://{address}, {churn} events/s{kubeconfig}\n"
+    )
+}
+
+/// What a reducer should know, in one number. The views are those of `--containers`.
+fn truth(api: &SimApi) -> String {
+    let digest = |main_containers_only| {
+        let view = View {
+            main_containers_only,
+            ..View::default()
+        };
+        api.truth(view).digests().total()
+    };
+    format!(
+        "digest {}; of main containers {}\n",
+        digest(false),
+        digest(true)
     )
 }
 

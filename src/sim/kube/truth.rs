@@ -16,7 +16,12 @@ use super::{
     objects::{Container, Meta, Object, Owner, Pod},
     store::Store,
 };
-use crate::{model::Kind, sim::picture::Picture};
+use crate::{
+    digest::{Digests, PodHasher},
+    model::Kind,
+    sim::picture::Picture,
+    wire::messages::PodNewWithName,
+};
 
 /// All pods that count, by uid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +100,22 @@ impl Truth {
         }
     }
 
+    /// One number for all of it, and for each namespace: those of a picture that is equal
+    /// ([`crate::digest`]). Texts count whole: what a wire message has no room for differs (D8).
+    /// Pods that wait count as told under their direct owner.
+    pub fn digests(&self) -> Digests {
+        let (mut digests, mut hasher) = (Digests::default(), PodHasher::default());
+        for (uid, known) in &self.pods {
+            let containers = known
+                .containers
+                .iter()
+                .map(|container| container.each_ref().map(|part| part.as_bytes()));
+            let hash = hasher.hash(&known.told(uid), containers);
+            digests.add(known.namespace.as_bytes(), hash);
+        }
+        digests
+    }
+
     /// What a reducer knows otherwise, first of all; `None` if it knows the truth. Pods that
     /// wait may be known or not.
     pub fn difference(&self, picture: &Picture, strictness: Strictness) -> Option<String> {
@@ -168,6 +189,28 @@ impl Known {
             containers: containers.collect(),
             waits: matches!(behind, Some(None)),
         })
+    }
+
+    /// As it is told.
+    fn told<'a>(&'a self, uid: &'a str) -> PodNewWithName<'a> {
+        PodNewWithName {
+            ip: self.address,
+            owner_kind: match self.owner_kind.as_deref() {
+                Some("ReplicaSet") => 0,
+                Some("Deployment") => 1,
+                Some("Job") => 2,
+                Some("CronJob") => 3,
+                Some("NoOwner") | None => 254,
+                Some(_) => 255,
+            },
+            is_host_network: self.host_network.into(),
+            uid: uid.as_bytes(),
+            owner_name: self.owner_name.as_bytes(),
+            pod_name: self.name.as_bytes(),
+            owner_uid: self.owner_uid.as_bytes(),
+            ns: self.namespace.as_bytes(),
+            version: self.version.as_bytes(),
+        }
     }
 
     /// What a reducer knows of a pod, in the same words.

@@ -84,6 +84,7 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
                 .is_some_and(|parity| parity.legacy_digest == told && parity.native_digest == told)
         })
         .await;
+    assert_eq!(world.truth().digests().total().to_string(), told);
     let counted = world.digests().await;
     let counted: Vec<_> = counted
         .iter()

@@ -14,7 +14,7 @@ use k8s_relay::{
     },
     migrate::{Command, Stage, Status, status::FeedDigest},
     sim::{
-        kube::{Options, Owner, Pod, SimApi, Strictness, View},
+        kube::{Options, Owner, Pod, SimApi, Strictness, Truth, View},
         old_watcher,
         reducer::{self, MockReducer, State},
     },
@@ -230,17 +230,18 @@ impl World {
             .await
     }
 
-    /// Waits until the reducer knows the truth.
-    pub(super) async fn known(&self) {
-        let view = View {
+    /// What the reducer should know, from the cluster's own objects.
+    pub(super) fn truth(&self) -> Truth {
+        self.api.truth(View {
             main_containers_only: true,
             ..View::default()
-        };
+        })
+    }
+
+    /// Waits until the reducer knows the truth.
+    pub(super) async fn known(&self) {
         let difference = |state: &State| match state.picture() {
-            Some(picture) => self
-                .api
-                .truth(view)
-                .difference(picture, Strictness::Everything),
+            Some(picture) => self.truth().difference(picture, Strictness::Everything),
             None => Some("the reducer knows nothing".to_owned()),
         };
         let known = self.reducer.wait_until(|state| difference(state).is_none());
