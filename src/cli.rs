@@ -14,7 +14,7 @@ use crate::{
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
         migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, tee::TeeArgs,
-        watch_test::WatchTestArgs,
+        watch_test::WatchTestArgs, watcher::WatcherArgs,
     },
 };
 
@@ -57,6 +57,7 @@ pub enum Command {
     Decode(DecodeArgs),
     Tee(TeeArgs),
     Replay(ReplayArgs),
+    Watcher(WatcherArgs),
     WatchTest(WatchTestArgs),
 }
 

@@ -20,14 +20,14 @@
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
 //! | [`digest`] | one number for a set of live pods | yes |
-//! | [`migrate`] | both sources in one process, compared, and the way from one to the other | all but the state file |
-//! | [`admin`] | the listener for people and probes | no |
+//! | [`migrate`] | both sources in one process, compared; the stages from one to the other, and the gate between them | all but the state file |
+//! | [`admin`] | the listener for people and probes, which asks the loop | who may, metrics, readiness |
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
-//! | [`sim`] | mock reducer, synthetic watcher, simulated cluster, for demo, tests and benches | all but the sockets |
+//! | [`sim`] | mock reducer, synthetic watcher, stand-in of the old one, simulated cluster, for demo, trials, tests and benches | all but the sockets |
 //! | [`tee`] | recorded streams, and what stands between one watcher and two relays | yes |
 //! | [`tools`] | the subcommands beside the relay | no |
 //!

@@ -84,6 +84,7 @@ fn tool(command: Command) -> Result<(), Error> {
         Command::Decode(args) => Ok(tools::decode::run(&args)?),
         Command::Tee(args) => run(async { Ok(tools::tee::run(&args).await?) }),
         Command::Replay(args) => run(async { Ok(tools::replay::run(&args).await?) }),
+        Command::Watcher(args) => run(async { Ok(tools::watcher::run(&args).await?) }),
         Command::WatchTest(args) => run(async {
             tools::watch_test::run(args).await;
             Ok(())

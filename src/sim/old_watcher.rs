@@ -1,5 +1,5 @@
 //! Stands in for an old watcher: a typed client of the API server that streams what it sees to a
-//! relay (spec 13.0). For the demo, tests and benches; the real thing is a Go program.
+//! relay (spec 13.0). For `k8s-relay watcher` and tests; the real thing is a Go program.
 //!
 //! Laws: it lists ReplicaSets, Jobs and pods, in this order, each list whole, and tells all as
 //! ADDED; then it watches from the versions of the lists. Whatever fails, or any end of the call,
@@ -49,7 +49,7 @@ pub enum OldWatcherError {
     #[error("a watch has ended: {0}")]
     Watch(String),
     /// The relay is not there, or has ended the call.
-    #[error("the relay")]
+    #[error(transparent)]
     Relay(#[from] WatcherError),
 }
 
@@ -58,13 +58,20 @@ trait Told: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send
     fn info(&self, event: Event) -> Info;
 }
 
-/// Watches `server` for the relay at `HOST:PORT`, run after run, with `pause` between them (the
-/// old watcher's is 200 ms). Ends never; drop it to end it.
-pub async fn watch(server: Client, relay: &str, pause: Duration) {
+/// How long the old watcher waited before it began anew.
+pub const PAUSE: Duration = Duration::from_millis(200);
+
+/// Watches `server` for the relay at `HOST:PORT`, run after run, with `pause` between them.
+/// `ended` is told why each run has ended. Ends never; drop it to end it.
+pub async fn watch(
+    server: Client,
+    relay: &str,
+    pause: Duration,
+    mut ended: impl FnMut(OldWatcherError),
+) {
     loop {
         if let Err(error) = run(server.clone(), relay).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "the old watcher begins anew");
+            ended(error);
         }
         sleep(pause).await;
     }
@@ -93,10 +100,16 @@ pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
         follow(jobs, jobs_from).boxed(),
         follow(pods, pods_from).boxed(),
     ]);
-    while let Some(info) = events.try_next().await? {
-        call.send(info).await?;
+    loop {
+        let info = tokio::select! {
+            info = events.try_next() => info?,
+            _ = call.ended() => return Err(WatcherError::Ended.into()),
+        };
+        match info {
+            Some(info) => call.send(info).await?,
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// Tells a whole list; gives the version to watch from.

@@ -13,6 +13,7 @@ pub mod reducer;
 pub mod replay;
 pub mod tee;
 pub mod watch_test;
+pub mod watcher;
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! The manifests in `deploy/`: what the chart has (spec 15.7), the same without a watcher,
-//! and settings that the binary takes in the sense that is meant.
+//! The manifests in `deploy/`: what the chart has (spec 15.7), the same with watches beside the
+//! watcher, the same without a watcher, and settings that the binary takes in the sense that is meant.
 
 use std::{fs, path::Path};
 
@@ -8,10 +8,13 @@ use saphyr::{LoadableYamlNode as _, Yaml};
 use crate::surface::effective;
 
 const MOUNT: &str = "/etc/network-explorer";
+const STAGE_MOUNT: &str = "/var/lib/k8s-relay";
 
-/// The chart's pod with this relay, and the relay alone.
+/// The chart's pod with this relay, the same on its way, and the relay alone.
 const LEGACY: &str = "deploy/k8s-relay.yaml";
+const SHADOW: &str = "deploy/shadow.yaml";
 const NATIVE: &str = "deploy/native.yaml";
+const ALL: [&str; 3] = [LEGACY, SHADOW, NATIVE];
 
 /// The documents of a manifest by their kind.
 struct Manifest(Vec<Yaml<'static>>);
@@ -55,7 +58,8 @@ impl Manifest {
         let env = env
             .map(|var| (text(var, &["name"]), text(var, &["value"])))
             .collect();
-        let local = |arg: &str| arg.replace(MOUNT, dir.to_str().unwrap());
+        let dir = dir.to_str().unwrap();
+        let local = |arg: &str| arg.replace(MOUNT, dir).replace(STAGE_MOUNT, dir);
         let args = strings(at(relay, &["args"]))
             .into_iter()
             .map(local)
@@ -87,12 +91,16 @@ fn strings<'a>(node: &'a Yaml<'static>) -> Vec<&'a str> {
 
 #[test]
 fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
-    for (file, source) in [(LEGACY, "legacy"), (NATIVE, "native")] {
-        is_meant_so(&Manifest::read(file), source);
+    for (file, source, log_level) in [
+        (LEGACY, "legacy", "warning"),
+        (SHADOW, "shadow", "info"),
+        (NATIVE, "native", "warning"),
+    ] {
+        is_meant_so(&Manifest::read(file), source, log_level);
     }
 }
 
-fn is_meant_so(manifest: &Manifest, source: &str) {
+fn is_meant_so(manifest: &Manifest, source: &str, log_level: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (env, args) = manifest.relay_settings(dir.path());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -104,7 +112,7 @@ fn is_meant_so(manifest: &Manifest, source: &str) {
         ("intake-port", "7000"),
         ("heartbeat", "every 2s"),
         ("admin-address", "0.0.0.0:8713"),
-        ("log-level", "warning"),
+        ("log-level", log_level),
         ("log-file", "none"),
         ("label \"environment\"", "\"my-cluster\""),
     ] {
@@ -160,7 +168,7 @@ fn the_binary_takes_all_else_that_the_chart_can_set() {
 
 #[test]
 fn the_account_may_list_and_watch_three_kinds_and_nothing_else() {
-    for file in [LEGACY, NATIVE] {
+    for file in ALL {
         grants_three_kinds(&Manifest::read(file));
     }
 }
@@ -189,7 +197,7 @@ fn grants_three_kinds(manifest: &Manifest) {
 
 #[test]
 fn the_parts_name_each_other() {
-    for file in [LEGACY, NATIVE] {
+    for file in ALL {
         fits_together(&Manifest::read(file));
     }
 }
@@ -233,7 +241,7 @@ fn fits_together(manifest: &Manifest) {
 
 #[test]
 fn the_probes_ask_the_admin_listener_where_the_kubelet_reaches_it() {
-    for file in [LEGACY, NATIVE] {
+    for file in ALL {
         let manifest = Manifest::read(file);
         let relay = manifest.container("k8s-relay");
         let port = &at(relay, &["ports"]).as_sequence().unwrap()[0];
@@ -291,5 +299,39 @@ fn the_relay_alone_differs_from_the_charts_pod_by_the_watcher_and_one_argument()
         "ConfigMap",
     ] {
         assert_eq!(legacy.kind(kind), native.kind(kind), "{kind}");
+    }
+}
+
+#[test]
+fn the_pod_on_its_way_differs_by_the_source_and_a_place_where_the_stage_is_kept() {
+    let (legacy, shadow) = (Manifest::read(LEGACY), Manifest::read(SHADOW));
+    let [legacy_args, args] =
+        [&legacy, &shadow].map(|manifest| strings(at(manifest.container("k8s-relay"), &["args"])));
+    let stage = format!("--state-file={STAGE_MOUNT}/stage.json");
+    let mut meant = [&["--source=shadow", &stage], &legacy_args[..]].concat();
+    for arg in &mut meant {
+        if *arg == "--warning" {
+            *arg = "--info";
+        }
+    }
+    assert_eq!(args, meant);
+    let relay = shadow.container("k8s-relay");
+    let mount = &at(relay, &["volumeMounts"]).as_sequence().unwrap()[1];
+    let volume = &at(shadow.pod(), &["volumes"]).as_sequence().unwrap()[1];
+    assert_eq!(text(mount, &["mountPath"]), STAGE_MOUNT);
+    assert!(mount.as_mapping_get("readOnly").is_none());
+    assert_eq!(text(mount, &["name"]), text(volume, &["name"]));
+    assert!(volume.as_mapping_get("emptyDir").is_some());
+    assert_eq!(
+        legacy.container("k8s-watcher"),
+        shadow.container("k8s-watcher")
+    );
+    for kind in [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+    ] {
+        assert_eq!(legacy.kind(kind), shadow.kind(kind), "{kind}");
     }
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use k8s_relay::migrate::{Stage, compare::Rule};
 use rust::Source;
 
 /// Which rooms a room may import, beside itself. `*` is all of them.
@@ -276,6 +277,34 @@ fn the_readmes_commands_are_the_ones_that_ci_and_just_run() {
     }
     assert!(has(&ci, "cargo test"), ".ci/run: the tests");
     assert!(has(&just, ".ci/run"), "justfile: `check` is what CI runs");
+}
+
+#[test]
+fn what_documents_say_of_a_migration_is_there() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (readme, guide) = (read("README.md"), read("docs/migration.md"));
+    for rule in Rule::ALL {
+        assert!(guide.contains(&format!("| `{}` |", rule.as_str())));
+    }
+    for stage in Stage::ALL {
+        assert!(readme.contains(&format!("| `{stage}` |")));
+    }
+    let served = read("tests/it/admin/snapshots/it__admin__metrics__metric_names.snap");
+    let is_served = |name: &str| {
+        served
+            .lines()
+            .any(|line| line.split(' ').next() == Some(name))
+    };
+    let named: Vec<&str> = [&readme, &guide]
+        .into_iter()
+        .flat_map(|text| text.split('`'))
+        .filter(|word| word.starts_with("k8s_relay_"))
+        .filter_map(|word| word.split('{').next())
+        .map(|name| name.strip_suffix("_total").unwrap_or(name))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    let lost: Vec<_> = named.iter().filter(|name| !is_served(name)).collect();
+    assert!(lost.is_empty(), "no such metrics: {lost:?}");
 }
 
 #[test]

@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use k8s_relay::{
+    model::Kind,
     proto::{
         Info, Response,
         collector_server::{Collector, CollectorServer},
     },
     sim::{
         cluster::Cluster,
+        kube::{self, Meta, Object, Owner, Pod, SimApi},
         reducer::{MockReducer, Options, State},
         traffic::local_test,
         watcher::{Watcher, WatcherError},
     },
-    tools::watch_test::{self, WatchTestArgs},
+    tools::{
+        watch_test::{self, WatchTestArgs},
+        watcher::{self, WatcherArgs},
+    },
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -184,6 +189,65 @@ async fn the_watch_test_leaves_one_pod_of_each_round_with_the_reducer() {
     assert!(relay.stop().await.success());
 }
 
+#[tokio::test]
+async fn the_old_watchers_stand_in_tells_owners_before_pods_and_then_what_happens() {
+    let (api, kubeconfig) = cluster().await;
+    let (address, mut calls) = server().await;
+    let _watcher = old_watcher(&kubeconfig, &address);
+    let mut seen = calls.next().await;
+    assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
+    // Its watch begins where its list has ended, so nothing between them is lost.
+    api.delete(Kind::Pod, "shop", "web-1");
+    assert_eq!(seen.next().await, "DELETED uid-web");
+}
+
+#[tokio::test]
+async fn the_old_watchers_stand_in_begins_anew_when_its_call_ends_though_nothing_happens() {
+    let (_api, kubeconfig) = cluster().await;
+    let (address, mut calls) = server().await;
+    let _watcher = old_watcher(&kubeconfig, &address);
+    for _ in 0..2 {
+        let mut seen = calls.next().await;
+        assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
+        seen.end(Status::cancelled("")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_old_watchers_stand_in_says_what_is_wrong_with_its_kubeconfig() {
+    let missing = tempfile::tempdir().unwrap().path().join("none");
+    let args = WatcherArgs {
+        kubeconfig: Some(missing.clone()),
+        context: None,
+        to: "localhost:1".parse().unwrap(),
+    };
+    let error = watcher::run(&args).await.unwrap_err().to_string();
+    assert!(error.contains(missing.to_str().unwrap()), "{error}");
+}
+
+/// A ReplicaSet and its pod, and the file that leads there.
+async fn cluster() -> (SimApi, tempfile::NamedTempFile) {
+    let api = SimApi::start(kube::Options::small()).await.unwrap();
+    let owner = Owner::controller("ReplicaSet", "web", "uid-set");
+    let pod = Pod::new("shop", "web-1", "uid-web").address("10.0.0.1");
+    api.apply(pod.of(owner));
+    api.apply(Object::ReplicaSet(Meta::new("shop", "web", "uid-set")));
+    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&kubeconfig, api.kubeconfig().to_string()).unwrap();
+    (api, kubeconfig)
+}
+
+fn old_watcher(kubeconfig: &tempfile::NamedTempFile, to: &str) -> AbortOnDropHandle<()> {
+    let args = WatcherArgs {
+        kubeconfig: Some(kubeconfig.path().to_owned()),
+        context: None,
+        to: to.parse().unwrap(),
+    };
+    AbortOnDropHandle::new(tokio::spawn(
+        async move { watcher::run(&args).await.unwrap() },
+    ))
+}
+
 fn watch_test(server_address: String, count: Option<u64>) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(watch_test::run(WatchTestArgs {
         server_address,
@@ -249,6 +313,22 @@ impl SeenCall {
     async fn info(&mut self) -> Result<Option<Info>, Code> {
         let message = tokio::time::timeout(Duration::from_secs(30), self.infos.message()).await;
         message.unwrap().map_err(|status| status.code())
+    }
+
+    /// The next Info in words.
+    async fn next(&mut self) -> String {
+        let info = self.info().await.unwrap().unwrap();
+        let uid = match (info.rs_info.as_ref(), info.pod_info.as_ref()) {
+            (Some(set), _) => &set.uid,
+            (_, Some(pod)) => &pod.uid,
+            (None, None) => panic!("{info:?}"),
+        };
+        format!("{} {uid}", info.event().as_str_name())
+    }
+
+    /// The next two.
+    async fn told(&mut self) -> [String; 2] {
+        [self.next().await, self.next().await]
     }
 
     async fn answer(&self, answer: Result<Response, Status>) {

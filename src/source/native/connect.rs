@@ -113,6 +113,11 @@ impl Server {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// For whoever asks it something else than this room does.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
 }
 
 async fn load(access: &Access) -> Result<Config, ConnectError> {

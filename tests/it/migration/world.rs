@@ -127,7 +127,7 @@ impl World {
         let client = kube::Client::try_from(self.kube_config().await).unwrap();
         let relay = self.running().collect.clone();
         self.watcher = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            old_watcher::watch(client, &relay, Duration::from_millis(10)).await;
+            old_watcher::watch(client, &relay, Duration::from_millis(10), drop).await;
         })));
         let pods = self.api.truth(View::default()).pods.len() as u64;
         self.until("the watcher has told all", |status| {
