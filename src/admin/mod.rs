@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`question`] | what the loop can be asked, and how it is asked in time |
 //! | [`listen`] | the port or the socket file |
-//! | [`serve`] | connections: how many, how long, one request each |
+//! | [`mod@serve`] | connections: how many, how long, one request each |
 //! | [`access`] | who may change something |
 //! | [`routes`] | paths and answers |
 //! | [`readiness`] | whether the relay is ready, from its status |

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::{
+    digest::Digests,
     feeds::{ActiveSource, View},
     matcher::Generation,
     migrate::{Tally, status::FeedDigest},
@@ -59,10 +60,10 @@ impl Driver {
         let Some(view) = feed.filter(|_| !counting.answer.is_closed()) else {
             // All are counted, or gone, or nobody waits any longer.
             counting.began = None;
-            if counting.left.pop_front().is_none() || counting.answer.is_closed() {
-                if let Some(counting) = self.tallies.0.pop_front() {
-                    let _ = counting.answer.send(counting.done);
-                }
+            let over = counting.left.pop_front().is_none() || counting.answer.is_closed();
+            if over && let Some(counting) = self.tallies.0.pop_front() {
+                // Who asked may have gone.
+                let _ = counting.answer.send(counting.done);
             }
             return;
         };
@@ -79,7 +80,7 @@ impl Driver {
     }
 }
 
-fn digest(view: &View<'_>, digests: &crate::digest::Digests, exact: bool) -> FeedDigest {
+fn digest(view: &View<'_>, digests: &Digests, exact: bool) -> FeedDigest {
     let namespaces = digests.namespaces().map(|(name, digest)| {
         let name = String::from_utf8_lossy(name).into_owned();
         (name, digest.to_string())

@@ -67,7 +67,7 @@ pub(super) struct Connection {
 }
 
 impl Desk {
-    /// `settle` is given if there is anything to compare. The receiver is for [`print`].
+    /// `settle` is given if there is anything to compare. The receiver is for [`print()`].
     pub(super) fn new(
         names: [String; 2],
         settle: Option<Duration>,

@@ -300,10 +300,8 @@ impl World {
             must("both are compared", async {
                 loop {
                     let shown = self.tee.shown();
-                    let of_side = shown.lines().filter(|l| l.contains(&format!(" {side} (")));
-                    let last = of_side
-                        .filter(|line| line.contains("comparison"))
-                        .next_back();
+                    let mut of_side = shown.lines().filter(|l| l.contains(&format!(" {side} (")));
+                    let last = of_side.rfind(|line| line.contains("comparison"));
                     if last.is_some_and(|line| line.ends_with("is in comparison")) {
                         return;
                     }
