@@ -1,5 +1,5 @@
 //! The listener for people and probes (D15): `/livez`, `/readyz`, `/metrics`, `/statusz`,
-//! `/explain` and `POST /migrate/…`, over TCP or a Unix socket.
+//! `/explain`, `/digest` and `POST /migrate/…`, over TCP or a Unix socket.
 //!
 //! | file | what it is |
 //! |---|---|

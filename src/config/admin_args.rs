@@ -15,9 +15,9 @@ pub const DEFAULT_ADMIN: &str = "127.0.0.1:8713";
 pub struct AdminArgs {
     /// Where probes, metrics and `k8s-relay migrate` find it: HOST:PORT, unix:PATH or none
     ///
-    /// It serves /livez, /readyz, /metrics, /statusz and /explain to all who reach it. What
-    /// changes the relay's state is taken over loopback and the Unix socket only, and not from
-    /// web pages.
+    /// It serves /livez, /readyz, /metrics, /statusz, /explain and /digest to all who reach it.
+    /// What changes the relay's state is taken over loopback and the Unix socket only, and not
+    /// from web pages.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADMIN)]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
     pub admin_address: AdminAddress,
