@@ -20,6 +20,11 @@ pub struct SideBySide {
     /// The feeds that it is about.
     feeds: Option<(Generation, Generation)>,
     pass: Pass,
+    /// All pods are to be looked at once more when the pass over all of them has ended. It is not
+    /// begun anew: under changes that keep coming it would never end.
+    again: bool,
+    /// Every pod has been looked at since these two are listed.
+    whole: bool,
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
@@ -70,6 +75,8 @@ impl SideBySide {
             comparison: Comparison::new(settle),
             feeds: None,
             pass: Pass::Nothing,
+            again: false,
+            whole: false,
             look_again: settle / 3,
             look_again_at: None,
         }
@@ -85,7 +92,7 @@ impl SideBySide {
         let twins = twins(feeds);
         match twins {
             Err(pause) => Some(pause),
-            Ok(_) if self.is_whole() => None,
+            Ok(_) if self.whole => None,
             Ok(_) => Some(Pause::Looking),
         }
     }
@@ -97,6 +104,7 @@ impl SideBySide {
             self.feeds = compared;
             self.comparison.pause(now);
             self.look_again_at = None;
+            (self.again, self.whole) = (false, false);
             self.pass = match compared {
                 Some(_) => Pass::Collect(Slot::FIRST),
                 None => Pass::Nothing,
@@ -122,15 +130,12 @@ impl SideBySide {
             .min()
     }
 
-    /// Whether every pod has been looked at.
-    fn is_whole(&self) -> bool {
-        matches!(self.pass, Pass::Nothing | Pass::Differing(_)) && self.feeds.is_some()
-    }
-
     fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) {
-        let all = feeds.touched().is_some_and(Touched::take_all);
-        if all {
-            self.pass = Pass::Collect(Slot::FIRST);
+        if feeds.touched().is_some_and(Touched::take_all) {
+            match self.pass {
+                Pass::Nothing | Pass::Differing(_) => self.pass = Pass::Collect(Slot::FIRST),
+                Pass::Collect(_) | Pass::Native(_) | Pass::Known(_) => self.again = true,
+            }
         }
         while let Some(uid) = feeds.touched().and_then(Touched::pop) {
             self.look_at(feeds, &uid, now);
@@ -175,7 +180,11 @@ impl SideBySide {
                     .map(|(slot, uid)| (Pass::Differing(slot.next()), uid)),
             };
             let Some((pass, uid)) = next else {
-                self.pass = Pass::Nothing;
+                self.pass = match std::mem::take(&mut self.again) {
+                    true => Pass::Collect(Slot::FIRST),
+                    false => Pass::Nothing,
+                };
+                self.whole = true;
                 self.comparison.start(now);
                 break;
             };

@@ -34,6 +34,7 @@ mod process;
 mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
+mod side_by_side;
 mod sim_cluster;
 mod sim_kube;
 mod source_laws;

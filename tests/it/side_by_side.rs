@@ -1,0 +1,98 @@
+//! The comparison is kept in step with two feeds (D14).
+
+use k8s_relay::{
+    feeds::{Input, Settings},
+    matcher::{Generation, OwnerSort},
+    migrate::{
+        compare::Field,
+        side_by_side::{Pause, SideBySide},
+    },
+};
+
+use crate::support::{
+    core::{Core, deployment, pod, replica_set, secs},
+    native::list_of,
+};
+
+/// More than are looked at in two slices.
+const PODS: usize = 1_200;
+
+#[test]
+fn a_comparison_becomes_whole_although_owners_never_stop_changing_hands() {
+    let mut twins = Twins::new();
+    let mut slices = 0;
+    while twins.attend().is_some() {
+        assert!(slices < 20, "the pass over all pods never ends");
+        twins.changes_hands(&format!("d{slices}"));
+        slices += 1;
+    }
+    assert!(slices > 2, "one pass takes several slices");
+    twins.changes_hands("another");
+    assert_eq!(twins.attend(), None, "what is whole stays so");
+}
+
+#[test]
+fn what_an_owner_changes_behind_the_pass_is_found_by_the_next_one() {
+    let mut twins = Twins::new();
+    assert_eq!(twins.attend(), Some(Pause::Looking));
+    twins.changes_hands("another");
+    while twins.more {
+        twins.attend();
+    }
+    let parity = twins.compared.comparison().parity(twins.core.now);
+    assert_eq!(parity.by_field.get(&Field::Owner), Some(&1), "{parity:?}");
+}
+
+/// A stream and our own watches, both listed, with the same pods; the first pod has an owner.
+struct Twins {
+    core: Core,
+    native: Generation,
+    compared: SideBySide,
+    /// More is left to look at.
+    more: bool,
+}
+
+impl Twins {
+    fn new() -> Self {
+        let mut core = Core::new(Settings::default());
+        core.feeds.compare(true);
+        let stream = core.open();
+        let native = core.feeds.open_native(1, core.now);
+        for sort in [OwnerSort::ReplicaSet, OwnerSort::Job] {
+            for event in list_of([]) {
+                core.handle(native, Input::Owner(sort, event));
+            }
+        }
+        for feed in [stream, native] {
+            core.replica_set(feed, "web-1", Some(deployment("web")));
+        }
+        let others = (1..PODS).map(|n| pod(&format!("p{n}")));
+        let all = [pod("p0").owned_by(replica_set("web-1"))];
+        let all: Vec<_> = all.into_iter().chain(others).collect();
+        for one in &all {
+            core.pod(stream, one.clone());
+        }
+        core.listed(stream);
+        for event in list_of(all.into_iter().map(Into::into)) {
+            core.handle(native, Input::Pod(event));
+        }
+        Self {
+            core,
+            native,
+            compared: SideBySide::new(secs(10)),
+            more: true,
+        }
+    }
+
+    /// Looks at a slice. Gives why nothing is compared after it, if so.
+    fn attend(&mut self) -> Option<Pause> {
+        self.more = self.compared.attend(&mut self.core.feeds, self.core.now);
+        self.compared.pause(&self.core.feeds)
+    }
+
+    /// Our own watches tell of another controller, and of no pod.
+    fn changes_hands(&mut self, controller: &str) {
+        let controller = Some(deployment(controller));
+        self.core.replica_set(self.native, "web-1", controller);
+    }
+}
