@@ -130,7 +130,8 @@ impl StateFile {
     }
 
     /// Writes each state that comes, the latest if they come faster than they are written, until
-    /// the sender is gone. A write that fails is said, and tried again `retry` later.
+    /// the sender is gone. A write that fails is said, and tried again `retry` later and at the
+    /// end.
     pub async fn keep(self, mut states: watch::Receiver<State>, retry: Duration) {
         let mut failed = false;
         loop {
@@ -138,7 +139,8 @@ impl StateFile {
                 false => states.changed().await,
                 true => timeout(retry, states.changed()).await.unwrap_or(Ok(())),
             };
-            if changed.is_err() {
+            let ended = changed.is_err();
+            if ended && !failed {
                 return;
             }
             let (file, state) = (self.clone(), states.borrow_and_update().clone());
@@ -152,6 +154,9 @@ impl StateFile {
                     warn!(error, "a restart would not know the stage");
                 }
                 (Ok(()), false) | (Err(_), true) => {}
+            }
+            if ended {
+                return;
             }
             failed = written.is_err();
         }

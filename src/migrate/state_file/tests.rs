@@ -315,3 +315,22 @@ async fn a_write_that_failed_is_tried_again() {
     let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
     assert_eq!(kept, some_state());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_failed_is_tried_once_more_at_the_end() {
+    let folder = Folder::new();
+    let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+    let (states, changes) = watch::channel(state);
+    let left = folder.0.path().join("state.json.new");
+    fs::create_dir(&left).unwrap();
+    states.send(some_state()).unwrap();
+    let story = async {
+        // Paused time goes on when the attempt has failed and the next one is waited for.
+        tokio::time::sleep(SECOND).await;
+        fs::remove_dir(&left).unwrap();
+        drop(states);
+    };
+    tokio::join!(file.keep(changes, SECOND * 3600), story);
+    let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+    assert_eq!(kept, some_state());
+}
