@@ -51,6 +51,9 @@ pub enum Silence {
     /// The loop does something else, or many ask.
     #[error("the loop is busy: it has not answered within {}", humantime::format_duration(*.0))]
     Busy(Duration),
+    /// Too many ask this already.
+    #[error("too many ask for this at once: ask again")]
+    Crowded,
     /// The relay is about to end.
     #[error("the relay is ending")]
     Ended,
@@ -76,10 +79,35 @@ impl Asker {
         let asked = async {
             let sent = self.0.send(question(answer)).await;
             sent.map_err(|_| Silence::Ended)?;
-            answered.await.map_err(|_| Silence::Ended)
+            // A loop that runs turns down only what it has too much of.
+            answered.await.map_err(|_| match self.0.is_closed() {
+                true => Silence::Ended,
+                false => Silence::Crowded,
+            })
         };
         timeout(limit, asked)
             .await
             .unwrap_or(Err(Silence::Busy(limit)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_too_many_is_no_end() {
+        let (asker, mut questions) = Asker::new();
+        let turned_down = async {
+            drop(questions.recv().await.unwrap());
+            questions
+        };
+        let asked = asker.ask(Duration::from_secs(60), Question::Digests);
+        let (silence, questions) = tokio::join!(asked, turned_down);
+        assert_eq!(silence.unwrap_err(), Silence::Crowded);
+        let ended = async { drop(questions) };
+        let asked = asker.ask(Duration::from_secs(60), Question::Digests);
+        assert_eq!(tokio::join!(asked, ended).0.unwrap_err(), Silence::Ended);
     }
 }
