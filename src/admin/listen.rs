@@ -6,10 +6,7 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream as StdUnixStream,
-    },
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -116,7 +113,10 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if !file.file_type().is_socket() {
         return Err(ListenError::NoSocket);
     }
-    match StdUnixStream::connect(path) {
+    let caller = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Else a full backlog would keep us waiting until somebody is let in.
+    caller.set_nonblocking(true)?;
+    match caller.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Ok(fs::remove_file(path)?)
         }

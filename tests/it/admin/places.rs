@@ -8,6 +8,7 @@ use std::{
 
 use k8s_relay::app::{AppError, Relay};
 use k8s_relay::config::AdminAddress;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::world::{World, config, unix};
 
@@ -18,6 +19,30 @@ async fn refused(address: AdminAddress) -> String {
     match Relay::start(config).await.map(drop) {
         Err(error @ AppError::Admin { .. }) => format!("{:#}", anyhow::Error::new(error)),
         other => panic!("{other:?}"),
+    }
+}
+
+/// A socket file where all who may wait to be let in do.
+fn full_backlog(path: &Path) -> Vec<Socket> {
+    let socket = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    };
+    let address = SockAddr::unix(path).unwrap();
+    let listener = socket();
+    listener.bind(&address).unwrap();
+    listener.listen(1).unwrap();
+    let mut all = vec![listener];
+    loop {
+        let caller = socket();
+        match caller.connect(&address) {
+            Ok(()) => all.push(caller),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                return all;
+            }
+        }
     }
 }
 
@@ -57,6 +82,11 @@ async fn a_socket_file_that_is_served_or_no_socket_stops_the_start() {
     let why = refused(unix(&served)).await;
     assert!(why.contains("a process listens there already"), "{why}");
     assert!(why.contains("see --admin-address"), "{why}");
+    // One that is served and lets nobody in.
+    let full = dir.path().join("full.sock");
+    let _full = full_backlog(&full);
+    let why = refused(unix(&full)).await;
+    assert!(why.contains("a process listens there already"), "{why}");
     let file = dir.path().join("file");
     fs::write(&file, "precious").unwrap();
     let why = refused(unix(&file)).await;
