@@ -158,7 +158,7 @@ impl Driver {
         let mut feeds = Feeds::new(settings, now);
         let watched = watches
             .as_ref()
-            .map(|watches| Watched::new(feeds.open_native(watches.scopes, now)));
+            .map(|Watches { scopes, .. }| Watched::new(feeds.open_native(*scopes, now), *scopes));
         Self {
             steps: Steps::new(migrating, &mut feeds, now),
             feeds,

@@ -113,7 +113,7 @@ impl Driver {
         match (news, pending) {
             (WatchNews::Started(watches), pending) => {
                 let feed = self.feeds.open_native(watches.scopes, now);
-                self.watched = Some(Watched::new(feed));
+                self.watched = Some(Watched::new(feed, watches.scopes));
                 self.inputs.set_watches(Some(watches.inputs));
                 if let Some(Pending { step, answer }) = pending {
                     self.enter(&step, answer.is_some(), now);

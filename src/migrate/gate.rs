@@ -45,8 +45,8 @@ pub struct NativeFacts {
     pub listed: bool,
     /// How many watches run.
     pub watches: u64,
-    /// How many of them fail, or have an unfinished list. One that is refused with 403 or 404
-    /// is none of them.
+    /// How many of them fail. One that is refused with 403 or 404 is none of them, nor is one
+    /// that lists.
     pub unwell: u64,
 }
 
@@ -132,7 +132,7 @@ pub enum Reason {
     LegacyUnlisted,
     /// The first lists of our own watches are not complete.
     NativeUnlisted {
-        /// How many are not well.
+        /// How many fail.
         unwell: u64,
         /// Of how many.
         watches: u64,
@@ -311,7 +311,7 @@ impl fmt::Display for Reason {
             ),
             Self::NativeUnlisted { unwell, watches } => write!(
                 f,
-                "the native feed is not listed yet: {unwell} of {watches} watches are listing or failing"
+                "the native feed is not listed yet: its first lists are not complete, {unwell} of {watches} watches are failing"
             ),
             Self::NativeFailing { unwell, watches } => write!(
                 f,
