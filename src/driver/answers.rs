@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Driver, now, watches::Watched};
 use crate::{
     admin::Question,
-    feeds::{ActiveSource, View},
+    feeds::View,
     matcher::{Known as Pod, Standing, fields_hash},
     migrate::{
         Status,
@@ -201,12 +201,8 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
 }
 
 fn known(view: &View<'_>, uid: &Uid, now: Instant) -> Known {
-    let feed = match view.source {
-        ActiveSource::Collect => "legacy",
-        ActiveSource::Native => "native",
-    };
     let known = Known {
-        feed: feed.to_owned(),
+        feed: view.source.feed_name().to_owned(),
         generation: view.generation.0,
         active: view.active,
         ..Known::default()

@@ -62,7 +62,8 @@ impl Inputs {
         self.questions = Some(questions);
     }
 
-    /// The next word; `None` once every source has ended, whoever still asks. Nothing is lost if this is dropped.
+    /// The next word; `None` once every source has ended, whoever still asks. Nothing is lost if
+    /// this is dropped.
     pub(super) async fn next(&mut self) -> Option<Word> {
         poll_fn(|context| self.poll(context)).await
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Driver;
 use crate::{
     digest::Digests,
-    feeds::{ActiveSource, View},
+    feeds::View,
     matcher::Generation,
     migrate::{Tally, status::FeedDigest},
 };
@@ -86,10 +86,7 @@ fn digest(view: &View<'_>, digests: &Digests, exact: bool) -> FeedDigest {
         (name, digest.to_string())
     });
     FeedDigest {
-        feed: match view.source {
-            ActiveSource::Collect => "legacy".to_owned(),
-            ActiveSource::Native => "native".to_owned(),
-        },
+        feed: view.source.feed_name().to_owned(),
         generation: view.generation.0,
         active: view.active,
         exact,

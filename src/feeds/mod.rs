@@ -71,6 +71,14 @@ impl ActiveSource {
             Self::Native => Self::Collect,
         }
     }
+
+    /// What its feed is called in answers.
+    pub fn feed_name(self) -> &'static str {
+        match self {
+            Self::Collect => "legacy",
+            Self::Native => "native",
+        }
+    }
 }
 
 /// The time limits of D4.
