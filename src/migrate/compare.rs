@@ -68,7 +68,6 @@ pub enum Side {
 /// How two feeds compare.
 #[derive(Debug)]
 pub struct Comparison {
-    settle: Duration,
     /// The pods that are live in one feed at least.
     entries: Table<Entry>,
     /// Of pods that are live in both and differ: what the legacy feed tells.
@@ -154,7 +153,6 @@ impl Comparison {
     /// must stand until it counts.
     pub fn new(settle: Duration) -> Self {
         Self {
-            settle,
             entries: Table::default(),
             apart: BTreeMap::new(),
             divergences: Divergences::new(settle),
@@ -281,11 +279,6 @@ impl Comparison {
             delete,
             change: self.changed,
         }
-    }
-
-    /// Forgets everything, the hold too.
-    pub fn clear(&mut self) {
-        *self = Self::new(self.settle);
     }
 
     fn update(&mut self, slot: Slot, standing: (Standing, Standing), verdict: Verdict<'_>) {
@@ -478,16 +471,6 @@ impl State {
             (true, false) => [differs.then_some(told), None],
             (false, true) => [None, differs.then_some(told)],
             (false, false) => [None, None],
-        }
-    }
-}
-
-impl Side {
-    /// In one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Native => "native",
         }
     }
 }
