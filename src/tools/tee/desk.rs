@@ -26,7 +26,8 @@ const WAITING_LINES: usize = 10_000;
 /// Differences that are shown each time; the others are counted.
 const SHOWN: usize = 50;
 
-const NOT_YET: &str = "it has not greeted its reducer yet";
+const NOT_CALLED: &str = "it has not called its reducer yet";
+const NOT_GREETED: &str = "it has not greeted its reducer yet";
 
 /// What the whole tee shares.
 pub(super) struct Desk {
@@ -48,6 +49,8 @@ struct State {
     out: [BTreeMap<Cause, String>; 2],
     /// The number of each side's newest connection to its reducer.
     connections: [u64; 2],
+    /// The newest stream that has reached each side.
+    reached: [u64; 2],
 }
 
 /// What may make a side incomparable.
@@ -73,17 +76,13 @@ impl Desk {
         settle: Option<Duration>,
     ) -> (Self, mpsc::Receiver<String>) {
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
-        let not_yet = || {
-            (
-                Cause::Reducer,
-                "it has not called its reducer yet".to_owned(),
-            )
-        };
+        let not_yet = || (Cause::Reducer, NOT_CALLED.to_owned());
         let away = || settle.map(|_| not_yet()).into_iter().collect();
         let state = State {
             comparison: settle.map(Comparison::new),
             out: [away(), away()],
             connections: [0, 0],
+            reached: [0, 0],
         };
         let desk = Self {
             started: now(),
@@ -97,7 +96,7 @@ impl Desk {
         };
         if settle.is_some() {
             for name in &desk.names {
-                desk.line(format_args!("{name} is out of comparison: {NOT_YET}"));
+                desk.line(format_args!("{name} is out of comparison: {NOT_CALLED}"));
             }
         }
         (desk, waiting)
@@ -139,12 +138,30 @@ impl Desk {
     /// opened before it: it is the active one.
     pub(super) fn back(&self, side: Side, cause: Cause) {
         let mut state = self.lock();
-        let out = state.out_mut(side);
-        let was_out = !out.is_empty();
-        out.retain(|known, _| match (*known, cause) {
+        if let Cause::Stream(stream) = cause {
+            let reached = state.reached_mut(side);
+            *reached = stream.max(*reached);
+        }
+        self.cleared(state, side, |known| match (known, cause) {
             (Cause::Stream(known), Cause::Stream(stream)) => known > stream,
             (known, cause) => known != cause,
         });
+    }
+
+    /// A stream is over, and this side follows it no more. If it was left out of it, a later
+    /// one makes up for that: one that has reached it already, or the next one.
+    pub(super) fn over(&self, side: Side, stream: u64) {
+        let mut state = self.lock();
+        if *state.reached_mut(side) > stream {
+            self.cleared(state, side, |known| known != Cause::Stream(stream));
+        }
+    }
+
+    /// Of what keeps a side out, this stays.
+    fn cleared(&self, mut state: MutexGuard<'_, State>, side: Side, stays: impl Fn(Cause) -> bool) {
+        let out = state.out_mut(side);
+        let was_out = !out.is_empty();
+        out.retain(|known, _| stays(*known));
         if !was_out || !out.is_empty() {
             return;
         }
@@ -167,11 +184,7 @@ impl Desk {
         *number += 1;
         let number = *number;
         drop(state);
-        self.out(
-            side,
-            Cause::Reducer,
-            "it has not greeted its reducer yet".to_owned(),
-        );
+        self.out(side, Cause::Reducer, NOT_GREETED.to_owned());
         Connection { side, number }
     }
 
@@ -323,19 +336,22 @@ impl Desk {
 
 impl State {
     fn out_mut(&mut self, side: Side) -> &mut BTreeMap<Cause, String> {
-        let [first, second] = &mut self.out;
-        match side {
-            Side::First => first,
-            Side::Second => second,
-        }
+        of(&mut self.out, side)
     }
 
     fn connection_mut(&mut self, side: Side) -> &mut u64 {
-        let [first, second] = &mut self.connections;
-        match side {
-            Side::First => first,
-            Side::Second => second,
-        }
+        of(&mut self.connections, side)
+    }
+
+    fn reached_mut(&mut self, side: Side) -> &mut u64 {
+        of(&mut self.reached, side)
+    }
+}
+
+fn of<T>([first, second]: &mut [T; 2], side: Side) -> &mut T {
+    match side {
+        Side::First => first,
+        Side::Second => second,
     }
 }
 
@@ -367,4 +383,41 @@ pub(super) fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "a tool reads the clock")]
 pub(super) fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desk() -> (Desk, mpsc::Receiver<String>) {
+        let names = ["first", "second"].map(str::to_owned);
+        let (desk, lines) = Desk::new(names, Some(Duration::ZERO));
+        for side in [Side::First, Side::Second] {
+            desk.back(side, Cause::Reducer);
+        }
+        (desk, lines)
+    }
+
+    #[test]
+    fn a_stream_that_is_lost_and_over_is_made_up_for_by_a_later_one_that_was_there_before() {
+        let (desk, _lines) = desk();
+        for stream in [1, 2] {
+            desk.back(Side::Second, Cause::Stream(stream));
+        }
+        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        assert!(desk.verdict().is_err());
+        desk.over(Side::Second, 1);
+        assert_eq!(desk.verdict(), Ok(()));
+    }
+
+    #[test]
+    fn the_last_stream_keeps_a_side_out_until_a_later_one_reaches_it() {
+        let (desk, _lines) = desk();
+        desk.back(Side::Second, Cause::Stream(1));
+        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        desk.over(Side::Second, 1);
+        assert!(desk.verdict().is_err());
+        desk.back(Side::Second, Cause::Stream(2));
+        assert_eq!(desk.verdict(), Ok(()));
+    }
 }

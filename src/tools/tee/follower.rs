@@ -140,6 +140,11 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) async fn run(self) {
+        self.to_its_end().await;
+        self.desk.over(Side::Second, self.stream);
+    }
+
+    async fn to_its_end(&self) {
         let cause = Cause::Stream(self.stream);
         let mut first = true;
         let mut pause = self.times.backoff_min;
