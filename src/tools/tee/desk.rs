@@ -188,6 +188,25 @@ impl Desk {
         Connection { side, number }
     }
 
+    /// Somebody has called a reducer and cannot be understood. If its relay is there, that was
+    /// another; if not, it may have been the relay.
+    pub(super) fn stranger(&self, side: Side, why: String) {
+        let mut state = self.lock();
+        let Some(known) = state.out_mut(side).get_mut(&Cause::Reducer) else {
+            return;
+        };
+        // Who is not understood tries again and again.
+        if *known == why {
+            return;
+        }
+        known.clone_from(&why);
+        drop(state);
+        self.line(format_args!(
+            "{} is out of comparison: {why}",
+            self.name(side)
+        ));
+    }
+
     /// Applies the messages that `reader` has. Says whether a greeting ended among them.
     ///
     /// # Errors
