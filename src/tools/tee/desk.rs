@@ -117,7 +117,10 @@ impl Desk {
 
     /// A side is not comparable, for this cause.
     pub(super) fn out(&self, side: Side, cause: Cause, why: String) {
-        let mut state = self.lock();
+        self.came_out(self.lock(), side, cause, why);
+    }
+
+    fn came_out(&self, mut state: MutexGuard<'_, State>, side: Side, cause: Cause, why: String) {
         if let Some(comparison) = &mut state.comparison {
             comparison.pause();
         }
@@ -134,18 +137,17 @@ impl Desk {
         }
     }
 
-    /// This cause is no more. A stream that reaches its relay makes up for all that were
-    /// opened before it: it is the active one.
-    pub(super) fn back(&self, side: Side, cause: Cause) {
+    /// A stream reaches this side. It makes up for all that were opened before it: it is the
+    /// active one.
+    pub(super) fn back(&self, side: Side, stream: u64) {
         let mut state = self.lock();
-        if let Cause::Stream(stream) = cause {
-            let reached = state.reached_mut(side);
-            *reached = stream.max(*reached);
-        }
-        self.cleared(state, side, |known| match (known, cause) {
-            (Cause::Stream(known), Cause::Stream(stream)) => known > stream,
-            (known, cause) => known != cause,
-        });
+        let reached = state.reached_mut(side);
+        *reached = stream.max(*reached);
+        self.cleared(
+            state,
+            side,
+            |known| !matches!(known, Cause::Stream(known) if known <= stream),
+        );
     }
 
     /// A stream is over, and this side follows it no more. If it was left out of it, a later
@@ -231,15 +233,15 @@ impl Desk {
 
     /// The greeting of this connection is complete.
     pub(super) fn greeted(&self, connection: Connection) {
-        if self.is_newest(connection) {
-            self.back(connection.side, Cause::Reducer);
+        if let Some(state) = self.newest(connection) {
+            self.cleared(state, connection.side, |known| known != Cause::Reducer);
         }
     }
 
     /// What this connection tells is not known from now on.
     pub(super) fn disconnected(&self, connection: Connection, why: String) {
-        if self.is_newest(connection) {
-            self.out(connection.side, Cause::Reducer, why);
+        if let Some(state) = self.newest(connection) {
+            self.came_out(state, connection.side, Cause::Reducer, why);
         }
     }
 
@@ -344,8 +346,10 @@ impl Desk {
         }
     }
 
-    fn is_newest(&self, connection: Connection) -> bool {
-        *self.lock().connection_mut(connection.side) == connection.number
+    /// The state as long as this connection is its side's newest.
+    fn newest(&self, connection: Connection) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        (*state.connection_mut(connection.side) == connection.number).then_some(state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -412,7 +416,7 @@ mod tests {
         let names = ["first", "second"].map(str::to_owned);
         let (desk, lines) = Desk::new(names, Some(Duration::ZERO));
         for side in [Side::First, Side::Second] {
-            desk.back(side, Cause::Reducer);
+            desk.greeted(desk.connected(side));
         }
         (desk, lines)
     }
@@ -421,7 +425,7 @@ mod tests {
     fn a_stream_that_is_lost_and_over_is_made_up_for_by_a_later_one_that_was_there_before() {
         let (desk, _lines) = desk();
         for stream in [1, 2] {
-            desk.back(Side::Second, Cause::Stream(stream));
+            desk.back(Side::Second, stream);
         }
         desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
         assert!(desk.verdict().is_err());
@@ -432,11 +436,11 @@ mod tests {
     #[test]
     fn the_last_stream_keeps_a_side_out_until_a_later_one_reaches_it() {
         let (desk, _lines) = desk();
-        desk.back(Side::Second, Cause::Stream(1));
+        desk.back(Side::Second, 1);
         desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
         desk.over(Side::Second, 1);
         assert!(desk.verdict().is_err());
-        desk.back(Side::Second, Cause::Stream(2));
+        desk.back(Side::Second, 2);
         assert_eq!(desk.verdict(), Ok(()));
     }
 }

@@ -187,7 +187,7 @@ impl Follower {
             let (caught_up, desk, stream) = (caught_up.clone(), self.desk.clone(), self.stream);
             move || {
                 caught_up.cancel();
-                desk.back(Side::Second, Cause::Stream(stream));
+                desk.back(Side::Second, stream);
             }
         });
         let why = tokio::select! {
