@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"regexp"
 	"time"
 
 	"k8s-relay/compat/cluster/digest"
@@ -55,7 +54,7 @@ type feedDigest struct {
 
 func (r *running) status(ctx context.Context) (status, error) {
 	var s status
-	text, err := r.ask(ctx, http.MethodGet, "/statusz")
+	text, err := r.ask(ctx, "/statusz")
 	if err == nil {
 		err = json.Unmarshal(text, &s)
 	}
@@ -63,14 +62,14 @@ func (r *running) status(ctx context.Context) (status, error) {
 }
 
 // ask talks to the relay's admin listener.
-func (r *running) ask(ctx context.Context, method, path string) ([]byte, error) {
+func (r *running) ask(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", r.admin)
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, method, "http://relay"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://relay"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +88,6 @@ func (r *running) ask(ctx context.Context, method, path string) ([]byte, error) 
 // checkCore compares with what the relay itself says: how many pods are told and live, the
 // digests of its feeds, and in a stage that compares, what has come of that.
 func (r *running) checkCore(ctx context.Context, p picture, told string) error {
-	if r.admin == "" {
-		return nil
-	}
 	s, err := r.status(ctx)
 	if err != nil {
 		return err
@@ -118,7 +114,7 @@ func (r *running) checkCore(ctx context.Context, p picture, told string) error {
 // checkFeeds holds our own watches to the API server, and an old watcher's stream, which may keep
 // what was said once, to what its reducer was told.
 func (r *running) checkFeeds(ctx context.Context, actual, told string) error {
-	text, err := r.ask(ctx, http.MethodGet, "/digest")
+	text, err := r.ask(ctx, "/digest")
 	if err != nil {
 		return err
 	}
@@ -158,14 +154,8 @@ func (r *running) checkParity(p parity, want map[string]digest.Pod) error {
 	return nil
 }
 
-var hasMigrate = regexp.MustCompile(`(?m)^ +migrate `)
-
-// migrate takes a step as an operator does; where there is no command for it, by HTTP.
+// migrate takes a step as an operator does.
 func (r *running) migrate(ctx context.Context, b binaries, command string) error {
-	if !hasMigrate.MatchString(b.help) {
-		_, err := r.ask(ctx, http.MethodPost, "/migrate/"+command)
-		return err
-	}
 	cmd := exec.CommandContext(ctx, b.relay, "migrate", command, "--admin-address", "unix:"+r.admin)
 	cmd.Env = environment()
 	if out, err := cmd.CombinedOutput(); err != nil {

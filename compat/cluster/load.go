@@ -81,10 +81,14 @@ func loadOne(ctx context.Context, o options, size synthetic.Size, pods int) (fac
 		Messages, Bytes int
 		Seconds         float64
 	}
-	text, err := os.ReadFile(report)
-	if err == nil {
-		err = json.Unmarshal(text, &sent)
-	}
+	// The relay may be done before the watcher has said that it is.
+	err = until(ctx, stepLimit, func() error {
+		text, err := os.ReadFile(report)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(text, &sent)
+	})
 	return fmt.Sprintf("%d messages, %d MiB: sent in %.1f s, told in %.1f s", sent.Messages, sent.Bytes>>20, sent.Seconds, told), err
 }
 

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -56,12 +55,6 @@ func run(ctx context.Context, o options) error {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
 	}
-	help, err := exec.Command(o.relay, "--help").Output()
-	if err != nil {
-		fmt.Printf("FAIL  %s --help: %v\n", o.relay, err)
-		return err
-	}
-	o.help = string(help)
 	var failed error
 	if o.only != "load" {
 		failed = errors.Join(failed, runSteps(ctx, o))

@@ -9,11 +9,6 @@ import (
 // gateLimit is how long the gate may take to open.
 const gateLimit = time.Minute
 
-func canMigrate(w *world) bool {
-	shadow := w.named("shadow")
-	return shadow != nil && shadow.admin != ""
-}
-
 // cutsOver goes over to our own watches as soon as the gate lets it.
 func (s *script) cutsOver(r *running) {
 	s.do(func() error {
@@ -46,6 +41,8 @@ func quietMigration(ctx context.Context, w *world) error {
 	s.cutsOver(r)
 	s.agrees()
 	s.rollsBack(r)
+	// What is sent for it has come by now.
+	s.agrees()
 	after := s.counted(r)
 	s.do(func() error {
 		if after.Deletes != before.Deletes {

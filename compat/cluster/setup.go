@@ -28,8 +28,6 @@ type setup struct {
 	all bool
 	// told once: pods are as they were announced first (D14), not as they are.
 	once bool
-	// needs is what the relay's help must mention: without it, the set-up is left out.
-	needs string
 }
 
 // setups run at the same time, over the same cluster.
@@ -43,7 +41,7 @@ var setups = []setup{
 		relay: []string{"--source", "native", "--reannounce", "on-change"},
 	},
 	{
-		name: "shadow", watcher: true, native: true, needs: "--parity-hold",
+		name: "shadow", watcher: true, native: true,
 		relay: []string{"--source", "shadow", "--reannounce", "on-change", "--containers", "main", "--settle", "2s", "--parity-hold", "3s"},
 	},
 	{
@@ -55,8 +53,6 @@ var setups = []setup{
 // binaries are the programs of the suite.
 type binaries struct {
 	relay, watcher, plane string
-	// help is the relay's.
-	help string
 }
 
 // running is a set-up with its processes.
@@ -65,13 +61,11 @@ type running struct {
 	reducer *reducer
 	relay   *process
 	watch   *process
-	// server is where the relay takes streams, admin where it answers; empty: nowhere.
+	// server is where the relay takes streams, admin where it answers.
 	server, admin string
 	// stays: the old watchers are told on, so what was said once is never cleared (D10).
 	stays bool
 }
-
-func (b binaries) supports(s setup) bool { return strings.Contains(b.help, s.needs) }
 
 func (b binaries) start(ctx context.Context, dir string, s setup, kubeconfig string) (*running, error) {
 	r := &running{setup: s, stays: s.watcher}
@@ -86,13 +80,11 @@ func (b binaries) start(ctx context.Context, dir string, s setup, kubeconfig str
 	if r.server, err = freeAddress(); err != nil {
 		return r, err
 	}
-	args := append(slices.Clone(s.relay), "--intake-host", "127.0.0.1", "--intake-port", port, "--server-address", r.server, "--info")
+	r.admin = filepath.Join(dir, s.name+".sock")
+	args := append(slices.Clone(s.relay), "--intake-host", "127.0.0.1", "--intake-port", port, "--server-address", r.server,
+		"--admin-address", "unix:"+r.admin, "--info")
 	if s.native {
 		args = append(args, "--kubeconfig", kubeconfig)
-	}
-	if strings.Contains(b.help, "--admin-address") {
-		r.admin = filepath.Join(dir, s.name+".sock")
-		args = append(args, "--admin-address", "unix:"+r.admin)
 	}
 	if r.relay, err = start(dir, s.name+"-relay", exec.Command(b.relay, args...)); err != nil {
 		return r, err

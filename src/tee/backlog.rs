@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// What a message costs beside its bytes.
 const OVERHEAD: usize = 64;
 
-/// A queue that holds a bounded number of bytes, or one message of any length.
+/// A queue that holds a bounded number of bytes, or one message of any length; or what was
+/// [appended](Self::append).
 #[derive(Debug)]
 pub struct Backlog {
     limit: usize,
@@ -41,6 +42,12 @@ impl Backlog {
         self.bytes = bytes;
         self.messages.push_back(message);
         Ok(())
+    }
+
+    /// Adds messages at the end, whether there is room or not: who adds them waits for that.
+    pub fn append(&mut self, messages: VecDeque<Bytes>) {
+        self.bytes += messages.iter().map(cost).sum::<usize>();
+        self.messages.extend(messages);
     }
 
     /// Moves messages from the front to `into`: the first, and more until they have so many bytes.
@@ -129,5 +136,16 @@ mod tests {
         backlog.clear();
         assert_eq!((backlog.bytes(), backlog.is_empty()), (0, true));
         backlog.push(Bytes::new()).unwrap();
+    }
+
+    #[test]
+    fn what_is_appended_is_kept_beyond_the_limit_and_leaves_no_room() {
+        let mut backlog = Backlog::new(200);
+        backlog.append([Bytes::from_static(&[1; 100]), Bytes::from_static(&[2; 100])].into());
+        assert!(!backlog.has_room());
+        let mut taken = VecDeque::new();
+        backlog.take(1, &mut taken);
+        assert_eq!((taken.len(), backlog.bytes()), (1, 164));
+        assert!(backlog.has_room());
     }
 }

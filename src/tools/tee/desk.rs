@@ -26,7 +26,8 @@ const WAITING_LINES: usize = 10_000;
 /// Differences that are shown each time; the others are counted.
 const SHOWN: usize = 50;
 
-const NOT_YET: &str = "it has not greeted its reducer yet";
+const NOT_CALLED: &str = "it has not called its reducer yet";
+const NOT_GREETED: &str = "it has not greeted its reducer yet";
 
 /// What the whole tee shares.
 pub(super) struct Desk {
@@ -48,6 +49,8 @@ struct State {
     out: [BTreeMap<Cause, String>; 2],
     /// The number of each side's newest connection to its reducer.
     connections: [u64; 2],
+    /// The newest stream that has reached each side.
+    reached: [u64; 2],
 }
 
 /// What may make a side incomparable.
@@ -73,17 +76,13 @@ impl Desk {
         settle: Option<Duration>,
     ) -> (Self, mpsc::Receiver<String>) {
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
-        let not_yet = || {
-            (
-                Cause::Reducer,
-                "it has not called its reducer yet".to_owned(),
-            )
-        };
+        let not_yet = || (Cause::Reducer, NOT_CALLED.to_owned());
         let away = || settle.map(|_| not_yet()).into_iter().collect();
         let state = State {
             comparison: settle.map(Comparison::new),
             out: [away(), away()],
             connections: [0, 0],
+            reached: [0, 0],
         };
         let desk = Self {
             started: now(),
@@ -97,7 +96,7 @@ impl Desk {
         };
         if settle.is_some() {
             for name in &desk.names {
-                desk.line(format_args!("{name} is out of comparison: {NOT_YET}"));
+                desk.line(format_args!("{name} is out of comparison: {NOT_CALLED}"));
             }
         }
         (desk, waiting)
@@ -118,7 +117,10 @@ impl Desk {
 
     /// A side is not comparable, for this cause.
     pub(super) fn out(&self, side: Side, cause: Cause, why: String) {
-        let mut state = self.lock();
+        self.came_out(self.lock(), side, cause, why);
+    }
+
+    fn came_out(&self, mut state: MutexGuard<'_, State>, side: Side, cause: Cause, why: String) {
         if let Some(comparison) = &mut state.comparison {
             comparison.pause();
         }
@@ -135,16 +137,33 @@ impl Desk {
         }
     }
 
-    /// This cause is no more. A stream that reaches its relay makes up for all that were
-    /// opened before it: it is the active one.
-    pub(super) fn back(&self, side: Side, cause: Cause) {
+    /// A stream reaches this side. It makes up for all that were opened before it: it is the
+    /// active one.
+    pub(super) fn back(&self, side: Side, stream: u64) {
         let mut state = self.lock();
+        let reached = state.reached_mut(side);
+        *reached = stream.max(*reached);
+        self.cleared(
+            state,
+            side,
+            |known| !matches!(known, Cause::Stream(known) if known <= stream),
+        );
+    }
+
+    /// A stream is over, and this side follows it no more. If it was left out of it, a later
+    /// one makes up for that: one that has reached it already, or the next one.
+    pub(super) fn over(&self, side: Side, stream: u64) {
+        let mut state = self.lock();
+        if *state.reached_mut(side) > stream {
+            self.cleared(state, side, |known| known != Cause::Stream(stream));
+        }
+    }
+
+    /// Of what keeps a side out, this stays.
+    fn cleared(&self, mut state: MutexGuard<'_, State>, side: Side, stays: impl Fn(Cause) -> bool) {
         let out = state.out_mut(side);
         let was_out = !out.is_empty();
-        out.retain(|known, _| match (*known, cause) {
-            (Cause::Stream(known), Cause::Stream(stream)) => known > stream,
-            (known, cause) => known != cause,
-        });
+        out.retain(|known, _| stays(*known));
         if !was_out || !out.is_empty() {
             return;
         }
@@ -167,12 +186,27 @@ impl Desk {
         *number += 1;
         let number = *number;
         drop(state);
-        self.out(
-            side,
-            Cause::Reducer,
-            "it has not greeted its reducer yet".to_owned(),
-        );
+        self.out(side, Cause::Reducer, NOT_GREETED.to_owned());
         Connection { side, number }
+    }
+
+    /// Somebody has called a reducer and cannot be understood. If its relay is there, that was
+    /// another; if not, it may have been the relay.
+    pub(super) fn stranger(&self, side: Side, why: String) {
+        let mut state = self.lock();
+        let Some(known) = state.out_mut(side).get_mut(&Cause::Reducer) else {
+            return;
+        };
+        // Who is not understood tries again and again.
+        if *known == why {
+            return;
+        }
+        known.clone_from(&why);
+        drop(state);
+        self.line(format_args!(
+            "{} is out of comparison: {why}",
+            self.name(side)
+        ));
     }
 
     /// Applies the messages that `reader` has. Says whether a greeting ended among them.
@@ -199,15 +233,15 @@ impl Desk {
 
     /// The greeting of this connection is complete.
     pub(super) fn greeted(&self, connection: Connection) {
-        if self.is_newest(connection) {
-            self.back(connection.side, Cause::Reducer);
+        if let Some(state) = self.newest(connection) {
+            self.cleared(state, connection.side, |known| known != Cause::Reducer);
         }
     }
 
     /// What this connection tells is not known from now on.
     pub(super) fn disconnected(&self, connection: Connection, why: String) {
-        if self.is_newest(connection) {
-            self.out(connection.side, Cause::Reducer, why);
+        if let Some(state) = self.newest(connection) {
+            self.came_out(state, connection.side, Cause::Reducer, why);
         }
     }
 
@@ -312,8 +346,10 @@ impl Desk {
         }
     }
 
-    fn is_newest(&self, connection: Connection) -> bool {
-        *self.lock().connection_mut(connection.side) == connection.number
+    /// The state as long as this connection is its side's newest.
+    fn newest(&self, connection: Connection) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        (*state.connection_mut(connection.side) == connection.number).then_some(state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -323,19 +359,22 @@ impl Desk {
 
 impl State {
     fn out_mut(&mut self, side: Side) -> &mut BTreeMap<Cause, String> {
-        let [first, second] = &mut self.out;
-        match side {
-            Side::First => first,
-            Side::Second => second,
-        }
+        of(&mut self.out, side)
     }
 
     fn connection_mut(&mut self, side: Side) -> &mut u64 {
-        let [first, second] = &mut self.connections;
-        match side {
-            Side::First => first,
-            Side::Second => second,
-        }
+        of(&mut self.connections, side)
+    }
+
+    fn reached_mut(&mut self, side: Side) -> &mut u64 {
+        of(&mut self.reached, side)
+    }
+}
+
+fn of<T>([first, second]: &mut [T; 2], side: Side) -> &mut T {
+    match side {
+        Side::First => first,
+        Side::Second => second,
     }
 }
 
@@ -367,4 +406,41 @@ pub(super) fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "a tool reads the clock")]
 pub(super) fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desk() -> (Desk, mpsc::Receiver<String>) {
+        let names = ["first", "second"].map(str::to_owned);
+        let (desk, lines) = Desk::new(names, Some(Duration::ZERO));
+        for side in [Side::First, Side::Second] {
+            desk.greeted(desk.connected(side));
+        }
+        (desk, lines)
+    }
+
+    #[test]
+    fn a_stream_that_is_lost_and_over_is_made_up_for_by_a_later_one_that_was_there_before() {
+        let (desk, _lines) = desk();
+        for stream in [1, 2] {
+            desk.back(Side::Second, stream);
+        }
+        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        assert!(desk.verdict().is_err());
+        desk.over(Side::Second, 1);
+        assert_eq!(desk.verdict(), Ok(()));
+    }
+
+    #[test]
+    fn the_last_stream_keeps_a_side_out_until_a_later_one_reaches_it() {
+        let (desk, _lines) = desk();
+        desk.back(Side::Second, 1);
+        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        desk.over(Side::Second, 1);
+        assert!(desk.verdict().is_err());
+        desk.back(Side::Second, 2);
+        assert_eq!(desk.verdict(), Ok(()));
+    }
 }

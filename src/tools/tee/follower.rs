@@ -140,6 +140,11 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) async fn run(self) {
+        self.to_its_end().await;
+        self.desk.over(Side::Second, self.stream);
+    }
+
+    async fn to_its_end(&self) {
         let cause = Cause::Stream(self.stream);
         let mut first = true;
         let mut pause = self.times.backoff_min;
@@ -182,7 +187,7 @@ impl Follower {
             let (caught_up, desk, stream) = (caught_up.clone(), self.desk.clone(), self.stream);
             move || {
                 caught_up.cancel();
-                desk.back(Side::Second, Cause::Stream(stream));
+                desk.back(Side::Second, stream);
             }
         });
         let why = tokio::select! {

@@ -35,7 +35,7 @@ struct State {
 }
 
 impl Pipe {
-    /// A pipe that holds so many bytes.
+    /// A pipe that holds so many bytes, and a batch.
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -47,22 +47,12 @@ impl Pipe {
         })
     }
 
-    /// Puts all in, waiting for room as long as it takes.
-    pub(super) async fn put(&self, mut batch: VecDeque<Bytes>) {
-        loop {
-            {
-                let mut state = self.lock();
-                while let Some(message) = batch.pop_front() {
-                    if let Err(Full(message)) = state.backlog.push(message) {
-                        batch.push_front(message);
-                        break;
-                    }
-                }
-            }
-            self.filled.notify_one();
-            if batch.is_empty() {
-                return;
-            }
+    /// Puts all in at once, then waits for room, as long as it takes. Who does not wait for
+    /// that has lost nothing.
+    pub(super) async fn put(&self, batch: VecDeque<Bytes>) {
+        self.lock().backlog.append(batch);
+        self.filled.notify_one();
+        while !self.lock().backlog.has_room() {
             self.taken.notified().await;
         }
     }
@@ -131,5 +121,22 @@ impl Pipe {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_put_in_comes_out_though_nobody_waits_for_room_any_more() {
+        let pipe = Pipe::new(100);
+        let batch: VecDeque<_> = (0..10).map(|n| Bytes::from(vec![n; 50])).collect();
+        assert_eq!(pipe.put(batch.clone()).now_or_never(), None);
+        pipe.close();
+        let out: VecDeque<_> = pipe.messages(Vec::new(), || ()).collect().await;
+        assert_eq!(out, batch);
     }
 }

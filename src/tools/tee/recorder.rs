@@ -114,6 +114,8 @@ fn write(
                 let bytes = records.iter().map(cost).sum();
                 disk.waiting.fetch_sub(bytes, Relaxed);
             }
+            // What waited when it was too slow is written by now.
+            Err(RecvTimeoutError::Timeout) if disk.too_slow.load(Relaxed) => break,
             Err(RecvTimeoutError::Timeout) => writer.flush(&mut out),
             Err(RecvTimeoutError::Disconnected) => break,
         }

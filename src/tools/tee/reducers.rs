@@ -80,26 +80,25 @@ impl Reducer {
                 }
             },
         };
-        tracing::debug!(%peer, side = ?self.side, "a relay calls its reducer");
-        let connection = self.desk.connected(self.side);
+        tracing::debug!(%peer, side = ?self.side, "somebody calls a reducer");
+        let mut ear = Ear::new(&self.desk, self.side);
         let why = match real {
-            None => self.listen(connection, relay).await,
-            Some(real) => self.tap(connection, relay, real).await,
+            None => self.listen(&mut ear, relay).await,
+            Some(real) => self.tap(&mut ear, relay, real).await,
         };
-        self.desk.disconnected(connection, why);
+        ear.lost(why);
     }
 
     /// Reads to the end. Says why it has ended.
-    async fn listen(&self, connection: Connection, relay: TcpStream) -> String {
+    async fn listen(&self, ear: &mut Ear<'_>, relay: TcpStream) -> String {
         let (mut from, _to) = relay.into_split();
-        let mut ear = Ear::new(&self.desk, connection);
         let mut buffer = vec![0; READ];
         loop {
             match read(&mut from, &mut buffer).await {
                 Ok([]) => return LEFT.to_owned(),
                 Ok(bytes) => {
                     if let Err(error) = ear.hear(bytes) {
-                        return format!("it tells its reducer what can not be read: {error}");
+                        return unreadable(&error);
                     }
                 }
                 Err(error) => return format!("its reducer has lost it: {error}"),
@@ -108,10 +107,10 @@ impl Reducer {
     }
 
     /// Passes on to the end, both ways. Says why it has ended.
-    async fn tap(&self, connection: Connection, relay: TcpStream, real: TcpStream) -> String {
+    async fn tap(&self, ear: &mut Ear<'_>, relay: TcpStream, real: TcpStream) -> String {
         let ((from_relay, to_relay), (from_real, to_real)) =
             (relay.into_split(), real.into_split());
-        let mut down = std::pin::pin!(self.pass_down(connection, from_relay, to_real));
+        let mut down = std::pin::pin!(self.pass_down(ear, from_relay, to_real));
         let mut up = std::pin::pin!(pass_up(from_real, to_relay));
         tokio::select! {
             why = &mut down => {
@@ -129,11 +128,10 @@ impl Reducer {
 
     async fn pass_down(
         &self,
-        connection: Connection,
+        ear: &mut Ear<'_>,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
     ) -> String {
-        let mut ear = Some(Ear::new(&self.desk, connection));
         let mut buffer = vec![0; READ];
         let why = loop {
             let bytes = match read(&mut from, &mut buffer).await {
@@ -144,12 +142,8 @@ impl Reducer {
             if let Err(error) = to.write_all(bytes).await {
                 break format!("its reducer takes no more: {error}");
             }
-            if let Some(listening) = &mut ear
-                && let Err(error) = listening.hear(bytes)
-            {
-                ear = None;
-                let why = format!("it tells its reducer what can not be read: {error}");
-                self.desk.disconnected(connection, why);
+            if let Err(error) = ear.hear(bytes) {
+                ear.lost(unreadable(&error));
             }
         };
         // A reducer leaks what belongs to a connection that does not end in order.
@@ -178,27 +172,67 @@ async fn connect(address: &HostPort) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+fn unreadable(error: &StreamError) -> String {
+    format!("it tells its reducer what can not be read: {error}")
+}
+
 /// Understands what a relay tells.
+///
+/// Law: who says nothing that a relay says is none: a probe of the port disturbs nobody.
 struct Ear<'a> {
     desk: &'a Desk,
-    connection: Connection,
-    reader: Reader,
+    side: Side,
+    hears: Hears,
+}
+
+enum Hears {
+    /// Somebody who has not said a whole message yet.
+    Stranger(Reader),
+    /// A relay.
+    Relay(Reader, Connection),
+    /// Nothing more.
+    Nothing,
 }
 
 impl<'a> Ear<'a> {
-    fn new(desk: &'a Desk, connection: Connection) -> Self {
-        Self {
-            desk,
-            connection,
-            reader: Reader::new(),
-        }
+    fn new(desk: &'a Desk, side: Side) -> Self {
+        let hears = Hears::Stranger(Reader::new());
+        Self { desk, side, hears }
     }
 
     fn hear(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
-        self.reader.push(bytes);
-        if self.desk.told(self.connection, &mut self.reader)? {
-            self.desk.greeted(self.connection);
+        match &mut self.hears {
+            Hears::Stranger(reader) | Hears::Relay(reader, _) => reader.push(bytes),
+            Hears::Nothing => return Ok(()),
+        }
+        if let Hears::Stranger(reader) = &mut self.hears {
+            // The first message is about no pod.
+            match reader.next_message() {
+                Ok(None) => return Ok(()),
+                Ok(Some(_)) => {
+                    let connection = self.desk.connected(self.side);
+                    self.hears = Hears::Relay(std::mem::take(reader), connection);
+                }
+                Err(error) => {
+                    self.hears = Hears::Nothing;
+                    self.desk.stranger(self.side, unreadable(&error));
+                    return Err(error);
+                }
+            }
+        }
+        if let Hears::Relay(reader, connection) = &mut self.hears
+            && self.desk.told(*connection, reader)?
+        {
+            self.desk.greeted(*connection);
         }
         Ok(())
+    }
+
+    /// Hears no more, for this reason.
+    fn lost(&mut self, why: String) {
+        if let Hears::Relay(_, connection) = self.hears {
+            self.desk.disconnected(connection, why);
+        }
+        self.hears = Hears::Nothing;
     }
 }

@@ -92,6 +92,43 @@ async fn a_reducer_that_ends_a_connection_ends_it_for_the_relay() {
 }
 
 #[tokio::test]
+async fn a_probe_of_a_reducers_port_takes_nobody_out_of_comparison() {
+    let tee = tapped(here()).await;
+    let at = tee.bound.reducers[1];
+    // Before its relay is there, a stranger may be it.
+    let mut stranger = TcpStream::connect(at).await.unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    tee.shows("out of comparison: it tells its reducer what can not be read")
+        .await;
+    let mut relay = Peer::connect(at).await;
+    relay.greet().await;
+    relay.pod("p");
+    relay.send().await;
+    tee.shows("second (127.0.0.1:0) is in comparison").await;
+    let mark = tee.mark();
+    let mut probe = TcpStream::connect(at).await.unwrap();
+    probe.shutdown().await.unwrap();
+    let mut nothing = Vec::new();
+    must("the probe is sent away", probe.read_to_end(&mut nothing))
+        .await
+        .unwrap();
+    let mut stranger = TcpStream::connect(at).await.unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // By FIN or RST: not all was read.
+    let _ = must("so is it", stranger.read_to_end(&mut nothing)).await;
+    relay.pod("q");
+    relay.send().await;
+    must("the relay is heard", async {
+        while !tee.digests().await[1].ends_with("/2") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let shown = tee.shown();
+    assert!(!shown[mark..].contains("out of comparison"), "{shown}");
+}
+
+#[tokio::test]
 async fn only_the_newest_connection_of_a_relay_counts() {
     let tee = tapped(here()).await;
     let at = tee.bound.reducers[1];
