@@ -11,7 +11,7 @@ use k8s_relay::{
     sim::{
         cluster::Cluster,
         kube::{
-            Meta, Object, Options, Requests, SimApi, Store,
+            Meta, Object, Options, Report, Requests, SimApi, Store,
             store::{Key, key},
         },
     },
@@ -19,7 +19,7 @@ use k8s_relay::{
 use tokio::runtime::{self, Runtime};
 
 /// Changes of each kind that a watch may be late.
-const HISTORY: usize = 1_000_000;
+const HISTORY: usize = 300_000;
 
 /// Longer than any bench: a version that only a bookmark could tell is old.
 const NO_BOOKMARKS: Duration = Duration::from_secs(24 * 3_600);
@@ -40,10 +40,14 @@ pub struct ApiServer {
 }
 
 /// A change of the cluster.
-enum Change {
+pub enum Change {
     /// An update of a pod, in nothing that the relay needs.
     Touch(Key),
+    /// A pod's first container runs anew, under this id.
+    Restart(Key, String),
+    /// A pod goes.
     Delete(Key),
+    /// A pod comes.
     Add(Box<Object>),
 }
 
@@ -105,6 +109,12 @@ impl ApiServer {
     /// when that was.
     pub fn events(&mut self, events: u32) -> Instant {
         let changes: Vec<Change> = (0..events).map(|_| self.next_change()).collect();
+        self.make(&changes)
+    }
+
+    /// Makes these changes, and shows all of them at once. Says when that was. They are none of
+    /// those that [`Self::event`] makes, which knows nothing of them.
+    pub fn make(&self, changes: &[Change]) -> Instant {
         self.api.change(|store| {
             changes.iter().for_each(|change| change.make(store));
             Instant::now()
@@ -173,6 +183,13 @@ impl Change {
     fn make(&self, store: &mut Store) {
         match self {
             Self::Touch(pod) => store.touch(Kind::Pod, pod),
+            Self::Restart(pod, id) => store.change(Kind::Pod, pod, |pod| {
+                if let Object::Pod(pod) = pod
+                    && let Some(container) = pod.containers.first_mut()
+                {
+                    container.report = Report::Running(id.clone());
+                }
+            }),
             Self::Delete(pod) => store.delete(Kind::Pod, pod),
             Self::Add(pod) => Some(store.apply(Object::clone(pod))),
         }

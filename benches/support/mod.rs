@@ -14,7 +14,9 @@
     reason = "each bench uses a part; a bench reads clocks, prints, and dies of what it does not expect"
 )]
 
+pub mod admin;
 pub mod api_server;
+pub mod both_ways;
 pub mod floor;
 pub mod process;
 pub mod reducer;

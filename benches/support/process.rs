@@ -31,6 +31,26 @@ impl Server {
     pub fn relay(reducer: SocketAddr) -> Self {
         let mut command = Command::new(RELAY);
         tell(&mut command, reducer);
+        without_admin(&mut command);
+        Self::start(command)
+    }
+
+    /// The relay with this `--source`, telling the reducer at this address; its admin listener
+    /// is this socket file.
+    pub fn of_source(
+        source: &str,
+        reducer: SocketAddr,
+        kubeconfig: Option<&Path>,
+        admin: &Path,
+    ) -> Self {
+        let mut command = Command::new(RELAY);
+        tell(&mut command, reducer);
+        command
+            .args(["--source", source, "--admin-address"])
+            .arg(format!("unix:{}", admin.display()));
+        if let Some(kubeconfig) = kubeconfig {
+            command.arg("--kubeconfig").arg(kubeconfig);
+        }
         Self::start(command)
     }
 
@@ -38,6 +58,7 @@ impl Server {
     pub fn native(reducer: SocketAddr, kubeconfig: &Path) -> Self {
         let mut command = Command::new(RELAY);
         tell(&mut command, reducer);
+        without_admin(&mut command);
         watch(&mut command, kubeconfig);
         Self::start(command)
     }
@@ -48,6 +69,7 @@ impl Server {
         let enter = r#"echo $$ > "$0"/cgroup.procs && exec "$@""#;
         command.args(["-c", enter]).arg(cgroup).arg(RELAY);
         tell(&mut command, reducer);
+        without_admin(&mut command);
         watch(&mut command, kubeconfig);
         Self::start(command)
     }
@@ -136,9 +158,12 @@ impl Server {
 fn tell(command: &mut Command, reducer: SocketAddr) {
     command
         .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
-        .args(["--admin-address", "none"])
         .args(["--intake-host", &reducer.ip().to_string()])
         .args(["--intake-port", &reducer.port().to_string()]);
+}
+
+fn without_admin(command: &mut Command) {
+    command.args(["--admin-address", "none"]);
 }
 
 fn watch(command: &mut Command, kubeconfig: &Path) {
