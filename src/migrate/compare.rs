@@ -177,6 +177,11 @@ impl Comparison {
         self.divergences.pause(now);
     }
 
+    /// Nobody looked until now: the clocks go on from here, as if they had stood still.
+    pub fn skip(&mut self, now: Instant) {
+        self.divergences.skip(now);
+    }
+
     /// What both feeds know of this pod now; a live pod must have this uid.
     pub fn refresh(&mut self, uid: &Uid, legacy: Seen<'_>, native: Seen<'_>, now: Instant) {
         self.divergences.settle(now);

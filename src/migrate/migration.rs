@@ -139,7 +139,7 @@ impl Migration {
         let compares = self.stage.compares();
         let parity = compares.then(|| {
             let comparing = self.side_by_side.pause(feeds).is_none();
-            let parity = self.side_by_side.comparison().parity(now);
+            let parity = self.side_by_side.comparison(now).parity(now);
             ParityFacts {
                 comparing: comparing && parity.comparing,
                 held: parity.held,
@@ -228,7 +228,7 @@ impl Migration {
 
     fn parity(&mut self, feeds: &Feeds, now: Instant) -> status::Parity {
         let paused = self.side_by_side.pause(feeds);
-        let comparison = self.side_by_side.comparison();
+        let comparison = self.side_by_side.comparison(now);
         let parity = comparison.parity(now);
         let names = |counts: Vec<(&'static str, u64)>| -> BTreeMap<String, u64> {
             let counts = counts.into_iter();

@@ -2,7 +2,8 @@
 //! all pods are, in slices, when another stream is the newest one.
 //!
 //! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
-//! been looked at since they were. What pauses them loses nothing.
+//! been looked at since they were. What pauses them loses nothing. Time in which nobody looked,
+//! because the process or its machine stood still, is not theirs.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub struct SideBySide {
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
+    /// When the clocks were read last.
+    looked_at: Option<Instant>,
 }
 
 /// What is left to look at.
@@ -68,6 +71,13 @@ pub enum Pause {
 /// Pods that are looked at in one [`SideBySide::attend`] of a pass: a millisecond at most.
 const SLICE: usize = 512;
 
+/// The clocks are read so often, also if nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// If they were not read for so long, the process stood still: neither feed could be heard, so
+/// nothing has been equal, or different, meanwhile.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
 impl SideBySide {
     /// Nothing compared yet.
     pub fn new(settle: Duration) -> Self {
@@ -79,11 +89,17 @@ impl SideBySide {
             whole: false,
             look_again: settle / 3,
             look_again_at: None,
+            looked_at: None,
         }
     }
 
-    /// The comparison.
-    pub fn comparison(&mut self) -> &mut Comparison {
+    /// The comparison, as of now.
+    pub fn comparison(&mut self, now: Instant) -> &mut Comparison {
+        let looked_at = self.looked_at.replace(now);
+        let passed = looked_at.map(|at| now.saturating_duration_since(at));
+        if passed.is_some_and(|passed| passed >= STANDSTILL) {
+            self.comparison.skip(now);
+        }
         &mut self.comparison
     }
 
@@ -99,6 +115,7 @@ impl SideBySide {
 
     /// Looks at what has changed, and at a slice of what is left. Returns whether more is left.
     pub fn attend(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
+        self.comparison(now);
         let compared = twins(feeds).ok();
         if compared != self.feeds || compared.is_none() {
             self.feeds = compared;
@@ -124,7 +141,9 @@ impl SideBySide {
 
     /// When [`Self::attend`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.comparison.poll_timeout(), self.look_again_at]
+        let look = self.feeds.and(self.looked_at);
+        let look = look.and_then(|at| at.checked_add(LOOK_EVERY));
+        [self.comparison.poll_timeout(), self.look_again_at, look]
             .into_iter()
             .flatten()
             .min()

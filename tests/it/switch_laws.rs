@@ -35,6 +35,38 @@ proptest! {
     }
 }
 
+#[test]
+fn while_the_process_stood_still_parity_has_not_held_and_no_difference_has_aged() {
+    let mut world = World::new(Reannounce::Never);
+    world.does(Op::StreamSees(u8::MAX));
+    world.does(Op::WatchesSee(u8::MAX));
+    world.looks_for(20);
+    assert_eq!(world.parity(), (20.0, 0, 0));
+
+    world.does(Op::Pod {
+        name: 0,
+        owner: 0,
+        form: 1,
+    });
+    world.does(Op::StreamSees(u8::MAX));
+    world.core.now += secs(3600);
+    assert_eq!(world.parity(), (20.0, 0, 1), "whoever asks first");
+    world.compares();
+    assert_eq!(world.parity(), (20.0, 0, 1));
+    let facts = world
+        .migration
+        .facts(&world.core.feeds, (3, 0), world.core.now);
+    let refused = world.migration.ask(Command::Cutover, false, &facts);
+    assert!(refused.is_err(), "{refused:?}");
+
+    world.looks_for(10);
+    assert_eq!(
+        world.parity(),
+        (0.0, 1, 0),
+        "time that was looked at counts"
+    );
+}
+
 /// The windows of D3: what is not confirmed when they end may go.
 const SETTLE: Duration = secs(10);
 
@@ -216,6 +248,25 @@ impl World {
         }
         assert!(may_resync || self.core.reducer.resyncs == resyncs);
         self.look();
+    }
+
+    /// Nothing happens for so long but that the loop looks when it is due.
+    fn looks_for(&mut self, seconds: u64) {
+        let end = self.core.now + secs(seconds);
+        while self.core.now < end {
+            let due = self.migration.poll_timeout().unwrap();
+            self.core.now = due.min(end);
+            self.compares();
+        }
+    }
+
+    /// Seconds held, divergences that count, others.
+    fn parity(&mut self) -> (f64, u64, u64) {
+        let mut status = Status::default();
+        self.migration
+            .describe(&mut status, &self.core.feeds, self.core.now);
+        let parity = status.parity.unwrap();
+        (parity.held_seconds, parity.divergences, parity.unsettled)
     }
 
     /// Until nothing is left to compare.

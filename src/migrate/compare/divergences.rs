@@ -81,6 +81,12 @@ impl Divergences {
         self.clock.seen = None;
     }
 
+    pub(super) fn skip(&mut self, now: Instant) {
+        if let Some(seen) = &mut self.clock.seen {
+            *seen = now.max(*seen);
+        }
+    }
+
     pub(super) fn runs(&self) -> bool {
         self.clock.seen.is_some()
     }
