@@ -39,7 +39,10 @@ fn what_an_owner_changes_behind_the_pass_is_found_by_the_next_one() {
     while twins.more {
         twins.attend();
     }
-    let parity = twins.compared.comparison(twins.core.now).parity(twins.core.now);
+    let parity = twins
+        .compared
+        .comparison(twins.core.now)
+        .parity(twins.core.now);
     assert_eq!(parity.by_field.get(&Field::Owner), Some(&1), "{parity:?}");
 }
 
