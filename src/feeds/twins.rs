@@ -124,9 +124,12 @@ impl Feeds {
         newest: Generation,
         pod: PodMeta,
     ) -> PodMeta {
-        // What a feed holds in this form already, it goes on holding.
+        // What the stream holds in this form already, it goes on holding, and our own watches
+        // hold it since they or the stream have told it last.
         let held = self.feeds.get(&newest).and_then(|feed| feed.pods.get(&pod));
-        let pod = held.unwrap_or(pod);
+        if let Some(held) = held {
+            return held;
+        }
         if generation == newest
             && let Some(feed) = self.feeds.get_mut(&native)
         {

@@ -173,6 +173,7 @@ impl Telling {
         let waited_at = tick.after(self.windows.owner_wait);
         self.waiting_carried_until = waited_at;
         self.settling.clear();
+        let mut all_live = true;
         for told in self.ledger.iter() {
             let carried_until = match new.standing(&told.uid) {
                 Standing::Live => continue,
@@ -180,6 +181,7 @@ impl Telling {
                 Standing::NoAddress => settled_at,
                 Standing::Unknown => told.touched.after(self.windows.settle),
             };
+            all_live = false;
             if carried_until > tick {
                 self.settling.insert(told.uid.clone(), carried_until);
             }
@@ -190,7 +192,8 @@ impl Telling {
             }
         }
         self.deletes_owed = !listed;
-        self.catch_up_from(if listed {
+        // With nothing to delete the pass over the ledger is spared: what goes from now on is told.
+        self.catch_up_from(if listed && !all_live {
             Phase::Deletes(Slot::FIRST)
         } else {
             Phase::Additions(Slot::FIRST, 0)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::compare::{Comparison, Seen};
 use crate::{
     feeds::{Feeds, Touched, View},
-    matcher::{Generation, Matcher},
+    matcher::{Generation, Matcher, Standing},
     model::{Slot, Uid},
 };
 
@@ -208,7 +208,9 @@ impl SideBySide {
                 break;
             };
             self.pass = pass;
-            self.look_at(feeds, &uid, now);
+            if !was_looked_at(feeds, pass, &uid) {
+                self.look_at(feeds, &uid, now);
+            }
         }
         let differs = self.comparison.differing_at_or_after(Slot::FIRST).is_some();
         if self.pass == Pass::Nothing && differs && self.look_again_at.is_none() {
@@ -252,6 +254,19 @@ fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
         return Err(Pause::StreamUnlisted);
     }
     Ok((stream.generation, watches.generation))
+}
+
+/// Whether an earlier part of the pass has met this pod: of a feed it looks at every pod, and what
+/// comes later or changes is touched.
+fn was_looked_at(feeds: &Feeds, pass: Pass, uid: &Uid) -> bool {
+    let knows = |view: Option<View<'_>>| {
+        view.is_some_and(|view| view.matcher().standing(uid) != Standing::Unknown)
+    };
+    match pass {
+        Pass::Nothing | Pass::Collect(_) | Pass::Differing(_) => false,
+        Pass::Native(_) => knows(feeds.newest_stream_view()),
+        Pass::Known(_) => knows(feeds.newest_stream_view()) || knows(feeds.native_view()),
+    }
 }
 
 fn pod_at_or_after(matcher: &Matcher, slot: Slot) -> Option<(Slot, Uid)> {
