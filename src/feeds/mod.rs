@@ -237,6 +237,7 @@ impl Feeds {
             self.forget(generation);
         } else if let Some(feed) = self.feeds.get_mut(&generation) {
             feed.state = FeedState::Ended;
+            self.telling.source_ended();
             self.take_over_at = Some(now + self.settings.patience.take_over);
         }
     }

@@ -221,6 +221,12 @@ impl Telling {
         }
     }
 
+    /// The source of the active feed is gone: nobody will confirm or deny the pods that are
+    /// carried. They stay told until another feed is active (D4).
+    pub fn source_ended(&mut self) {
+        self.deletes_owed |= !self.settling.is_empty();
+    }
+
     /// Many changes may follow, as of a list. Until [`Self::resume`] they are told like the
     /// others, but what finds no room is a matter of another pass and not of a resync: the
     /// difference stays known.

@@ -296,9 +296,13 @@ impl World {
             }
             let uid = Uid::new(uid);
             let live = |standing| standing == Standing::Live;
-            let in_stream = feeds
-                .newest_stream_view()
-                .map(|twin| twin.matcher().standing(&uid));
+            // Of several streams an older one may be the active feed.
+            let in_stream = match feeds.active_source() {
+                ActiveSource::Collect => feeds.active().map(|active| active.standing(&uid)),
+                ActiveSource::Native => feeds
+                    .newest_stream_view()
+                    .map(|twin| twin.matcher().standing(&uid)),
+            };
             let in_watches = feeds
                 .native_view()
                 .map(|twin| twin.matcher().standing(&uid));

@@ -177,6 +177,27 @@ fn when_our_watches_end_with_nobody_there_to_take_over_what_they_told_stays() {
 }
 
 #[test]
+fn what_a_stream_that_broke_could_not_confirm_stays_told() {
+    let mut both = Both::with(&["a"]);
+    both.switch(Native);
+    both.core.pod(both.native, pod("b"));
+    assert_eq!(both.told(), "pod_new b v1");
+    both.switch(Collect);
+    both.core.close(both.stream);
+    both.core.pass(secs(600));
+    both.core.rest();
+    assert_eq!(both.told(), "");
+    let stream = both.core.open();
+    both.core.pod(stream, pod("b"));
+    both.core.listed(stream);
+    both.core.rest();
+    assert_snapshot!(both.told(), @r"
+    pod_resync 2
+    pod_new b v1
+    ");
+}
+
+#[test]
 fn a_pod_that_waits_in_the_other_feed_is_carried_either_way() {
     for (from, to) in [(Collect, Native), (Native, Collect)] {
         let mut both = Both::with(&[]);
