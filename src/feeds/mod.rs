@@ -252,8 +252,11 @@ impl Feeds {
         now: Instant,
         sink: &mut impl Sink,
     ) {
-        let input = self.share(generation, input);
-        let touched = self.is_compared(generation);
+        let compared = self.is_compared(generation);
+        let input = match compared {
+            true => self.share(generation, input),
+            false => input,
+        };
         let open = self
             .feeds
             .get_mut(&generation)
@@ -263,7 +266,7 @@ impl Feeds {
         };
         let hearing = Hearing {
             telling: (self.active == Some(generation)).then_some(&mut self.telling),
-            touched: self.touched.as_mut().filter(|_| touched),
+            touched: self.touched.as_mut().filter(|_| compared),
             sink,
             now,
             relist_resync: self.settings.relist_resync,

@@ -93,13 +93,10 @@ impl Feeds {
             && (self.native == Some(generation) || self.newest_stream() == Some(generation))
     }
 
-    /// A pod that the other compared feed has in the same form takes its handle, so that its
-    /// data exists once: always that of the stream, because the source of the stream keeps its
+    /// A pod of a compared feed that the other one has in the same form takes its handle, so
+    /// that its data exists once: always that of the stream, because the source of the stream keeps its
     /// own, too.
     pub(super) fn share(&mut self, generation: Generation, input: Input) -> Input {
-        if !self.is_compared(generation) {
-            return input;
-        }
         let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
             return input;
         };

@@ -1,5 +1,7 @@
 //! The comparison is kept in step with two feeds (D14).
 
+use std::time::Duration;
+
 use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Generation, OwnerSort},
@@ -10,7 +12,7 @@ use k8s_relay::{
 };
 
 use crate::support::{
-    core::{Core, deployment, pod, replica_set, secs},
+    core::{Core, PodDraft, deployment, pod, replica_set, secs},
     native::list_of,
 };
 
@@ -46,13 +48,38 @@ fn what_an_owner_changes_behind_the_pass_is_found_by_the_next_one() {
     assert_eq!(parity.by_field.get(&Field::Owner), Some(&1), "{parity:?}");
 }
 
+#[test]
+fn while_no_watcher_is_connected_the_hold_stands_still_and_starts_not_over() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.goes_by(4);
+    assert_eq!(twins.held(), secs(4));
+    twins.core.close(twins.stream);
+    assert_eq!(twins.attend(), Some(Pause::NoStream));
+    twins.goes_by(100);
+    twins.stream_opens();
+    twins.catch_up();
+    assert_eq!(twins.held(), secs(4));
+    twins.goes_by(2);
+    assert_eq!(twins.held(), secs(6));
+}
+
 /// A stream and our own watches, both listed, with the same pods; the first pod has an owner.
 struct Twins {
     core: Core,
+    stream: Generation,
     native: Generation,
     compared: SideBySide,
     /// More is left to look at.
     more: bool,
+}
+
+/// The first one has an owner.
+fn pods() -> impl Iterator<Item = PodDraft> {
+    let others = (1..PODS).map(|n| pod(&format!("p{n}")));
+    [pod("p0").owned_by(replica_set("web-1"))]
+        .into_iter()
+        .chain(others)
 }
 
 impl Twins {
@@ -69,9 +96,7 @@ impl Twins {
         for feed in [stream, native] {
             core.replica_set(feed, "web-1", Some(deployment("web")));
         }
-        let others = (1..PODS).map(|n| pod(&format!("p{n}")));
-        let all = [pod("p0").owned_by(replica_set("web-1"))];
-        let all: Vec<_> = all.into_iter().chain(others).collect();
+        let all: Vec<_> = pods().collect();
         for one in &all {
             core.pod(stream, one.clone());
         }
@@ -81,6 +106,7 @@ impl Twins {
         }
         Self {
             core,
+            stream,
             native,
             compared: SideBySide::new(secs(10)),
             more: true,
@@ -91,6 +117,35 @@ impl Twins {
     fn attend(&mut self) -> Option<Pause> {
         self.more = self.compared.attend(&mut self.core.feeds, self.core.now);
         self.compared.pause(&self.core.feeds)
+    }
+
+    /// Until every pod has been looked at.
+    fn catch_up(&mut self) {
+        while self.attend().is_some() {}
+    }
+
+    /// So many seconds, each with a look.
+    fn goes_by(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.core.now += secs(1);
+            self.attend();
+        }
+    }
+
+    fn held(&mut self) -> Duration {
+        let now = self.core.now;
+        self.compared.comparison(now).parity(now).held
+    }
+
+    /// A watcher connects again and tells the same.
+    fn stream_opens(&mut self) {
+        self.stream = self.core.open();
+        let owner = Some(deployment("web"));
+        self.core.replica_set(self.stream, "web-1", owner);
+        for one in pods() {
+            self.core.pod(self.stream, one);
+        }
+        self.core.listed(self.stream);
     }
 
     /// Our own watches tell of another controller, and of no pod.
