@@ -90,7 +90,7 @@ fn main() {
                     pod,
                     owner: Some(&owner),
                 };
-                Seen::Live(live, Acquaintance::Known)
+                Seen::Live(live, &Acquaintance::Known)
             });
             comparison.refresh(&pair.0.uid, told, ours, now);
         };

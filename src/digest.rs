@@ -183,6 +183,16 @@ impl Digests {
         }
     }
 
+    /// A pod of this namespace has changed from one form into another.
+    pub fn replace(&mut self, namespace: &[u8], before: PodHash, now: PodHash) {
+        self.total -= before;
+        self.total += now;
+        if let Some(digest) = self.namespaces.get_mut(namespace) {
+            *digest -= before;
+            *digest += now;
+        }
+    }
+
     /// The digest of all pods.
     pub fn total(&self) -> Digest {
         self.total
@@ -303,6 +313,20 @@ mod tests {
             digests.remove(namespace.as_bytes(), hash(&pod(uid, uid, namespace), &[A]));
         }
         assert_eq!(digests, Digests::default());
+    }
+
+    #[test]
+    fn a_replaced_pod_is_one_that_was_removed_and_one_that_was_added() {
+        let of = |name: &str| hash(&pod("p", name, "a"), &[A]);
+        let (mut one, mut other) = (Digests::default(), Digests::default());
+        for digests in [&mut one, &mut other] {
+            digests.add(b"a", of("web-1"));
+            digests.add(b"b", of("web-3"));
+        }
+        one.replace(b"a", of("web-1"), of("web-2"));
+        other.remove(b"a", of("web-1"));
+        other.add(b"a", of("web-2"));
+        assert_eq!(one, other);
     }
 
     #[test]

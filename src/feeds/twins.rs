@@ -123,9 +123,9 @@ impl Feeds {
     ) -> PodMeta {
         // What the stream holds in this form already, it goes on holding, and our own watches
         // hold it since they or the stream have told it last.
-        let held = self.feeds.get(&newest).and_then(|feed| feed.pods.get(&pod));
+        let held = self.held(newest, &pod.uid).filter(|held| **held == pod);
         if let Some(held) = held {
-            return held;
+            return held.clone();
         }
         if generation == newest
             && let Some(feed) = self.feeds.get_mut(&native)
@@ -140,18 +140,24 @@ impl Feeds {
         let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
             return;
         };
-        let held = self.feeds.get(&newest).and_then(|feed| feed.pods.find(uid));
+        let held = self.held(newest, uid).cloned();
         if let (Some(pod), Some(feed)) = (held, self.feeds.get_mut(&native)) {
             feed.hold(&pod);
         }
+    }
+
+    /// The pod as a feed holds it. The matcher is asked: the comparison asks it next.
+    fn held(&self, feed: Generation, uid: &Uid) -> Option<&PodMeta> {
+        let matcher = &self.feeds.get(&feed)?.matcher;
+        matcher.pod(uid)
     }
 }
 
 impl Feed {
     /// Where this pod is known in this very form, this handle is kept from now on.
     fn hold(&mut self, pod: &PodMeta) {
-        if self.pods.hold(pod) {
-            self.matcher.hold(pod);
+        if self.matcher.hold(pod) {
+            self.pods.hold(pod);
         }
     }
 }

@@ -250,9 +250,16 @@ impl Matcher {
         self.pods.live_at(slot, |owner| self.owners.resolve(owner))
     }
 
-    /// If this pod is known in this very form, its handle is kept from now on.
-    pub fn hold(&mut self, pod: &PodMeta) {
-        self.pods.hold(pod);
+    /// If this pod is known in this very form, its handle is kept from now on. Returns whether
+    /// that is so.
+    pub fn hold(&mut self, pod: &PodMeta) -> bool {
+        self.pods.hold(pod)
+    }
+
+    /// The pod of this uid, live or not.
+    pub fn pod(&self, uid: &Uid) -> Option<&PodMeta> {
+        let (slot, _) = self.pods.find(uid)?;
+        self.pods.pod_at(slot)
     }
 
     /// The pod in this slot, live or not.

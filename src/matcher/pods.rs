@@ -347,13 +347,16 @@ impl Pods {
         Some(Live { slot, pod, owner })
     }
 
-    /// Keeps this handle, if the pod is known in this very form.
-    pub(super) fn hold(&mut self, pod: &PodMeta) {
+    /// Keeps this handle, if the pod is known in this very form. Returns whether it is.
+    pub(super) fn hold(&mut self, pod: &PodMeta) -> bool {
         let slot = self.table.find(&pod.uid);
         let known = slot.and_then(|slot| self.table.get_mut(slot));
-        if let Some(entry) = known.filter(|entry| entry.pod == *pod) {
+        let known = known.filter(|entry| entry.pod == *pod);
+        let is_known = known.is_some();
+        if let Some(entry) = known {
             entry.pod = pod.clone();
         }
+        is_known
     }
 
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<Slot> {

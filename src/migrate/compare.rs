@@ -18,6 +18,7 @@ mod divergences;
 #[cfg(test)]
 mod memory;
 mod normal;
+mod seen;
 mod set;
 mod show;
 mod words;
@@ -27,34 +28,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use divergences::Turn;
+pub use seen::{Acquainted, Seen};
 pub use words::{Field, Rule};
 
 use crate::{
     digest::{Digests, PodHash, PodHasher},
     feeds::ActiveSource,
-    matcher::{Acquaintance, Live, Matcher, Standing},
-    model::{IdBuf, Keyed, OwnerRef, PodMeta, Slot, Table, Uid},
+    matcher::{Live, Standing},
+    model::{Keyed, OwnerRef, PodMeta, Slot, Table, Uid},
     reducer::project,
 };
-use divergences::Divergences;
+use divergences::{Divergences, Turns};
 use normal::{Normal, Verdict};
 pub(super) use normal::{kept, note_container};
 use set::Set;
 
 use super::status;
-
-/// What one feed knows of a pod at this moment.
-#[derive(Clone, Copy, Debug)]
-pub enum Seen<'a> {
-    /// Nothing.
-    Unknown,
-    /// It has no address yet.
-    NoAddress,
-    /// Its ReplicaSet or Job is not known yet.
-    Waiting,
-    /// It is live. Beside it, how well the feed knows its direct owner.
-    Live(Live<'a>, Acquaintance),
-}
 
 /// One of the two feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +60,6 @@ pub enum Side {
 pub struct Comparison {
     /// The pods that are live in one feed at least.
     entries: Table<Entry>,
-    /// Of pods that are live in both and differ: what the legacy feed tells.
-    apart: BTreeMap<Slot, Told>,
     divergences: Divergences,
     excused: BTreeMap<Rule, u64>,
     legacy_only: u64,
@@ -106,6 +94,15 @@ struct Entry {
     /// As the native feed tells it if it is live there, else as the legacy feed does.
     told: Told,
     state: State,
+    differing: Option<Box<Differing>>,
+}
+
+/// What is kept of a pod that differs.
+#[derive(Debug, Default)]
+struct Differing {
+    /// What the legacy feed tells, if the pod is live in both.
+    legacy: Option<Told>,
+    turns: Turns,
 }
 
 /// A normalised pod as last seen. It shares the data of the feed.
@@ -125,36 +122,12 @@ struct State {
     fields: Set<Field>,
 }
 
-impl Seen<'_> {
-    /// What this matcher makes of a uid.
-    pub fn of<'a>(matcher: &'a Matcher, uid: &Uid) -> Seen<'a> {
-        if let Some(live) = matcher.live(uid) {
-            return Seen::Live(live, matcher.acquaintance(live.pod));
-        }
-        match matcher.standing(uid) {
-            Standing::NoAddress => Seen::NoAddress,
-            Standing::Waiting => Seen::Waiting,
-            Standing::Unknown | Standing::Live => Seen::Unknown,
-        }
-    }
-
-    fn standing(&self) -> Standing {
-        match self {
-            Seen::Unknown => Standing::Unknown,
-            Seen::NoAddress => Standing::NoAddress,
-            Seen::Waiting => Standing::Waiting,
-            Seen::Live(..) => Standing::Live,
-        }
-    }
-}
-
 impl Comparison {
     /// Nothing is known yet, and the clocks stand still. `settle`: how long a divergence
     /// must stand until it counts.
     pub fn new(settle: Duration) -> Self {
         Self {
             entries: Table::default(),
-            apart: BTreeMap::new(),
             divergences: Divergences::new(settle),
             excused: BTreeMap::new(),
             legacy_only: 0,
@@ -197,7 +170,8 @@ impl Comparison {
         match (known, verdict.pod()) {
             (None, None) => {}
             (Some(slot), None) => self.forget(slot),
-            (_, Some(pod)) => {
+            (Some(slot), Some(_)) => self.update(slot, standing, verdict),
+            (None, Some(pod)) => {
                 let slot = self.entries.find_or_insert_with(uid, || Entry::new(pod));
                 self.update(slot, standing, verdict);
             }
@@ -210,12 +184,17 @@ impl Comparison {
         Some((slot, self.entries.get(slot)?.uid().clone()))
     }
 
-    /// The first pod at or after this slot of those that differed when last seen. What an owner
-    /// object does to live pods is no event of these pods, so each of them is to be refreshed
-    /// again, and in less time than it takes to count.
-    pub fn differing_at_or_after(&self, slot: Slot) -> Option<(Slot, Uid)> {
-        let slot = self.divergences.at_or_after(slot)?;
-        Some((slot, self.entries.get(slot)?.uid().clone()))
+    /// The first divergence at or after this one, and its pod. What an owner object does to live
+    /// pods is no event of these pods, so each that differs is to be refreshed again, and in
+    /// less time than it takes to count.
+    pub fn differing_at_or_after(&self, turn: Turn) -> Option<(Turn, Uid)> {
+        let (turn, slot) = self.divergences.at_or_after(turn)?;
+        Some((turn, self.entries.get(slot)?.uid().clone()))
+    }
+
+    /// The divergence that begins next.
+    pub fn next_divergence(&self) -> Turn {
+        self.divergences.next()
     }
 
     /// How many pods were live in a feed when last seen.
@@ -266,8 +245,7 @@ impl Comparison {
         let oldest = self.divergences.oldest().take(limit);
         let rows = oldest.filter_map(|(divergence, stood, counts)| {
             let entry = self.entries.get(divergence.slot)?;
-            let apart = self.apart.get(&divergence.slot);
-            Some(show::row(entry, apart, divergence.field, stood, counts))
+            Some(show::row(entry, divergence.field, stood, counts))
         });
         rows.collect()
     }
@@ -297,60 +275,40 @@ impl Comparison {
             excused: verdict.excused,
             fields: verdict.fields,
         };
-        let apart = self.apart.remove(&slot);
-        let old = before.digested(&entry.told, apart.as_ref());
-        let old = old.map(|told| told.cloned());
-
         let was_live = before != State::NONE;
-        let known = [was_live.then_some(&entry.told), apart.as_ref()];
+        let known = [was_live.then_some(&entry.told), entry.legacy()];
         let hasher = &mut self.hasher;
         let mut tell = |normal: Normal<'_>| Told::new(normal, known, hasher);
-        let (told, apart) = match (verdict.native, verdict.legacy) {
+        let (told, legacy) = match (verdict.native, verdict.legacy) {
             (Some(native), Some(legacy)) if !state.fields.is_empty() => {
                 (tell(native), Some(tell(legacy)))
             }
             (Some(live), _) | (None, Some(live)) => (tell(live), None),
             (None, None) => return,
         };
-        entry.told = told;
+        let told = std::mem::replace(&mut entry.told, told);
+        let legacy = entry.differ(slot, state.fields, legacy, &mut self.divergences);
         entry.state = state;
 
-        let new = state.digested(&entry.told, apart.as_ref());
-        let digests = [&mut self.legacy, &mut self.native];
-        for ((digests, old), new) in digests.into_iter().zip(&old).zip(new) {
-            if old.as_ref().map(|told| told.hash) == new.map(|told| told.hash) {
-                continue;
-            }
-            if let Some(old) = old {
-                old.leave(digests);
-            }
-            if let Some(new) = new {
-                new.join(digests);
-            }
-        }
-        if let Some(apart) = apart {
-            self.apart.insert(slot, apart);
-        }
-        self.count(slot, before, state);
+        let [old_legacy, old_native] = before.digested(&told, legacy.as_ref());
+        let [new_legacy, new_native] = state.digested(&entry.told, entry.legacy());
+        replace(&mut self.legacy, old_legacy, new_legacy);
+        replace(&mut self.native, old_native, new_native);
+        self.count(before, state);
     }
 
     fn forget(&mut self, slot: Slot) {
-        let Some(entry) = self.entries.remove(slot) else {
+        let Some(mut entry) = self.entries.remove(slot) else {
             return;
         };
-        let apart = self.apart.remove(&slot);
-        let digests = [&mut self.legacy, &mut self.native];
-        let old = entry.state.digested(&entry.told, apart.as_ref());
-        for (digests, old) in digests.into_iter().zip(old) {
-            if let Some(old) = old {
-                old.leave(digests);
-            }
-        }
-        self.count(slot, entry.state, State::NONE);
+        let [legacy, native] = entry.state.digested(&entry.told, entry.legacy());
+        replace(&mut self.legacy, legacy, None);
+        replace(&mut self.native, native, None);
+        entry.differ(slot, Set::EMPTY, None, &mut self.divergences);
+        self.count(entry.state, State::NONE);
     }
 
-    fn count(&mut self, slot: Slot, before: State, now: State) {
-        self.divergences.change(slot, before.fields, now.fields);
+    fn count(&mut self, before: State, now: State) {
         for rule in before.excused.without(now.excused).iter() {
             if let Some(count) = self.excused.get_mut(&rule) {
                 *count -= 1;
@@ -391,7 +349,34 @@ impl Entry {
                 hash: PodHash::default(),
             },
             state: State::NONE,
+            differing: None,
         }
+    }
+
+    /// What the legacy feed tells, if the pod is live in both and differs.
+    fn legacy(&self) -> Option<&Told> {
+        self.differing.as_ref()?.legacy.as_ref()
+    }
+
+    /// From now on the pod in this slot differs in these fields, and the legacy feed tells this
+    /// of it. Returns what that told before, if it was kept.
+    fn differ(
+        &mut self,
+        slot: Slot,
+        fields: Set<Field>,
+        legacy: Option<Told>,
+        divergences: &mut Divergences,
+    ) -> Option<Told> {
+        if fields.is_empty() && self.differing.is_none() {
+            return None;
+        }
+        let differing = self.differing.get_or_insert_default();
+        divergences.change(slot, &mut differing.turns, fields);
+        let before = std::mem::replace(&mut differing.legacy, legacy);
+        if fields.is_empty() {
+            self.differing = None;
+        }
+        before
     }
 
     /// Whether the pod was equal in both feeds and is in both what it was.
@@ -429,22 +414,27 @@ impl Told {
         }
     }
 
-    fn join(&self, digests: &mut Digests) {
-        self.with_namespace(|namespace| digests.add(namespace, self.hash));
-    }
-
-    fn leave(&self, digests: &mut Digests) {
-        self.with_namespace(|namespace| digests.remove(namespace, self.hash));
-    }
-
     /// The namespace as it is told.
-    fn with_namespace(&self, take: impl FnOnce(&[u8])) {
-        let mut ids = [IdBuf::new(), IdBuf::new()];
-        take(
-            project::pod_new(&self.pod, self.owner.as_ref(), &mut ids)
-                .message
-                .ns,
-        );
+    fn namespace(&self) -> &[u8] {
+        project::namespace(&self.pod, self.owner.as_ref())
+    }
+}
+
+/// One form of a pod leaves the digests, another one joins them.
+fn replace(digests: &mut Digests, old: Option<&Told>, new: Option<&Told>) {
+    match (old, new) {
+        (Some(old), Some(new)) if old.hash == new.hash => {}
+        (Some(old), Some(new)) if old.namespace() == new.namespace() => {
+            digests.replace(new.namespace(), old.hash, new.hash);
+        }
+        (old, new) => {
+            if let Some(old) = old {
+                digests.remove(old.namespace(), old.hash);
+            }
+            if let Some(new) = new {
+                digests.add(new.namespace(), new.hash);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::compare::{Comparison, Seen};
+use super::compare::{Comparison, Seen, Turn};
 use crate::{
     feeds::{Feeds, Touched, View},
     matcher::{Generation, Matcher, Standing},
@@ -43,8 +43,8 @@ enum Pass {
     Native(Slot),
     /// Those that neither may have any longer.
     Known(Slot),
-    /// Those that differ.
-    Differing(Slot),
+    /// Those that differ, from this one on, and before the other one.
+    Differing(Turn, Turn),
 }
 
 /// Why the two feeds are not compared now.
@@ -152,7 +152,7 @@ impl SideBySide {
     fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) {
         if feeds.touched().is_some_and(Touched::take_all) {
             match self.pass {
-                Pass::Nothing | Pass::Differing(_) => self.pass = Pass::Collect(Slot::FIRST),
+                Pass::Nothing | Pass::Differing(..) => self.pass = Pass::Collect(Slot::FIRST),
                 Pass::Collect(_) | Pass::Native(_) | Pass::Known(_) => self.again = true,
             }
         }
@@ -164,7 +164,7 @@ impl SideBySide {
     fn look_at_slice(&mut self, feeds: &mut Feeds, now: Instant) {
         if self.pass == Pass::Nothing && self.look_again_at.is_some_and(|at| at <= now) {
             self.look_again_at = None;
-            self.pass = Pass::Differing(Slot::FIRST);
+            self.pass = Pass::Differing(Turn::FIRST, self.comparison.next_divergence());
         }
         for _ in 0..SLICE {
             let next = match self.pass {
@@ -193,10 +193,11 @@ impl SideBySide {
                     .comparison
                     .at_or_after(slot)
                     .map(|(slot, uid)| (Pass::Known(slot.next()), uid)),
-                Pass::Differing(slot) => self
+                Pass::Differing(turn, end) => self
                     .comparison
-                    .differing_at_or_after(slot)
-                    .map(|(slot, uid)| (Pass::Differing(slot.next()), uid)),
+                    .differing_at_or_after(turn)
+                    .filter(|(turn, _)| *turn < end)
+                    .map(|(turn, uid)| (Pass::Differing(turn.next(), end), uid)),
             };
             let Some((pass, uid)) = next else {
                 self.pass = match std::mem::take(&mut self.again) {
@@ -212,7 +213,7 @@ impl SideBySide {
                 self.look_at(feeds, &uid, now);
             }
         }
-        let differs = self.comparison.differing_at_or_after(Slot::FIRST).is_some();
+        let differs = self.comparison.differing_at_or_after(Turn::FIRST).is_some();
         if self.pass == Pass::Nothing && differs && self.look_again_at.is_none() {
             self.look_again_at = now.checked_add(self.look_again);
         }
@@ -263,7 +264,7 @@ fn was_looked_at(feeds: &Feeds, pass: Pass, uid: &Uid) -> bool {
         view.is_some_and(|view| view.matcher().standing(uid) != Standing::Unknown)
     };
     match pass {
-        Pass::Nothing | Pass::Collect(_) | Pass::Differing(_) => false,
+        Pass::Nothing | Pass::Collect(_) | Pass::Differing(..) => false,
         Pass::Native(_) => knows(feeds.newest_stream_view()),
         Pass::Known(_) => knows(feeds.newest_stream_view()) || knows(feeds.native_view()),
     }

@@ -10,7 +10,7 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    model::{ContainerMeta, IdBuf, OwnerKind, OwnerRef, PodMeta, Uid},
+    model::{ContainerMeta, IdBuf, MAX_ID_LEN, OwnerKind, OwnerRef, PodMeta, Uid},
     wire::{
         codec::TIMESTAMP,
         lz4::MAX_PLAIN,
@@ -37,17 +37,12 @@ pub fn pod_new<'a>(
     [uid, owner_uid]: &'a mut [IdBuf; 2],
 ) -> Projected<PodNewWithName<'a>> {
     let uid = pod.uid.bytes(uid);
-    let (owner_kind, owner_name, owner_uid): (_, &str, _) = match owner {
-        Some(owner) => (
-            kind_code(&owner.kind),
-            &owner.name,
-            owner.uid.bytes(owner_uid),
-        ),
-        None => (NO_OWNER, &pod.name, &[]),
+    let (owner_kind, owner_uid): (_, &[u8]) = match owner {
+        Some(owner) => (kind_code(&owner.kind), owner.uid.bytes(owner_uid)),
+        None => (NO_OWNER, &[]),
     };
-    let room = MAX_MESSAGE.saturating_sub(POD_NEW_FIXED + uid.len() + owner_uid.len());
-    let ([owner_name, pod_name, ns, version], cut) =
-        fit([owner_name, &pod.name, &pod.namespace, &pod.version], room);
+    let ids = uid.len() + owner_uid.len();
+    let ([owner_name, pod_name, ns, version], cut) = pod_texts(pod, owner, ids);
     let message = PodNewWithName {
         // A pod without an address is never told; the code for "no address" is spec 6.4's.
         ip: pod.address.unwrap_or(Ipv4Addr::BROADCAST),
@@ -61,6 +56,30 @@ pub fn pod_new<'a>(
         version: version.as_bytes(),
     };
     Projected { message, cut }
+}
+
+/// The namespace as [`pod_new`] tells it, for less.
+pub fn namespace<'a>(pod: &'a PodMeta, owner: Option<&'a OwnerRef>) -> &'a [u8] {
+    let len = |uid: &Uid| uid.bytes(&mut IdBuf::new()).len();
+    let (mut texts, cut) = pod_texts(pod, owner, 2 * MAX_ID_LEN);
+    if cut > 0 {
+        let ids = len(&pod.uid) + owner.map_or(0, |owner| len(&owner.uid));
+        (texts, _) = pod_texts(pod, owner, ids);
+    }
+    let [_, _, namespace, _] = texts;
+    namespace.as_bytes()
+}
+
+/// The owner's name, the pod's own, its namespace and its version beside ids of this length, and
+/// how many were cut.
+fn pod_texts<'a>(
+    pod: &'a PodMeta,
+    owner: Option<&'a OwnerRef>,
+    ids: usize,
+) -> ([&'a str; 4], usize) {
+    let owner_name = owner.map_or(&pod.name, |owner| &owner.name);
+    let room = MAX_MESSAGE.saturating_sub(POD_NEW_FIXED + ids);
+    fit([owner_name, &pod.name, &pod.namespace, &pod.version], room)
 }
 
 /// A container of the pod `pod`.
@@ -284,6 +303,10 @@ mod tests {
             // Four texts, each at most three bytes short of the level, and a remainder.
             prop_assert!(told.cut == 0 || len > MAX_MESSAGE - 4 * 4);
             prop_assert_eq!((told.message.uid, told.message.owner_uid), (uid.as_bytes(), owner_uid.as_bytes()));
+            let mut ids = [IdBuf::new(), IdBuf::new()];
+            let alone = pod_new(&pod, None, &mut ids);
+            prop_assert_eq!(namespace(&pod, Some(&owner)), told.message.ns);
+            prop_assert_eq!(namespace(&pod, None), alone.message.ns);
         }
 
         #[test]

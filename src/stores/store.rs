@@ -93,29 +93,17 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
         self.unlisted == 0
     }
 
-    /// The handle that is kept of this object, if it is known in this very form.
-    pub fn get(&self, object: &T) -> Option<T> {
-        self.find(object.uid()).filter(|held| held == object)
-    }
-
-    /// The handle that is kept of the object of this uid.
-    pub fn find(&self, uid: &Uid) -> Option<T> {
-        self.shelf.get(uid)
-    }
-
-    /// If this object is known in this very form, its handle is kept from now on. Returns
-    /// whether that is so.
-    pub fn hold(&mut self, object: &T) -> bool {
+    /// If this object is known in this very form, its handle is kept from now on.
+    pub fn hold(&mut self, object: &T) {
         let mut table = self.shelf.write();
         let slot = table.find(object.uid());
         let known = slot.and_then(|slot| table.get_mut(slot));
         let Some(entry) = known.filter(|entry| entry.object == *object) else {
-            return false;
+            return;
         };
         let before = std::mem::replace(&mut entry.object, object.clone());
         drop(table);
         drop(before);
-        true
     }
 
     /// The scope may not be read (D4). If it has never listed, it counts as listed from now on;

@@ -58,7 +58,7 @@ impl Known {
                     pod,
                     owner: owner.as_ref(),
                 },
-                *acquaintance,
+                acquaintance,
             ),
         }
     }

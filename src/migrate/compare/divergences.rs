@@ -5,9 +5,11 @@
 //! moment on at which it has stood for the settle window, also if nobody looked then.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+use smallvec::SmallVec;
 
 use super::{Field, set::Set};
 use crate::model::Slot;
@@ -25,22 +27,32 @@ struct Clock {
 pub(super) struct Divergences {
     settle: Duration,
     clock: Clock,
-    since: BTreeMap<(Slot, Field), Duration>,
-    /// In the order of their beginnings. Those that count are older than those that do not.
-    counted: BTreeSet<Divergence>,
-    unsettled: BTreeSet<Divergence>,
+    /// In the order of their beginnings.
+    open: BTreeMap<Turn, Divergence>,
+    next: Turn,
+    /// Those before this one count, as many as `counted`.
+    unsettled_from: Turn,
+    counted: usize,
     by_field: BTreeMap<Field, u64>,
     /// When the last one that counted ended.
     clear_since: Duration,
 }
 
-/// Of a field of one pod.
+/// The place of a divergence in the order of their beginnings; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn(u64);
+
+/// Of a field of one pod.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Divergence {
-    pub(super) since: Duration,
+    since: Duration,
     pub(super) slot: Slot,
     pub(super) field: Field,
 }
+
+/// The divergences of one pod.
+#[derive(Debug, Default)]
+pub(super) struct Turns(SmallVec<[(Field, Turn); 2]>);
 
 impl Clock {
     /// What it shows now.
@@ -64,9 +76,10 @@ impl Divergences {
         Self {
             settle,
             clock: Clock::default(),
-            since: BTreeMap::new(),
-            counted: BTreeSet::new(),
-            unsettled: BTreeSet::new(),
+            open: BTreeMap::new(),
+            next: Turn::FIRST,
+            unsettled_from: Turn::FIRST,
+            counted: 0,
             by_field: BTreeMap::new(),
             clear_since: Duration::ZERO,
         }
@@ -94,47 +107,52 @@ impl Divergences {
     /// Those that have stood long enough count from now on.
     pub(super) fn settle(&mut self, now: Instant) {
         let ran = self.clock.advance(now);
-        while let Some(oldest) = self.unsettled.first() {
+        while let Some((turn, oldest)) = self.oldest_unsettled() {
             if oldest.since.saturating_add(self.settle) > ran {
                 return;
             }
-            self.counted.extend(self.unsettled.pop_first());
+            self.unsettled_from = turn.next();
+            self.counted += 1;
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let due = self.unsettled.first()?.since.checked_add(self.settle)?;
-        self.clock.moment(due)
+        let (_, oldest) = self.oldest_unsettled()?;
+        self.clock.moment(oldest.since.checked_add(self.settle)?)
     }
 
-    /// The pod in this slot differed in the fields `before` and does in the fields `now`.
-    pub(super) fn change(&mut self, slot: Slot, before: Set<Field>, now: Set<Field>) {
-        for field in before.without(now).iter() {
-            self.end(slot, field);
-        }
-        for field in now.without(before).iter() {
-            self.begin(slot, field);
+    /// The pod in this slot differs in the fields `now`, and differed in those of `turns`.
+    pub(super) fn change(&mut self, slot: Slot, turns: &mut Turns, now: Set<Field>) {
+        turns.0.retain(|(field, turn)| {
+            let stays = now.has(*field);
+            if !stays {
+                self.end(*turn);
+            }
+            stays
+        });
+        for field in now.without(turns.fields()).iter() {
+            turns.0.push((field, self.begin(slot, field)));
         }
     }
 
-    fn begin(&mut self, slot: Slot, field: Field) {
+    fn begin(&mut self, slot: Slot, field: Field) -> Turn {
+        let turn = self.next;
+        self.next = turn.next();
         let since = self.clock.ran;
-        self.since.insert((slot, field), since);
-        self.unsettled.insert(Divergence { since, slot, field });
+        self.open.insert(turn, Divergence { since, slot, field });
         *self.by_field.entry(field).or_default() += 1;
+        turn
     }
 
-    fn end(&mut self, slot: Slot, field: Field) {
-        let Some(since) = self.since.remove(&(slot, field)) else {
+    fn end(&mut self, turn: Turn) {
+        let Some(Divergence { field, .. }) = self.open.remove(&turn) else {
             return;
         };
-        let ended = Divergence { since, slot, field };
-        if self.counted.remove(&ended) {
-            if self.counted.is_empty() {
+        if turn < self.unsettled_from {
+            self.counted -= 1;
+            if self.counted == 0 {
                 self.clear_since = self.clock.ran;
             }
-        } else {
-            self.unsettled.remove(&ended);
         }
         if let Some(count) = self.by_field.get_mut(&field) {
             *count -= 1;
@@ -144,27 +162,36 @@ impl Divergences {
         }
     }
 
-    /// The first slot at or after this one whose pod differs.
-    pub(super) fn at_or_after(&self, slot: Slot) -> Option<Slot> {
-        let mut from = self.since.range((slot, Field::Presence)..);
-        from.next().map(|((slot, _), _)| *slot)
+    /// The first at or after this one, and its pod's slot.
+    pub(super) fn at_or_after(&self, turn: Turn) -> Option<(Turn, Slot)> {
+        let (turn, divergence) = self.open.range(turn..).next()?;
+        Some((*turn, divergence.slot))
+    }
+
+    /// The one that begins next.
+    pub(super) fn next(&self) -> Turn {
+        self.next
+    }
+
+    fn oldest_unsettled(&self) -> Option<(Turn, &Divergence)> {
+        let (turn, divergence) = self.open.range(self.unsettled_from..).next()?;
+        Some((*turn, divergence))
     }
 
     /// How long none has counted.
     pub(super) fn held(&self) -> Duration {
-        if self.counted.is_empty() {
-            self.clock.ran.saturating_sub(self.clear_since)
-        } else {
-            Duration::ZERO
+        match self.counted {
+            0 => self.clock.ran.saturating_sub(self.clear_since),
+            _ => Duration::ZERO,
         }
     }
 
     pub(super) fn counted(&self) -> usize {
-        self.counted.len()
+        self.counted
     }
 
     pub(super) fn unsettled(&self) -> usize {
-        self.unsettled.len()
+        self.open.len() - self.counted
     }
 
     /// How many there are of each field that has any.
@@ -174,11 +201,30 @@ impl Divergences {
 
     /// The oldest first, each with how long it has stood and whether it counts.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (&Divergence, Duration, bool)> {
-        let counted = self.counted.iter().map(|divergence| (divergence, true));
-        let unsettled = self.unsettled.iter().map(|divergence| (divergence, false));
-        counted.chain(unsettled).map(|(divergence, counts)| {
+        self.open.iter().map(|(turn, divergence)| {
             let stood = self.clock.ran.saturating_sub(divergence.since);
-            (divergence, stood, counts)
+            (divergence, stood, *turn < self.unsettled_from)
         })
+    }
+}
+
+impl Turn {
+    /// The first divergence of all.
+    pub const FIRST: Self = Self(0);
+
+    /// The one after this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl Turns {
+    /// What the pod differs in.
+    pub(super) fn fields(&self) -> Set<Field> {
+        let mut fields = Set::EMPTY;
+        for (field, _) in &self.0 {
+            fields.add(*field);
+        }
+        fields
     }
 }

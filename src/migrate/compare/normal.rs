@@ -10,7 +10,7 @@ use std::{borrow::Cow, hash::BuildHasher, net::Ipv4Addr};
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
-use super::{Field, Rule, Seen, set::Set};
+use super::{Acquainted, Field, Rule, Seen, set::Set};
 use crate::{
     digest::{PodHash, PodHasher},
     matcher::{Acquaintance, Live, Standing},
@@ -62,16 +62,16 @@ pub(super) fn judge<'a>(legacy: Seen<'a>, native: Seen<'a>, hasher: &mut PodHash
 }
 
 /// Why a pod that is live in the legacy feed need not be live in the native one.
-fn absent_in_native(legacy: &Live<'_>, owner: Acquaintance, native: Standing) -> Option<Rule> {
+fn absent_in_native(legacy: &Live<'_>, told: &dyn Acquainted, native: Standing) -> Option<Rule> {
     match native {
         Standing::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
-        Standing::Waiting if is_gone(owner) => Some(Rule::OwnerGone),
+        Standing::Waiting if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
         Standing::Unknown | Standing::NoAddress | Standing::Waiting | Standing::Live => None,
     }
 }
 
 /// Why a pod that is live in the native feed need not be live in the legacy one.
-fn absent_in_legacy(native: &Live<'_>, owner: Acquaintance, legacy: Standing) -> Option<Rule> {
+fn absent_in_legacy(native: &Live<'_>, ours: &dyn Acquainted, legacy: Standing) -> Option<Rule> {
     match (legacy, &native.pod.owner) {
         (Standing::NoAddress, _) => native
             .pod
@@ -80,7 +80,7 @@ fn absent_in_legacy(native: &Live<'_>, owner: Acquaintance, legacy: Standing) ->
             .then_some(Rule::StickyAddress),
         (Standing::Waiting, None) => Some(Rule::StickyOwner),
         (Standing::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
-        (Standing::Waiting, direct) => match owner {
+        (Standing::Waiting, direct) => match ours.acquaintance(native.pod) {
             Acquaintance::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
             Acquaintance::Unknown | Acquaintance::Deleted => Some(Rule::OwnerGone),
             Acquaintance::Unneeded | Acquaintance::Known => None,
@@ -91,9 +91,9 @@ fn absent_in_legacy(native: &Live<'_>, owner: Acquaintance, legacy: Standing) ->
 
 fn both<'a>(
     legacy: Live<'a>,
-    told: Acquaintance,
+    told: &dyn Acquainted,
     native: Live<'a>,
-    ours: Acquaintance,
+    ours: &dyn Acquainted,
     hasher: &mut PodHasher,
 ) -> Verdict<'a> {
     let (excused, legacy) = normalise(legacy, told, &native, ours);
@@ -117,9 +117,9 @@ fn both<'a>(
 /// Brings the legacy side to the native one, and says by which rules.
 fn normalise<'a>(
     legacy: Live<'a>,
-    told: Acquaintance,
+    told: &dyn Acquainted,
     native: &Live<'a>,
-    ours: Acquaintance,
+    ours: &dyn Acquainted,
 ) -> (Set<Rule>, Normal<'a>) {
     let mut excused = Set::EMPTY;
     let mut normal = Normal::of(legacy);
@@ -159,9 +159,9 @@ fn normalise<'a>(
 /// Why the legacy feed may tell the pod under another owner.
 fn other_owner(
     legacy: &Live<'_>,
-    told: Acquaintance,
+    told: &dyn Acquainted,
     native: &Live<'_>,
-    ours: Acquaintance,
+    ours: &dyn Acquainted,
 ) -> Option<Rule> {
     let kept = legacy.pod.owner.as_ref()?;
     let Some(direct) = &native.pod.owner else {
@@ -171,9 +171,9 @@ fn other_owner(
     if kept.uid != direct.uid || native.owner != Some(direct) || !escalated {
         return None;
     }
-    match ours {
+    match ours.acquaintance(native.pod) {
         Acquaintance::Known | Acquaintance::Deleted => Some(Rule::KeptController),
-        Acquaintance::Unknown if is_gone(told) => Some(Rule::OwnerGone),
+        Acquaintance::Unknown if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
         Acquaintance::Unknown | Acquaintance::Unneeded => None,
     }
 }

@@ -8,16 +8,10 @@ use hashbrown::HashSet;
 use super::{Entry, Field, Told, normal};
 use crate::{matcher::Standing, migrate::status::Row};
 
-/// A divergence of the pod of `entry`. `apart`: what the legacy feed tells of it, if both do.
-pub(super) fn row(
-    entry: &Entry,
-    apart: Option<&Told>,
-    field: Field,
-    stood: Duration,
-    counts: bool,
-) -> Row {
+/// A divergence of the pod of `entry`.
+pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool) -> Row {
     let native = &entry.told;
-    let (legacy, native) = match (field, apart) {
+    let (legacy, native) = match (field, entry.legacy()) {
         (Field::Presence, _) | (_, None) => (
             standing(entry.state.legacy).to_owned(),
             standing(entry.state.native).to_owned(),

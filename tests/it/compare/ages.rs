@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use k8s_relay::{
     feeds::ActiveSource,
-    migrate::{compare::Comparison, status::Switch},
+    migrate::{
+        compare::{Comparison, Turn},
+        status::Switch,
+    },
     model::Slot,
 };
 
@@ -238,26 +241,23 @@ fn pods_can_be_visited_all_or_those_that_differ() {
     for name in ["a", "b", "c", "d"] {
         watch.agree(name);
     }
-    watch.differ("b");
     watch.differ("d");
-    let visit = |next: &dyn Fn(Slot) -> Option<(Slot, Uid)>| {
-        let mut visited = Vec::new();
-        let mut from = Slot::FIRST;
-        while let Some((slot, uid)) = next(from) {
-            visited.push(uid.to_string());
-            from = slot.next();
-        }
-        visited
-    };
+    watch.differ("b");
     let comparison = &watch.comparison;
-    assert_eq!(
-        visit(&|slot| comparison.at_or_after(slot)),
-        ["a", "b", "c", "d"]
-    );
-    assert_eq!(
-        visit(&|slot| comparison.differing_at_or_after(slot)),
-        ["b", "d"]
-    );
+    let (mut all, mut differing) = (Vec::new(), Vec::new());
+    let mut from = Slot::FIRST;
+    while let Some((slot, uid)) = comparison.at_or_after(from) {
+        all.push(uid.to_string());
+        from = slot.next();
+    }
+    let mut from = Turn::FIRST;
+    while let Some((turn, uid)) = comparison.differing_at_or_after(from) {
+        differing.push(uid.to_string());
+        from = turn.next();
+    }
+    assert_eq!(all, ["a", "b", "c", "d"]);
+    assert_eq!(differing, ["d", "b"]);
+    assert_eq!(from, comparison.next_divergence());
 }
 
 #[test]
