@@ -64,7 +64,9 @@ impl Driver {
             native,
             ..Status::default()
         };
-        self.steps.migration.describe(&mut status, &self.feeds, now);
+        self.steps
+            .migration
+            .describe(&mut status, &mut self.feeds, now);
         status
     }
 

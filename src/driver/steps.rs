@@ -140,7 +140,7 @@ impl Driver {
         let watches = self.watched.as_ref().map_or((0, 0), |watched| {
             (watched.health().0 as u64, watched.failing() as u64)
         });
-        self.steps.migration.facts(&self.feeds, watches, now)
+        self.steps.migration.facts(&mut self.feeds, watches, now)
     }
 
     fn ask(&mut self, command: Command, force: bool, facts: &Facts, answer: Answer) {

@@ -1,5 +1,7 @@
 //! Two feeds side by side: what a comparison must look at again, and data that is held once.
 
+use std::collections::VecDeque;
+
 use kube::runtime::watcher::Event;
 
 use super::{ActiveSource, Feed, FeedState, Feeds, Input};
@@ -8,25 +10,29 @@ use crate::{
     model::{PodMeta, Uid},
 };
 
-/// Pods of which either of the compared feeds may know something else than before.
+/// Pods of which either of the compared feeds may know something else than before, in the order
+/// in which they were touched.
 #[derive(Debug, Default)]
 pub struct Touched {
-    pods: Vec<Uid>,
+    pods: VecDeque<Uid>,
     all: bool,
 }
 
 impl Touched {
     /// Beyond so many it is cheaper to look at all pods, and memory stays bounded.
-    const LIMIT: usize = 4096;
+    const LIMIT: usize = 8192;
+
+    /// With more than so many, whoever looks at them should do so.
+    pub const MANY: usize = Self::LIMIT / 2;
 
     pub(super) fn pod(&mut self, uid: &Uid) {
-        if self.all || self.pods.last() == Some(uid) {
+        if self.all || self.pods.back() == Some(uid) {
             return;
         }
         if self.pods.len() == Self::LIMIT {
             return self.all();
         }
-        self.pods.push(uid.clone());
+        self.pods.push_back(uid.clone());
     }
 
     /// Any pod may be another one.
@@ -50,14 +56,19 @@ impl Touched {
         !self.all && self.pods.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
     /// Whether all pods are to be looked at; asked once.
     pub fn take_all(&mut self) -> bool {
         std::mem::take(&mut self.all)
     }
 
-    /// One of them.
+    /// The one that was touched first.
     pub fn pop(&mut self) -> Option<Uid> {
-        self.pods.pop()
+        self.pods.pop_front()
     }
 
     /// There is no use for what was noted so far.

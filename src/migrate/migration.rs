@@ -133,7 +133,8 @@ impl Migration {
     }
 
     /// What a step depends on. `watches`: how many of our own run, and are not well.
-    pub fn facts(&mut self, feeds: &Feeds, watches: (u64, u64), now: Instant) -> Facts {
+    pub fn facts(&mut self, feeds: &mut Feeds, watches: (u64, u64), now: Instant) -> Facts {
+        self.catch_up(feeds, now);
         let legacy = feeds.collect_view();
         let native = feeds.native_view().filter(View::is_open);
         let compares = self.stage.compares();
@@ -216,14 +217,21 @@ impl Migration {
         }
     }
 
-    /// Says how it stands. O(1), and [`ROWS`] rows.
-    pub fn describe(&mut self, status: &mut Status, feeds: &Feeds, now: Instant) {
+    /// Says how it stands. O(1), [`ROWS`] rows, and what waits to be compared.
+    pub fn describe(&mut self, status: &mut Status, feeds: &mut Feeds, now: Instant) {
+        self.catch_up(feeds, now);
         status.stage = self.stage;
         status.stage_seconds = seconds(now.saturating_duration_since(self.since));
         status.forced = self.forced;
         status.waiting_for_watcher = feeds.waits_for_stream();
         status.auto = self.autopilot.as_ref().map(|auto| auto.record().clone());
         status.parity = self.stage.compares().then(|| self.parity(feeds, now));
+    }
+
+    fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
+        if self.stage.compares() {
+            self.side_by_side.catch_up(feeds, now);
+        }
     }
 
     fn parity(&mut self, feeds: &Feeds, now: Instant) -> status::Parity {

@@ -1,6 +1,9 @@
 //! Keeps a [`Comparison`] in step with the two feeds: what has changed is looked at again, and
 //! all pods are, in slices, when another stream is the newest one.
 //!
+//! What has changed may wait for a moment, in which the other feed mostly tells the same, so that
+//! one look is enough for both; not for a question ([`SideBySide::catch_up`]).
+//!
 //! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
 //! been looked at since they were. What pauses them loses nothing. Time in which nobody looked,
 //! because the process or its machine stood still, is not theirs.
@@ -26,6 +29,8 @@ pub struct SideBySide {
     again: bool,
     /// Every pod has been looked at since these two are listed.
     whole: bool,
+    /// Since when something that has changed waits to be looked at.
+    touched_since: Option<Instant>,
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
@@ -71,6 +76,9 @@ pub enum Pause {
 /// Pods that are looked at in one [`SideBySide::attend`] of a pass: a millisecond at most.
 const SLICE: usize = 512;
 
+/// So long a change waits for the other feed to tell the same. Short beside any settle window.
+const LAG: Duration = Duration::from_millis(50);
+
 /// The clocks are read so often, also if nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -87,6 +95,7 @@ impl SideBySide {
             pass: Pass::Nothing,
             again: false,
             whole: false,
+            touched_since: None,
             look_again: settle / 3,
             look_again_at: None,
             looked_at: None,
@@ -120,7 +129,7 @@ impl SideBySide {
         if compared != self.feeds || compared.is_none() {
             self.feeds = compared;
             self.comparison.pause(now);
-            self.look_again_at = None;
+            (self.look_again_at, self.touched_since) = (None, None);
             (self.again, self.whole) = (false, false);
             self.pass = match compared {
                 Some(_) => Pass::Collect(Slot::FIRST),
@@ -133,32 +142,66 @@ impl SideBySide {
         if compared.is_none() {
             return false;
         }
-        self.look_at_touched(feeds, now);
+        let more = self.look_at_touched(feeds, now);
         self.look_at_slice(feeds, now);
         self.comparison.handle_timeout(now);
-        self.pass != Pass::Nothing
+        more || self.pass != Pass::Nothing
+    }
+
+    /// Looks at all that has changed.
+    pub fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
+        if twins(feeds).ok() != self.feeds || self.feeds.is_none() {
+            // All of it is to be looked at anyway, or nothing.
+            return;
+        }
+        self.comparison(now);
+        while let Some(uid) = feeds.touched().and_then(Touched::pop) {
+            self.look_at(feeds, &uid, now);
+        }
     }
 
     /// When [`Self::attend`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let look = self.feeds.and(self.looked_at);
         let look = look.and_then(|at| at.checked_add(LOOK_EVERY));
-        [self.comparison.poll_timeout(), self.look_again_at, look]
-            .into_iter()
-            .flatten()
-            .min()
+        let touched = self.touched_since.and_then(|at| at.checked_add(LAG));
+        [
+            self.comparison.poll_timeout(),
+            self.look_again_at,
+            look,
+            touched,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) {
+    /// At what has waited for long enough, and at what is too much to wait. Returns whether more
+    /// of that is left.
+    fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
         if feeds.touched().is_some_and(Touched::take_all) {
             match self.pass {
                 Pass::Nothing | Pass::Differing(..) => self.pass = Pass::Collect(Slot::FIRST),
                 Pass::Collect(_) | Pass::Native(_) | Pass::Known(_) => self.again = true,
             }
         }
-        while let Some(uid) = feeds.touched().and_then(Touched::pop) {
-            self.look_at(feeds, &uid, now);
+        let waits = |feeds: &mut Feeds| feeds.touched().map_or(0, |touched| touched.len());
+        if waits(feeds) == 0 {
+            self.touched_since = None;
+            return false;
         }
+        let since = *self.touched_since.get_or_insert(now);
+        let is_due = now.saturating_duration_since(since) >= LAG;
+        let mut left = if is_due { SLICE } else { 0 };
+        while left > 0 || waits(feeds) > Touched::MANY {
+            let Some(uid) = feeds.touched().and_then(Touched::pop) else {
+                self.touched_since = None;
+                return false;
+            };
+            self.look_at(feeds, &uid, now);
+            left = left.saturating_sub(1);
+        }
+        is_due
     }
 
     fn look_at_slice(&mut self, feeds: &mut Feeds, now: Instant) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_relay::{
-    feeds::{Input, Settings},
+    feeds::{Input, Settings, Touched},
     matcher::{Generation, OwnerSort},
     migrate::{
         compare::Field,
@@ -64,6 +64,50 @@ fn while_no_watcher_is_connected_the_hold_stands_still_and_starts_not_over() {
     assert_eq!(twins.held(), secs(6));
 }
 
+#[test]
+fn what_the_other_feed_tells_within_a_moment_never_differed() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    let since = twins.core.now;
+    let changed = || pod("p1").version("2");
+    twins.core.pod(twins.stream, changed());
+    twins.attend();
+    assert_eq!(twins.differing(), 0, "it waits");
+    let due = twins.compared.poll_timeout().unwrap();
+    assert!(since < due && due <= since + Duration::from_millis(50));
+    twins.core.pod(twins.native, changed());
+    twins.core.now = due;
+    twins.attend();
+    assert_eq!(twins.differing(), 0);
+    twins.core.pod(twins.native, pod("p1"));
+    twins.attend();
+    twins.core.now = twins.compared.poll_timeout().unwrap();
+    twins.attend();
+    assert_eq!(twins.differing(), 1, "nobody else has told it");
+}
+
+#[test]
+fn a_question_finds_what_has_just_changed() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.core.pod(twins.stream, pod("p1").version("2"));
+    twins.attend();
+    let now = twins.core.now;
+    twins.compared.catch_up(&mut twins.core.feeds, now);
+    assert_eq!(twins.differing(), 1);
+}
+
+#[test]
+fn too_many_changes_do_not_wait() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    for n in 0..=Touched::MANY {
+        twins.core.pod(twins.stream, pod(&format!("new{n}")));
+    }
+    twins.attend();
+    assert_eq!(twins.differing(), 1, "the one that is too many");
+}
+
 /// A stream and our own watches, both listed, with the same pods; the first pod has an owner.
 struct Twins {
     core: Core,
@@ -122,6 +166,12 @@ impl Twins {
     /// Until every pod has been looked at.
     fn catch_up(&mut self) {
         while self.attend().is_some() {}
+    }
+
+    /// How many pods differ in something, as far as they were looked at.
+    fn differing(&mut self) -> u64 {
+        let now = self.core.now;
+        self.compared.comparison(now).parity(now).unsettled
     }
 
     /// So many seconds, each with a look.

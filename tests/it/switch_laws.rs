@@ -55,7 +55,7 @@ fn while_the_process_stood_still_parity_has_not_held_and_no_difference_has_aged(
     assert_eq!(world.parity(), (20.0, 0, 1));
     let facts = world
         .migration
-        .facts(&world.core.feeds, (3, 0), world.core.now);
+        .facts(&mut world.core.feeds, (3, 0), world.core.now);
     let refused = world.migration.ask(Command::Cutover, false, &facts);
     assert!(refused.is_err(), "{refused:?}");
 
@@ -264,7 +264,7 @@ impl World {
     fn parity(&mut self) -> (f64, u64, u64) {
         let mut status = Status::default();
         self.migration
-            .describe(&mut status, &self.core.feeds, self.core.now);
+            .describe(&mut status, &mut self.core.feeds, self.core.now);
         let parity = status.parity.unwrap();
         (parity.held_seconds, parity.divergences, parity.unsettled)
     }
@@ -359,7 +359,8 @@ impl World {
             }
         }
         let mut status = Status::default();
-        self.migration.describe(&mut status, feeds, self.core.now);
+        let (feeds, now) = (&mut self.core.feeds, self.core.now);
+        self.migration.describe(&mut status, feeds, now);
         let parity = status.parity.unwrap();
         assert!(parity.comparing, "{:?}", parity.paused);
         assert_eq!(parity.rows, [], "they know the same");
