@@ -405,11 +405,10 @@ impl Driver {
     fn report(&mut self) {
         let counts = self.feeds.counts();
         let progress = self.reducer.progress();
-        let (watches, unwell) = self
-            .watched
-            .as_ref()
-            .map(Watched::health)
-            .unwrap_or_default();
+        let tally = self.watched.as_ref().map(Watched::tally);
+        let watches::Tally {
+            watches, unwell, ..
+        } = tally.unwrap_or_default();
         info!(
             connected = progress.connected,
             pods = counts.pods,

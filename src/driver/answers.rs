@@ -48,11 +48,12 @@ impl Driver {
             }
         });
         let native = self.feeds.native_view().map(|view| {
-            let health = self.watched.as_ref().map(Watched::health);
-            let (watches, unwell) = health.unwrap_or_default();
+            let tally = self.watched.as_ref().map(Watched::tally);
+            let tally = tally.unwrap_or_default();
             Feed {
-                sources: watches as u64,
-                unwell: unwell as u64,
+                sources: tally.watches as u64,
+                unwell: tally.unwell as u64,
+                revoked: tally.revoked as u64,
                 ..feed(&view, now)
             }
         });
@@ -193,6 +194,7 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
         owners: counts.owners as u64,
         sources: 0,
         unwell: 0,
+        revoked: 0,
         given_up: counts.given_up,
         stored: Stored {
             pods: objects.pods.len() as u64,

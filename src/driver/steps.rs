@@ -137,9 +137,9 @@ impl Driver {
     }
 
     fn facts(&mut self, now: Instant) -> Facts {
-        let watches = self.watched.as_ref().map_or((0, 0), |watched| {
-            (watched.health().0 as u64, watched.failing() as u64)
-        });
+        let tally = self.watched.as_ref().map(Watched::tally);
+        let tally = tally.unwrap_or_default();
+        let watches = (tally.watches as u64, tally.failing as u64);
         self.steps.migration.facts(&mut self.feeds, watches, now)
     }
 

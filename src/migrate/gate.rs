@@ -45,8 +45,9 @@ pub struct NativeFacts {
     pub listed: bool,
     /// How many watches run.
     pub watches: u64,
-    /// How many of them fail. One that is refused with 403 or 404 is none of them, nor is one
-    /// that lists.
+    /// How many of them fail, so that what they have told grows old. One that is refused with
+    /// 403 or 404 is one of them if it has been well before; one that was never allowed is
+    /// none, nor is one that lists.
     pub unwell: u64,
 }
 
@@ -315,7 +316,7 @@ impl fmt::Display for Reason {
             ),
             Self::NativeFailing { unwell, watches } => write!(
                 f,
-                "the native feed is not well: {unwell} of {watches} watches are failing"
+                "the native feed is not well: {unwell} of {watches} watches are failing, or are refused what they were allowed"
             ),
             Self::NotCompared => {
                 f.write_str("the feeds are not compared yet: not every pod has been looked at")

@@ -132,7 +132,7 @@ impl Migration {
         command
     }
 
-    /// What a step depends on. `watches`: how many of our own run, and are not well.
+    /// What a step depends on. `watches`: how many of our own run, and fail.
     pub fn facts(&mut self, feeds: &mut Feeds, watches: (u64, u64), now: Instant) -> Facts {
         self.catch_up(feeds, now);
         let legacy = feeds.collect_view();

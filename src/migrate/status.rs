@@ -124,6 +124,10 @@ pub struct Feed {
     pub sources: u64,
     /// Of those, how many are not well.
     pub unwell: u64,
+    /// Watches that are refused what they were allowed before: what they have told is kept, and
+    /// grows old.
+    #[serde(default)]
+    pub revoked: u64,
     /// Pods that were told under their direct owner because they had waited long enough, so far.
     pub given_up: u64,
     /// What its stores hold.

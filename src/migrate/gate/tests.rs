@@ -186,14 +186,14 @@ fn a_closed_gate_says_why_in_numbers() {
         ),
         (
             |facts| facts.native.as_mut().unwrap().unwell = 1,
-            "the native feed is not well: 1 of 3 watches are failing",
+            "the native feed is not well: 1 of 3 watches are failing, or are refused what they were allowed",
         ),
         (
             |facts| {
                 facts.legacy = None;
                 facts.native.as_mut().unwrap().unwell = 3;
             },
-            "the native feed is not well: 3 of 3 watches are failing; no watcher is connected",
+            "the native feed is not well: 3 of 3 watches are failing, or are refused what they were allowed; no watcher is connected",
         ),
         (
             |facts| facts.parity = None,

@@ -102,6 +102,9 @@ impl Page {
                 counted(feed.sources, source),
             ),
         );
+        if let Some(revoked) = revoked(feed.revoked) {
+            self.line("", &revoked);
+        }
     }
 
     fn parity(&mut self, parity: &Parity, stage: Stage) {
@@ -162,6 +165,19 @@ impl Page {
         self.line("", &format!("  legacy {}", harmless(&row.legacy)));
         self.line("", &format!("  native {}", harmless(&row.native)));
     }
+}
+
+/// What to think of watches that are refused now and were not before.
+fn revoked(watches: u64) -> Option<String> {
+    let (were, it) = match watches {
+        0 => return None,
+        1 => ("was", "it"),
+        _ => ("were", "they"),
+    };
+    let watches = counted(watches, "watch");
+    Some(format!(
+        "{watches} {were} allowed before, and refused now: what {it} told is kept, and grows old"
+    ))
 }
 
 fn reducer(reducer: &Reducer) -> String {
@@ -330,6 +346,7 @@ mod tests {
                 listed: false,
                 sources: 3,
                 unwell: 1,
+                revoked: 1,
                 last_event_seconds: None,
                 ..feed()
             }),
@@ -363,6 +380,7 @@ mod tests {
                   1200 pods (1190 live, 4 waiting), 300 owners; 1 stream
         native    not told; feed 1, opened 3h 11m ago, not listed, no event yet
                   1200 pods (1190 live, 4 waiting), 300 owners; 3 watches, 1 not well
+                  1 watch was allowed before, and refused now: what it told is kept, and grows old
         parity    held for 0.0s of 5m: a cut-over is refused while divergences count
                   digests are different
                     legacy 2:00ff

@@ -3,6 +3,7 @@
 use k8s_relay::{
     config::Source,
     migrate::{Command, Stage},
+    model::Kind,
     sim::kube::{Fault, When},
 };
 
@@ -179,5 +180,53 @@ async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail(
         !told.iter().any(|line| line.starts_with("pod_resync")),
         "{told:?}"
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
+    let mut world = World::with(Source::Shadow, |config| {
+        config.migrate.mode = k8s_relay::config::Migrate::Auto;
+        config.native.list = k8s_relay::config::Lists::WatchList;
+    })
+    .await;
+    world.watcher().await;
+    world.stage(Stage::ShadowNative).await;
+    world.goes_on("2").await;
+    let messages = world.told();
+    // Only ours asks for streamed lists: the old watcher may read pods, and lists anew.
+    let taken = world
+        .api
+        .fault(When::watch_list().of(Kind::Pod), Fault::code(403));
+    world.api.end_watches();
+    world.api.apply(pod("b", "3"));
+    world.api.compact();
+    let status = world
+        .until("it rolls back", |status| {
+            // Something changes all the time, by which the watcher's new stream is listed.
+            world.api.apply(pod("a", &status.up_seconds.to_string()));
+            status.stage == Stage::Shadow
+        })
+        .await;
+    assert_eq!(status.auto.unwrap().rollbacks, 1);
+    let native = status.native.unwrap();
+    assert_eq!((native.revoked, native.unwell), (1, 1));
+    assert_eq!(native.live, 3, "what it knew is kept");
+    let refused = world.step(Command::Cutover).await.unwrap_err();
+    assert!(
+        refused.contains("1 of 3 watches are failing, or are refused what they were allowed"),
+        "{refused}"
+    );
+    world.known().await;
+    let told = world.told_since(messages);
+    let of_c = |line: &String| line.ends_with(" uid-c") || line.starts_with("pod_resync");
+    assert!(!told.iter().any(of_c), "{told:?}");
+    world.api.cancel(taken);
+    world
+        .until("its rights are back", |status| {
+            let native = status.native.as_ref();
+            native.is_some_and(|native| native.unwell == 0 && native.revoked == 0)
+        })
+        .await;
     world.stop().await;
 }
