@@ -359,8 +359,14 @@ fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
     table.gauge(
         "parity_hold",
         Some(Unit::Seconds),
-        "How long that must be for a cut-over",
+        "How long that must be for an operator's cut-over",
         parity.map(|parity| one(parity.hold_seconds)),
+    )?;
+    table.gauge(
+        "parity_auto_hold",
+        Some(Unit::Seconds),
+        "How long that must be for the autopilot's cut-over, unless it has given up",
+        parity.and_then(|parity| Some(one(parity.auto_hold_seconds?))),
     )?;
     table.gauge(
         "parity_digests_equal",

@@ -10,11 +10,12 @@
 //! forth again. An operator's `shadow` or `cutover` lets it start afresh.
 //!
 //! Laws: pure. It never cuts over at a closed gate, and takes no step twice for one reason.
-//! While time stands still it rolls nothing back.
+//! While time stands still it rolls nothing back, and time in which nobody looked, because the
+//! process or its machine stood still, does not count against our own watches.
 
 use std::time::{Duration, Instant};
 
-use super::{Command, Facts, Stage, gate, status};
+use super::{Command, Facts, Stage, gate, side_by_side::STANDSTILL, status};
 
 /// How patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub const MAX_ROLLBACKS: u32 = MAX_DOUBLINGS + 1;
 /// No look is closer than this, whatever the comparison says of its own time.
 const NEXT_LOOK: Duration = Duration::from_millis(10);
 
+/// While our own watches are not well it looks so often at least, to see whether time passes.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What goes on without an operator, and what has.
 #[derive(Clone, Debug)]
 pub struct Autopilot {
@@ -43,8 +47,9 @@ pub struct Autopilot {
     held_before: Duration,
     /// What parity had held at the last look. Less than that now: it has started over.
     held_last: Duration,
-    /// Since when our own watches are told on and not well.
+    /// Since when our own watches are told on and not well; later by all standstills since.
     unwell_since: Option<Instant>,
+    looked_at: Option<Instant>,
     look_at: Option<Instant>,
 }
 
@@ -57,6 +62,7 @@ impl Autopilot {
             held_before: Duration::ZERO,
             held_last: Duration::ZERO,
             unwell_since: None,
+            looked_at: None,
             look_at: None,
         }
     }
@@ -65,6 +71,7 @@ impl Autopilot {
     /// at [`Self::poll_timeout`]. The step it gives is to be taken: its gate is open.
     pub fn poll(&mut self, stage: Stage, facts: &Facts, now: Instant) -> Option<Command> {
         self.note_held(facts);
+        self.note_standstill(now);
         self.note_wellness(stage, facts, now);
         self.look_at = None;
         if self.record.given_up {
@@ -94,7 +101,18 @@ impl Autopilot {
         }
     }
 
-    /// How long parity must hold before it cuts over.
+    /// What parity must have held before it cuts over, if it has held so long by now; `None` once
+    /// it has given up. More than [`Self::hold`] if what held before a rollback does not count.
+    pub fn cuts_over_at(&self, held: Duration) -> Option<Duration> {
+        let before = match held < self.held_last {
+            true => Duration::ZERO,
+            false => self.held_before,
+        };
+        let due = before.saturating_add(self.hold());
+        (!self.record.given_up).then_some(due)
+    }
+
+    /// How long parity must hold anew before it cuts over.
     pub fn hold(&self) -> Duration {
         let doublings = self.record.rollbacks.min(MAX_DOUBLINGS);
         self.patience.hold.saturating_mul(1 << doublings)
@@ -106,7 +124,7 @@ impl Autopilot {
     }
 
     fn cut_over(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
-        let hold = self.held_before.saturating_add(self.hold());
+        let hold = self.cuts_over_at(self.held_last)?;
         match gate::step(Stage::Shadow, Command::Cutover, false, facts, hold) {
             Ok(_) => Some(Command::Cutover),
             Err(_) => {
@@ -124,15 +142,16 @@ impl Autopilot {
     fn roll_back(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
         let since = self.unwell_since?;
         let due = since.checked_add(self.patience.rollback_after)?;
+        self.look_at = now.checked_add(LOOK_EVERY);
         if now < due {
-            self.look_at = Some(due);
+            self.look_at = self.look_at.map(|at| at.min(due));
             return None;
         }
         facts.legacy.filter(|legacy| legacy.open && legacy.listed)?;
         self.record.rollbacks = self.record.rollbacks.saturating_add(1);
         self.record.given_up = self.record.rollbacks >= MAX_ROLLBACKS;
         self.held_before = self.held_last;
-        self.unwell_since = None;
+        (self.unwell_since, self.look_at) = (None, None);
         Some(Command::Rollback)
     }
 
@@ -145,6 +164,14 @@ impl Autopilot {
             self.held_before = Duration::ZERO;
         }
         self.held_last = held;
+    }
+
+    fn note_standstill(&mut self, now: Instant) {
+        let looked_at = self.looked_at.replace(now);
+        let passed = looked_at.map(|at| now.saturating_duration_since(at));
+        if let Some(stood) = passed.filter(|passed| *passed >= STANDSTILL) {
+            self.unwell_since = self.unwell_since.and_then(|at| at.checked_add(stood));
+        }
     }
 
     /// Only what happens after the cut-over counts: a forced one is not undone at once.

@@ -48,9 +48,6 @@ pub struct Migration {
     look_at: Option<Instant>,
 }
 
-/// How often the autopilot looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Rows in a status.
 const ROWS: usize = 20;
 
@@ -122,7 +119,7 @@ impl Migration {
     /// The autopilot's next step, if one is due; none while another is being taken (`busy`).
     pub fn steer(&mut self, facts: &Facts, busy: bool, now: Instant) -> Option<Command> {
         let autopilot = self.autopilot.as_mut()?;
-        let soon = now.checked_add(LOOK_EVERY);
+        let soon = now.checked_add(auto::LOOK_EVERY);
         self.look_at = soon;
         if busy {
             return None;
@@ -238,6 +235,9 @@ impl Migration {
         let paused = self.side_by_side.pause(feeds);
         let comparison = self.side_by_side.comparison(now);
         let parity = comparison.parity(now);
+        let autopilot = self.autopilot.as_ref();
+        let auto_hold = autopilot.and_then(|auto| auto.cuts_over_at(parity.held));
+        let auto_hold_seconds = auto_hold.map(seconds);
         let names = |counts: Vec<(&'static str, u64)>| -> BTreeMap<String, u64> {
             let counts = counts.into_iter();
             counts.map(|(name, n)| (name.to_owned(), n)).collect()
@@ -248,7 +248,8 @@ impl Migration {
             comparing: parity.comparing && paused.is_none(),
             paused: paused.map(|pause| pause.to_string()),
             held_seconds: seconds(parity.held),
-            hold_seconds: seconds(self.autopilot.as_ref().map_or(self.hold, Autopilot::hold)),
+            hold_seconds: seconds(self.hold),
+            auto_hold_seconds,
             settle_seconds: seconds(self.settle),
             divergences: parity.counted,
             unsettled: parity.unsettled,

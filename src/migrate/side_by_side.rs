@@ -84,7 +84,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// If they were not read for so long, the process stood still: neither feed could be heard, so
 /// nothing has been equal, or different, meanwhile.
-const STANDSTILL: Duration = Duration::from_secs(5);
+pub(super) const STANDSTILL: Duration = Duration::from_secs(5);
 
 impl SideBySide {
     /// Nothing compared yet.

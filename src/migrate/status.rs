@@ -154,8 +154,12 @@ pub struct Parity {
     pub paused: Option<String>,
     /// How long no divergence has counted, pauses left out.
     pub held_seconds: f64,
-    /// How long that must be for a cut-over.
+    /// How long that must be for an operator's cut-over.
     pub hold_seconds: f64,
+    /// How long that must be for the autopilot's, what held before a rollback of its own
+    /// included; `None`: there is none, or it has given up.
+    #[serde(default)]
+    pub auto_hold_seconds: Option<f64>,
     /// A divergence counts when it has stood for so long.
     pub settle_seconds: f64,
     /// Divergences that count.

@@ -196,6 +196,63 @@ fn each_rollback_of_its_own_doubles_the_hold_until_it_gives_up() {
 }
 
 #[test]
+fn what_it_waits_for_includes_what_held_before_its_rollback() {
+    let mut s = Scenario::new(Stage::Shadow);
+    s.pass(HOLD);
+    s.watches_fail(1);
+    s.pass(ROLLBACK_AFTER);
+    s.watches_fail(0);
+    let held = |s: &Scenario| s.facts.parity.as_ref().unwrap().held;
+    let due = s.autopilot.cuts_over_at(held(&s)).unwrap();
+    assert_eq!(due, HOLD + ROLLBACK_AFTER + HOLD * 2);
+    s.steps.clear();
+    s.pass(due - held(&s) - Duration::from_nanos(1));
+    assert_eq!(
+        (&*s.steps, s.autopilot.cuts_over_at(held(&s))),
+        (&[][..], Some(due))
+    );
+    assert_eq!(
+        s.autopilot.cuts_over_at(Duration::ZERO),
+        Some(HOLD * 2),
+        "seen at once if parity has started over"
+    );
+    s.pass(Duration::from_nanos(1));
+    assert_eq!(s.steps, [Command::Cutover]);
+    s.operator(Command::Rollback);
+    assert_eq!(s.autopilot.cuts_over_at(held(&s)), None, "it has given up");
+}
+
+#[test]
+fn time_in_which_the_process_stood_still_does_not_count_against_the_watches() {
+    let mut s = Scenario::new(Stage::ShadowNative);
+    s.watches_fail(1);
+    s.pass(ROLLBACK_AFTER / 2);
+    for _ in 0..3 {
+        s.advance(s.now + ROLLBACK_AFTER * 10);
+        s.look();
+    }
+    assert_eq!(s.steps, []);
+    s.pass(ROLLBACK_AFTER / 2 - Duration::from_nanos(1));
+    assert_eq!(s.steps, [], "what counted before goes on");
+    s.pass(Duration::from_nanos(1));
+    assert_eq!(s.steps, [Command::Rollback]);
+}
+
+#[test]
+fn a_look_that_is_a_little_late_counts_as_any_other() {
+    let mut s = Scenario::new(Stage::ShadowNative);
+    s.watches_fail(1);
+    let late = STANDSTILL - Duration::from_nanos(1);
+    for _ in 0..ROLLBACK_AFTER.as_secs() / STANDSTILL.as_secs() {
+        assert_eq!(s.steps, []);
+        s.advance(s.now + late);
+        s.look();
+    }
+    s.pass(Duration::from_secs(1));
+    assert_eq!(s.steps, [Command::Rollback]);
+}
+
+#[test]
 fn a_hold_that_starts_over_after_a_rollback_counts_from_nothing() {
     let mut s = Scenario::new(Stage::Shadow);
     s.pass(HOLD);
@@ -289,17 +346,31 @@ proptest! {
     #[test]
     fn whatever_happens_it_keeps_its_laws(
         first in prop::sample::select(&Stage::ALL[..]),
-        history in prop::collection::vec((any_event(), 0..200_u64), 1..120),
+        history in prop::collection::vec((any_event(), 0..200_u64, any::<bool>()), 1..120),
     ) {
         let mut stage = first;
         let mut now = origin();
         let mut facts = Facts::default();
         let mut autopilot = Autopilot::new(PATIENCE, status::Auto::default());
         let mut own_rollbacks = 0;
-        // The last moment at which there was no reason to roll back.
-        let mut well_at = now;
-        for (event, seconds) in history {
-            now += Duration::from_secs(seconds);
+        // How long there has been a reason to roll back, standstills left out.
+        let mut unwell = Duration::ZERO;
+        for (event, seconds, stands_still) in history {
+            let end = now + Duration::from_secs(seconds);
+            // While nothing happens it looks when it wants to, if it can.
+            while !stands_still
+                && let Some(at) = autopilot.poll_timeout().filter(|at| *at < end)
+                && at - now < STANDSTILL
+                && autopilot.clone().poll(stage, &facts, at).is_none()
+            {
+                unwell += at - now;
+                now = at;
+                prop_assert_eq!(autopilot.poll(stage, &facts, now), None);
+            }
+            if end - now < STANDSTILL {
+                unwell += end - now;
+            }
+            now = end;
             match event {
                 Event::Facts(next) => facts = next,
                 Event::Operator(command) => {
@@ -315,7 +386,7 @@ proptest! {
             }
             let well = facts.native.is_some_and(|native| native.listed && native.unwell == 0);
             if well || stage != Stage::ShadowNative {
-                well_at = now;
+                unwell = Duration::ZERO;
             }
             let (hold, given_up) = (autopilot.hold(), autopilot.record().given_up);
             let command = autopilot.poll(stage, &facts, now);
@@ -329,7 +400,7 @@ proptest! {
                 Command::Rollback => {
                     own_rollbacks += 1;
                     prop_assert_eq!(stage, Stage::ShadowNative);
-                    prop_assert!(now - well_at >= ROLLBACK_AFTER);
+                    prop_assert!(unwell >= ROLLBACK_AFTER);
                     prop_assert!(facts.legacy.is_some_and(|legacy| legacy.open && legacy.listed));
                 }
                 Command::Shadow | Command::Finish => prop_assert!(false, "{command} is an operator's"),

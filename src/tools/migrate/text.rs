@@ -109,6 +109,9 @@ impl Page {
 
     fn parity(&mut self, parity: &Parity, stage: Stage) {
         self.line("parity", &held(parity, stage));
+        if let Some(autopilot) = autopilot(parity, stage) {
+            self.line("", &autopilot);
+        }
         let equal = if parity.legacy_digest == parity.native_digest {
             "equal"
         } else {
@@ -218,6 +221,21 @@ fn held(parity: &Parity, stage: Stage) -> String {
         "long enough for a cut-over".to_owned()
     };
     format!("held for {} of {}: {gate}", span(held), span(hold))
+}
+
+/// What the autopilot waits for: it can be more than an operator does.
+fn autopilot(parity: &Parity, stage: Stage) -> Option<String> {
+    let due = parity.auto_hold_seconds?;
+    let left = due - parity.held_seconds;
+    let waits = stage == Stage::Shadow && parity.comparing && left > 0.0;
+    waits.then(|| match parity.divergences {
+        0 => format!(
+            "the autopilot cuts over when it has held for {}, in {}",
+            span(due),
+            span(left)
+        ),
+        _ => format!("the autopilot cuts over when it has held for {}", span(due)),
+    })
 }
 
 fn switch(switch: &Switch, stage: Stage) -> String {
@@ -443,6 +461,20 @@ mod tests {
             held(&young, Stage::Shadow),
             "held for 1m 40s of 5m: a cut-over is refused for 3m 20s more"
         );
+        let rolled_back = Parity {
+            auto_hold_seconds: Some(910.0),
+            ..parity.clone()
+        };
+        assert_eq!(
+            held(&rolled_back, Stage::Shadow),
+            "held for 5m 10s of 5m: long enough for a cut-over"
+        );
+        assert_eq!(
+            autopilot(&rolled_back, Stage::Shadow).unwrap(),
+            "the autopilot cuts over when it has held for 15m 10s, in 10m"
+        );
+        assert_eq!(autopilot(&rolled_back, Stage::ShadowNative), None);
+        assert_eq!(autopilot(&parity, Stage::Shadow), None);
         let paused = Parity {
             comparing: false,
             paused: Some("no stream is open".to_owned()),
