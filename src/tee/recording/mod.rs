@@ -28,10 +28,14 @@ pub const MAX_MESSAGE: usize = 16 << 20;
 const HEADER: usize = 24;
 /// The bytes before each block's body: two lengths, two checksums.
 const BLOCK_HEADER: usize = 16;
-/// A block is ended when its records have so many bytes.
-const BLOCK: usize = 64 << 10;
-/// The most bytes that a block's records can have: one more of the longest, with its lengths.
-const MAX_BLOCK: usize = BLOCK + MAX_MESSAGE + 64;
+/// A block is ended when its records have so many bytes: what a crash loses. Twice as long ones
+/// make a file of lists shorter by 1.5 %, half as long ones longer by 2.5 %.
+const BLOCK: usize = 16 << 10;
+/// A block is ended by a record that is so much later than its first one.
+const SPAN: Duration = Duration::from_secs(1);
+/// The most bytes that a block's records can have, to a reader: 64 KiB, which other writers may
+/// fill, and one more record of the longest, with its lengths.
+const MAX_BLOCK: usize = (64 << 10) + MAX_MESSAGE + 64;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 use proptest::{collection::vec, prelude::*};
+use prost::Message as _;
 
 use super::*;
+use crate::sim::cluster::Cluster;
 
 /// Two streams, with a message that does not pack and times that stand still.
 fn story() -> Vec<Record> {
@@ -302,4 +304,74 @@ fn time_that_goes_back_stands_still() {
     let file = encode(&[at(9, What::Opened), at(3, What::Cancelled)], |_| false);
     let (read, _) = decode(&file, 100);
     assert_eq!(read, [at(9, What::Opened), at(9, What::Cancelled)]);
+}
+
+/// The first lists of a watcher of some thousand pods, as messages that come close together.
+fn lists() -> Vec<Record> {
+    let record = |(micros, what)| Record {
+        at: Duration::from_micros(micros),
+        stream: 1,
+        what,
+    };
+    let messages = Cluster::new(100, 1_500).list();
+    let messages = messages.map(|info| What::Message(info.encode_to_vec().into()));
+    let whats = [What::Opened].into_iter().chain(messages);
+    (0..).step_by(20).zip(whats).map(record).collect()
+}
+
+#[test]
+fn a_recording_cut_at_a_share_of_its_length_has_about_that_share_of_its_messages() {
+    let records = lists();
+    let file = encode(&records, |_| false);
+    assert!(file.len() > 300_000, "{} bytes", file.len());
+    for tenth in 1..10 {
+        let (read, end) = decode(&file[..file.len() * tenth / 10], 4_096);
+        assert_eq!(end.unwrap_err().fault, Fault::Cut);
+        assert!(records.starts_with(&read));
+        let (share, read) = (records.len() * tenth / 10, read.len());
+        let some = records.len() / 20;
+        assert!(
+            read + some > share && read < share + some,
+            "{read} of {} records at {tenth}/10",
+            records.len()
+        );
+    }
+}
+
+#[test]
+fn a_crash_loses_one_block_at_most_however_slowly_it_fills() {
+    let mut file = Vec::new();
+    let mut writer = Writer::new(0, &mut file);
+    let every = Duration::from_millis(150);
+    for n in 0..200_u32 {
+        let what = match n {
+            0 => What::Opened,
+            _ => What::Message(Bytes::from_static(b"small")),
+        };
+        let (at, stream) = (every * n, 1);
+        assert!(writer.push(&Record { at, stream, what }, &mut file));
+        let written = decode(&file, 4_096)
+            .0
+            .last()
+            .map_or(Duration::ZERO, |r| r.at);
+        assert!(
+            at - written < SPAN + every,
+            "record {n} is written too late"
+        );
+    }
+}
+
+#[test]
+fn blocks_of_64_kib_as_other_writers_make_them_are_read() {
+    let record = |what| Record {
+        at: Duration::ZERO,
+        stream: 1,
+        what,
+    };
+    let records = [
+        record(What::Opened),
+        record(What::Message(vec![1; 60 << 10].into())),
+    ];
+    let file = encode(&records, |_| false);
+    assert_eq!(decode(&file, 4_096), (records.to_vec(), Ok(())));
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 use twox_hash::XxHash32;
 
-use super::{BLOCK, BLOCK_HEADER, HEADER, MAGIC, MAX_MESSAGE, Record, VERSION, What, tag};
+use super::{BLOCK, BLOCK_HEADER, HEADER, MAGIC, MAX_MESSAGE, Record, SPAN, VERSION, What, tag};
 
-/// Writes a recording. The caller owns the bytes and says when an open block must leave.
+/// Writes a recording. The caller owns the bytes, and says when nothing has come for so long
+/// that the open block must leave.
 #[derive(Debug)]
 pub struct Writer {
     /// The records of the open block.
@@ -16,6 +17,8 @@ pub struct Writer {
     packed: Vec<u8>,
     /// The number of the open block, from 1.
     number: u32,
+    /// When the first record of the open block happened, in microseconds.
+    first: u64,
     /// When the last record happened, in microseconds.
     last: u64,
 }
@@ -32,11 +35,12 @@ impl Writer {
             block: Vec::with_capacity(2 * BLOCK),
             packed: Vec::new(),
             number: 1,
+            first: 0,
             last: 0,
         }
     }
 
-    /// Adds a record to the open block, and ends the block if it is full.
+    /// Adds a record to the open block, and ends the block if it is full or spans a second.
     ///
     /// A time before that of the last record counts as that. Returns `false`, and records
     /// nothing, if a message is longer than [`MAX_MESSAGE`].
@@ -55,7 +59,8 @@ impl Writer {
                 text(&mut self.block, cut(&outcome.details).as_bytes());
             }
         }
-        if self.block.len() >= BLOCK {
+        let span = Duration::from_micros(self.last - self.first);
+        if self.block.len() >= BLOCK || span >= SPAN {
             self.flush(out);
         }
         true
@@ -100,6 +105,9 @@ impl Writer {
         let now = u64::try_from(at.as_micros())
             .unwrap_or(u64::MAX)
             .max(self.last);
+        if self.block.is_empty() {
+            self.first = now;
+        }
         self.block.push(tag);
         varint(&mut self.block, now - self.last);
         self.last = now;
