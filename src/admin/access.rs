@@ -1,12 +1,13 @@
 //! Who may change the state of the relay: a process of this machine that means to.
 //!
 //! A web page that a browser on this machine shows could ask, too. It names itself as `Origin`,
-//! or, where a name was bent to lead here, that name as `Host`.
+//! or, where a name was bent to lead here, that name as `Host`; and the browser says with
+//! `Sec-Fetch-Site` that some page asks, also where it leaves the origin out.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderName,
     header::{HOST, ORIGIN},
     uri::Authority,
 };
@@ -37,6 +38,9 @@ pub enum Refusal {
     Origin,
 }
 
+/// How the page that asks is related to us. A person who types the address is `none`.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Whether this peer may change something by a request with these headers.
 ///
 /// # Errors
@@ -54,7 +58,8 @@ pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
         }
     }
     // No page of ours asks, and whoever asks from a command line has no origin.
-    if headers.contains_key(ORIGIN) {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    if headers.contains_key(ORIGIN) || sites.any(|site| site != "none") {
         return Err(Refusal::Origin);
     }
     Ok(())
@@ -150,6 +155,29 @@ mod tests {
             let headers = [(HOST, "localhost:8713"), (ORIGIN, origin)];
             for peer in [Some("127.0.0.1"), None] {
                 assert_eq!(asked(peer, &headers), Err(Refusal::Origin), "{origin}");
+            }
+        }
+    }
+
+    #[test]
+    fn nor_one_that_leaves_its_origin_out() {
+        for (sites, may) in [
+            (&["none"][..], true),
+            (&["cross-site"], false),
+            (&["same-site"], false),
+            (&["same-origin"], false),
+            (&["Cross-Site"], false),
+            (&[""], false),
+            (&["none", "cross-site"], false),
+        ] {
+            let sites = sites.iter().map(|site| (SEC_FETCH_SITE, *site));
+            let headers: Vec<_> = [(HOST, "localhost:8713")]
+                .into_iter()
+                .chain(sites)
+                .collect();
+            let expected = if may { Ok(()) } else { Err(Refusal::Origin) };
+            for peer in [Some("127.0.0.1"), None] {
+                assert_eq!(asked(peer, &headers), expected, "{headers:?}");
             }
         }
     }

@@ -140,6 +140,7 @@ async fn digest(State(page): State<Arc<Page>>) -> Result<Json<Vec<FeedDigest>>, 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    #[serde(default)]
     pod: String,
 }
 
@@ -153,6 +154,15 @@ async fn explain(
             error.body_text()
         ))
     })?;
+    let named = match pod.split_once('/') {
+        Some((namespace, name)) => !namespace.is_empty() && !name.is_empty(),
+        None => !pod.is_empty(),
+    };
+    if !named {
+        return Err(Trouble::Bad(
+            "no pod is named: give ?pod=NAMESPACE/NAME or ?pod=UID".to_owned(),
+        ));
+    }
     if pod.len() > MAX_ASKED {
         return Err(Trouble::Bad(
             "no pod has a name or uid this long".to_owned(),

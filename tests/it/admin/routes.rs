@@ -50,7 +50,19 @@ async fn what_is_asked_wrongly_is_answered_by_a_sentence() {
         ("GET", "/livez/x", 404, "there are GET /livez"),
         ("POST", "/statusz", 405, "everything else by GET"),
         ("GET", "/migrate/cutover", 405, "by POST"),
-        ("GET", "/explain", 400, "expected ?pod="),
+        (
+            "GET",
+            "/explain",
+            400,
+            "give ?pod=NAMESPACE/NAME or ?pod=UID",
+        ),
+        ("GET", "/explain?", 400, "no pod is named"),
+        ("GET", "/explain?pod=", 400, "no pod is named"),
+        ("GET", "/explain?pod", 400, "no pod is named"),
+        ("GET", "/explain?pod=/", 400, "no pod is named"),
+        ("GET", "/explain?pod=ns/", 400, "no pod is named"),
+        ("GET", "/explain?pod=/name", 400, "no pod is named"),
+        ("GET", "/explain?pos=a", 400, "expected ?pod="),
         ("GET", "/explain?pod=a&node=b", 400, "expected ?pod="),
         (
             "GET",
@@ -85,17 +97,18 @@ async fn what_is_asked_wrongly_is_answered_by_a_sentence() {
 #[tokio::test]
 async fn the_state_is_not_changed_by_web_pages_or_under_other_names() {
     let world = World::start().await;
-    let page = world
-        .ask(
-            "POST",
-            "/migrate/shadow",
-            "origin: https://evil.example\r\n",
-        )
-        .await;
-    assert_eq!(
-        (page.code, page.error().as_str()),
-        (403, "the state is not changed from a web page")
-    );
+    for headers in [
+        "origin: https://evil.example\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-site\r\n",
+    ] {
+        let page = world.ask("POST", "/migrate/shadow", headers).await;
+        assert_eq!(
+            (page.code, page.error().as_str()),
+            (403, "the state is not changed from a web page"),
+            "{headers}"
+        );
+    }
     let rebound = b"POST /migrate/shadow HTTP/1.1\r\nhost: evil.example:8713\r\n\r\n";
     assert_eq!(world.say(rebound).await.code, 403);
     let nameless = b"POST /migrate/shadow HTTP/1.0\r\n\r\n";
