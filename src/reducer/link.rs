@@ -130,16 +130,27 @@ pub(super) async fn dial(
     Err(error)
 }
 
-impl Link {
-    fn new(stream: TcpStream, tcp: &Tcp) -> io::Result<Self> {
+impl Tcp {
+    /// Has a connection notice a peer that has gone without a word. Small messages leave at once.
+    ///
+    /// # Errors
+    /// The system does not allow it.
+    pub fn guard(&self, stream: &TcpStream) -> io::Result<()> {
         let keepalive = TcpKeepalive::new()
-            .with_time(tcp.keepalive_time)
-            .with_interval(tcp.keepalive_interval)
-            .with_retries(tcp.keepalive_retries);
-        let socket = SockRef::from(&stream);
+            .with_time(self.keepalive_time)
+            .with_interval(self.keepalive_interval)
+            .with_retries(self.keepalive_retries);
+        let socket = SockRef::from(stream);
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(tcp.user_timeout))?;
+        socket.set_tcp_user_timeout(Some(self.user_timeout))
+    }
+}
+
+impl Link {
+    fn new(stream: TcpStream, tcp: &Tcp) -> io::Result<Self> {
+        tcp.guard(&stream)?;
+        let socket = SockRef::from(&stream);
         // What the peer does not take yet waits with us, where a stall is seen.
         socket.set_tcp_notsent_lowat(KERNEL_BACKLOG)?;
         Ok(Self {

@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::desk::{Connection, Desk};
 use crate::{
     config::HostPort,
+    reducer::Tcp,
     tee::compare::Side,
     wire::{Reader, StreamError},
 };
@@ -22,7 +23,6 @@ use crate::{
 const READ: usize = 64 << 10;
 /// Waits so long after a failed accept; without file handles it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a real reducer may take to end after its relay has.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -67,6 +67,11 @@ impl Reducer {
     }
 
     async fn connection(self, relay: TcpStream, peer: SocketAddr) {
+        if let Err(error) = Tcp::default().guard(&relay) {
+            // It has gone already.
+            tracing::debug!(%peer, %error, "a relay's connection is no more");
+            return;
+        }
         let real = match &self.real {
             None => None,
             Some(address) => match connect(address).await {
@@ -165,10 +170,12 @@ async fn read<'a>(from: &mut OwnedReadHalf, buffer: &'a mut [u8]) -> io::Result<
     Ok(buffer.get(..len).unwrap_or_default())
 }
 
+/// As a relay connects: a tap must not hide that either side has gone without a word.
 async fn connect(address: &HostPort) -> io::Result<TcpStream> {
     let target = (address.host.as_str(), address.port);
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await??;
-    stream.set_nodelay(true)?;
+    let tcp = Tcp::default();
+    let stream = timeout(tcp.connect_timeout, TcpStream::connect(target)).await??;
+    tcp.guard(&stream)?;
     Ok(stream)
 }
 

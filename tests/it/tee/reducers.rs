@@ -1,5 +1,7 @@
 //! The tap before a real reducer.
 
+use std::net::SocketAddr;
+
 use k8s_relay::tools::tee::ReducerListen;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,7 +12,7 @@ use super::world::{Tee, here, host_port, to};
 use crate::support::{must, peer::Peer};
 
 /// A tee with a tap before `real` for its first relay. Nobody streams here.
-async fn tapped(real: std::net::SocketAddr) -> Tee {
+async fn tapped(real: SocketAddr) -> Tee {
     let nobody = here();
     let mut args = to(&[nobody, nobody]);
     let listen = here();
@@ -61,6 +63,44 @@ async fn a_tap_passes_every_byte_on_in_both_directions_and_each_end() {
     .await
     .unwrap();
     assert_eq!(answered, b"what no reducer would say");
+}
+
+/// Whether the kernel probes, on the side of `local`, whether `remote` is still there.
+fn is_probed(local: SocketAddr, remote: SocketAddr) -> bool {
+    let ends = [local, remote].map(|end| format!("0100007F:{:04X}", end.port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let row = table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields[1..3] == ends).then(|| fields[5].to_owned())
+    });
+    // The timer that runs: 2 is that of keepalive.
+    row.is_some_and(|timer| timer.starts_with("02:"))
+}
+
+#[tokio::test]
+async fn a_relay_or_a_real_reducer_that_has_gone_without_a_word_is_noticed() {
+    let listener = TcpListener::bind(here()).await.unwrap();
+    let real = listener.local_addr().unwrap();
+    let tee = tapped(real).await;
+    for (side, tap) in tee.bound.reducers.iter().enumerate() {
+        let relay = TcpStream::connect(tap).await.unwrap();
+        let relay = relay.local_addr().unwrap();
+        must("the relay is probed", async {
+            while !is_probed(*tap, relay) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        if side == 0 {
+            let (_real, from) = must("the tap connects", listener.accept()).await.unwrap();
+            must("the reducer is probed", async {
+                while !is_probed(from, real) {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]
