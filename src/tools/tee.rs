@@ -6,6 +6,7 @@ mod follower;
 mod pipe;
 mod recorder;
 mod reducers;
+mod turns;
 
 use std::{
     future::Future,
@@ -37,6 +38,7 @@ use self::{
     follower::Second,
     recorder::Recorder,
     reducers::Reducer,
+    turns::Turns,
 };
 use super::ToolError;
 use crate::{
@@ -241,6 +243,7 @@ pub async fn serve(
         second: to.next().map(|address| Second {
             address,
             backlog: args.backlog.get().saturating_mul(1 << 20),
+            turns: Turns::default(),
         }),
         desk: desk.clone(),
         recorder,

@@ -1,5 +1,5 @@
 //! The second relay's side of one stream: it follows, is cut when it falls too far behind, and is
-//! told the folded state when it is back.
+//! told the folded state when it is back, unless it follows a newer stream: then that one counts.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,7 @@ use super::{
     calls::{Times, connect},
     desk::{Cause, Desk},
     pipe::Pipe,
+    turns::Turns,
 };
 use crate::{
     config::HostPort,
@@ -31,6 +32,7 @@ pub(super) struct Second {
     pub(super) address: HostPort,
     /// How far it may fall behind on each stream, in bytes.
     pub(super) backlog: usize,
+    pub(super) turns: Turns,
 }
 
 /// What a stream has told, and the way to the second relay while that is open.
@@ -141,6 +143,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) async fn run(self) {
         self.to_its_end().await;
+        self.second.turns.over(self.stream);
         self.desk.over(Side::Second, self.stream);
     }
 
@@ -149,11 +152,16 @@ impl Follower {
         let mut first = true;
         let mut pause = self.times.backoff_min;
         loop {
+            if !self.has_its_turn(cause).await {
+                return;
+            }
             let connected = tokio::select! {
                 connected = connect(&self.second.address, self.times.connect) => connected,
                 () = self.expired() => return,
             };
             let why = match connected {
+                // A newer one was faster.
+                Ok(_) if !self.second.turns.take(self.stream) => continue,
                 Ok(watcher) => match self.follow(&watcher, first).await {
                     Ok(()) => return,
                     Err((why, followed)) => {
@@ -167,6 +175,10 @@ impl Follower {
             };
             self.beside.leave();
             first = false;
+            // With a newer stream the second knows what it must.
+            if self.second.turns.must_wait(self.stream) {
+                continue;
+            }
             self.desk.out(Side::Second, cause, why);
             // With a stream that is over there is nothing to return to. What the relay has
             // missed of it stays missed until it follows a later one.
@@ -176,6 +188,20 @@ impl Follower {
             }
             pause = (pause * 2).min(self.times.backoff_max);
         }
+    }
+
+    /// Waits while the second relay follows a newer stream. Returns `false` if this one is over.
+    async fn has_its_turn(&self, cause: Cause) -> bool {
+        if self.second.turns.must_wait(self.stream) {
+            self.beside.leave();
+            tokio::select! {
+                () = self.second.turns.turn(self.stream) => {}
+                () = self.beside.closed.cancelled() => return false,
+            }
+            let why = "all newer streams are over, and it has lost this one".to_owned();
+            self.desk.out(Side::Second, cause, why);
+        }
+        true
     }
 
     /// Follows as long as it goes. `Ok` if the stream is over; otherwise why it was left, and

@@ -25,6 +25,8 @@ pub enum Way {
 pub struct Gate {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    /// The number of the connection that was cut last.
+    cut: watch::Sender<usize>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -33,15 +35,26 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, way) = watch::channel(way);
+        let (cut, cuts) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((from, _)) = listener.accept().await {
-                connections.spawn(connection(from, way.clone()));
+            for number in 1.. {
+                let Ok((from, _)) = listener.accept().await else {
+                    break;
+                };
+                let (way, mut cuts) = (way.clone(), cuts.clone());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = connection(from, way) => {}
+                        _ = cuts.wait_for(|cut| *cut == number) => {}
+                    }
+                });
             }
         });
         Self {
             address,
             way: sender,
+            cut,
             _task: AbortOnDropHandle::new(task),
         }
     }
@@ -52,6 +65,11 @@ impl Gate {
 
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// Ends one connection; the first has the number 1.
+    pub fn cut(&self, number: usize) {
+        self.cut.send_replace(number);
     }
 }
 

@@ -10,7 +10,7 @@ use k8s_relay::{
 };
 
 use super::world::{World, send};
-use crate::support::gate::Way;
+use crate::support::{gate::Way, must};
 
 #[tokio::test]
 async fn a_second_that_stalls_is_cut_and_told_everything_when_it_is_back() {
@@ -171,4 +171,64 @@ async fn a_difference_that_stands_at_the_end_is_the_exit_status() {
         shown.contains("summary: 1 differences stand, 1 have appeared"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn a_second_that_has_lost_several_streams_tells_on_the_newest_when_it_is_back() {
+    let world = World::start().await;
+    world.compared().await;
+    let mut older = world.tee.call().await;
+    send(&mut older, Cluster::new(10, 100).list()).await;
+    world.tee.equal(100).await;
+    let mut newer = world.tee.call().await;
+    let cluster = Cluster::new(2, 20);
+    send(&mut newer, cluster.list()).await;
+    world.tee.equal(20).await;
+    for gone in 0..3 {
+        let mark = world.tee.mark();
+        world.gate.set(Way::Shut);
+        let lost = "is out of comparison: its stream has ended";
+        world.tee.shows_after(mark, lost).await;
+        world.gate.set(Way::Open(world.second.address));
+        world.tee.shows_after(mark, "is in comparison").await;
+        let deleted = told_as(Event::Deleted, cluster.pod(gone));
+        send(&mut newer, [deleted]).await;
+        world.tee.equal(19 - gone as usize).await;
+    }
+    world.tee.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_stream_that_is_lost_is_told_again_when_the_newer_one_is_over() {
+    let world = World::start().await;
+    world.compared().await;
+    let cluster = Cluster::new(10, 100);
+    let mut older = world.tee.call().await;
+    send(&mut older, cluster.list()).await;
+    world.tee.equal(100).await;
+    let mut newer = world.tee.call().await;
+    send(&mut newer, Cluster::new(2, 20).list()).await;
+    world.tee.equal(20).await;
+
+    let mark = world.tee.mark();
+    world.gate.cut(1);
+    // It says more while the second does not hear it.
+    let gone = [0, 1].map(|n| told_as(Event::Deleted, cluster.pod(n)));
+    send(&mut older, gone).await;
+    send(&mut newer, [told_as(Event::Deleted, cluster.pod(0))]).await;
+    world.tee.equal(19).await;
+    let shown = world.tee.shown();
+    assert!(!shown[mark..].contains("comparison"), "{shown}");
+    newer.cancel();
+    let waited = "is out of comparison: all newer streams are over";
+    world.tee.shows_after(mark, waited).await;
+    world.compared().await;
+    // The first takes its time to go back to the older one.
+    must("the second tells on the older one", async {
+        while !world.tee.digests().await[1].ends_with("/98") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    world.tee.stop().await.0.unwrap();
 }
