@@ -49,7 +49,9 @@ pub struct Autopilot {
     held_last: Duration,
     /// Since when our own watches are told on and not well; later by all standstills since.
     unwell_since: Option<Instant>,
+    /// When the last look was.
     looked_at: Option<Instant>,
+    /// When the next one is due, at the latest.
     look_at: Option<Instant>,
 }
 

@@ -1,6 +1,6 @@
 //! From the model to messages: kind codes, addresses, and texts that fit.
 //!
-//! Laws: with ids of at most [`MAX_ID_LEN`](crate::model::MAX_ID_LEN) bytes no message
+//! Laws: with ids of at most [`MAX_ID_LEN`] bytes no message
 //! is longer than [`MAX_MESSAGE`] bytes; what fits is told uncut; what does not is cut
 //! as little as possible, the longest texts down to the next longest, equal ones alike,
 //! always between two characters (D8).
