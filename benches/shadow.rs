@@ -188,7 +188,7 @@ impl Relay {
 /// Whether nothing differs at all.
 fn is_equal(parity: &Parity) -> bool {
     parity.comparing
-        && parity.divergences + parity.unsettled == 0
+        && parity.divergences + parity.unsettled + parity.waiting == 0
         && parity.excused.is_empty()
         && parity.legacy_digest == parity.native_digest
 }

@@ -47,6 +47,7 @@ pub(super) struct Hearing<'a, S> {
     pub(super) telling: Option<&'a mut Telling>,
     /// `None` for a feed that is not compared.
     pub(super) touched: Option<&'a mut Touched>,
+    pub(super) source: ActiveSource,
     pub(super) sink: &'a mut S,
     pub(super) now: Instant,
     pub(super) relist_resync: bool,
@@ -246,7 +247,7 @@ impl Feed {
 impl<S: Sink> Hearing<'_, S> {
     fn change(&mut self, change: Change<'_>, repeat: bool) {
         if let Some(touched) = &mut self.touched {
-            touched.change(&change);
+            touched.change(&change, self.source);
         }
         if let Some(telling) = &mut self.telling {
             telling.change(change, repeat, self.now, self.sink);
@@ -260,10 +261,10 @@ impl<S: Sink> Hearing<'_, S> {
         };
         match taken {
             Taken::Nothing | Taken::Same(_) => {}
-            Taken::Changed(pod) | Taken::Gone(pod) => touched.pod(&pod.uid),
+            Taken::Changed(pod) | Taken::Gone(pod) => touched.pod(&pod.uid, self.source),
             Taken::Listed(difference) => {
                 for pod in difference.gone.iter().chain(&difference.changed) {
-                    touched.pod(&pod.uid);
+                    touched.pod(&pod.uid, self.source);
                 }
             }
         }

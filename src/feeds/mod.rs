@@ -31,7 +31,7 @@ use feed::{Feed, FeedState, Hearing};
 pub use view::View;
 
 use kube::runtime::watcher::Event;
-pub use twins::Touched;
+pub use twins::{Touch, Touched};
 
 use crate::{
     matcher::{
@@ -267,6 +267,7 @@ impl Feeds {
         let hearing = Hearing {
             telling: (self.active == Some(generation)).then_some(&mut self.telling),
             touched: self.touched.as_mut().filter(|_| compared),
+            source: feed.source,
             sink,
             now,
             relist_resync: self.settings.relist_resync,
@@ -327,6 +328,7 @@ impl Feeds {
             feed.handle_timeout(Hearing {
                 telling: active.then_some(&mut self.telling),
                 touched: self.touched.as_mut(),
+                source: ActiveSource::Native,
                 sink,
                 now,
                 relist_resync: self.settings.relist_resync,

@@ -14,25 +14,33 @@ use crate::{
 /// in which they were touched.
 #[derive(Debug, Default)]
 pub struct Touched {
-    pods: VecDeque<Uid>,
+    pods: VecDeque<Touch>,
     all: bool,
+}
+
+/// A pod, and which feed may know something else of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// The pod.
+    pub uid: Uid,
+    /// Where the feed comes from.
+    pub by: ActiveSource,
 }
 
 impl Touched {
     /// Beyond so many it is cheaper to look at all pods, and memory stays bounded.
     const LIMIT: usize = 8192;
 
-    /// With more than so many, whoever looks at them should do so.
-    pub const MANY: usize = Self::LIMIT / 2;
-
-    pub(super) fn pod(&mut self, uid: &Uid) {
-        if self.all || self.pods.back() == Some(uid) {
+    pub(super) fn pod(&mut self, uid: &Uid, by: ActiveSource) {
+        let last = self.pods.back();
+        if self.all || last.is_some_and(|last| last.uid == *uid && last.by == by) {
             return;
         }
         if self.pods.len() == Self::LIMIT {
             return self.all();
         }
-        self.pods.push_back(uid.clone());
+        let uid = uid.clone();
+        self.pods.push_back(Touch { uid, by });
     }
 
     /// Any pod may be another one.
@@ -41,24 +49,19 @@ impl Touched {
         self.pods.clear();
     }
 
-    pub(super) fn change(&mut self, change: &Change<'_>) {
+    pub(super) fn change(&mut self, change: &Change<'_>, by: ActiveSource) {
         match change {
             Change::Announced(live) | Change::Reannounced(live) | Change::Updated(live) => {
-                self.pod(&live.pod.uid);
+                self.pod(&live.pod.uid, by);
             }
-            Change::Gone { uid, .. } => self.pod(uid),
+            Change::Gone { uid, .. } => self.pod(uid, by),
             Change::Overflow => {}
         }
     }
 
-    /// Whether there is nothing to look at.
-    pub fn is_empty(&self) -> bool {
-        !self.all && self.pods.is_empty()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.pods.len()
+    /// Whether there are so many that soon it will be all.
+    pub fn is_many(&self) -> bool {
+        self.pods.len() > Self::LIMIT / 2
     }
 
     /// Whether all pods are to be looked at; asked once.
@@ -67,7 +70,7 @@ impl Touched {
     }
 
     /// The one that was touched first.
-    pub fn pop(&mut self) -> Option<Uid> {
+    pub fn pop(&mut self) -> Option<Touch> {
         self.pods.pop_front()
     }
 

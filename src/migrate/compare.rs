@@ -157,6 +157,19 @@ impl Comparison {
 
     /// What both feeds know of this pod now; a live pod must have this uid.
     pub fn refresh(&mut self, uid: &Uid, legacy: Seen<'_>, native: Seen<'_>, now: Instant) {
+        self.refresh_late(uid, legacy, native, Duration::ZERO, now);
+    }
+
+    /// The same of a pod that has changed a while ago, so that what differs now has differed for
+    /// so `long`.
+    pub fn refresh_late(
+        &mut self,
+        uid: &Uid,
+        legacy: Seen<'_>,
+        native: Seen<'_>,
+        long: Duration,
+        now: Instant,
+    ) {
         self.divergences.settle(now);
         let known = self.entries.find(uid);
         if let Some(slot) = known
@@ -170,10 +183,10 @@ impl Comparison {
         match (known, verdict.pod()) {
             (None, None) => {}
             (Some(slot), None) => self.forget(slot),
-            (Some(slot), Some(_)) => self.update(slot, standing, verdict),
+            (Some(slot), Some(_)) => self.update(slot, standing, verdict, long),
             (None, Some(pod)) => {
                 let slot = self.entries.find_or_insert_with(uid, || Entry::new(pod));
-                self.update(slot, standing, verdict);
+                self.update(slot, standing, verdict, long);
             }
         }
     }
@@ -192,9 +205,15 @@ impl Comparison {
         Some((turn, self.entries.get(slot)?.uid().clone()))
     }
 
-    /// The divergence that begins next.
+    /// A divergence that begins now would come after all others: here.
     pub fn next_divergence(&self) -> Turn {
         self.divergences.next()
+    }
+
+    /// Whether this pod differed in something when last seen.
+    pub fn differs(&self, uid: &Uid) -> bool {
+        let entry = || self.entries.by_uid(uid);
+        !self.divergences.is_empty() && entry().is_some_and(|entry| entry.differing.is_some())
     }
 
     /// How many pods were live in a feed when last seen.
@@ -264,7 +283,13 @@ impl Comparison {
         }
     }
 
-    fn update(&mut self, slot: Slot, standing: (Standing, Standing), verdict: Verdict<'_>) {
+    fn update(
+        &mut self,
+        slot: Slot,
+        standing: (Standing, Standing),
+        verdict: Verdict<'_>,
+        long: Duration,
+    ) {
         let Some(entry) = self.entries.get_mut(slot) else {
             return;
         };
@@ -287,7 +312,7 @@ impl Comparison {
             (None, None) => return,
         };
         let told = std::mem::replace(&mut entry.told, told);
-        let legacy = entry.differ(slot, state.fields, legacy, &mut self.divergences);
+        let legacy = entry.differ(slot, state.fields, legacy, &mut self.divergences, long);
         entry.state = state;
 
         let [old_legacy, old_native] = before.digested(&told, legacy.as_ref());
@@ -304,7 +329,8 @@ impl Comparison {
         let [legacy, native] = entry.state.digested(&entry.told, entry.legacy());
         replace(&mut self.legacy, legacy, None);
         replace(&mut self.native, native, None);
-        entry.differ(slot, Set::EMPTY, None, &mut self.divergences);
+        let long = Duration::ZERO;
+        entry.differ(slot, Set::EMPTY, None, &mut self.divergences, long);
         self.count(entry.state, State::NONE);
     }
 
@@ -358,20 +384,22 @@ impl Entry {
         self.differing.as_ref()?.legacy.as_ref()
     }
 
-    /// From now on the pod in this slot differs in these fields, and the legacy feed tells this
-    /// of it. Returns what that told before, if it was kept.
+    /// For so `long` the pod in this slot has differed in these fields, those included that it
+    /// did not differ in before, and the legacy feed tells this of it. Returns what that told
+    /// before, if it was kept.
     fn differ(
         &mut self,
         slot: Slot,
         fields: Set<Field>,
         legacy: Option<Told>,
         divergences: &mut Divergences,
+        long: Duration,
     ) -> Option<Told> {
         if fields.is_empty() && self.differing.is_none() {
             return None;
         }
         let differing = self.differing.get_or_insert_default();
-        divergences.change(slot, &mut differing.turns, fields);
+        divergences.change(slot, &mut differing.turns, fields, long);
         let before = std::mem::replace(&mut differing.legacy, legacy);
         if fields.is_empty() {
             self.differing = None;

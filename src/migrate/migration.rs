@@ -233,6 +233,7 @@ impl Migration {
 
     fn parity(&mut self, feeds: &Feeds, now: Instant) -> status::Parity {
         let paused = self.side_by_side.pause(feeds);
+        let waiting = self.side_by_side.waiting() as u64;
         let comparison = self.side_by_side.comparison(now);
         let parity = comparison.parity(now);
         let autopilot = self.autopilot.as_ref();
@@ -253,6 +254,7 @@ impl Migration {
             settle_seconds: seconds(self.settle),
             divergences: parity.counted,
             unsettled: parity.unsettled,
+            waiting,
             by_field: names(by_field.collect()),
             excused: names(excused.collect()),
             legacy_digest: comparison.digests(Side::Legacy).total().to_string(),

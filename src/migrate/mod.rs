@@ -15,6 +15,7 @@ pub mod stage;
 pub mod state_file;
 pub mod status;
 pub mod tally;
+mod waiting;
 
 pub use auto::Autopilot;
 pub use gate::{Action, Facts, Refusal, Step};

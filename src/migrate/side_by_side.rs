@@ -1,8 +1,10 @@
 //! Keeps a [`Comparison`] in step with the two feeds: what has changed is looked at again, and
 //! all pods are, in slices, when another stream is the newest one.
 //!
-//! What has changed may wait for a moment, in which the other feed mostly tells the same, so that
-//! one look is enough for both; not for a question ([`SideBySide::catch_up`]).
+//! A pod that has changed in one feed waits until the other feed tells something of it, too, which
+//! mostly is the same, so that one look is enough for both. It waits for half the settle window at
+//! most, and what differs then has differed since it waits: nothing counts later for that. A pod
+//! that differs does not wait: that it is equal, if only for a moment, is not missed.
 //!
 //! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
 //! been looked at since they were. What pauses them loses nothing. Time in which nobody looked,
@@ -10,7 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::compare::{Comparison, Seen, Turn};
+use super::{
+    compare::{Comparison, Seen, Turn},
+    waiting::Waiting,
+};
 use crate::{
     feeds::{Feeds, Touched, View},
     matcher::{Generation, Matcher, Standing},
@@ -29,8 +34,7 @@ pub struct SideBySide {
     again: bool,
     /// Every pod has been looked at since these two are listed.
     whole: bool,
-    /// Since when something that has changed waits to be looked at.
-    touched_since: Option<Instant>,
+    waiting: Waiting,
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
@@ -76,8 +80,9 @@ pub enum Pause {
 /// Pods that are looked at in one [`SideBySide::attend`] of a pass: a millisecond at most.
 const SLICE: usize = 512;
 
-/// So long a change waits for the other feed to tell the same. Short beside any settle window.
-const LAG: Duration = Duration::from_millis(50);
+/// A change waits no longer for the other feed to tell the same, however long the settle window
+/// is: a status shows divergences that do not count yet, too.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The clocks are read so often, also if nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -95,7 +100,7 @@ impl SideBySide {
             pass: Pass::Nothing,
             again: false,
             whole: false,
-            touched_since: None,
+            waiting: Waiting::new(PATIENCE.min(settle / 2)),
             look_again: settle / 3,
             look_again_at: None,
             looked_at: None,
@@ -129,7 +134,8 @@ impl SideBySide {
         if compared != self.feeds || compared.is_none() {
             self.feeds = compared;
             self.comparison.pause(now);
-            (self.look_again_at, self.touched_since) = (None, None);
+            self.look_again_at = None;
+            self.waiting.clear();
             (self.again, self.whole) = (false, false);
             self.pass = match compared {
                 Some(_) => Pass::Collect(Slot::FIRST),
@@ -148,15 +154,24 @@ impl SideBySide {
         more || self.pass != Pass::Nothing
     }
 
-    /// Looks at all that has changed.
+    /// How many pods have changed in one feed and were not looked at since.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Looks at what waits, if that is little: a slice.
     pub fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
         if twins(feeds).ok() != self.feeds || self.feeds.is_none() {
             // All of it is to be looked at anyway, or nothing.
             return;
         }
         self.comparison(now);
-        while let Some(uid) = feeds.touched().and_then(Touched::pop) {
-            self.look_at(feeds, &uid, now);
+        self.look_at_touched(feeds, now);
+        for _ in 0..SLICE {
+            let Some((uid, since)) = self.waiting.take() else {
+                return;
+            };
+            self.look_at_late(feeds, &uid, since, now);
         }
     }
 
@@ -164,19 +179,18 @@ impl SideBySide {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let look = self.feeds.and(self.looked_at);
         let look = look.and_then(|at| at.checked_add(LOOK_EVERY));
-        let touched = self.touched_since.and_then(|at| at.checked_add(LAG));
         [
             self.comparison.poll_timeout(),
+            self.waiting.poll_timeout(),
             self.look_again_at,
             look,
-            touched,
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// At what has waited for long enough, and at what is too much to wait. Returns whether more
+    /// At what both feeds have told, and at what has waited for long enough. Returns whether more
     /// of that is left.
     fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
         if feeds.touched().is_some_and(Touched::take_all) {
@@ -185,23 +199,27 @@ impl SideBySide {
                 Pass::Collect(_) | Pass::Native(_) | Pass::Known(_) => self.again = true,
             }
         }
-        let waits = |feeds: &mut Feeds| feeds.touched().map_or(0, |touched| touched.len());
-        if waits(feeds) == 0 {
-            self.touched_since = None;
-            return false;
-        }
-        let since = *self.touched_since.get_or_insert(now);
-        let is_due = now.saturating_duration_since(since) >= LAG;
-        let mut left = if is_due { SLICE } else { 0 };
-        while left > 0 || waits(feeds) > Touched::MANY {
-            let Some(uid) = feeds.touched().and_then(Touched::pop) else {
-                self.touched_since = None;
-                return false;
+        let mut left = SLICE;
+        let is_many = |feeds: &mut Feeds| feeds.touched().is_some_and(|touched| touched.is_many());
+        while left > 0 || is_many(feeds) {
+            let Some(touch) = feeds.touched().and_then(Touched::pop) else {
+                break;
             };
-            self.look_at(feeds, &uid, now);
+            if self.comparison.differs(&touch.uid) {
+                self.look_at(feeds, &touch.uid, now);
+            } else if let Some(since) = self.waiting.touch(&touch, now) {
+                self.look_at_late(feeds, &touch.uid, since, now);
+            }
             left = left.saturating_sub(1);
         }
-        is_due
+        while left > 0 || self.waiting.is_full() {
+            let Some((uid, since)) = self.waiting.pop(now) else {
+                break;
+            };
+            self.look_at_late(feeds, &uid, since, now);
+            left = left.saturating_sub(1);
+        }
+        left == 0
     }
 
     fn look_at_slice(&mut self, feeds: &mut Feeds, now: Instant) {
@@ -263,6 +281,11 @@ impl SideBySide {
     }
 
     fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, now: Instant) {
+        self.look_at_late(feeds, uid, now, now);
+    }
+
+    /// At a pod that is since then what it is now.
+    fn look_at_late(&mut self, feeds: &mut Feeds, uid: &Uid, since: Instant, now: Instant) {
         let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
         else {
             return;
@@ -277,7 +300,8 @@ impl SideBySide {
             }
             _ => false,
         };
-        self.comparison.refresh(uid, legacy, native, now);
+        let long = now.saturating_duration_since(since);
+        self.comparison.refresh_late(uid, legacy, native, long, now);
         if twice {
             feeds.hold_once(uid);
         }

@@ -166,6 +166,10 @@ pub struct Parity {
     pub divergences: u64,
     /// Divergences that have not stood long enough to count.
     pub unsettled: u64,
+    /// Pods that one feed has told something new of a moment ago, which the other feed has not
+    /// told yet; they are compared when it has, or after half of `settle_seconds`.
+    #[serde(default)]
+    pub waiting: u64,
     /// Both together, by field.
     pub by_field: BTreeMap<String, u64>,
     /// Differences on purpose, by rule (`compat/exceptions.toml`).

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_relay::{
-    feeds::{Input, Settings, Touched},
+    feeds::{Input, Settings},
     matcher::{Generation, OwnerSort},
     migrate::{
         compare::Field,
@@ -65,25 +65,54 @@ fn while_no_watcher_is_connected_the_hold_stands_still_and_starts_not_over() {
 }
 
 #[test]
-fn what_the_other_feed_tells_within_a_moment_never_differed() {
+fn what_the_other_feed_tells_soon_never_differed() {
     let mut twins = Twins::new();
     twins.catch_up();
-    let since = twins.core.now;
-    let changed = || pod("p1").version("2");
-    twins.core.pod(twins.stream, changed());
+    twins.tells(twins.stream, "2");
+    assert_eq!((twins.differing(), twins.waiting()), (0, 1));
+    twins.goes_by(4);
+    assert_eq!((twins.differing(), twins.waiting()), (0, 1));
+    twins.tells(twins.native, "2");
+    assert_eq!((twins.differing(), twins.waiting()), (0, 0));
+}
+
+#[test]
+fn what_one_feed_alone_tells_is_looked_at_in_time_and_counts_when_it_would_have() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    let start = twins.core.now;
+    twins.tells(twins.native, "2");
+    twins.core.now = start + secs(4);
     twins.attend();
-    assert_eq!(twins.differing(), 0, "it waits");
+    assert_eq!(twins.waiting(), 1);
     let due = twins.compared.poll_timeout().unwrap();
-    assert!(since < due && due <= since + Duration::from_millis(50));
-    twins.core.pod(twins.native, changed());
+    assert_eq!(due, start + secs(5));
     twins.core.now = due;
     twins.attend();
-    assert_eq!(twins.differing(), 0);
-    twins.core.pod(twins.native, pod("p1"));
+    assert_eq!((twins.differing(), twins.waiting()), (1, 0));
+    twins.core.now = start + secs(9);
     twins.attend();
-    twins.core.now = twins.compared.poll_timeout().unwrap();
+    assert_eq!((twins.counted(), twins.held()), (0, secs(9)));
+    twins.core.now = start + secs(10);
     twins.attend();
-    assert_eq!(twins.differing(), 1, "nobody else has told it");
+    assert_eq!((twins.counted(), twins.held()), (1, Duration::ZERO));
+}
+
+#[test]
+fn a_pod_that_differs_is_looked_at_whenever_it_changes() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.tells(twins.stream, "2");
+    twins.goes_by(5);
+    assert_eq!(twins.differing(), 1);
+    twins.goes_by(3);
+    twins.tells(twins.stream, "1");
+    assert_eq!(twins.differing(), 0, "for a moment they were equal");
+    twins.tells(twins.stream, "3");
+    twins.goes_by(9);
+    assert_eq!((twins.differing(), twins.counted()), (1, 0));
+    twins.goes_by(1);
+    assert_eq!((twins.differing(), twins.counted()), (0, 1));
 }
 
 #[test]
@@ -91,21 +120,40 @@ fn a_question_finds_what_has_just_changed() {
     let mut twins = Twins::new();
     twins.catch_up();
     twins.core.pod(twins.stream, pod("p1").version("2"));
-    twins.attend();
     let now = twins.core.now;
     twins.compared.catch_up(&mut twins.core.feeds, now);
-    assert_eq!(twins.differing(), 1);
+    assert_eq!((twins.differing(), twins.waiting()), (1, 0));
 }
 
 #[test]
-fn too_many_changes_do_not_wait() {
+fn a_question_does_not_wait_for_much() {
     let mut twins = Twins::new();
     twins.catch_up();
-    for n in 0..=Touched::MANY {
+    for n in 0..PODS {
         twins.core.pod(twins.stream, pod(&format!("new{n}")));
+        twins.attend();
     }
-    twins.attend();
-    assert_eq!(twins.differing(), 1, "the one that is too many");
+    let now = twins.core.now;
+    twins.compared.catch_up(&mut twins.core.feeds, now);
+    let (differ, wait) = (twins.differing(), twins.waiting());
+    assert!(differ > 0 && wait > 0, "{differ} {wait}");
+    assert_eq!(differ as usize + wait, PODS);
+}
+
+#[test]
+fn what_waits_when_the_watcher_goes_is_found_when_it_is_back() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.tells(twins.native, "2");
+    twins.core.close(twins.stream);
+    assert_eq!(twins.attend(), Some(Pause::NoStream));
+    assert_eq!(twins.waiting(), 0);
+    twins.core.now += secs(100);
+    twins.stream_opens();
+    twins.catch_up();
+    assert_eq!(twins.differing(), 1);
+    twins.goes_by(9);
+    assert_eq!(twins.counted(), 0, "its clock began with the comparison");
 }
 
 /// A stream and our own watches, both listed, with the same pods; the first pod has an owner.
@@ -168,10 +216,28 @@ impl Twins {
         while self.attend().is_some() {}
     }
 
-    /// How many pods differ in something, as far as they were looked at.
+    /// One of the feeds tells the version of a pod, and it is looked at what is to be looked at.
+    fn tells(&mut self, feed: Generation, version: &str) {
+        self.core.pod(feed, pod("p1").version(version));
+        self.attend();
+    }
+
+    /// How many pods wait to be looked at.
+    fn waiting(&self) -> usize {
+        self.compared.waiting()
+    }
+
+    /// How many pods differ in something for less than the settle window, as far as they were
+    /// looked at.
     fn differing(&mut self) -> u64 {
         let now = self.core.now;
         self.compared.comparison(now).parity(now).unsettled
+    }
+
+    /// How many do for longer.
+    fn counted(&mut self) -> u64 {
+        let now = self.core.now;
+        self.compared.comparison(now).parity(now).counted
     }
 
     /// So many seconds, each with a look.

@@ -20,6 +20,8 @@ struct Clock {
     ran: Duration,
     /// If it runs: the latest moment it has seen.
     seen: Option<Instant>,
+    /// What it showed when it was started, or set to go on, last.
+    started: Duration,
 }
 
 /// The divergences of all pods.
@@ -29,7 +31,8 @@ pub(super) struct Divergences {
     clock: Clock,
     /// In the order of their beginnings.
     open: BTreeMap<Turn, Divergence>,
-    next: Turn,
+    /// Never used again.
+    next_number: u64,
     /// Those before this one count, as many as `counted`.
     unsettled_from: Turn,
     counted: usize,
@@ -40,12 +43,14 @@ pub(super) struct Divergences {
 
 /// The place of a divergence in the order of their beginnings; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn(u64);
+pub struct Turn {
+    since: Duration,
+    number: u64,
+}
 
 /// Of a field of one pod.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Divergence {
-    since: Duration,
     pub(super) slot: Slot,
     pub(super) field: Field,
 }
@@ -65,6 +70,26 @@ impl Clock {
         self.ran
     }
 
+    fn start(&mut self, now: Instant) {
+        if self.seen.is_none() {
+            self.seen = Some(now);
+            self.started = self.ran;
+        }
+    }
+
+    /// Until now it stood still.
+    fn skip(&mut self, now: Instant) {
+        if let Some(seen) = &mut self.seen {
+            *seen = now.max(*seen);
+            self.started = self.ran;
+        }
+    }
+
+    /// What it showed so long ago, if it has run since then.
+    fn ago(&self, long: Duration) -> Duration {
+        self.ran.saturating_sub(long).max(self.started)
+    }
+
     /// When it will show this, if it runs on.
     fn moment(&self, shown: Duration) -> Option<Instant> {
         self.seen?.checked_add(shown.saturating_sub(self.ran))
@@ -77,7 +102,7 @@ impl Divergences {
             settle,
             clock: Clock::default(),
             open: BTreeMap::new(),
-            next: Turn::FIRST,
+            next_number: 0,
             unsettled_from: Turn::FIRST,
             counted: 0,
             by_field: BTreeMap::new(),
@@ -86,7 +111,7 @@ impl Divergences {
     }
 
     pub(super) fn start(&mut self, now: Instant) {
-        self.clock.seen.get_or_insert(now);
+        self.clock.start(now);
     }
 
     pub(super) fn pause(&mut self, now: Instant) {
@@ -95,9 +120,7 @@ impl Divergences {
     }
 
     pub(super) fn skip(&mut self, now: Instant) {
-        if let Some(seen) = &mut self.clock.seen {
-            *seen = now.max(*seen);
-        }
+        self.clock.skip(now);
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -107,8 +130,8 @@ impl Divergences {
     /// Those that have stood long enough count from now on.
     pub(super) fn settle(&mut self, now: Instant) {
         let ran = self.clock.advance(now);
-        while let Some((turn, oldest)) = self.oldest_unsettled() {
-            if oldest.since.saturating_add(self.settle) > ran {
+        while let Some(turn) = self.oldest_unsettled() {
+            if turn.since.saturating_add(self.settle) > ran {
                 return;
             }
             self.unsettled_from = turn.next();
@@ -117,12 +140,19 @@ impl Divergences {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let (_, oldest) = self.oldest_unsettled()?;
+        let oldest = self.oldest_unsettled()?;
         self.clock.moment(oldest.since.checked_add(self.settle)?)
     }
 
-    /// The pod in this slot differs in the fields `now`, and differed in those of `turns`.
-    pub(super) fn change(&mut self, slot: Slot, turns: &mut Turns, now: Set<Field>) {
+    /// The pod in this slot differs in the fields `now`, and differed in those of `turns`. New
+    /// ones have done so for so `long`.
+    pub(super) fn change(
+        &mut self,
+        slot: Slot,
+        turns: &mut Turns,
+        now: Set<Field>,
+        long: Duration,
+    ) {
         turns.0.retain(|(field, turn)| {
             let stays = now.has(*field);
             if !stays {
@@ -131,15 +161,17 @@ impl Divergences {
             stays
         });
         for field in now.without(turns.fields()).iter() {
-            turns.0.push((field, self.begin(slot, field)));
+            turns.0.push((field, self.begin(slot, field, long)));
         }
     }
 
-    fn begin(&mut self, slot: Slot, field: Field) -> Turn {
-        let turn = self.next;
-        self.next = turn.next();
-        let since = self.clock.ran;
-        self.open.insert(turn, Divergence { since, slot, field });
+    fn begin(&mut self, slot: Slot, field: Field, long: Duration) -> Turn {
+        let number = self.next_number;
+        self.next_number += 1;
+        // None that is new counts yet.
+        let since = self.clock.ago(long).max(self.unsettled_from.since);
+        let turn = Turn { since, number };
+        self.open.insert(turn, Divergence { slot, field });
         *self.by_field.entry(field).or_default() += 1;
         turn
     }
@@ -168,14 +200,21 @@ impl Divergences {
         Some((*turn, divergence.slot))
     }
 
-    /// The one that begins next.
+    /// Where one that begins now would be.
     pub(super) fn next(&self) -> Turn {
-        self.next
+        Turn {
+            since: self.clock.ran,
+            number: self.next_number,
+        }
     }
 
-    fn oldest_unsettled(&self) -> Option<(Turn, &Divergence)> {
-        let (turn, divergence) = self.open.range(self.unsettled_from..).next()?;
-        Some((*turn, divergence))
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn oldest_unsettled(&self) -> Option<Turn> {
+        let (turn, _) = self.open.range(self.unsettled_from..).next()?;
+        Some(*turn)
     }
 
     /// How long none has counted.
@@ -202,7 +241,7 @@ impl Divergences {
     /// The oldest first, each with how long it has stood and whether it counts.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (&Divergence, Duration, bool)> {
         self.open.iter().map(|(turn, divergence)| {
-            let stood = self.clock.ran.saturating_sub(divergence.since);
+            let stood = self.clock.ran.saturating_sub(turn.since);
             (divergence, stood, *turn < self.unsettled_from)
         })
     }
@@ -210,11 +249,17 @@ impl Divergences {
 
 impl Turn {
     /// The first divergence of all.
-    pub const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self {
+        since: Duration::ZERO,
+        number: 0,
+    };
 
-    /// The one after this one.
+    /// The first place after this one.
     pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self {
+            number: self.number.saturating_add(1),
+            ..self
+        }
     }
 }
 

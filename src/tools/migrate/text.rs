@@ -130,6 +130,13 @@ impl Page {
                 counted(counts, "divergence")
             ),
         );
+        if parity.waiting > 0 {
+            let pods = counted(parity.waiting, "pod");
+            self.line(
+                "",
+                &format!("{pods} told by one feed a moment ago, to be compared"),
+            );
+        }
         if !parity.excused.is_empty() {
             let all = parity.excused.values().sum();
             let rules = listed(&parity.excused);
@@ -375,6 +382,7 @@ mod tests {
                 settle_seconds: 10.0,
                 divergences: 30,
                 unsettled: 1,
+                waiting: 2,
                 by_field: BTreeMap::from([("owner".to_owned(), 30), ("version".to_owned(), 1)]),
                 excused: BTreeMap::from([("init-containers".to_owned(), 12)]),
                 legacy_digest: "2:00ff".to_owned(),
@@ -404,6 +412,7 @@ mod tests {
                     legacy 2:00ff
                     native 3:11ee
                   30 divergences for 10.0s or longer, 1 younger: owner 30, version 1
+                  2 pods told by one feed a moment ago, to be compared
                   12 differences on purpose: init-containers 12
                   a cut-over would announce 1, delete 0 and change 30 pods
                   the oldest 2 of 31:

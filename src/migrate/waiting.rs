@@ -1,0 +1,246 @@
+//! Changes that one feed has told, and that wait for the other one to tell them too: one look is
+//! then enough for both.
+//!
+//! Laws: a pod waits once, since the first of its changes; no longer than it is let, and with at
+//! most [`Waiting::MOST`] others. Memory is O(pods that wait).
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    feeds::{ActiveSource, Touch},
+    model::{Keyed, Slot, Table, Uid},
+};
+
+/// What waits, the oldest first.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    patience: Duration,
+    pods: Table<Changed>,
+    /// Where they are, or were, and their numbers.
+    order: VecDeque<(Slot, u64)>,
+    /// Never used again.
+    next_number: u64,
+}
+
+/// A pod that waits.
+#[derive(Debug)]
+struct Changed {
+    uid: Uid,
+    by: ActiveSource,
+    since: Instant,
+    number: u64,
+}
+
+impl Waiting {
+    /// Beyond so many the oldest waits no longer: 6 MiB.
+    const MOST: usize = 65_536;
+
+    /// Nothing waits; what will, does so for this long at most.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            pods: Table::default(),
+            order: VecDeque::new(),
+            next_number: 0,
+        }
+    }
+
+    /// How many pods wait.
+    pub(super) fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// A feed has told a change. Returns since when the pod has waited for just that, if it has;
+    /// otherwise it waits from now on.
+    pub(super) fn touch(&mut self, touch: &Touch, now: Instant) -> Option<Instant> {
+        let number = self.next_number;
+        let slot = self.pods.find_or_insert_with(&touch.uid, || Changed {
+            uid: touch.uid.clone(),
+            by: touch.by,
+            since: now,
+            number,
+        });
+        let waits = self.pods.get(slot)?;
+        if waits.number == number {
+            self.next_number += 1;
+            self.order.push_back((slot, number));
+            return None;
+        }
+        if waits.by == touch.by {
+            return None;
+        }
+        let since = waits.since;
+        self.remove(slot);
+        Some(since)
+    }
+
+    /// Whether there are too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.pods.len() > Self::MOST
+    }
+
+    /// One that has waited for long enough, or that is too many, and since when it has waited.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Uid, Instant)> {
+        let is_due = self.poll_timeout().is_some_and(|due| due <= now);
+        (is_due || self.is_full()).then(|| self.take()).flatten()
+    }
+
+    /// The one that has waited for longest, and since when.
+    pub(super) fn take(&mut self) -> Option<(Uid, Instant)> {
+        let slot = self.oldest()?;
+        let Changed { uid, since, .. } = self.remove(slot)?;
+        Some((uid, since))
+    }
+
+    /// When the oldest has waited for long enough.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let waits = self.pods.get(self.oldest()?)?;
+        waits.since.checked_add(self.patience)
+    }
+
+    /// None is to be looked at any longer.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.patience);
+    }
+
+    fn oldest(&self) -> Option<Slot> {
+        self.order.front().map(|(slot, _)| *slot)
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<Changed> {
+        let removed = self.pods.remove(slot);
+        let pods = &self.pods;
+        let is_there = |(slot, number): &(Slot, u64)| {
+            pods.get(*slot).is_some_and(|waits| waits.number == *number)
+        };
+        while self.order.front().is_some_and(|place| !is_there(place)) {
+            self.order.pop_front();
+        }
+        if self.order.len() > 2 * pods.len() + 64 {
+            self.order.retain(is_there);
+        }
+        removed
+    }
+}
+
+impl Keyed for Changed {
+    fn uid(&self) -> &Uid {
+        &self.uid
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn touch(name: &str, by: ActiveSource) -> Touch {
+        let uid = Uid::new(name);
+        Touch { uid, by }
+    }
+
+    fn told(name: &str) -> Touch {
+        touch(name, ActiveSource::Collect)
+    }
+
+    fn ours(name: &str) -> Touch {
+        touch(name, ActiveSource::Native)
+    }
+
+    #[test]
+    fn what_both_feeds_have_told_waits_no_longer() {
+        let mut waiting = Waiting::new(PATIENCE);
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        assert_eq!(waiting.touch(&told("a"), start), None);
+        assert_eq!(waiting.touch(&told("a"), later), None, "once more");
+        assert_eq!(waiting.touch(&told("b"), later), None);
+        assert_eq!(waiting.len(), 2);
+        assert_eq!(waiting.touch(&ours("a"), later), Some(start));
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting.poll_timeout(), Some(later + PATIENCE));
+        assert_eq!(waiting.touch(&ours("a"), later), None, "another change");
+    }
+
+    #[test]
+    fn what_one_feed_alone_has_told_waits_for_long_enough() {
+        let mut waiting = Waiting::new(PATIENCE);
+        let start = Instant::now();
+        assert_eq!(waiting.poll_timeout(), None);
+        waiting.touch(&told("a"), start);
+        let due = waiting.poll_timeout().unwrap();
+        assert_eq!(due, start + PATIENCE);
+        assert_eq!(waiting.pop(due - Duration::from_nanos(1)), None);
+        assert_eq!(waiting.pop(due), Some((Uid::new("a"), start)));
+        assert_eq!((waiting.pop(due), waiting.len()), (None, 0));
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut waiting = Waiting::new(PATIENCE);
+        let start = Instant::now();
+        for n in 0..=Waiting::MOST {
+            assert_eq!(waiting.pop(start), None);
+            waiting.touch(&told(&n.to_string()), start);
+        }
+        assert_eq!(waiting.pop(start), Some((Uid::new("0"), start)));
+        assert_eq!(waiting.pop(start), None);
+    }
+
+    #[test]
+    fn one_that_waits_on_does_not_keep_the_places_of_those_after_it() {
+        let mut waiting = Waiting::new(PATIENCE);
+        let now = Instant::now();
+        waiting.touch(&told("first"), now);
+        for n in 0..10_000 {
+            let (name, at) = (n.to_string(), now + Duration::from_nanos(n));
+            waiting.touch(&told(&name), at);
+            assert_eq!(waiting.touch(&ours(&name), at), Some(at));
+        }
+        assert!(waiting.order.len() < 100, "{}", waiting.order.len());
+    }
+
+    proptest! {
+        /// Against a plain list.
+        #[test]
+        fn each_waits_once_in_the_order_of_its_first_change(
+            steps in prop::collection::vec((0..8u8, any::<bool>(), 0..3u64), 1..200)
+        ) {
+            let mut waiting = Waiting::new(PATIENCE);
+            let mut list: Vec<(Uid, ActiveSource, Instant)> = Vec::new();
+            let mut now = Instant::now();
+            for (pod, native, passes) in steps {
+                now += Duration::from_secs(passes);
+                let touched = match native {
+                    true => ours(&pod.to_string()),
+                    false => told(&pod.to_string()),
+                };
+                let known = list.iter().position(|(uid, ..)| *uid == touched.uid);
+                let expected = match known {
+                    Some(at) if list[at].1 != touched.by => Some(list.remove(at).2),
+                    Some(_) => None,
+                    None => {
+                        list.push((touched.uid.clone(), touched.by, now));
+                        None
+                    }
+                };
+                prop_assert_eq!(waiting.touch(&touched, now), expected);
+                if passes == 2 {
+                    let is_due = list.first().is_some_and(|(.., since)| *since + PATIENCE <= now);
+                    let oldest = is_due.then(|| list.remove(0)).map(|(uid, _, since)| (uid, since));
+                    prop_assert_eq!(waiting.pop(now), oldest);
+                }
+                prop_assert_eq!(waiting.len(), list.len());
+                let due = list.first().map(|(.., since)| *since + PATIENCE);
+                prop_assert_eq!(waiting.poll_timeout(), due);
+            }
+        }
+    }
+}
