@@ -286,12 +286,14 @@ impl Telling {
         };
         self.settling.remove(&live.pod.uid);
         self.restart_pod(live.slot);
-        if self.has_passed(live.slot)
-            && self
-                .tell(live, repeat, 0, self.marks.limit, now, sink)
-                .is_err()
-        {
-            self.out_of_room();
+        if self.has_passed(live.slot) {
+            let told = self.tell(live, repeat, 0, self.marks.limit, now, sink);
+            if told.is_err() {
+                self.out_of_room();
+            }
+        } else if self.can_overtake() {
+            // What finds no room now is still ahead of the cursor.
+            let _ = self.tell(live, repeat, 0, self.marks.high, now, sink);
         }
     }
 
@@ -463,13 +465,19 @@ impl Telling {
 
     // --- telling one change ---
 
-    /// Whether a change in this slot is to be told now, and not by a cursor or a resync later.
+    /// Whether a change in this slot must be told now, because no cursor or resync will.
     fn has_passed(&self, changed: Slot) -> bool {
         match self.phase {
             Phase::Offline | Phase::Owing | Phase::Deletes(_) => false,
             Phase::Streaming => true,
             Phase::Additions(cursor, _) => changed < cursor,
         }
+    }
+
+    /// Whether a change ahead of the cursor may be told before what the cursor comes to first:
+    /// a pass over many pods of which there is little to tell takes longer than that.
+    fn can_overtake(&self) -> bool {
+        matches!(self.phase, Phase::Additions(..)) && !self.paused
     }
 
     fn gone(

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::{ActiveSource::*, Input, Settings},
-    matcher::{Generation, OwnerSort, Reannounce},
+    matcher::{Generation, OwnerSort, Reannounce, Resume},
     model::{Keyed, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -25,6 +25,19 @@ fn a_cut_over_between_equal_feeds_tells_nothing_and_later_events_come_from_the_w
     both.core.pod(both.stream, pod("d"));
     both.core.pod_gone(both.stream, "a");
     assert_eq!(both.told(), "", "the stream is a shadow now");
+}
+
+#[test]
+fn what_happens_next_is_told_before_all_pods_were_looked_at() {
+    let names: Vec<String> = (0..3_000).map(|n| format!("p{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut both = Both::with(&names);
+    both.core.feeds.switch(Native, both.core.now);
+    assert_eq!(both.core.resume(), Resume::More);
+    both.core.pod(both.native, pod("new"));
+    assert_eq!(both.told(), "pod_new new v1");
+    both.core.rest();
+    assert_eq!(both.told(), "", "it is told once");
 }
 
 #[test]
