@@ -14,6 +14,10 @@ check:
 test:
     cargo test
 
+# The laws, each time with other histories. What fails is kept in `tests/proptest-regressions/`.
+laws:
+    PROPTEST_RNG_SEED=$(date +%s) cargo test --test it -- laws
+
 # The compat harness in its long form; arguments are its own, `--help` names them.
 compat *arguments:
     cargo test --test compat -- --long {{arguments}}

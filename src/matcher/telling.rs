@@ -3,8 +3,8 @@
 //! One mechanism catches up, whatever the cause: a pass over the ledger deletes what is no
 //! longer wanted, a pass over the live pods tells what is missing. With an empty ledger that
 //! is a *replay*; otherwise it is a *difference* (D3). Both are cursors over slots: they pause
-//! at the high mark and go on at the low mark. Meanwhile a change behind the cursor is told,
-//! one ahead of it is not, because the cursor will come to it.
+//! at the high mark and go on at the low mark. Meanwhile a change behind the cursor is told, and
+//! one ahead of it as long as there is room: else the cursor will come to it.
 
 use std::time::Instant;
 
@@ -28,8 +28,8 @@ pub struct Telling {
     paused: bool,
     /// Something behind the cursor could not be told: another pass is needed.
     again: bool,
-    /// Until when told pods are carried that wait for their owner in the active feed.
-    waiting_carried_until: Tick,
+    /// When another feed became the active one.
+    feed_changed_at: Option<Tick>,
     /// The active feed was not listed when it took over: its deletes are due once it is.
     deletes_owed: bool,
     /// Pod data was told, or would have been, since the last resync (spec 14.2).
@@ -69,7 +69,7 @@ impl Telling {
             phase: Phase::Offline,
             paused: false,
             again: false,
-            waiting_carried_until: Tick::default(),
+            feed_changed_at: None,
             deletes_owed: false,
             dirty: false,
             settling: Settling::default(),
@@ -171,7 +171,7 @@ impl Telling {
         let tick = self.tick(now);
         let settled_at = tick.after(self.windows.settle);
         let waited_at = tick.after(self.windows.owner_wait);
-        self.waiting_carried_until = waited_at;
+        self.feed_changed_at = Some(tick);
         self.settling.clear();
         let mut all_live = true;
         for told in self.ledger.iter() {
@@ -378,17 +378,22 @@ impl Telling {
     }
 
     /// Whether this told pod stays told for now, although it is not live. A pod that came to
-    /// wait for its owner while it was carried is carried as the waiting ones are.
+    /// wait for its owner or address while it was carried is carried as those are that did.
     fn is_carried(&mut self, uid: &Uid, standing: Standing, now: Instant) -> bool {
         if self.settling.contains(uid) {
             return true;
         }
-        let waits = standing == Standing::Waiting && self.tick(now) < self.waiting_carried_until;
-        if waits {
-            self.settling
-                .insert(uid.clone(), self.waiting_carried_until);
-        }
-        waits
+        let window = match standing {
+            Standing::Waiting => self.windows.owner_wait,
+            Standing::NoAddress => self.windows.settle,
+            Standing::Unknown | Standing::Live => return false,
+        };
+        let until = self.feed_changed_at.map(|at| at.after(window));
+        let Some(until) = until.filter(|until| *until > self.tick(now)) else {
+            return false;
+        };
+        self.settling.insert(uid.clone(), until);
+        true
     }
 
     fn look_at_live(

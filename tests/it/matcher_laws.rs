@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn whatever_streams_do_the_reducer_knows_what_the_ledger_says_and_ends_with_the_live_set(

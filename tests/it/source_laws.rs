@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn whatever_happens_to_cluster_source_and_reducer_the_picture_ends_as_the_live_set(

@@ -75,6 +75,27 @@ fn what_the_watches_never_confirm_is_told_when_the_window_ends() {
 }
 
 #[test]
+fn a_carried_pod_that_the_watches_hear_of_before_it_has_an_address_is_carried_on() {
+    let mut both = Both::with(&["a"]);
+    both.core.pod(both.stream, pod("late"));
+    both.core.pass(secs(5));
+    both.told();
+    both.switch(Native);
+    both.core.pass(secs(3));
+    both.core.pod(both.native, pod("late").without_address());
+    both.core.pass(secs(4));
+    both.core.rest();
+    assert_eq!(
+        both.told(),
+        "",
+        "12 s after it was told, 7 after the switch"
+    );
+    both.core.pass(secs(3));
+    both.core.rest();
+    assert_eq!(both.told(), "pod_delete late");
+}
+
+#[test]
 fn a_cut_over_to_watches_that_are_not_listed_only_adds_until_they_are() {
     let mut core = Core::new(Settings::default());
     let stream = core.open();

@@ -44,7 +44,7 @@ fn a_replay_pauses_at_the_high_mark_and_goes_on_at_the_low_mark() {
 }
 
 #[test]
-fn during_a_replay_a_change_behind_the_cursor_is_told_and_one_ahead_of_it_is_not() {
+fn while_a_replay_waits_for_room_a_change_behind_the_cursor_is_told_and_one_ahead_is_not() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5", "p6", "p7"]);
     let feed = Generation(1);
     core.connect();
