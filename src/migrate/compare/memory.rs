@@ -14,7 +14,7 @@ use crate::{
 fn an_equal_pod_takes_an_entry_of_48_bytes_and_its_place_in_the_index() {
     assert_eq!(size_of::<Entry>(), 48);
     // The vector of entries doubles, so that up to half of it may be idle.
-    for (count, most) in [(1_000, 80), (10_000, 115), (16_400, 115), (100_000, 80)] {
+    for (count, most) in [(1_000, 80), (10_000, 115), (16_400, 115), (30_000, 80)] {
         let (pods, owner, now) = (pods(count), owner(), Instant::now());
         let mut comparison = Comparison::new(Duration::ZERO);
         let taken = measure(|| {

@@ -57,7 +57,7 @@ fn a_long_life_neither_fills_nor_empties_a_cluster() {
         ..Mix::default()
     });
     assert_eq!(KINDS.map(|kind| store.count(kind)), [500, 100, 0]);
-    for _ in 0..200_000 {
+    for _ in 0..100_000 {
         assert!(life.step(&mut store));
     }
     let [pods, sets, jobs] = KINDS.map(|kind| store.count(kind));

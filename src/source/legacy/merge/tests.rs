@@ -471,7 +471,7 @@ fn any_pod() -> impl Strategy<Value = PodInfo> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
     fn any_history_merges_as_the_rules_say(
