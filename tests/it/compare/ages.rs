@@ -46,6 +46,14 @@ impl Watch {
         refresh(&mut self.comparison, name, &one, &other, self.now);
     }
 
+    /// The same of a pod that has been so for some seconds.
+    fn differs_since(&mut self, seconds: u64, name: &str) {
+        let (one, other) = (live(pod(name)), live(pod(name).version("2")));
+        let (uid, long) = (Uid::new(name), secs(seconds));
+        self.comparison
+            .refresh_late(&uid, one.seen(), other.seen(), long, self.now);
+    }
+
     fn agree(&mut self, name: &str) {
         let one = live(pod(name));
         refresh(&mut self.comparison, name, &one, &one, self.now);
@@ -201,6 +209,63 @@ fn a_clock_that_stands_or_goes_back_ages_nothing() {
     assert_eq!(watch.shows(), (0, 1, 55));
     watch.pass(5);
     assert_eq!(watch.shows(), (1, 0, 0));
+}
+
+#[test]
+fn a_divergence_that_is_found_late_is_as_old_as_it_is() {
+    let mut watch = Watch::running();
+    watch.pass(20);
+    watch.differ("young");
+    watch.differs_since(4, "old");
+    assert_eq!(watch.due(), Some(6));
+    let (first, uid) = watch.comparison.differing_at_or_after(Turn::FIRST).unwrap();
+    assert_eq!(uid, Uid::new("old"));
+    let (_, uid) = watch
+        .comparison
+        .differing_at_or_after(first.next())
+        .unwrap();
+    assert_eq!(uid, Uid::new("young"));
+    watch.pass(6);
+    assert_eq!((watch.shows(), watch.due()), ((1, 1, 0), Some(4)));
+    watch.agree("old");
+    assert_eq!(watch.shows(), (0, 1, 0));
+    watch.pass(4);
+    assert_eq!(watch.shows(), (1, 0, 0));
+}
+
+#[test]
+fn a_divergence_that_is_found_after_the_settle_window_counts_at_once() {
+    let mut watch = Watch::running();
+    watch.pass(20);
+    watch.differs_since(12, "p");
+    assert_eq!(watch.shows(), (1, 0, 0));
+    watch.differs_since(15, "q");
+    assert_eq!(
+        watch.shows(),
+        (2, 0, 0),
+        "although it is older than one that counts"
+    );
+    watch.agree("p");
+    watch.agree("q");
+    assert_eq!(watch.shows(), (0, 0, 0));
+}
+
+#[test]
+fn a_divergence_is_no_older_than_the_clock_has_run_since_it_was_started() {
+    let mut watch = Watch::running();
+    watch.pass(100);
+    watch.pause();
+    watch.pass(100);
+    watch.start();
+    watch.pass(3);
+    watch.differs_since(50, "p");
+    assert_eq!(watch.due(), Some(7));
+    watch.comparison.skip(watch.now + secs(60));
+    watch.pass(62);
+    watch.differs_since(50, "q");
+    assert_eq!((watch.shows(), watch.due()), ((0, 2, 105), Some(5)));
+    watch.pass(5);
+    assert_eq!((watch.shows(), watch.due()), ((1, 1, 0), Some(3)));
 }
 
 #[test]
