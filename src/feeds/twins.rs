@@ -51,11 +51,12 @@ impl Touched {
 
     pub(super) fn change(&mut self, change: &Change<'_>, by: ActiveSource) {
         match change {
-            Change::Announced(live) | Change::Reannounced(live) | Change::Updated(live) => {
+            Change::Announced(live) | Change::Reannounced(live) => {
                 self.pod(&live.pod.uid, by);
             }
             Change::Gone { uid, .. } => self.pod(uid, by),
-            Change::Overflow => {}
+            // An update comes of an object's event, and is noted if that told anything new.
+            Change::Updated(_) | Change::Overflow => {}
         }
     }
 

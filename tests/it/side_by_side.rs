@@ -77,6 +77,16 @@ fn what_the_other_feed_tells_soon_never_differed() {
 }
 
 #[test]
+fn what_a_stream_repeats_is_nothing_to_look_at() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.tells(twins.stream, "2");
+    twins.tells(twins.native, "2");
+    twins.tells(twins.stream, "2");
+    assert_eq!((twins.differing(), twins.waiting()), (0, 0));
+}
+
+#[test]
 fn what_one_feed_alone_tells_is_looked_at_in_time_and_counts_when_it_would_have() {
     let mut twins = Twins::new();
     twins.catch_up();
