@@ -30,6 +30,9 @@ pub struct Telling {
     again: bool,
     /// When another feed became the active one.
     feed_changed_at: Option<Tick>,
+    /// No pass over the ledger has ended since then: told pods that the active feed does not know
+    /// are to be carried.
+    carries_unknown: bool,
     /// The active feed was not listed when it took over: its deletes are due once it is.
     deletes_owed: bool,
     /// Pod data was told, or would have been, since the last resync (spec 14.2).
@@ -70,6 +73,7 @@ impl Telling {
             paused: false,
             again: false,
             feed_changed_at: None,
+            carries_unknown: false,
             deletes_owed: false,
             dirty: false,
             settling: Settling::default(),
@@ -170,34 +174,16 @@ impl Telling {
         }
         let tick = self.tick(now);
         let settled_at = tick.after(self.windows.settle);
-        let waited_at = tick.after(self.windows.owner_wait);
         self.feed_changed_at = Some(tick);
+        self.carries_unknown = true;
         self.settling.clear();
-        let mut all_live = true;
-        for told in self.ledger.iter() {
-            let carried_until = match new.standing(&told.uid) {
-                Standing::Live => continue,
-                Standing::Waiting => waited_at,
-                Standing::NoAddress => settled_at,
-                Standing::Unknown => told.touched.after(self.windows.settle),
-            };
-            all_live = false;
-            if carried_until > tick {
-                self.settling.insert(told.uid.clone(), carried_until);
-            }
-        }
         for uid in self.recently_deleted.within(tick) {
             if self.ledger.get(uid).is_none() {
                 self.settling.insert(uid.clone(), settled_at);
             }
         }
         self.deletes_owed = !listed;
-        // With nothing to delete the pass over the ledger is spared: what goes from now on is told.
-        self.catch_up_from(if listed && !all_live {
-            Phase::Deletes(Slot::FIRST)
-        } else {
-            Phase::Additions(Slot::FIRST, 0)
-        });
+        self.catch_up_from(Phase::Deletes(Slot::FIRST));
     }
 
     /// What the source of the `new` feed does not know of is not lost.
@@ -224,7 +210,7 @@ impl Telling {
     /// The source of the active feed is gone: nobody will confirm or deny the pods that are
     /// carried. They stay told until another feed is active (D4).
     pub fn source_ended(&mut self) {
-        self.deletes_owed |= !self.settling.is_empty();
+        self.deletes_owed |= self.carries_unknown || !self.settling.is_empty();
     }
 
     /// Many changes may follow, as of a list. Until [`Self::resume`] they are told like the
@@ -361,12 +347,13 @@ impl Telling {
             .at_or_after(cursor)
             .filter(|_| !self.deletes_owed);
         let Some((slot, told)) = next else {
+            self.carries_unknown &= self.deletes_owed;
             self.phase = Phase::Additions(Slot::FIRST, 0);
             return;
         };
-        let uid = told.uid.clone();
+        let (uid, touched) = (told.uid.clone(), told.touched);
         let standing = active.map_or(Standing::Unknown, |matcher| matcher.standing(&uid));
-        if standing != Standing::Live && !self.is_carried(&uid, standing, now) {
+        if standing != Standing::Live && !self.is_carried(&uid, touched, standing, now) {
             if sink.queued() >= self.marks.high {
                 self.paused = true;
                 return;
@@ -379,16 +366,17 @@ impl Telling {
 
     /// Whether this told pod stays told for now, although it is not live. A pod that came to
     /// wait for its owner or address while it was carried is carried as those are that did.
-    fn is_carried(&mut self, uid: &Uid, standing: Standing, now: Instant) -> bool {
+    fn is_carried(&mut self, uid: &Uid, touched: Tick, standing: Standing, now: Instant) -> bool {
         if self.settling.contains(uid) {
             return true;
         }
-        let window = match standing {
-            Standing::Waiting => self.windows.owner_wait,
-            Standing::NoAddress => self.windows.settle,
+        let (since, window) = match standing {
+            Standing::Waiting => (self.feed_changed_at, self.windows.owner_wait),
+            Standing::NoAddress => (self.feed_changed_at, self.windows.settle),
+            Standing::Unknown if self.carries_unknown => (Some(touched), self.windows.settle),
             Standing::Unknown | Standing::Live => return false,
         };
-        let until = self.feed_changed_at.map(|at| at.after(window));
+        let until = since.map(|since| since.after(window));
         let Some(until) = until.filter(|until| *until > self.tick(now)) else {
             return false;
         };
@@ -456,6 +444,7 @@ impl Telling {
     fn forget_told(&mut self) {
         self.ledger.clear();
         self.settling.clear();
+        self.carries_unknown = false;
         self.deletes_owed = false;
     }
 
@@ -482,7 +471,7 @@ impl Telling {
     /// Whether a change ahead of the cursor may be told before what the cursor comes to first:
     /// a pass over many pods of which there is little to tell takes longer than that.
     fn can_overtake(&self) -> bool {
-        matches!(self.phase, Phase::Additions(..)) && !self.paused
+        matches!(self.phase, Phase::Deletes(_) | Phase::Additions(..)) && !self.paused
     }
 
     fn gone(
@@ -504,7 +493,12 @@ impl Telling {
         }
         match (told, self.phase) {
             (None, _) | (_, Phase::Offline | Phase::Owing) => {}
-            (Some(_), _) if sink.queued() >= self.marks.limit => self.out_of_room(),
+            (Some(told), _) if sink.queued() >= self.marks.limit => {
+                if let Some(told) = self.ledger.get_mut(told) {
+                    told.touched = Tick::default(); // It is not carried either.
+                }
+                self.out_of_room();
+            }
             (Some(told), Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..)) => {
                 self.ledger.remove(told);
                 sink.pod_delete(uid);
