@@ -223,8 +223,9 @@ impl Driver {
                 Some(Word::Question(question)) => Wake::Question(question),
                 None => Wake::SourcesEnded,
             },
-            // Every turn tells a part of a replay, so a busy source cannot starve it either.
-            () = std::future::ready(()), if more => Wake::Resume,
+            // Every turn tells a part of a replay, so a busy source cannot starve it either. Between
+            // the parts, who was woken in this thread has a turn: an answer that was just given.
+            () = tokio::task::yield_now(), if more => Wake::Resume,
             () = sleep_until(due.into()) => Wake::Deadline,
         }
     }

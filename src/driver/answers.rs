@@ -146,7 +146,9 @@ impl Driver {
             None if self.feeds.owes_deletes() => {
                 format!("it stays told until the active feed is listed. In the active feed: {why}")
             }
-            None => format!("its delete is about to be told. In the active feed: {why}"),
+            None => format!(
+                "when its turn comes its delete is told, unless the feed has just changed. In the active feed: {why}"
+            ),
         }
     }
 

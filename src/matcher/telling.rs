@@ -495,7 +495,8 @@ impl Telling {
             (None, _) | (_, Phase::Offline | Phase::Owing) => {}
             (Some(told), _) if sink.queued() >= self.marks.limit => {
                 if let Some(told) = self.ledger.get_mut(told) {
-                    told.touched = Tick::default(); // It is not carried either.
+                    // It is not carried either: as if it had been touched at the beginning of time.
+                    told.touched = Tick::default();
                 }
                 self.out_of_room();
             }

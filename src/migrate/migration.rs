@@ -214,7 +214,7 @@ impl Migration {
         }
     }
 
-    /// Says how it stands. O(1), [`ROWS`] rows, and what waits to be compared.
+    /// Says how it stands. O(1), [`ROWS`] rows, and a slice of what waits to be compared.
     pub fn describe(&mut self, status: &mut Status, feeds: &mut Feeds, now: Instant) {
         self.catch_up(feeds, now);
         status.stage = self.stage;

@@ -4,7 +4,9 @@
 //! A pod that has changed in one feed waits until the other feed tells something of it, too, which
 //! mostly is the same, so that one look is enough for both. It waits for half the settle window at
 //! most, and what differs then has differed since it waits: nothing counts later for that. A pod
-//! that differs does not wait: that it is equal, if only for a moment, is not missed.
+//! that differs does not wait, and one that changes again in the same feed waits no longer: that
+//! it is equal, if only for a moment, is not missed. What waits when a feed goes is as new when
+//! the next one is there.
 //!
 //! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
 //! been looked at since they were. What pauses them loses nothing. Time in which nobody looked,
@@ -171,7 +173,7 @@ impl SideBySide {
             let Some((uid, since)) = self.waiting.take() else {
                 return;
             };
-            self.look_at_late(feeds, &uid, since, now);
+            self.look_at(feeds, &uid, since, now);
         }
     }
 
@@ -206,9 +208,10 @@ impl SideBySide {
                 break;
             };
             if self.comparison.differs(&touch.uid) {
-                self.look_at(feeds, &touch.uid, now);
+                self.waiting.forget(&touch.uid);
+                self.look_at(feeds, &touch.uid, now, now);
             } else if let Some(since) = self.waiting.touch(&touch, now) {
-                self.look_at_late(feeds, &touch.uid, since, now);
+                self.look_at(feeds, &touch.uid, since, now);
             }
             left = left.saturating_sub(1);
         }
@@ -216,7 +219,7 @@ impl SideBySide {
             let Some((uid, since)) = self.waiting.pop(now) else {
                 break;
             };
-            self.look_at_late(feeds, &uid, since, now);
+            self.look_at(feeds, &uid, since, now);
             left = left.saturating_sub(1);
         }
         left == 0
@@ -271,7 +274,8 @@ impl SideBySide {
             };
             self.pass = pass;
             if !was_looked_at(feeds, pass, &uid) {
-                self.look_at(feeds, &uid, now);
+                let since = self.waiting.forget(&uid).unwrap_or(now);
+                self.look_at(feeds, &uid, since, now);
             }
         }
         let differs = self.comparison.differing_at_or_after(Turn::FIRST).is_some();
@@ -280,12 +284,8 @@ impl SideBySide {
         }
     }
 
-    fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, now: Instant) {
-        self.look_at_late(feeds, uid, now, now);
-    }
-
     /// At a pod that is since then what it is now.
-    fn look_at_late(&mut self, feeds: &mut Feeds, uid: &Uid, since: Instant, now: Instant) {
+    fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, since: Instant, now: Instant) {
         let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
         else {
             return;

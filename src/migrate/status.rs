@@ -167,7 +167,8 @@ pub struct Parity {
     /// Divergences that have not stood long enough to count.
     pub unsettled: u64,
     /// Pods that one feed has told something new of a moment ago, which the other feed has not
-    /// told yet; they are compared when it has, or after half of `settle_seconds`.
+    /// told yet; they are compared when it has, or after half of `settle_seconds`, 5 s at
+    /// most.
     #[serde(default)]
     pub waiting: u64,
     /// Both together, by field.

@@ -53,8 +53,10 @@ impl Waiting {
         self.pods.len()
     }
 
-    /// A feed has told a change. Returns since when the pod has waited for just that, if it has;
-    /// otherwise it waits from now on.
+    /// A feed has told a change. If the pod has waited it waits no longer, and is to be looked at
+    /// as it is since the moment that is returned: if the other feed tells what was waited for,
+    /// since the first told it; if the same feed tells something else, since now. Otherwise it
+    /// waits from now on.
     pub(super) fn touch(&mut self, touch: &Touch, now: Instant) -> Option<Instant> {
         let number = self.next_number;
         let slot = self.pods.find_or_insert_with(&touch.uid, || Changed {
@@ -69,11 +71,20 @@ impl Waiting {
             self.order.push_back((slot, number));
             return None;
         }
-        if waits.by == touch.by {
-            return None;
-        }
-        let since = waits.since;
+        let since = match waits.by == touch.by {
+            false => waits.since,
+            // Notes of one event.
+            true if waits.since == now => return None,
+            true => now,
+        };
         self.remove(slot);
+        Some(since)
+    }
+
+    /// This pod waits no longer. Returns since when it has waited, if it has.
+    pub(super) fn forget(&mut self, uid: &Uid) -> Option<Instant> {
+        let slot = self.pods.find(uid)?;
+        let Changed { since, .. } = self.remove(slot)?;
         Some(since)
     }
 
@@ -160,13 +171,26 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         assert_eq!(waiting.touch(&told("a"), start), None);
-        assert_eq!(waiting.touch(&told("a"), later), None, "once more");
+        assert_eq!(waiting.touch(&told("a"), start), None, "once more");
         assert_eq!(waiting.touch(&told("b"), later), None);
         assert_eq!(waiting.len(), 2);
         assert_eq!(waiting.touch(&ours("a"), later), Some(start));
         assert_eq!(waiting.len(), 1);
         assert_eq!(waiting.poll_timeout(), Some(later + PATIENCE));
         assert_eq!(waiting.touch(&ours("a"), later), None, "another change");
+    }
+
+    #[test]
+    fn what_changes_again_or_is_looked_at_meanwhile_waits_no_longer() {
+        let mut waiting = Waiting::new(PATIENCE);
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        waiting.touch(&told("a"), start);
+        waiting.touch(&ours("b"), start);
+        assert_eq!(waiting.touch(&told("a"), later), Some(later));
+        assert_eq!(waiting.forget(&Uid::new("b")), Some(start));
+        assert_eq!(waiting.forget(&Uid::new("b")), None);
+        assert_eq!((waiting.len(), waiting.poll_timeout()), (0, None));
     }
 
     #[test]
@@ -225,7 +249,11 @@ mod tests {
                 let known = list.iter().position(|(uid, ..)| *uid == touched.uid);
                 let expected = match known {
                     Some(at) if list[at].1 != touched.by => Some(list.remove(at).2),
-                    Some(_) => None,
+                    Some(at) if list[at].2 == now => None,
+                    Some(at) => {
+                        list.remove(at);
+                        Some(now)
+                    }
                     None => {
                         list.push((touched.uid.clone(), touched.by, now));
                         None

@@ -126,6 +126,46 @@ fn a_pod_that_differs_is_looked_at_whenever_it_changes() {
 }
 
 #[test]
+fn a_pod_that_changes_again_while_it_waits_is_looked_at() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.tells(twins.stream, "2");
+    twins.goes_by(3);
+    twins.tells(twins.stream, "1");
+    assert_eq!(
+        (twins.differing(), twins.waiting()),
+        (0, 0),
+        "they are equal"
+    );
+    twins.goes_by(1);
+    twins.tells(twins.stream, "3");
+    twins.goes_by(9);
+    assert_eq!((twins.differing(), twins.counted()), (1, 0));
+    twins.goes_by(1);
+    assert_eq!(twins.counted(), 1);
+}
+
+#[test]
+fn a_pass_over_all_pods_finds_what_waits_as_old_as_it_is() {
+    let mut twins = Twins::new();
+    twins.catch_up();
+    twins.tells(twins.native, "2");
+    twins.goes_by(3);
+    twins.changes_hands("another");
+    while twins.attend().is_some() || twins.more {}
+    assert_eq!(twins.waiting(), 0);
+    twins.tells(twins.stream, "2");
+    twins.tells(twins.stream, "3");
+    assert_eq!(
+        twins.waiting(),
+        1,
+        "another change, which waits in its turn"
+    );
+    twins.tells(twins.native, "3");
+    assert_eq!(twins.waiting(), 0);
+}
+
+#[test]
 fn a_question_finds_what_has_just_changed() {
     let mut twins = Twins::new();
     twins.catch_up();

@@ -87,7 +87,10 @@ impl Clock {
 
     /// What it showed so long ago, if it has run since then.
     fn ago(&self, long: Duration) -> Duration {
-        self.ran.saturating_sub(long).max(self.started)
+        match self.seen {
+            Some(_) => self.ran.saturating_sub(long).max(self.started),
+            None => self.ran,
+        }
     }
 
     /// When it will show this, if it runs on.

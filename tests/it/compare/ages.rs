@@ -256,7 +256,10 @@ fn a_divergence_is_no_older_than_the_clock_has_run_since_it_was_started() {
     watch.pass(100);
     watch.pause();
     watch.pass(100);
+    watch.differs_since(50, "in the pause");
     watch.start();
+    assert_eq!(watch.due(), Some(10));
+    watch.agree("in the pause");
     watch.pass(3);
     watch.differs_since(50, "p");
     assert_eq!(watch.due(), Some(7));
