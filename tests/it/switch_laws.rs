@@ -87,8 +87,10 @@ enum Op {
     /// So much of what has happened is seen.
     StreamSees(u8),
     WatchesSee(u8),
-    /// The other source becomes the active one.
-    Switch,
+    /// The other source becomes the active one. Something else may happen before the loop goes on.
+    Switch {
+        goes_on: bool,
+    },
     /// A watcher connects and lists; the one before goes, or stays.
     Open {
         closes: bool,
@@ -110,7 +112,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1..4u8).prop_map(Op::OwnerGone),
         5 => (1..6u8).prop_map(Op::StreamSees),
         5 => (1..6u8).prop_map(Op::WatchesSee),
-        3 => Just(Op::Switch),
+        3 => any::<bool>().prop_map(|goes_on| Op::Switch { goes_on }),
         1 => any::<bool>().prop_map(|closes| Op::Open { closes }),
         1 => Just(Op::Close),
         1 => Just(Op::Relist),
@@ -183,6 +185,7 @@ impl World {
             && self.core.feeds.active_source() == ActiveSource::Collect
             && !self.core.feeds.waits_for_stream();
         let active = self.core.feeds.active_generation();
+        let goes_on = !matches!(op, Op::Switch { goes_on: false });
         match op {
             Op::Pod { name, owner, form } => self.pod(name, owner, form),
             Op::PodGone(name) => {
@@ -203,7 +206,7 @@ impl World {
             }
             Op::StreamSees(n) => self.stream_sees(n.into()),
             Op::WatchesSee(n) => self.watches_see(n.into()),
-            Op::Switch => {
+            Op::Switch { .. } => {
                 let command = match self.migration.stage() {
                     Stage::ShadowNative => Command::Rollback,
                     Stage::Legacy | Stage::Shadow | Stage::Native => Command::Cutover,
@@ -241,7 +244,9 @@ impl World {
             Op::Drain(n) => self.core.reducer.drain(usize::from(n) * 100),
             Op::Pass(n) => self.pass(secs(n.into())),
         }
-        self.core.resume();
+        if goes_on {
+            self.core.resume();
+        }
         self.compares();
         if self.core.feeds.active_generation() != active {
             self.changed_at = self.core.now;
