@@ -7,10 +7,10 @@ RUN apk add --no-cache musl-dev
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /build
 COPY . .
-RUN cargo build --release --locked --bin k8s-relay --target x86_64-unknown-linux-musl
+RUN cargo build --profile dist --locked --bin k8s-relay --target x86_64-unknown-linux-musl
 
 FROM scratch
-COPY --from=build /build/target/x86_64-unknown-linux-musl/release/k8s-relay /srv/k8s-relay
+COPY --from=build /build/target/x86_64-unknown-linux-musl/dist/k8s-relay /srv/k8s-relay
 WORKDIR /srv
 USER 65532:65532
 ENTRYPOINT ["/srv/k8s-relay"]

