@@ -17,7 +17,7 @@ use clap::Parser;
 
 use harness::{
     case::{self, Case},
-    exceptions,
+    exceptions::Exceptions,
     peers::Peers,
     plan::{self, DEFAULT, Job, Options},
     proof, recording,
@@ -103,7 +103,7 @@ async fn begin(arguments: &Arguments) -> Result<bool> {
         }
         return Ok(true);
     }
-    let exceptions = exceptions::read()?;
+    let exceptions = Exceptions::read()?;
     let jobs = jobs(arguments, &cases)?;
     let options = Options {
         exceptions,
@@ -134,7 +134,9 @@ fn cases(arguments: &Arguments) -> Result<Vec<Arc<Case>>> {
     let names = recording::names()?;
     let recordings: Result<Vec<Case>> = names.iter().map(|name| recording::read(name)).collect();
     let mut cases = recordings?;
-    let mistakes = exceptions::mistakes(&exceptions::read()?, &cases);
+    let own = case::read_all(&case::folder())?;
+    let known: Vec<Case> = cases.iter().cloned().chain(own).collect();
+    let mistakes = Exceptions::read()?.mistakes(&known);
     ensure!(
         mistakes.is_empty(),
         "exceptions.toml: {}",

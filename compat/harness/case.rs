@@ -28,7 +28,7 @@ use super::{
 };
 
 /// One experiment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
     /// A sentence, or a recording's name.
     pub name: String,
@@ -255,7 +255,8 @@ pub fn read_all(folder: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn read(file: &Path) -> Result<Case> {
+/// Reads one case file.
+pub fn read(file: &Path) -> Result<Case> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let folder = file.parent().unwrap_or(Path::new("."));
     parse(&text, folder).with_context(|| file.display().to_string())

@@ -7,15 +7,19 @@ use serde::Deserialize;
 
 use super::{
     case::Case,
-    outcome::{Outcome, Output},
+    outcome::{Difference, Outcome, Output},
+    peers::{Handover, Peer},
+    sequences::Sequences,
 };
 
-/// One intended difference.
+/// One intended difference from a recording.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
     /// The recording's name.
     pub case: String,
+    /// How streams are handed over where it applies; in both ways if it does not say.
+    pub handover: Option<Handover>,
     /// Which rule of ours it follows.
     pub decision: String,
     pub reason: String,
@@ -30,6 +34,34 @@ pub struct Exception {
     streams: Option<Vec<String>>,
     /// Whether our relay survives, if not as recorded.
     alive: Option<bool>,
+}
+
+/// One more, in a case that has no recording.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// The case's name.
+    pub case: String,
+    /// As of an [`Exception`].
+    pub handover: Option<Handover>,
+    /// Which rule of ours it follows.
+    pub decision: String,
+    pub reason: String,
+    /// What the legacy relay does.
+    pub legacy: Told,
+    /// What we do.
+    pub ours: Told,
+}
+
+/// What a relay does in a written case, exactly.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// Its messages, one a line. Those of one pod are compared in their order, as they always
+    /// are between two live peers.
+    pub output: String,
+    /// How its streams end.
+    pub streams: Vec<String>,
 }
 
 /// One more, in what the reducer knows at the end of the same told natively.
@@ -60,8 +92,37 @@ pub struct Migration {
 }
 
 /// Those of the `Collect` streams.
+#[derive(Default)]
+pub struct Exceptions {
+    /// From what is recorded.
+    pub recorded: Vec<Exception>,
+    /// In cases without a recording.
+    pub written: Vec<Written>,
+}
+
+impl Exceptions {
+    /// All there are.
+    pub fn read() -> Result<Self> {
+        let file = File::read()?;
+        Ok(Self {
+            recorded: file.exception,
+            written: file.written,
+        })
+    }
+
+    /// What is wrong with them.
+    pub fn mistakes(&self, cases: &[Case]) -> Vec<String> {
+        [
+            mistakes(&self.recorded, cases),
+            mistakes_of_written(&self.written, cases),
+        ]
+        .concat()
+    }
+}
+
+/// Those of the `Collect` streams from what is recorded.
 pub fn read() -> Result<Vec<Exception>> {
-    Ok(File::read()?.exception)
+    Ok(Exceptions::read()?.recorded)
 }
 
 /// Those of the native source.
@@ -78,6 +139,7 @@ pub fn read_migration() -> Result<Vec<Migration>> {
 #[serde(deny_unknown_fields)]
 struct File {
     exception: Vec<Exception>,
+    written: Vec<Written>,
     native: Vec<Native>,
     migration: Vec<Migration>,
 }
@@ -88,6 +150,40 @@ impl File {
         let read = || anyhow::Ok(toml::from_str(&fs::read_to_string(&path)?)?);
         read().with_context(|| path.display().to_string())
     }
+}
+
+/// The one for a recording where streams are handed over so.
+pub fn find<'a>(
+    exceptions: &'a [Exception],
+    case: &str,
+    handover: Handover,
+) -> Option<&'a Exception> {
+    let applies = |e: &&Exception| e.case == case && e.handover.is_none_or(|way| way == handover);
+    exceptions.iter().find(applies)
+}
+
+/// The one for this peer and a recording; there is none for a peer that has no exceptions.
+pub fn of_peer<'a>(exceptions: &'a [Exception], case: &str, peer: &Peer) -> Option<&'a Exception> {
+    peer.has_exceptions()
+        .then(|| find(exceptions, case, peer.handover()))?
+}
+
+/// The one for this peer of ours and a case without a recording.
+pub fn written_of_peer<'a>(written: &'a [Written], case: &str, peer: &Peer) -> Option<&'a Written> {
+    let applies = |w: &&Written| {
+        w.case == case
+            && w.handover
+                .is_none_or(|handover| handover == peer.handover())
+    };
+    written
+        .iter()
+        .find(applies)
+        .filter(|_| peer.has_exceptions())
+}
+
+/// Whether two entries are for the same case in the same way.
+fn overlap(one: Option<Handover>, other: Option<Handover>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }
 
 impl Exception {
@@ -142,7 +238,9 @@ pub fn mistakes(exceptions: &[Exception], cases: &[Case]) -> Vec<String> {
             mistakes.push(format!("{case}: no such recording"));
             continue;
         };
-        if exceptions.iter().take(at).any(|other| other.case == *case) {
+        let same =
+            |other: &Exception| other.case == *case && overlap(other.handover, exception.handover);
+        if exceptions.iter().take(at).any(same) {
             mistakes.push(format!("{case}: twice"));
         }
         if exception.reason.trim().is_empty() {
@@ -161,4 +259,48 @@ pub fn mistakes(exceptions: &[Exception], cases: &[Case]) -> Vec<String> {
         }
     }
     mistakes
+}
+
+/// What is wrong with the exceptions of written cases: each needs a case without a recording, a
+/// reason, a rule, and a real difference.
+pub fn mistakes_of_written(written: &[Written], cases: &[Case]) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for (at, exception) in written.iter().enumerate() {
+        let case = &exception.case;
+        let known = cases.iter().find(|known| known.name == *case);
+        if known.is_none_or(|known| known.recorded.is_some()) {
+            mistakes.push(format!("{case}: no such written case"));
+        }
+        let same =
+            |other: &Written| other.case == *case && overlap(other.handover, exception.handover);
+        if written.iter().take(at).any(same) {
+            mistakes.push(format!("{case}: twice"));
+        }
+        if exception.reason.trim().is_empty() {
+            mistakes.push(format!("{case}: no reason"));
+        }
+        if !is_a_decision(&exception.decision) {
+            mistakes.push(format!("{case}: {}?", exception.decision));
+        }
+        let Written { legacy, ours, .. } = exception;
+        if legacy
+            .difference(&ours.sequences(), &ours.streams)
+            .is_none()
+        {
+            mistakes.push(format!("{case}: that is what the legacy relay does"));
+        }
+    }
+    mistakes
+}
+
+impl Told {
+    fn sequences(&self) -> Sequences {
+        Sequences::of_lines(&lines(&self.output))
+    }
+
+    /// What of this a relay did otherwise.
+    pub fn difference(&self, told: &Sequences, streams: &[String]) -> Option<Difference> {
+        Difference::between("streams", &self.streams, streams)
+            .or_else(|| told.difference(&self.sequences()))
+    }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::CommandFactory as _;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer};
 
@@ -45,6 +46,18 @@ pub enum Kind {
         reducer: SocketAddr,
     },
 }
+
+/// How `Collect` streams are handed over: the value of `--stream-handover`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Handover {
+    #[default]
+    Seamless,
+    Legacy,
+}
+
+/// The flag that says it.
+const HANDOVER: &str = "--stream-handover";
 
 /// How to start a relay. In `args` and the values of `env` these are replaced: `{listen}`,
 /// `{listen_host}`, `{listen_port}`, `{reducer_host}`, `{reducer_port}` and `{config}`, a YAML
@@ -267,6 +280,49 @@ impl Peer {
     /// Whether it is played, not read.
     pub fn is_live(&self) -> bool {
         !matches!(self.kind, Kind::Recorded)
+    }
+
+    /// Whether exceptions are for it.
+    pub fn has_exceptions(&self) -> bool {
+        self.exceptions && !self.legacy
+    }
+
+    /// How it was told to hand streams over.
+    pub fn handover(&self) -> Handover {
+        let args = match &self.kind {
+            Kind::This { args } => args.as_slice(),
+            Kind::Command(command) => command.args.as_slice(),
+            Kind::Recorded | Kind::Running { .. } => &[],
+        };
+        let mut handover = Handover::default();
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            let value = match arg.strip_prefix(HANDOVER) {
+                Some("") => args.next(),
+                Some(rest) => rest.strip_prefix('='),
+                None => continue,
+            };
+            handover = match value {
+                Some("legacy") => Handover::Legacy,
+                Some(_) | None => Handover::Seamless,
+            };
+        }
+        handover
+    }
+
+    /// Beside a live legacy relay ours hands streams over as that does, unless it was told how.
+    pub fn hand_over_as_legacy(&mut self) {
+        let flag = HANDOVER.trim_start_matches('-');
+        let command = k8s_relay::cli::Cli::command();
+        let is_known = command
+            .get_arguments()
+            .any(|arg| arg.get_long() == Some(flag));
+        if let Kind::This { args } = &mut self.kind
+            && !args.iter().any(|arg| arg.starts_with(HANDOVER))
+            && is_known
+        {
+            args.push(format!("{HANDOVER}=legacy"));
+        }
     }
 
     /// Whether its own counters say when it is at rest. Behind a fault they say too little.

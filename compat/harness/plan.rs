@@ -8,7 +8,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     case::Case,
-    exceptions::Exception,
+    exceptions::Exceptions,
     peers::{Kind, Peer, Peers},
     report::Row,
     run::{self, Pace},
@@ -42,7 +42,7 @@ pub struct Must {
 
 /// How a plan is carried out.
 pub struct Options {
-    pub exceptions: Vec<Exception>,
+    pub exceptions: Exceptions,
     /// So many cases at once.
     pub at_once: usize,
     pub limit: Duration,
@@ -74,6 +74,9 @@ pub fn jobs(peers: &Peers, names: &[&str], cases: &[Arc<Case>], all: bool) -> Re
             peer.name = format!("{name}#{}", before + 1);
         }
         chosen.push(peer);
+    }
+    if chosen.iter().any(|peer| peer.legacy && peer.is_live()) {
+        chosen.iter_mut().for_each(Peer::hand_over_as_legacy);
     }
     Ok(cases
         .iter()
@@ -140,7 +143,7 @@ pub async fn run(mut jobs: Vec<Job>, options: Options, show: impl Fn(&Row)) -> V
 }
 
 impl Job {
-    async fn run(mut self, exceptions: &[Exception], limit: Duration) -> Vec<Row> {
+    async fn run(mut self, exceptions: &Exceptions, limit: Duration) -> Vec<Row> {
         let _world = match self.last.take() {
             None => None,
             Some(last) => match last.await {
@@ -151,13 +154,12 @@ impl Job {
                 Err(error) => return vec![Row::of_the_harness(&format!("{error:#}"))],
             },
         };
-        let exception = exceptions.iter().find(|e| e.case == self.case.name);
         let live: Vec<Peer> = self.peers.iter().filter(|p| p.is_live()).cloned().collect();
         let pace = Pace {
             limit: self.limit.unwrap_or(limit),
             sequences: live.len() > 1,
         };
-        let results = run::play(&self.case, &live, exception, pace).await;
+        let results = run::play(&self.case, &live, &exceptions.recorded, pace).await;
         let mut results = results.iter();
         let sides: Vec<Side> = self
             .peers
@@ -178,7 +180,7 @@ impl Job {
                     let played = side.result.and_then(|result| result.as_ref().ok());
                     played.map(|played| played.took)
                 }),
-                verdict: Verdict::of(&self.case, exception, *left, *right),
+                verdict: Verdict::of(&self.case, exceptions, *left, *right),
                 must: self.must,
             });
         }

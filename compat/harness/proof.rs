@@ -134,6 +134,9 @@ pub fn jobs() -> Result<Vec<Job>> {
         let bad = peer("bad", Kind::Command(command)).times(Some(READY), None, None);
         jobs.push(job(name, Some(bad), different(says))?);
     }
+    for (file, more, fault, must) in stand_ins() {
+        jobs.push(written(file, more, fault, must)?);
+    }
     for (name, answer, says) in [
         (
             "a relay that answers nothing",
@@ -153,6 +156,54 @@ pub fn jobs() -> Result<Vec<Job>> {
         });
     }
     Ok(jobs)
+}
+
+/// A relay that loses its state when the reducer goes away, until its watcher lists again: as
+/// the legacy relay.
+const FORGETS: &[&str] = &["--reconnect", "reset-watcher"];
+
+/// Relays in the legacy relay's place in a written case that has an exception: one that does
+/// what is known of it; one that also does something else; one that does what ours does.
+fn stand_ins() -> [(&'static str, &'static [&'static str], Fault, Must); 4] {
+    let exception = Must {
+        word: Word::Exception,
+        says: "",
+    };
+    let (away, resets) = ("reducer_goes_away.toml", "reducer_resets.toml");
+    [
+        (away, FORGETS, Fault::Nothing, exception),
+        (resets, FORGETS, Fault::Nothing, exception),
+        (
+            away,
+            FORGETS,
+            Fault::Alter,
+            different("not as exceptions.toml says of stand-in"),
+        ),
+        (
+            resets,
+            &[],
+            Fault::Nothing,
+            different("the exception makes no difference"),
+        ),
+    ]
+}
+
+fn written(file: &str, more: &[&str], fault: Fault, must: Must) -> Result<Job> {
+    let legacy = Peer {
+        legacy: true,
+        fault: (fault != Fault::Nothing).then_some(fault),
+        ..peer("stand-in", Kind::Command(foreign(more)))
+    };
+    let mut ours = this("this");
+    ours.hand_over_as_legacy();
+    Ok(Job {
+        case: Arc::new(case::read(&case::folder().join(file))?),
+        peers: vec![legacy, ours],
+        left_out: Vec::new(),
+        must: Some(must),
+        limit: None,
+        last: None,
+    })
 }
 
 fn different(says: &'static str) -> Must {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     case::{Case, Control, Step},
-    exceptions::Exception,
+    exceptions::{self, Exception},
     peers::Peer,
     player::{Act, Played, Player},
 };
@@ -28,7 +28,7 @@ pub struct Pace {
 pub async fn play(
     case: &Case,
     peers: &[Peer],
-    exception: Option<&Exception>,
+    exceptions: &[Exception],
     pace: Pace,
 ) -> Vec<Result> {
     let starts = peers.iter().map(async |peer| Side {
@@ -54,7 +54,7 @@ pub async fn play(
     let ends = sides.0.iter_mut().map(async |side| {
         let ends = match &case.recorded {
             Some(recorded) => {
-                let ours = exception.filter(|_| side.peer.exceptions && !side.peer.legacy);
+                let ours = exceptions::of_peer(exceptions, &case.name, side.peer);
                 let ours = ours.and_then(|exception| exception.outcome(recorded).ok());
                 ours.map_or_else(|| recorded.streams.clone(), |ours| ours.streams)
             }

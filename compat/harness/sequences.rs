@@ -45,12 +45,34 @@ impl Sequences {
     /// Takes a message, or the mark of a new connection.
     pub fn push(&mut self, message: &Map<String, Value>) {
         let Some(uid) = message.get("uid") else {
-            self.sections.push(Section {
-                mark: line(message),
-                pods: BTreeMap::new(),
-            });
+            self.begin(line(message));
             return;
         };
+        let uid = uid.as_str().map_or_else(|| uid.to_string(), str::to_owned);
+        self.tell(uid, line(message).into_boxed_str());
+        debug_assert_ne!(name(message), "?");
+    }
+
+    /// What was told, from lines as [`line`] makes them.
+    pub fn of_lines(lines: &[String]) -> Self {
+        let mut sequences = Self::default();
+        for line in lines {
+            match uid(line) {
+                Some(uid) => sequences.tell(uid, line.as_str().into()),
+                None => sequences.begin(line.clone()),
+            }
+        }
+        sequences
+    }
+
+    fn begin(&mut self, mark: String) {
+        self.sections.push(Section {
+            mark,
+            pods: BTreeMap::new(),
+        });
+    }
+
+    fn tell(&mut self, uid: String, line: Box<str>) {
         if self.sections.is_empty() {
             self.sections.push(Section::default());
         }
@@ -58,14 +80,11 @@ impl Sequences {
             return;
         };
         self.messages += 1;
-        let line = line(message).into_boxed_str();
         let told = Told {
             hash: foldhash::fast::FixedState::default().hash_one(&*line),
             line: (self.messages <= LINES).then_some(line),
         };
-        let uid = uid.as_str().map_or_else(|| uid.to_string(), str::to_owned);
         section.pods.entry(uid).or_default().push(told);
-        debug_assert_ne!(name(message), "?");
     }
 
     /// The first message that differs.
@@ -103,6 +122,16 @@ impl Sequences {
             &marks(self),
         )
     }
+}
+
+/// The uid in a line: its text, or as JSON if it is none.
+fn uid(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(" uid=")?;
+    let uid = serde_json::Deserializer::from_str(rest)
+        .into_iter()
+        .next()?;
+    let uid: Value = uid.ok()?;
+    Some(uid.as_str().map_or_else(|| uid.to_string(), str::to_owned))
 }
 
 impl Section {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     case::{Case, Compared},
-    exceptions::Exception,
+    exceptions::{self, Exception, Exceptions, Written},
     outcome::{Difference, Outcome},
     peers::Peer,
     picture,
@@ -56,15 +56,15 @@ impl Verdict {
     }
 
     /// Compares `right` with `left`.
-    pub fn of(case: &Case, exception: Option<&Exception>, left: Side, right: Side) -> Self {
+    pub fn of(case: &Case, exceptions: &Exceptions, left: Side, right: Side) -> Self {
         match (left.result, right.result) {
             (Some(Err(why)), _) => Self::failed(left.peer, why),
             (_, Some(Err(why))) => Self::failed(right.peer, why),
-            (None, Some(Ok(played))) => against_recording(case, exception, right.peer, played),
-            (Some(Ok(played)), None) => against_recording(case, exception, left.peer, played),
+            (None, Some(Ok(played))) => against_recording(case, exceptions, right.peer, played),
+            (Some(Ok(played)), None) => against_recording(case, exceptions, left.peer, played),
             (Some(Ok(one)), Some(Ok(other))) => {
                 let sides = [(left.peer, one), (right.peer, other)];
-                against_each_other(case, exception, sides)
+                against_each_other(case, exceptions, sides)
             }
             (None, None) => Self::NotRun {
                 why: "two recorded peers".to_owned(),
@@ -81,14 +81,10 @@ impl Verdict {
         })
     }
 
-    fn by(difference: Option<Difference>, exception: Option<&Exception>) -> Self {
-        match (difference, exception) {
-            (Some(difference), _) => Self::Different(difference),
-            (None, Some(exception)) => Self::Exception {
-                decision: exception.decision.clone(),
-                reason: exception.reason.trim().to_owned(),
-            },
-            (None, None) => Self::Equal,
+    fn intended(decision: &str, reason: &str) -> Self {
+        Self::Exception {
+            decision: decision.to_owned(),
+            reason: reason.trim().to_owned(),
         }
     }
 }
@@ -96,15 +92,19 @@ impl Verdict {
 /// To the letter, and in the order of the recording.
 fn against_recording(
     case: &Case,
-    exception: Option<&Exception>,
+    exceptions: &Exceptions,
     peer: &Peer,
     played: &Played,
 ) -> Verdict {
-    let exception = exception.filter(|_| peer.exceptions && !peer.legacy);
-    Verdict::by(
+    let exception = exceptions::of_peer(&exceptions.recorded, &case.name, peer);
+    match (
         recorded_difference(case, exception, peer, played),
         exception,
-    )
+    ) {
+        (Some(difference), _) => Verdict::Different(difference),
+        (None, Some(exception)) => Verdict::intended(&exception.decision, &exception.reason),
+        (None, None) => Verdict::Equal,
+    }
 }
 
 fn recorded_difference(
@@ -137,24 +137,70 @@ fn recorded_difference(
 
 fn against_each_other(
     case: &Case,
-    exception: Option<&Exception>,
+    exceptions: &Exceptions,
     sides: [(&Peer, &Played); 2],
 ) -> Verdict {
     let [(left, one), (right, other)] = sides;
     let compared = case.compared.min(left.compared).min(right.compared);
-    let Some(difference) = live_difference(compared, one, other) else {
+    let difference = live_difference(compared, one, other);
+    // One of them is the legacy relay, and each does what is known of it.
+    if left.legacy != right.legacy && compared == Compared::Sequences {
+        let known = |(peer, _): &(&Peer, &Played)| {
+            exceptions::written_of_peer(&exceptions.written, &case.name, peer)
+        };
+        if let Some(written) = sides.iter().find_map(known) {
+            return by_written(written, difference.is_none(), sides);
+        }
+    }
+    let Some(difference) = difference else {
         return Verdict::Equal;
     };
-    // One of them is the legacy relay, and each does what is known of it.
+    let recorded = |peer: &Peer| exceptions::of_peer(&exceptions.recorded, &case.name, peer);
     let is_known = |(peer, played): (&Peer, &Played)| {
-        let exception = exception.filter(|_| peer.exceptions && !peer.legacy);
-        recorded_difference(case, exception, peer, played).is_none()
+        recorded_difference(case, recorded(peer), peer, played).is_none()
     };
     let intended = case.recorded.is_some() && left.legacy != right.legacy;
-    if intended && exception.is_some() && sides.into_iter().all(is_known) {
-        return Verdict::by(None, exception);
+    match recorded(left).or_else(|| recorded(right)) {
+        Some(exception) if intended && sides.into_iter().all(is_known) => {
+            Verdict::intended(&exception.decision, &exception.reason)
+        }
+        Some(_) | None => Verdict::Different(explained(difference, sides.map(Some))),
     }
-    Verdict::Different(explained(difference, sides.map(Some)))
+}
+
+/// Both must do what the exception says of them, and nothing else may differ.
+fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> Verdict {
+    if equal {
+        let what = "the exception makes no difference";
+        return Verdict::Different(Difference {
+            what: what.to_owned(),
+            expected: None,
+            got: None,
+            report: format!("exceptions.toml: {}: {what}\n", written.case),
+        });
+    }
+    let [(_, one), (_, other)] = sides;
+    let otherwise = sides.into_iter().find_map(|(peer, played)| {
+        let told = if peer.legacy {
+            &written.legacy
+        } else {
+            &written.ours
+        };
+        let difference = told.difference(&played.sequences, &played.outcome.streams)?;
+        Some(Difference {
+            report: format!(
+                "not as exceptions.toml says of {}: {}",
+                peer.name, difference.report
+            ),
+            ..difference
+        })
+    });
+    // That depends on neither's way to hand over or to re-send.
+    let rest = || other.outcome.difference_but(&one.outcome, &["streams"]);
+    match otherwise.or_else(rest) {
+        Some(difference) => Verdict::Different(explained(difference, sides.map(Some))),
+        None => Verdict::intended(&written.decision, &written.reason),
+    }
 }
 
 fn live_difference(compared: Compared, one: &Played, other: &Played) -> Option<Difference> {

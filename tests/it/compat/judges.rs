@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::harness::{
-    exceptions,
+    exceptions::{self, Exceptions},
     outcome::new_connection,
     peers::Peers,
     picture,
@@ -69,12 +69,11 @@ fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
     let peers = Peers::read(None).unwrap();
     let (recorded, this) = (peers.get("recorded").unwrap(), peers.get("this").unwrap());
     let result: run::Result = Ok(played);
-    let exceptions = exceptions::read().unwrap();
-    let exception = exceptions.iter().find(|e| e.case == name);
+    let exceptions = Exceptions::read().unwrap();
     let side = |peer, result| Side { peer, result };
     Verdict::of(
         &case,
-        exception,
+        &exceptions,
         side(&recorded, None),
         side(&this, Some(&result)),
     )

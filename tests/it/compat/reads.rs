@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     case::{self, Case, Compared, Control, Heard, Step},
     exceptions,
-    peers::Peers,
+    peers::{Handover, Kind, Peer, Peers},
     plan, recording,
 };
 
@@ -210,6 +210,85 @@ fn an_exception_needs_a_recording_a_reason_a_rule_and_a_difference() {
     assert!(mistakes[2].ends_with("no reason"));
     assert!(mistakes[3].ends_with("because?"));
     assert!(mistakes.contains(&format!("{twice}: twice")));
+}
+
+#[test]
+fn an_exception_of_a_written_case_needs_that_case_a_reason_a_rule_and_a_difference() {
+    let cases = case::read_all(&case::folder()).unwrap();
+    let read = || exceptions::Exceptions::read().unwrap().written;
+    assert_eq!(exceptions::mistakes_of_written(&read(), &cases), [""; 0]);
+    type Change = fn(&mut exceptions::Written);
+    for (change, mistake) in [
+        (
+            (|w| w.case = "name_300_bytes".into()) as Change,
+            "name_300_bytes: no such written case",
+        ),
+        (|w| w.reason = " \n".into(), "no reason"),
+        (|w| w.decision = "because".into(), "because?"),
+        (
+            |w| {
+                w.legacy.output.clone_from(&w.ours.output);
+                w.legacy.streams.clone_from(&w.ours.streams);
+            },
+            "that is what the legacy relay does",
+        ),
+    ] {
+        let mut written = read();
+        change(&mut written[0]);
+        let mistakes = exceptions::mistakes_of_written(&written, &cases);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].ends_with(mistake), "{mistakes:?}");
+    }
+    // Twice is once for each way to hand over, and once for one of them and both.
+    for (one, other, is_twice) in [
+        (None, None, true),
+        (Some(Handover::Legacy), None, true),
+        (Some(Handover::Legacy), Some(Handover::Legacy), true),
+        (Some(Handover::Legacy), Some(Handover::Seamless), false),
+    ] {
+        let mut written = read();
+        written[1] = read().remove(0);
+        (written[0].handover, written[1].handover) = (one, other);
+        let mistakes = exceptions::mistakes_of_written(&written, &cases);
+        assert_eq!(mistakes.len(), usize::from(is_twice), "{one:?}, {other:?}");
+    }
+}
+
+#[test]
+fn an_exception_names_the_way_to_hand_over_that_it_is_for_or_is_for_both() {
+    let mut all = exceptions::read().unwrap();
+    all.truncate(2);
+    all[0].case = "a".into();
+    all[1].case = "a".into();
+    all[0].handover = Some(Handover::Legacy);
+    all[1].handover = Some(Handover::Seamless);
+    let found = |all: &[exceptions::Exception], handover| {
+        exceptions::find(all, "a", handover).map(|e| e.handover)
+    };
+    for handover in [Handover::Legacy, Handover::Seamless] {
+        assert_eq!(found(&all, handover), Some(Some(handover)));
+    }
+    assert_eq!(found(&all[..1], Handover::Seamless), None);
+    all[0].handover = None;
+    assert_eq!(found(&all[..1], Handover::Seamless), Some(None));
+    for (args, handover) in [
+        (&[][..], Handover::Seamless),
+        (&["--stream-handover=legacy"], Handover::Legacy),
+        (
+            &["--stream-handover", "legacy", "--trace"],
+            Handover::Legacy,
+        ),
+        (&["--stream-handover=seamless"], Handover::Seamless),
+        (
+            &["--stream-handover=legacy", "--stream-handover=seamless"],
+            Handover::Seamless,
+        ),
+        (&["--stream-handover-else=legacy"], Handover::Seamless),
+    ] {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let peer = Peer::new("this", Kind::This { args });
+        assert_eq!(peer.handover(), handover, "{peer:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use self::{list::Lists, picture::Expected, script::Script};
 use crate::harness::{
     exceptions::{self, Exception, Native},
     outcome::first_difference,
+    peers::Handover,
     recording,
 };
 
@@ -89,7 +90,7 @@ fn expected(case: &str, exceptions: &[Exception], natives: &[Native]) -> Option<
         return Some(Expected::of(native));
     }
     let recorded = recording::read(case).unwrap().recorded.unwrap();
-    let exception = exceptions.iter().find(|e| e.case == case);
+    let exception = exceptions::find(exceptions, case, Handover::default());
     let outcome = exception.map_or(recorded.clone(), |e| e.outcome(&recorded).unwrap());
     Expected::at_the_end_of(&outcome.output)
 }
