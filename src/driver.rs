@@ -307,6 +307,8 @@ impl Driver {
                 kind,
                 scope,
                 health,
+                since: _,
+                last_failure: _,
             } => {
                 watched.fares(kind, scope, health);
                 match health {

@@ -8,10 +8,11 @@ pub mod legacy;
 mod lost;
 pub mod native;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use kube::runtime::watcher::Event;
 pub use lost::{Lost, LostObject, ObjectName};
+pub use native::ending::Reason;
 use tokio::sync::oneshot;
 
 use crate::model::{Kind, OwnerMeta, PodMeta, Scope, Uid};
@@ -86,15 +87,30 @@ pub enum WatchInput {
         /// The facts; never [`FeedEvent::Listed`].
         events: Vec<FeedEvent>,
     },
-    /// The health of a watch has changed.
+    /// The health of a watch has changed, or it is not healthy and fails for another reason now.
     Health {
         /// What is watched.
         kind: Kind,
         /// What the watch covers.
         scope: Scope,
-        /// How it fares now.
+        /// Its health now.
         health: WatchHealth,
+        /// Since when it has this health.
+        since: Instant,
+        /// How its last request failed, before or after that; `None` if none has.
+        last_failure: Option<WatchFailure>,
     },
+}
+
+/// How a request of a watch has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchFailure {
+    /// For metrics: one of a few.
+    pub reason: Reason,
+    /// For people: one line of at most about 250 bytes.
+    pub text: String,
+    /// When it failed.
+    pub at: Instant,
 }
 
 /// Why the relay ends a call.

@@ -1,6 +1,6 @@
 //! The loop with our own watches: what they tell reaches the reducer, beside streams or without.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use k8s_relay::{
     driver::{Driver, Migrating, Options, WatchControl, Watches},
@@ -110,6 +110,8 @@ async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
                 kind,
                 scope,
                 health,
+                since: Instant::now(),
+                last_failure: None,
             };
             watches.send(health).await.unwrap();
         }

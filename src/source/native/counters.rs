@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::decode::ObjectError;
-use crate::source::Lost;
+use super::{decode::ObjectError, ending::Reason};
+use crate::{model::Kind, source::Lost};
+
+const KINDS: usize = 3;
 
 /// Shared by the watches and those who report on them.
 #[derive(Debug, Default)]
@@ -14,6 +16,8 @@ pub struct Counters {
     pub lists: AtomicU64,
     /// Requests that failed: whatever their watch had to wait or to list again for.
     pub failures: AtomicU64,
+    /// Requests that are over, by kind and reason. Pages and versions that came are none.
+    ends: [[AtomicU64; Reason::ALL.len()]; KINDS],
     /// Objects and parts of objects that were dropped, by reason.
     dropped: [AtomicU64; ObjectError::ALL.len()],
     /// Which objects were dropped last.
@@ -26,6 +30,22 @@ impl Counters {
         self.dropped
             .get(why as usize)
             .map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// How often watches of this kind had to ask again for this reason; [`Reason::Ended`] is none
+    /// of failure.
+    pub fn restarts(&self, kind: Kind, reason: Reason) -> u64 {
+        self.ends
+            .get(kind as usize)
+            .and_then(|reasons| reasons.get(reason as usize))
+            .map_or(0, |count| count.load(Relaxed))
+    }
+
+    pub(super) fn count_end(&self, kind: Kind, reason: Reason) {
+        let reasons = self.ends.get(kind as usize);
+        if let Some(count) = reasons.and_then(|reasons| reasons.get(reason as usize)) {
+            count.fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn drop_objects(&self, why: ObjectError, objects: u64) {

@@ -54,6 +54,44 @@ pub enum End {
     },
 }
 
+/// Why a request is over, in one of a few words: what metrics are labelled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The answer is complete: a watch's time is over.
+    Ended,
+    /// The answer broke off, or the connection did before it began.
+    Cut,
+    /// Nothing came in time.
+    Timeout,
+    /// There is no connection.
+    Unreachable,
+    /// The version is too old (410).
+    Expired,
+    /// The credentials are not accepted (401).
+    Unauthorized,
+    /// The credentials do not allow it (403).
+    Forbidden,
+    /// The server does not know the kind (404).
+    NotFound,
+    /// The server has too much to do (429, 503, 504).
+    Overloaded,
+    /// Another answer below 500 that says no.
+    Refused,
+    /// Another answer that says no: the server is at fault.
+    ServerError,
+    /// A streamed list has no end.
+    NoEndMark,
+    /// Something else than an API server answers.
+    NotAnApiServer,
+    /// A part of an answer is no JSON.
+    InvalidJson,
+    /// A page of a list is too large.
+    TooLarge,
+    /// The server's version went back.
+    VersionRegressed,
+}
+
 /// A no, with its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
@@ -69,6 +107,30 @@ impl End {
     /// The server's code, if it has said no.
     pub fn code(&self) -> Option<u16> {
         self.refusal().map(|refusal| refusal.code)
+    }
+
+    /// The reason as one of a few.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Regular => Reason::Ended,
+            Self::Cut(_) => Reason::Cut,
+            Self::Silence => Reason::Timeout,
+            Self::Unreachable(_) => Reason::Unreachable,
+            Self::NoEndMark => Reason::NoEndMark,
+            Self::Stranger => Reason::NotAnApiServer,
+            Self::Garbled => Reason::InvalidJson,
+            Self::TooLarge(_) => Reason::TooLarge,
+            Self::WentBack { .. } => Reason::VersionRegressed,
+            Self::Refused(refusal) => match refusal.code {
+                401 => Reason::Unauthorized,
+                403 => Reason::Forbidden,
+                404 => Reason::NotFound,
+                410 => Reason::Expired,
+                429 | 503 | 504 => Reason::Overloaded,
+                400..500 => Reason::Refused,
+                _ => Reason::ServerError,
+            },
+        }
     }
 
     /// How long the server wants us to wait.
@@ -88,6 +150,50 @@ impl End {
             | Self::Garbled
             | Self::TooLarge(_)
             | Self::WentBack { .. } => None,
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 16] = [
+        Self::Ended,
+        Self::Cut,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Expired,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Overloaded,
+        Self::Refused,
+        Self::ServerError,
+        Self::NoEndMark,
+        Self::NotAnApiServer,
+        Self::InvalidJson,
+        Self::TooLarge,
+        Self::VersionRegressed,
+    ];
+
+    /// The name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Cut => "cut",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Expired => "expired",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Overloaded => "overloaded",
+            Self::Refused => "refused",
+            Self::ServerError => "server_error",
+            Self::NoEndMark => "no_end_mark",
+            Self::NotAnApiServer => "not_an_api_server",
+            Self::InvalidJson => "invalid_json",
+            Self::TooLarge => "too_large",
+            Self::VersionRegressed => "version_regressed",
         }
     }
 }
@@ -217,6 +323,32 @@ mod tests {
         ] {
             let expected = seconds.map(Duration::from_secs);
             assert_eq!(retry_after(value, now), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn each_reason_has_a_label_of_its_own() {
+        let labels: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::label).into();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at, "{reason:?}");
+        }
+        for (code, label) in [
+            (0, "server_error"),
+            (302, "server_error"),
+            (400, "refused"),
+            (401, "unauthorized"),
+            (410, "expired"),
+            (422, "refused"),
+            (429, "overloaded"),
+            (500, "server_error"),
+            (504, "overloaded"),
+        ] {
+            let refusal = Refusal {
+                code,
+                ..Refusal::default()
+            };
+            assert_eq!(End::Refused(refusal).reason().label(), label, "{code}");
         }
     }
 

@@ -23,14 +23,14 @@ use super::{
     Counters, Options, Server, Streams,
     answer::{Part, end_of_page, is_html, wanted_pause, words},
     decode::{Dropped, MAX_OBJECT_LEN, ObjectError, Thin, decode_line, decode_page},
-    ending::{End, Refusal, causes},
+    ending::{End, Reason, Refusal, causes},
     frames::{Frame, Frames},
     machine::{Ask, Machine, Moment, Next, Note, Rules},
     target::Target,
 };
 use crate::{
     model::{Interner, Scope, Uid},
-    source::{FeedEvent, WatchHealth, WatchInput},
+    source::{FeedEvent, WatchFailure, WatchHealth, WatchInput},
 };
 
 /// A batch never has more events.
@@ -66,6 +66,18 @@ pub(super) struct Watch<K: Thin> {
     learned: Option<bool>,
     /// The length of the last page: the next one is probably as long.
     page_length: usize,
+    reported: Reported,
+    /// How the last request failed that did.
+    last_failure: Option<WatchFailure>,
+}
+
+/// What the driver was sent last.
+struct Reported {
+    health: Option<WatchHealth>,
+    /// Since when it is so.
+    since: Instant,
+    /// Its reason and text.
+    failure: Option<(Reason, String)>,
 }
 
 /// The texts of all watches of a kind: what repeats in two namespaces exists once, too. Locked
@@ -109,6 +121,12 @@ impl<K: Thin> Watch<K> {
             said: Vec::new(),
             learned: None,
             page_length: 0,
+            reported: Reported {
+                health: None,
+                since: now(),
+                failure: None,
+            },
+            last_failure: None,
         }
     }
 
@@ -355,13 +373,19 @@ impl<K: Thin> Watch<K> {
     // === telling ===
 
     fn over(&mut self, end: End) {
-        if !matches!(end, End::Regular) {
-            self.shared.counters.failures.fetch_add(1, Relaxed);
-        }
         let at = Moment {
             now: now(),
             jitter: fastrand::f64(),
         };
+        self.shared.counters.count_end(K::KIND, end.reason());
+        if !matches!(end, End::Regular) {
+            self.shared.counters.failures.fetch_add(1, Relaxed);
+            self.last_failure = Some(WatchFailure {
+                reason: end.reason(),
+                text: end.to_string(),
+                at: at.now,
+            });
+        }
         self.machine.over(end, at);
     }
 
@@ -389,21 +413,41 @@ impl<K: Thin> Watch<K> {
         }
         while let Some(note) = self.machine.take_note() {
             self.log(&note);
-            let health = match note {
-                Note::Well { .. } => WatchHealth::Well,
-                Note::Failing(_) => WatchHealth::Failing,
-                Note::Denied(_) => WatchHealth::Denied,
-                Note::StaysDenied(_) | Note::ListsAgain(_) => continue,
-            };
-            let (kind, scope) = (K::KIND, self.scope);
-            let input = WatchInput::Health {
-                kind,
-                scope,
-                health,
-            };
-            self.shared.send(input).await?;
+            match note {
+                Note::Well { .. } => self.send_health(WatchHealth::Well).await?,
+                Note::Failing(_) => self.send_health(WatchHealth::Failing).await?,
+                Note::Denied(_) => self.send_health(WatchHealth::Denied).await?,
+                Note::StaysDenied(_) | Note::ListsAgain(_) => {}
+            }
         }
-        Ok(())
+        // It may fail for another reason now.
+        match self.reported.health {
+            Some(health @ (WatchHealth::Failing | WatchHealth::Denied)) => {
+                self.send_health(health).await
+            }
+            Some(WatchHealth::Well) | None => Ok(()),
+        }
+    }
+
+    async fn send_health(&mut self, health: WatchHealth) -> Result<(), Gone> {
+        let last_failure = self.last_failure.clone();
+        let failure = last_failure.clone().map(|last| (last.reason, last.text));
+        let reported = &mut self.reported;
+        if reported.health == Some(health) && reported.failure == failure {
+            return Ok(());
+        }
+        if reported.health != Some(health) {
+            (reported.health, reported.since) = (Some(health), now());
+        }
+        reported.failure = failure;
+        let health = WatchInput::Health {
+            kind: K::KIND,
+            scope: self.scope,
+            health,
+            since: reported.since,
+            last_failure,
+        };
+        self.shared.send(health).await
     }
 
     fn log(&self, note: &Note) {

@@ -2,7 +2,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use k8s_relay::source::native::{ListMode, Options};
+use k8s_relay::{
+    model::Kind,
+    source::{
+        Reason, WatchHealth,
+        native::{ListMode, Options},
+    },
+};
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{
@@ -254,4 +260,40 @@ async fn a_stranger_that_answers_is_named_and_asked_again() {
         assert_eq!(watched.until("well").await, "init done well");
         watched.end().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_driver_learns_why_and_since_when_a_watch_fails_and_of_each_new_reason() {
+    let mut watched = Watched::start(ListMode::Pages).await;
+    let call = watched.api.asked("page 500").await;
+    call.refuse(500, "etcd is away").await;
+    assert_eq!(watched.until("failing").await, "failing");
+    let (health, since, first) = watched.health.clone().unwrap();
+    let first = first.unwrap();
+    assert_eq!(health, WatchHealth::Failing);
+    assert_eq!(first.reason, Reason::ServerError);
+    assert!(first.text.contains("500: etcd is away"), "{}", first.text);
+    assert!(first.at <= since);
+    watched.api.asked("page 500").await.reset();
+    watched.api.asked("page 500").await.reset();
+    let call = watched.api.asked("page 500").await;
+    assert_eq!(watched.rest(), "", "its health is what it was");
+    let (_, still, second) = watched.health.clone().unwrap();
+    let second = second.unwrap();
+    assert_eq!(still, since);
+    assert!(second.at > first.at);
+    assert_ne!(second.reason, first.reason);
+    call.page(&[object("a", "1")], "5", None).await;
+    assert_eq!(watched.until("well").await, "init +a done well");
+    let (_, well_since, last) = watched.health.clone().unwrap();
+    assert!(well_since > since);
+    assert_eq!(
+        last.unwrap().reason,
+        second.reason,
+        "what was, is still known"
+    );
+    let restarts = |reason| watched.counters.restarts(Kind::Pod, reason);
+    assert_eq!(restarts(Reason::ServerError), 1);
+    assert_eq!(restarts(second.reason), 2);
+    assert_eq!(restarts(Reason::Ended), 0);
 }

@@ -6,14 +6,14 @@ use std::{
     io::Write,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use k8s_relay::{
     logging::SILENCED,
     model::Kind,
     source::{
-        FeedEvent, WatchInput,
+        FeedEvent, WatchFailure, WatchHealth, WatchInput,
         native::{self, Access, Counters, ListMode, NativeError, Options},
     },
 };
@@ -39,6 +39,8 @@ pub struct Watched {
     pub inputs: mpsc::Receiver<WatchInput>,
     /// Of pods, not asked for yet.
     told: VecDeque<String>,
+    /// What the watch of pods said of its health last.
+    pub health: Option<(WatchHealth, Instant, Option<WatchFailure>)>,
     pub stop: CancellationToken,
     pub counters: Arc<Counters>,
     pub task: AbortOnDropHandle<Result<(), NativeError>>,
@@ -70,6 +72,7 @@ impl Watched {
             api,
             inputs,
             told: VecDeque::new(),
+            health: None,
             stop,
             counters,
             task: AbortOnDropHandle::new(tokio::spawn(watch)),
@@ -127,11 +130,19 @@ impl Watched {
                 assert!((1..=256).contains(&events.len()), "{}", events.len());
                 self.told.extend(events.into_iter().filter_map(text));
             }
-            WatchInput::Health { kind, health, .. } => {
-                if kind == Kind::Pod {
+            WatchInput::Health {
+                kind: Kind::Pod,
+                health,
+                since,
+                last_failure,
+                ..
+            } => {
+                let before = self.health.replace((health, since, last_failure));
+                if before.is_none_or(|(before, ..)| before != health) {
                     self.told.push_back(format!("{health:?}").to_lowercase());
                 }
             }
+            WatchInput::Health { .. } => {}
         }
     }
 
