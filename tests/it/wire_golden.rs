@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use k8s_relay::wire::messages::*;
-use k8s_relay::wire::{Encode, PlainReader, Reader, Row, Writer, decode, json};
+use k8s_relay::wire::{Encode, PlainReader, Reader, Row, Value as Field, Writer, decode, json};
 use serde_json::Value;
 
 use crate::support::wire::unhex;
@@ -76,6 +76,79 @@ fn the_golden_messages_name_every_row_of_the_table() {
         .map(|row| row.id)
         .collect();
     assert_eq!(early, [310, 548, 409]);
+}
+
+#[test]
+fn the_protocol_document_describes_every_row_of_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let golden = golden("messages.json");
+    for row in Row::ALL {
+        let (name, id, size) = (row.name, row.id, row.size);
+        let kind = if row.texts == 0 { "fixed" } else { "dynamic" };
+        let early = if row.before_connect { "yes " } else { "" };
+        let overview = format!("\n| `{name}` | {id} | {kind} | {size} | {early}|");
+        assert!(document.contains(&overview), "{overview}");
+        let heading = format!(" `{name}`: {id}, {kind}, {size} bytes\n");
+        let section = document.split_once(&heading).expect(&heading).1;
+        let section = section.split("\n#").next().unwrap();
+
+        // The rows of its table follow each other without a hole, up to the fixed size.
+        let cells = section.lines().filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            Some((cells.next()?.parse().ok()?, cells.next()?, cells.next()?))
+        });
+        let cells: Vec<(usize, &str, &str)> = cells.collect();
+        let mut end = 0;
+        for (offset, of, field) in &cells {
+            assert_eq!(*offset, end, "{name}: {field}");
+            end += bytes_of(of);
+        }
+        assert_eq!(end, size, "{name}");
+
+        let mut texts = Vec::new();
+        let sample = golden.as_array().unwrap();
+        let sample = sample.iter().find(|case| case["message"] == name).unwrap();
+        let bytes = unhex(sample["hex"].as_str().unwrap());
+        let (_, message, _) = decode(&bytes).unwrap().unwrap();
+        message.visit(|name, value| match value {
+            Field::Text(_) => texts.push(name),
+            Field::Number(_) | Field::Address(_) | Field::Bytes(_) => {
+                let named = |cell: &&(usize, &str, &str)| cell.2.starts_with(name);
+                assert_eq!(cells.iter().filter(named).count(), 1, "{name}");
+            }
+        });
+        let lengths: Vec<_> = cells
+            .iter()
+            .filter_map(|(offset, _, field)| Some((*offset, field.strip_prefix("length of ")?)))
+            .collect();
+        let (_, with_slots) = texts.split_last().unwrap_or((&"", &[]));
+        let slots = with_slots.iter().enumerate();
+        let slots: Vec<_> = slots
+            .map(|(at, text)| (row.slots + 2 * at, *text))
+            .collect();
+        assert_eq!(lengths, slots, "{name}");
+        if !texts.is_empty() {
+            let prose = section.split_whitespace().collect::<Vec<_>>().join(" ");
+            let strings = format!("Strings: `{}`", texts.join("`, `"));
+            let rest = prose.split_once(&strings).expect(&strings).1;
+            assert!(!rest.starts_with(", `"), "{strings} and more");
+        }
+    }
+}
+
+/// How many bytes a type of the protocol document takes.
+fn bytes_of(of: &str) -> usize {
+    match of {
+        "u8" => 1,
+        "u16" => 2,
+        "u32" => 4,
+        "u64" => 8,
+        array => {
+            let count = array.trim_start_matches("u8[").trim_end_matches(']');
+            count.trim_end_matches(" bytes").parse().expect(array)
+        }
+    }
 }
 
 #[test]
