@@ -1,41 +1,36 @@
 //! Puts the rooms together: opens what must be open, joins every task, ends in order.
 //!
-//! The order of the end (SIGTERM, SIGINT): no new calls; every call ends with UNAVAILABLE, every
-//! watch ends; what they had told is applied; the reducer gets it all, then FIN. At most
-//! [`END_WITHIN`] in all. Imported by nobody but the binary, the demo and tests.
+//! How it ends is in [`end`]. Imported by nobody but the binary, the demo and tests.
 
 mod admin;
+mod end;
 mod migrating;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, lookup_host},
-    sync::mpsc,
-    time::{Instant, timeout_at},
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{info, warn};
+use tracing::info;
 
-use self::{admin::Admin, watches::Watchman};
+use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
     admin::{ListenError, Place, Sources},
     config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
     driver::{self, Driver},
     feeds::{OnReconnect, Settings},
     matcher::{Escalate, Reannounce, Windows},
-    migrate::{Stage, StateFile, StateFileError},
+    migrate::{Numbered, Stage, StateFile, StateFileError, Written},
     reducer::{self, Reducer},
     source::{legacy, native},
     stores::Reader,
 };
-
-/// From the signal to the end of the process, at most.
-const END_WITHIN: Duration = Duration::from_millis(4_500);
-
-/// How long the last bytes may take to reach the reducer.
-const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 
 /// Between two attempts to write a state file.
 const KEEP_AGAIN: Duration = Duration::from_secs(10);
@@ -57,7 +52,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// The address of the admin listener cannot be used.
-    #[error("cannot listen on {address} (see --admin-address; `none` is without)")]
+    #[error("cannot listen on {address} (set --admin-address; `none` disables the listener)")]
     Admin {
         /// As it was asked for.
         address: AdminAddress,
@@ -82,17 +77,27 @@ pub enum AppError {
     /// A task that should run for ever has ended or panicked.
     #[error("the {0} has ended unexpectedly")]
     TaskEnded(&'static str),
+    /// It was told to end, and something was left undone.
+    #[error("not ended cleanly: {0}")]
+    Unclean(String),
 }
 
-/// Runs the relay until SIGTERM or SIGINT.
+/// Runs the relay until SIGTERM or SIGINT. A second one ends it at once.
 ///
 /// # Errors
 ///
-/// When something cannot be opened at the start, or a part ends by itself.
+/// When something cannot be opened at the start, a part ends by itself, or the end leaves
+/// something undone.
 pub async fn run(config: Config) -> Result<(), AppError> {
-    let signal = end_signal().map_err(AppError::Signals)?;
-    let relay = Relay::start(config).await?;
-    relay.run_until(signal).await
+    let (signals, _counting) = count_signals().map_err(AppError::Signals)?;
+    let relay = tokio::select! {
+        relay = Relay::start(config) => relay?,
+        // Nothing was announced yet.
+        () = came(signals.clone(), 1) => return Ok(()),
+    };
+    relay
+        .run_while(came(signals.clone(), 1), came(signals, 2))
+        .await
 }
 
 /// Looks, without starting anything, at what the start would open and no flag's form tells.
@@ -117,13 +122,18 @@ pub fn check(config: &Config) -> Result<(), AppError> {
 pub struct Relay {
     address: SocketAddr,
     stop: CancellationToken,
-    server: AbortOnDropHandle<Result<(), legacy::SourceError>>,
-    watches: AbortOnDropHandle<Result<(), native::NativeError>>,
+    server: Part<Result<(), legacy::SourceError>>,
+    watches: Part<Result<(), native::NativeError>>,
     objects: Reader,
-    driver: AbortOnDropHandle<Reducer>,
+    driver: Part<Reducer>,
+    /// Ends the driver although sources go on.
+    leave: CancellationToken,
     /// Writes the state file, if there is one.
-    keeper: Option<AbortOnDropHandle<()>>,
-    admin: Option<Admin>,
+    keeper: Part<Result<(), StateFileError>>,
+    admin: Part<()>,
+    places: Vec<Place>,
+    /// How long its end may take.
+    limits: end::Limits,
 }
 
 impl Relay {
@@ -163,23 +173,43 @@ impl Relay {
             legacy::Options::default(),
             sources.legacy,
         );
-        let (states, changes) = tokio::sync::watch::channel(state.clone());
-        let keeper = kept.map(|file| spawn(file.keep(changes, KEEP_AGAIN)));
+        let (states, changes) = watch::channel(Numbered {
+            number: 0,
+            state: state.clone(),
+        });
+        let (keeper, written) = match kept {
+            Some(file) => {
+                let (writes, written) = watch::channel(Written::default());
+                let keeper = spawn(file.keep(changes, writes, KEEP_AGAIN));
+                (Part::new("keeper of the state file", keeper), Some(written))
+            }
+            None => (Part::none("keeper of the state file"), None),
+        };
         let options = driver::Options {
             settings: settings(&config, state.stage),
             watches: watched,
-            migrating: migrating::migrating(&config, state, states, control),
+            migrating: migrating::migrating(&config, state, states, written, control),
         };
-        let driver = Driver::new(options, reducer, outputs).asked(questions);
+        let leave = CancellationToken::new();
+        let driver = Driver::new(options, reducer, outputs)
+            .asked(questions)
+            .leaving_at(leave.clone());
+        let (admin, places) = match admin {
+            Some(Admin { places, task }) => (Part::new("admin listener", task), places),
+            None => (Part::none("admin listener"), Vec::new()),
+        };
         Ok(Self {
             address,
             stop,
-            server: spawn(server),
-            watches: spawn(watchman.run()),
+            server: Part::new("Collect server", spawn(server)),
+            watches: Part::new("watches", spawn(watchman.run())),
             objects: driver.reader(),
-            driver: spawn(driver.run()),
+            driver: Part::new("driver", spawn(driver.run())),
+            leave,
             keeper,
             admin,
+            places,
+            limits: end::Limits::default(),
         })
     }
 
@@ -193,76 +223,14 @@ impl Relay {
         self.address
     }
 
-    /// Where the admin listener is, if there is one.
+    /// Where the first admin listener is, if there is one.
     pub fn admin(&self) -> Option<&Place> {
-        self.admin.as_ref().map(|admin| &admin.place)
+        self.places.first()
     }
 
-    /// Runs until `end` is ready, then ends in order.
-    ///
-    /// # Errors
-    ///
-    /// When a part ends by itself before.
-    pub async fn run_until(mut self, end: impl Future<Output = ()>) -> Result<(), AppError> {
-        tokio::select! {
-            () = end => self.end().await,
-            ended = &mut self.server => {
-                ended.map_err(|_| AppError::TaskEnded("Collect server"))??;
-                Err(AppError::TaskEnded("Collect server"))
-            }
-            ended = &mut self.watches => {
-                ended.map_err(|_| AppError::TaskEnded("watches"))??;
-                Err(AppError::TaskEnded("watches"))
-            }
-            () = ended(self.admin.as_mut().map(|admin| &mut admin.task)) => {
-                Err(AppError::TaskEnded("admin listener"))
-            }
-            _ = &mut self.driver => Err(AppError::TaskEnded("driver")),
-            () = ended(self.keeper.as_mut()) => Err(AppError::TaskEnded("keeper of the state file")),
-        }
-    }
-
-    async fn end(self) -> Result<(), AppError> {
-        let deadline = now() + END_WITHIN;
-        info!("ending: the sources first, then the reducer");
-        self.stop.cancel();
-        // The server ends when its calls have; the driver when it has taken their last words.
-        let sources = timeout_at(deadline, async {
-            self.watches
-                .await
-                .map_err(|_| AppError::TaskEnded("watches"))??;
-            self.server
-                .await
-                .map_err(|_| AppError::TaskEnded("Collect server"))??;
-            self.driver.await.map_err(|_| AppError::TaskEnded("driver"))
-        });
-        let Ok(reducer) = sources.await else {
-            warn!("the sources did not end in time");
-            return Ok(());
-        };
-        let mut reducer = reducer?;
-        if let Some(keeper) = self.keeper {
-            // Nobody changes the stage any more; what it was last is written, or cannot be.
-            let _ = timeout_at(deadline, keeper).await;
-        }
-        let limit = FLUSH_WITHIN.min(deadline.duration_since(now()));
-        // It says itself what it could not tell. A FIN that waits behind a slow reader
-        // needs no process.
-        let _ = timeout_at(deadline, reducer.close(limit)).await;
-        if let Some(mut admin) = self.admin {
-            // Joined, so that its socket file is gone when the process is.
-            admin.task.abort();
-            let _ = timeout_at(deadline, &mut admin.task).await;
-        }
-        Ok(())
-    }
-}
-
-/// Ready when a task that there is has ended. However it has, it should not have.
-async fn ended(task: Option<&mut AbortOnDropHandle<()>>) {
-    match task {
-        Some(task) => drop(task.await),
-        None => std::future::pending().await,
+    /// Where the admin listeners are.
+    pub fn admins(&self) -> &[Place] {
+        &self.places
     }
 }
 
@@ -346,27 +314,29 @@ async fn listen(wanted: &HostPort) -> Result<(SocketAddr, Vec<TcpListener>), App
     }
 }
 
-/// Ready at the first SIGTERM or SIGINT. The handlers stand when this returns.
-fn end_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Counts SIGTERMs and SIGINTs from now on, while the handle is held.
+fn count_signals() -> io::Result<(watch::Receiver<u64>, AbortOnDropHandle<()>)> {
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => info!("SIGTERM"),
-            _ = int.recv() => info!("SIGINT"),
+    let (count, signals) = watch::channel(0);
+    let counting = spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => info!("SIGTERM"),
+                _ = int.recv() => info!("SIGINT"),
+            }
+            count.send_modify(|count| *count += 1);
         }
-    })
+    });
+    Ok((signals, counting))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the end of the process is timed here"
-)]
-fn now() -> Instant {
-    Instant::now()
+/// Ready when so many signals have come.
+async fn came(mut signals: watch::Receiver<u64>, count: u64) {
+    // They are counted for as long as the process runs.
+    let _ = signals.wait_for(|came| *came >= count).await;
 }
 
 #[expect(

@@ -6,6 +6,7 @@
 //! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
 
 mod answers;
+mod audit;
 mod inputs;
 mod steps;
 mod tallies;
@@ -16,16 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep_until,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 pub use self::steps::Migrating;
 use self::{
     inputs::{Inputs, Word},
-    steps::Steps,
+    steps::{StepNews, Steps},
     tallies::Tallies,
     watches::Watched,
 };
@@ -41,6 +44,9 @@ use crate::{
 
 /// The longest time a told message may wait for its flush while events keep coming.
 const MAX_DELAY: Duration = Duration::from_millis(10);
+
+/// Batches that are taken at the end, at most.
+const LAST_BATCHES: usize = 128;
 
 /// How often the state is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(300);
@@ -65,6 +71,8 @@ pub struct Driver {
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
     reported: String,
+    /// Cancelled when the process ends and sources are late.
+    leave: CancellationToken,
 }
 
 /// How the loop is set up.
@@ -132,10 +140,12 @@ enum Wake {
     Source(SourceInput),
     /// One of our own watches speaks.
     Watch(WatchInput),
-    /// Our own watches have been started or ended.
-    Watches(WatchNews),
+    /// Something has come of a step of the migration.
+    Step(StepNews),
     /// Every source has ended: the process ends.
     SourcesEnded,
+    /// The process ends, although sources have not.
+    Leave,
     /// Somebody asks how things stand, or for a step of the migration.
     Question(Question),
     /// The link to the reducer has changed its state.
@@ -172,6 +182,7 @@ impl Driver {
             started: now,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
+            leave: CancellationToken::new(),
         }
     }
 
@@ -182,21 +193,32 @@ impl Driver {
         self
     }
 
+    /// Ends when this is cancelled, too: whatever waits to be heard then is heard.
+    #[must_use]
+    pub fn leaving_at(mut self, leave: CancellationToken) -> Self {
+        self.leave = leave;
+        self
+    }
+
     /// Looks at what the active feed knows, from any thread, now and while this runs.
     pub fn reader(&self) -> Reader {
         self.feeds.reader()
     }
 
-    /// Runs until every sender of inputs is gone, then hands back the link to the reducer
+    /// Runs until every sender of inputs is gone, or it is to leave; then hands back the link to the reducer
     /// so that the caller can end it in order.
     pub async fn run(mut self) -> Reducer {
         loop {
             match self.wake().await {
                 Wake::Source(input) => self.take(input),
                 Wake::Watch(input) => self.watch(input),
-                Wake::Watches(news) => self.watches_changed(news),
+                Wake::Step(news) => self.step_news(news),
                 Wake::Question(question) => self.answer(question),
                 Wake::SourcesEnded => break,
+                Wake::Leave => {
+                    self.hear_the_rest();
+                    break;
+                }
                 Wake::Reducer(event) => self.link_changed(event),
                 Wake::Deadline | Wake::Resume => {}
             }
@@ -205,7 +227,23 @@ impl Driver {
             self.settle();
         }
         self.report();
+        self.steps.audit.end();
         self.reducer
+    }
+
+    /// Takes what the sources have said by now. They may go on for ever: no more than fits into
+    /// their channels.
+    fn hear_the_rest(&mut self) {
+        for _ in 0..LAST_BATCHES {
+            match self.inputs.next().now_or_never().flatten() {
+                Some(Word::Collect(input)) => self.take(input),
+                Some(Word::Watch(input)) => self.watch(input),
+                // Whoever asks is told that the relay ends.
+                Some(Word::Question(_)) => {}
+                None => break,
+            }
+        }
+        self.settle();
     }
 
     async fn wake(&mut self) -> Wake {
@@ -216,7 +254,8 @@ impl Driver {
             biased;
             event = self.reducer.next() => Wake::Reducer(event),
             // Seldom ready, and not to be starved by busy sources.
-            Some(news) = self.steps.news() => Wake::Watches(news),
+            () = self.leave.cancelled() => Wake::Leave,
+            Some(news) = self.steps.news() => Wake::Step(news),
             word = self.inputs.next() => match word {
                 Some(Word::Collect(input)) => Wake::Source(input),
                 Some(Word::Watch(input)) => Wake::Watch(input),
@@ -234,6 +273,7 @@ impl Driver {
         [
             self.feeds.poll_timeout(),
             self.steps.migration.poll_timeout(),
+            self.steps.audit.poll_timeout(),
         ]
         .into_iter()
         .flatten()

@@ -1,10 +1,15 @@
-//! Who may change the state of the relay: a process of this machine that means to.
+//! Who may change the state of the relay: a process of this machine that means to, over a Unix
+//! socket, or over a port that is bound to loopback. Behind a port that others reach, too, a
+//! proxy beside us would make everybody a process of this machine.
 //!
 //! A web page that a browser on this machine shows could ask, too. It names itself as `Origin`,
 //! or, where a name was bent to lead here, that name as `Host`; and the browser says with
 //! `Sec-Fetch-Site` that some page asks, also where it leaves the origin out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{
     HeaderMap, HeaderName,
@@ -16,9 +21,45 @@ use http::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A process that may open our socket file.
-    Unix,
+    Unix {
+        /// Its user, as far as the system says.
+        uid: Option<u32>,
+        /// Its number.
+        pid: Option<i32>,
+    },
     /// Somebody at this address.
-    Tcp(SocketAddr),
+    Tcp {
+        /// Theirs.
+        from: SocketAddr,
+        /// Whether the port that they came by is bound to loopback alone.
+        loopback: bool,
+    },
+}
+
+impl Peer {
+    /// A process of which nothing is known.
+    pub const UNIX: Self = Self::Unix {
+        uid: None,
+        pid: None,
+    };
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { from, .. } => from.fmt(f),
+            Self::Unix { uid, pid } => {
+                f.write_str("the Unix socket")?;
+                if let Some(uid) = uid {
+                    write!(f, ", user {uid}")?;
+                }
+                match pid {
+                    Some(pid) => write!(f, ", process {pid}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 /// Why a change of state is refused.
@@ -30,6 +71,12 @@ pub enum Refusal {
          In a pod: `kubectl exec` or `kubectl port-forward`"
     )]
     Elsewhere(IpAddr),
+    /// It comes over a port that is not for this machine alone.
+    #[error(
+        "this port is for reading only, because other machines reach it: the state is changed over \
+         a Unix socket or a port on loopback. Start the relay with `--admin-address unix:PATH` as well"
+    )]
+    ReadOnly,
     /// The name that was asked for is not this machine's loopback.
     #[error("the state is changed at `localhost` or a loopback address only, by that name")]
     Host,
@@ -46,10 +93,13 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// # Errors
 /// It may not.
 pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Peer::Tcp(address) = peer {
-        let ip = address.ip().to_canonical();
+    if let Peer::Tcp { from, loopback } = peer {
+        let ip = from.ip().to_canonical();
         if !ip.is_loopback() {
             return Err(Refusal::Elsewhere(ip));
+        }
+        if !loopback {
+            return Err(Refusal::ReadOnly);
         }
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok());
@@ -86,8 +136,9 @@ mod tests {
     use super::*;
 
     fn asked(peer: Option<&str>, headers: &[(http::HeaderName, &str)]) -> Result<(), Refusal> {
-        let peer = peer.map_or(Peer::Unix, |ip| {
-            Peer::Tcp(SocketAddr::new(ip.parse().unwrap(), 1))
+        let peer = peer.map_or(Peer::UNIX, |ip| Peer::Tcp {
+            from: SocketAddr::new(ip.parse().unwrap(), 1),
+            loopback: true,
         });
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -113,6 +164,24 @@ mod tests {
             let asked = asked(peer, &host);
             assert_eq!(asked.is_ok(), may, "{peer:?}");
             assert!(may || matches!(asked, Err(Refusal::Elsewhere(_))));
+        }
+    }
+
+    #[test]
+    fn a_port_that_others_reach_changes_nothing_whoever_asks() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "localhost:8713".parse().unwrap());
+        for (ip, refusal) in [
+            ("127.0.0.1", Refusal::ReadOnly),
+            ("::1", Refusal::ReadOnly),
+            ("10.0.0.1", Refusal::Elsewhere([10, 0, 0, 1].into())),
+        ] {
+            let from = SocketAddr::new(ip.parse().unwrap(), 1);
+            let peer = Peer::Tcp {
+                from,
+                loopback: false,
+            };
+            assert_eq!(may_change(peer, &headers), Err(refusal), "{ip}");
         }
     }
 

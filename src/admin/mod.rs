@@ -7,6 +7,7 @@
 //! | [`listen`] | the port or the socket file |
 //! | [`mod@serve`] | connections: how many, how long, one request each |
 //! | [`access`] | who may change something |
+//! | [`caller`] | who asks, and whether they still wait |
 //! | [`routes`] | paths and answers |
 //! | [`readiness`] | whether the relay is ready, from its status |
 //! | [`find`] | a pod by its name, in slices of the stores |
@@ -19,6 +20,7 @@
 //! web page. It knows nothing of matchers and ledgers.
 
 pub mod access;
+pub mod caller;
 pub mod client;
 pub mod find;
 pub mod listen;
@@ -28,7 +30,8 @@ pub mod readiness;
 pub mod routes;
 pub mod serve;
 
+pub use caller::Caller;
 pub use listen::{ListenError, Listener, Place};
-pub use question::{Asker, Question, Silence};
+pub use question::{Asker, Done, DoneSender, Question, Silence, StepAnswer, StepRequest};
 pub use routes::{Limits, Page, Sources};
 pub use serve::{Connections, serve};

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
+use super::caller::Caller;
 use crate::{
     migrate::{
         Command, Status,
@@ -30,15 +31,74 @@ pub enum Question {
     Stores(oneshot::Sender<Vec<Objects>>),
     /// What each feed has live, in numbers, the active one first. Takes a few turns.
     Digests(oneshot::Sender<Vec<FeedDigest>>),
-    /// A step of the migration. The answer says what has come of it, in words.
-    Migrate {
-        /// Which step.
-        command: Command,
-        /// Whether the gate's conditions are waived.
-        force: bool,
-        /// What has come of it; or why the step was not taken, in numbers.
-        answer: oneshot::Sender<Result<String, String>>,
-    },
+    /// A step of the migration.
+    Migrate(StepRequest),
+}
+
+/// A step that somebody asks for. It is taken only if they still wait for it then: whoever was
+/// told that it was not taken must not find it taken later.
+#[derive(Debug)]
+pub struct StepRequest {
+    /// Which step.
+    pub command: Command,
+    /// Whether the gate's conditions are overridden.
+    pub force: bool,
+    caller: Caller,
+    answer: oneshot::Sender<Result<Begun, String>>,
+}
+
+/// The answer to a request that is granted: the number of the step, and where its end is said.
+type Begun = (u64, oneshot::Receiver<Result<Done, String>>);
+
+/// Where the end of a step is said: what was done, or why it failed.
+pub type DoneSender = oneshot::Sender<Result<Done, String>>;
+
+/// A step that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What was done, in words.
+    pub text: String,
+    /// Why a restart would not go on with it, although it should (`--state-file`).
+    pub not_kept: Option<String>,
+}
+
+/// What comes of asking for a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepAnswer {
+    /// It was taken.
+    Done(Done),
+    /// It was not taken, for this reason.
+    Refused(String),
+    /// It was begun and could not be brought to its end; nothing has changed.
+    Failed(String),
+    /// It goes on; the status shows it under this number.
+    InProgress(u64),
+}
+
+impl StepRequest {
+    /// Who asks, in words.
+    pub fn by(&self) -> String {
+        self.caller.to_string()
+    }
+
+    /// Whether the answer would still be read.
+    pub fn is_wanted(&self) -> bool {
+        !self.answer.is_closed() && !self.caller.has_left()
+    }
+
+    /// The step is not taken.
+    pub fn refuse(self, why: String) {
+        // Who asked may have gone.
+        let _ = self.answer.send(Err(why));
+    }
+
+    /// The step is about to be taken, under this number; `None`: nobody waits for it any more, and
+    /// it must not be.
+    pub fn begin(self, number: u64) -> Option<DoneSender> {
+        let (done, end) = oneshot::channel();
+        let begun = self.is_wanted() && self.answer.send(Ok((number, end))).is_ok();
+        begun.then_some(done)
+    }
 }
 
 /// The way to the loop. Cheap to clone.
@@ -54,6 +114,9 @@ pub enum Silence {
     /// Too many ask this already.
     #[error("too many ask for this at once: ask again")]
     Crowded,
+    /// Whoever asked for a step has closed the connection before it could be taken.
+    #[error("the connection was closed before the step could be taken: it was not")]
+    Left,
     /// The relay is about to end.
     #[error("the relay is ending")]
     Ended,
@@ -89,6 +152,59 @@ impl Asker {
             .await
             .unwrap_or(Err(Silence::Busy(limit)))
     }
+
+    /// Asks for a step, and waits for its end so long. When there is no answer, the step was not
+    /// taken and will not be.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn step(
+        &self,
+        limit: Duration,
+        command: Command,
+        force: bool,
+        caller: Caller,
+    ) -> Result<StepAnswer, Silence> {
+        let (answer, mut answered) = oneshot::channel();
+        let request = Question::Migrate(StepRequest {
+            command,
+            force,
+            caller,
+            answer,
+        });
+        let mut late = std::pin::pin!(sleep(limit));
+        tokio::select! {
+            sent = self.0.send(request) => sent.map_err(|_| Silence::Ended)?,
+            () = &mut late => return Err(Silence::Busy(limit)),
+        }
+        let answer = tokio::select! {
+            answer = &mut answered => answer.ok(),
+            () = &mut late => {
+                // From here on it cannot be begun; unless it was at the last moment.
+                answered.close();
+                let begun = answered.try_recv().ok();
+                if begun.is_none() {
+                    return Err(Silence::Busy(limit));
+                }
+                begun
+            }
+        };
+        let (number, end) = match answer {
+            Some(Ok(begun)) => begun,
+            Some(Err(why)) => return Ok(StepAnswer::Refused(why)),
+            None if self.0.is_closed() => return Err(Silence::Ended),
+            None => return Err(Silence::Left),
+        };
+        tokio::select! {
+            biased;
+            end = end => match end {
+                Ok(Ok(done)) => Ok(StepAnswer::Done(done)),
+                Ok(Err(why)) => Ok(StepAnswer::Failed(why)),
+                Err(_) => Err(Silence::Ended),
+            },
+            () = &mut late => Ok(StepAnswer::InProgress(number)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +225,66 @@ mod tests {
         let ended = async { drop(questions) };
         let asked = asker.ask(Duration::from_secs(60), Question::Digests);
         assert_eq!(tokio::join!(asked, ended).0.unwrap_err(), Silence::Ended);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn request(question: Option<Question>) -> StepRequest {
+        match question {
+            Some(Question::Migrate(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn asked(asker: &Asker) -> Result<StepAnswer, Silence> {
+        let caller = Caller::detached(super::super::access::Peer::UNIX);
+        asker.step(LIMIT, Command::Shadow, false, caller).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_whose_asker_was_told_that_the_loop_is_busy_cannot_be_begun() {
+        let (asker, mut questions) = Asker::new();
+        assert_eq!(asked(&asker).await, Err(Silence::Busy(LIMIT)));
+        let late = request(questions.recv().await);
+        assert!(!late.is_wanted());
+        assert!(late.begin(1).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_was_begun_is_never_said_not_to_be_taken() {
+        let (asker, mut questions) = Asker::new();
+        // Begun at the last moment, and at the first: both go on.
+        for wait in [LIMIT, Duration::ZERO] {
+            let begins = async {
+                let request = request(questions.recv().await);
+                tokio::time::sleep(wait.saturating_sub(Duration::from_millis(1))).await;
+                request.begin(7).unwrap()
+            };
+            let (answer, done) = tokio::join!(asked(&asker), begins);
+            assert_eq!(answer, Ok(StepAnswer::InProgress(7)));
+            drop(done);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_step_is_its_answer() {
+        let (asker, mut questions) = Asker::new();
+        let done = Done {
+            text: "it is done".to_owned(),
+            not_kept: None,
+        };
+        for (said, answer) in [
+            (Ok(done.clone()), StepAnswer::Done(done)),
+            (Err("no".to_owned()), StepAnswer::Failed("no".to_owned())),
+        ] {
+            let takes = async {
+                let begun = request(questions.recv().await).begin(1).unwrap();
+                begun.send(said).unwrap();
+            };
+            assert_eq!(tokio::join!(asked(&asker), takes).0, Ok(answer));
+        }
+        let refuses = async { request(questions.recv().await).refuse("because".to_owned()) };
+        let refused = Ok(StepAnswer::Refused("because".to_owned()));
+        assert_eq!(tokio::join!(asked(&asker), refuses).0, refused);
     }
 }

@@ -18,9 +18,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asker, Question, Silence,
-    access::{Peer, may_change},
-    find, metrics,
+    Asker, Caller, Done, Question, Silence, StepAnswer, access::may_change, find, metrics,
     readiness::readiness,
 };
 use crate::{
@@ -229,12 +227,11 @@ struct How {
 
 async fn migrate(
     State(page): State<Arc<Page>>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(step): Path<String>,
     how: Result<Query<How>, QueryRejection>,
 ) -> Result<Response, Trouble> {
-    may_change(peer, &headers).map_err(|refusal| Trouble::Forbidden(refusal.to_string()))?;
     let command = Command::ALL.into_iter().find(|one| one.as_str() == step);
     let command = command.ok_or_else(|| {
         let steps = Command::ALL.map(Command::as_str).join(", ");
@@ -246,15 +243,23 @@ async fn migrate(
             error.body_text()
         ))
     })?;
-    tracing::info!(%command, force, ?peer, "asked for a step of the migration");
-    let asked = |answer| Question::Migrate {
-        command,
-        force,
-        answer,
-    };
-    match page.asker.ask(page.limits.answer, asked).await? {
-        Ok(done) => Ok(Json(json!({ "done": done })).into_response()),
-        Err(why) => Err(Trouble::Refused(why)),
+    if let Err(refusal) = may_change(caller.peer(), &headers) {
+        let (by, why) = (caller.peer(), refusal.to_string());
+        tracing::warn!(%command, %by, force, result = "refused", why, "migration step");
+        return Err(Trouble::Forbidden(why));
+    }
+    let answer = page.asker.step(page.limits.answer, command, force, caller);
+    match answer.await? {
+        StepAnswer::Done(Done { text, not_kept }) => {
+            Ok(Json(json!({ "done": text, "not_kept": not_kept })).into_response())
+        }
+        StepAnswer::InProgress(number) => {
+            let said = format!("`{command}` is in progress: see `k8s-relay status` or /statusz");
+            let body = json!({ "in_progress": said, "number": number, "see": "/statusz" });
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        StepAnswer::Refused(why) => Err(Trouble::Refused(why)),
+        StepAnswer::Failed(why) => Err(Trouble::Failed(why)),
     }
 }
 
@@ -277,6 +282,8 @@ enum Trouble {
     Method,
     /// The step is not taken.
     Refused(String),
+    /// The step was begun, and nothing has come of it.
+    Failed(String),
     Silence(Silence),
 }
 
@@ -297,6 +304,10 @@ impl IntoResponse for Trouble {
                 "a step of the migration is asked for by POST, everything else by GET".to_owned(),
             ),
             Self::Refused(error) => (StatusCode::CONFLICT, error),
+            Self::Failed(error) => {
+                let body = json!({ "error": error, "failed": true });
+                return (StatusCode::CONFLICT, Json(body)).into_response();
+            }
             Self::Silence(silence) => (StatusCode::SERVICE_UNAVAILABLE, silence.to_string()),
         };
         (code, Json(json!({ "error": error }))).into_response()

@@ -9,6 +9,7 @@ use axum::{Router, body::Body};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::{AbortHandle, JoinSet},
@@ -17,7 +18,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use super::{Listener, access::Peer};
+use super::{Listener, access::Peer, caller::Caller};
 
 /// The longest head of a request, in bytes: hyper allows no less.
 const MAX_HEAD: usize = 8 * 1024;
@@ -56,7 +57,7 @@ pub async fn serve(listener: Listener, router: Router, connections: Connections)
             // Whatever comes of a connection is its own affair.
             Some(_) = tasks.join_next() => continue,
         };
-        let (stream, peer) = match accepted {
+        let (stream, caller) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "the admin listener cannot take a connection");
@@ -73,7 +74,7 @@ pub async fn serve(listener: Listener, router: Router, connections: Connections)
             oldest.abort();
         }
         let router = router.clone();
-        ages.push_back(tasks.spawn(answer(stream, peer, router, connections)));
+        ages.push_back(tasks.spawn(answer(stream, caller, router, connections)));
     }
 }
 
@@ -81,23 +82,35 @@ pub async fn serve(listener: Listener, router: Router, connections: Connections)
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Peer)> {
+async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Caller)> {
     match listener {
         Listener::Tcp(listener) => {
-            let (stream, address) = listener.accept().await?;
-            Ok((Box::new(stream), Peer::Tcp(address)))
+            let (stream, from) = listener.accept().await?;
+            // What the port is bound to, not what it was reached by: that may be loopback, too.
+            let bound = listener.local_addr()?.ip().to_canonical();
+            let loopback = bound.is_loopback();
+            let socket = SockRef::from(&stream).try_clone().ok();
+            let caller = Caller::new(Peer::Tcp { from, loopback }, socket);
+            Ok((Box::new(stream), caller))
         }
         Listener::Unix(listener, _) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Box::new(stream), Peer::Unix))
+            let process = stream.peer_cred().ok();
+            let peer = Peer::Unix {
+                uid: process.map(|process| process.uid()),
+                pid: process.and_then(|process| process.pid()),
+            };
+            let socket = SockRef::from(&stream).try_clone().ok();
+            Ok((Box::new(stream), Caller::new(peer, socket)))
         }
     }
 }
 
-async fn answer(stream: Box<dyn Stream>, peer: Peer, router: Router, connections: Connections) {
+async fn answer(stream: Box<dyn Stream>, caller: Caller, router: Router, connections: Connections) {
+    let peer = caller.peer();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(caller.clone());
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -110,7 +123,7 @@ async fn answer(stream: Box<dyn Stream>, peer: Peer, router: Router, connections
         .serve_connection(TokioIo::new(stream), service);
     match timeout(connections.lifetime, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, ?peer, "an admin connection has failed"),
-        Err(_) => debug!(?peer, "an admin connection was too slow"),
+        Ok(Err(error)) => debug!(%error, %peer, "an admin connection has failed"),
+        Err(_) => debug!(%peer, "an admin connection was too slow"),
     }
 }

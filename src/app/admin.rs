@@ -1,49 +1,83 @@
-//! The admin listener of a relay (D15).
+//! The admin listeners of a relay (D15).
 
+use futures_util::future::select_all;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{AppError, spawn};
 use crate::{
-    admin::{Asker, Connections, Limits, Listener, Page, Place, Question, Sources, serve},
-    config::AdminAddress,
+    admin::{
+        Asker, Connections, Limits, ListenError, Listener, Page, Place, Question, Sources, serve,
+    },
+    config::{AdminAddress, AdminAddresses},
 };
 
-/// A listener that serves. It ends, and its socket file goes, when this is dropped.
+/// Listeners that serve. They end, and their socket files go, when this is dropped.
 pub(super) struct Admin {
-    pub(super) place: Place,
+    /// At least one.
+    pub(super) places: Vec<Place>,
     pub(super) task: AbortOnDropHandle<()>,
 }
 
-/// Starts it, if there shall be one. Gives what the loop is asked.
+/// Starts them, if there shall be any. Gives what the loop is asked.
 ///
 /// # Errors
-/// The address cannot be had.
+/// An address that was asked for cannot be had.
 pub(super) async fn start(
-    address: &AdminAddress,
+    addresses: &AdminAddresses,
     sources: Sources,
     stop: CancellationToken,
 ) -> Result<(Option<Admin>, mpsc::Receiver<Question>), AppError> {
     let (asker, questions) = Asker::new();
-    let listener = match address {
-        AdminAddress::None => return Ok((None, questions)),
-        AdminAddress::Tcp(address) => Listener::tcp(&address.host, address.port).await,
-        AdminAddress::Unix(path) => Listener::unix(path),
-    };
-    let failed = |source| AppError::Admin {
-        address: address.clone(),
-        source,
-    };
-    let listener = listener.map_err(failed)?;
-    let place = listener.place().map_err(|error| failed(error.into()))?;
-    info!(admin = %place, "listening");
-    let page = Page {
+    let (mut places, mut listeners) = (Vec::new(), Vec::new());
+    for address in &addresses.at {
+        let listener = match listen(address).await {
+            Ok(Some(listener)) => listener,
+            Ok(None) => continue,
+            Err(source) if addresses.asked_for => {
+                let address = address.clone();
+                return Err(AppError::Admin { address, source });
+            }
+            Err(error) => {
+                warn!(
+                    %address, %error,
+                    "no admin listener: the default address cannot be had (set --admin-address)"
+                );
+                continue;
+            }
+        };
+        let place = listener.place().map_err(|error| AppError::Admin {
+            address: address.clone(),
+            source: error.into(),
+        })?;
+        info!(admin = %place, "listening");
+        places.push(place);
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        return Ok((None, questions));
+    }
+    let router = Page {
         asker,
         sources,
         limits: Limits::default(),
         stop,
-    };
-    let task = spawn(serve(listener, page.router(), Connections::default()));
-    Ok((Some(Admin { place, task }), questions))
+    }
+    .router();
+    let serving = listeners
+        .into_iter()
+        .map(move |listener| Box::pin(serve(listener, router.clone(), Connections::default())));
+    // None of them ends by itself.
+    let serving = select_all(serving);
+    let task = spawn(async move { drop(serving.await) });
+    Ok((Some(Admin { places, task }), questions))
+}
+
+async fn listen(address: &AdminAddress) -> Result<Option<Listener>, ListenError> {
+    match address {
+        AdminAddress::None => Ok(None),
+        AdminAddress::Tcp(address) => Listener::tcp(&address.host, address.port).await.map(Some),
+        AdminAddress::Unix(path) => Listener::unix(path).map(Some),
+    }
 }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use crate::{
     config::{self, Config, Source},
     driver::{Migrating, WatchControl},
-    migrate::{Stage, State, StateFile, StateFileError, auto, migration},
+    migrate::{Numbered, Stage, State, StateFile, StateFileError, Written, auto, migration},
 };
 
 /// Where the migration stands, and the file that keeps it, if there is one.
@@ -33,7 +33,8 @@ fn source(config: &Config) -> Stage {
 pub(super) fn migrating(
     config: &Config,
     state: State,
-    states: watch::Sender<State>,
+    states: watch::Sender<Numbered>,
+    written: Option<watch::Receiver<Written>>,
     control: WatchControl,
 ) -> Migrating {
     let migrate = &config.migrate;
@@ -55,6 +56,7 @@ pub(super) fn migrating(
         },
         source: source(config),
         states,
+        written,
         control,
     }
 }

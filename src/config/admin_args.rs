@@ -13,14 +13,71 @@ pub const DEFAULT_ADMIN: &str = "127.0.0.1:8713";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
-    /// Where probes, metrics and `k8s-relay migrate` find it: HOST:PORT, unix:PATH or none
+    /// Where probes, metrics and `k8s-relay status` find it: HOST:PORT, unix:PATH or none; may be
+    /// given several times [default: 127.0.0.1:8713]
     ///
     /// It serves /livez, /readyz, /metrics, /statusz, /explain and /digest to all who reach it.
-    /// What changes the relay's state is taken over loopback and the Unix socket only, and not
-    /// from web pages.
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADMIN)]
+    /// Steps of a migration are taken over a Unix socket, and over a port on loopback; never over
+    /// one that other machines reach, and never from web pages. In a pod give both, separated by
+    /// a comma: unix:/run/k8s-relay/admin.sock,0.0.0.0:8713. `none` discards those before it.
+    ///
+    /// An address that is given and cannot be had stops the start. If the default is taken, by
+    /// another relay of the same pod, this one runs without and says so.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
-    pub admin_address: AdminAddress,
+    pub admin_address: Vec<AdminAddress>,
+}
+
+/// Where the admin listeners are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminAddresses {
+    /// At each of these; nowhere, if there is none.
+    pub at: Vec<AdminAddress>,
+    /// Somebody has said so. The default need not be had.
+    pub asked_for: bool,
+}
+
+impl From<AdminArgs> for AdminAddresses {
+    fn from(AdminArgs { admin_address }: AdminArgs) -> Self {
+        if admin_address.is_empty() {
+            return Self {
+                at: DEFAULT_ADMIN.parse().into_iter().collect(),
+                asked_for: false,
+            };
+        }
+        let mut at = Vec::new();
+        for address in admin_address {
+            match address {
+                AdminAddress::None => at.clear(),
+                AdminAddress::Tcp(_) | AdminAddress::Unix(_) => at.push(address),
+            }
+        }
+        Self {
+            at,
+            asked_for: true,
+        }
+    }
+}
+
+impl From<AdminAddress> for AdminAddresses {
+    fn from(address: AdminAddress) -> Self {
+        Self::from(AdminArgs {
+            admin_address: vec![address],
+        })
+    }
+}
+
+impl fmt::Display for AdminAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            return f.write_str("none");
+        }
+        for (place, address) in self.at.iter().enumerate() {
+            let between = if place == 0 { "" } else { "," };
+            write!(f, "{between}{address}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Where an admin listener is.
@@ -64,6 +121,23 @@ impl fmt::Display for AdminAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_add_up_and_none_discards_those_before_it() {
+        for (given, at, asked_for) in [
+            (&[][..], DEFAULT_ADMIN, false),
+            (&["none"], "none", true),
+            (&["none", "unix:/a", "[::1]:1"], "unix:/a,[::1]:1", true),
+            (&["[::1]:1", "none"], "none", true),
+        ] {
+            let admin_address = given.iter().map(|one| one.parse().unwrap()).collect();
+            let addresses = AdminAddresses::from(AdminArgs { admin_address });
+            assert_eq!(
+                (&*addresses.to_string(), addresses.asked_for),
+                (at, asked_for)
+            );
+        }
+    }
 
     #[test]
     fn an_address_is_a_port_a_socket_or_none() {

@@ -17,7 +17,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
 
-pub use admin_args::{AdminAddress, AdminArgs, DEFAULT_ADMIN};
+pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
@@ -64,7 +64,7 @@ pub struct Config {
     /// Labels of the greeting in bytewise order of their keys.
     pub labels: BTreeMap<String, String>,
     /// Where probes, metrics and operators find this process (D15).
-    pub admin_address: AdminAddress,
+    pub admin_address: AdminAddresses,
     /// The file that takes a copy of everything sent to the reducer.
     pub record: Option<PathBuf>,
     /// What is logged, and where.
@@ -211,7 +211,7 @@ impl Config {
             cloud: Cloud::None,
             aws_timeout: Duration::from_secs(1),
             labels: BTreeMap::new(),
-            admin_address: AdminAddress::None,
+            admin_address: AdminAddress::None.into(),
             record: None,
             logging: LoggingConfig::default(),
         }
@@ -269,7 +269,7 @@ impl Config {
             cloud: reducer.cloud,
             aws_timeout: reducer.aws_timeout,
             labels: file.labels,
-            admin_address: admin.admin_address,
+            admin_address: admin.into(),
             record: reducer.record_intake_output,
             logging: log.into_config(),
         }

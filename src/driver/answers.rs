@@ -31,11 +31,7 @@ impl Driver {
                 drop(answer.send(stores));
             }
             Question::Digests(answer) => self.count(answer),
-            Question::Migrate {
-                command,
-                force,
-                answer,
-            } => self.migrate(command, force, answer),
+            Question::Migrate(request) => self.migrate(request),
         }
     }
 
@@ -68,6 +64,7 @@ impl Driver {
         self.steps
             .migration
             .describe(&mut status, &mut self.feeds, now);
+        self.steps.describe(&mut status, now);
         status
     }
 

@@ -1,17 +1,27 @@
 //! The steps of a migration as the loop takes them: our own watches are started before a step
 //! that needs them, and ended after one that does not.
 //!
-//! One step at a time. A step whose watches cannot be started is not taken at all.
+//! Laws: one step at a time. A step whose watches cannot be started is not taken at all. One that
+//! nobody waits for any more when its turn comes is not taken either. It is said to be done when
+//! a restart would go on with it (`--state-file`), or that it would not. Every one that is asked
+//! for is a line of the log ([`super::audit`]).
 
 use std::time::Instant;
 
-use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::warn;
 
-use super::{Driver, WatchControl, WatchNews, WatchOrder, Watched};
+use super::{
+    Driver, WatchControl, WatchNews, WatchOrder, Watched,
+    audit::{Asked, Audit, Line},
+};
 use crate::{
+    admin::{Done, StepRequest},
     feeds::Feeds,
-    migrate::{Action, Command, Facts, Migration, Stage, State, Step, migration},
+    migrate::{
+        Action, Command, Facts, Migration, Numbered, Stage, Status, Step, Written, migration,
+        status::{EndedStep, Kept, RunningStep},
+    },
 };
 
 /// How the migration is set up.
@@ -22,28 +32,50 @@ pub struct Migrating {
     /// What `--source` says.
     pub source: Stage,
     /// Takes each state that a restart should go on from.
-    pub states: watch::Sender<State>,
+    pub states: watch::Sender<Numbered>,
+    /// Says what became of them; `None`: nobody keeps them.
+    pub written: Option<watch::Receiver<Written>>,
     /// Starts and ends our own watches.
     pub control: WatchControl,
 }
 
-/// The migration, and the step that is being taken.
+/// The migration, and the steps that are being taken.
 pub(super) struct Steps {
     pub(super) migration: Migration,
     source: Stage,
-    states: watch::Sender<State>,
+    states: watch::Sender<Numbered>,
+    written: Option<watch::Receiver<Written>>,
     control: WatchControl,
+    /// How many were granted.
+    granted: u64,
     pending: Option<Pending>,
+    /// Taken, but not known yet to be kept.
+    unkept: Vec<Unkept>,
+    last: Option<(EndedStep, Instant)>,
+    pub(super) audit: Audit,
+}
+
+/// What the loop hears of its steps.
+pub(super) enum StepNews {
+    /// Our own watches have been started or ended.
+    Watches(WatchNews),
+    /// A state was written, or could not be.
+    Written,
 }
 
 /// A step that waits for our own watches.
 struct Pending {
     step: Step,
-    answer: Answer,
+    asked: Asked,
 }
 
-/// The way back to whoever asked for a step; `None` for the autopilot.
-type Answer = Option<oneshot::Sender<Result<String, String>>>;
+/// A step that waits for the state file.
+struct Unkept {
+    /// Of the state that it has led to.
+    number: u64,
+    text: String,
+    asked: Asked,
+}
 
 impl Steps {
     pub(super) fn new(migrating: Migrating, feeds: &mut Feeds, now: Instant) -> Self {
@@ -51,20 +83,75 @@ impl Steps {
             settings,
             source,
             states,
+            written,
             control,
         } = migrating;
         Self {
             migration: Migration::new(settings, feeds, now),
             source,
             states,
+            written,
             control,
+            granted: 0,
             pending: None,
+            unkept: Vec::new(),
+            last: None,
+            audit: Audit::default(),
         }
     }
 
-    /// What has come of an order; never, if there is nobody to give one to.
-    pub(super) async fn news(&mut self) -> Option<WatchNews> {
-        self.control.news.recv().await
+    /// What has come of an order, or of a write; never, if nothing was begun.
+    pub(super) async fn news(&mut self) -> Option<StepNews> {
+        let written = async {
+            let changed = match &mut self.written {
+                Some(written) => written.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                // Nobody keeps states; or who did has ended, which ends the process.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            news = self.control.news.recv() => news.map(StepNews::Watches),
+            () = written => Some(StepNews::Written),
+        }
+    }
+
+    /// Says which step is being taken, what came of the one before, and whether it is kept.
+    pub(super) fn describe(&self, status: &mut Status, now: Instant) {
+        let running = |asked: &Asked, waits_for: &str| RunningStep {
+            number: asked.number,
+            command: asked.command.to_string(),
+            by: asked.by.clone(),
+            seconds: now.saturating_duration_since(asked.at).as_secs_f64(),
+            waits_for: waits_for.to_owned(),
+        };
+        let pending = self.pending.as_ref().map(|Pending { step, asked }| {
+            let starts = step.actions.contains(&Action::StartWatches);
+            running(
+                asked,
+                match starts {
+                    true => "the native watches start",
+                    false => "the native watches end",
+                },
+            )
+        });
+        let unkept = self.unkept.first();
+        status.step = pending
+            .or_else(|| unkept.map(|unkept| running(&unkept.asked, "the state file is written")));
+        status.last_step = self.last.as_ref().map(|(step, at)| EndedStep {
+            seconds: now.saturating_duration_since(*at).as_secs_f64(),
+            ..step.clone()
+        });
+        status.kept = self.written.as_ref().map(|written| {
+            let (Written { number, error }, wanted) =
+                (written.borrow().clone(), self.states.borrow().number);
+            Kept {
+                kept: number == wanted && error.is_none(),
+                error,
+            }
+        });
     }
 
     fn order(&self, order: WatchOrder) {
@@ -72,8 +159,49 @@ impl Steps {
         let _ = self.control.orders.try_send(order);
     }
 
-    fn keep(&self) {
-        self.states.send_replace(self.migration.state(self.source));
+    /// Has the state kept. Gives its number.
+    fn keep(&self) -> u64 {
+        let state = self.migration.state(self.source);
+        let mut given = 0;
+        self.states.send_modify(|numbered| {
+            numbered.number += 1;
+            numbered.state = state;
+            given = numbered.number;
+        });
+        given
+    }
+
+    /// A step has come to its end, as far as whoever asked for it is concerned.
+    fn ended(&mut self, mut asked: Asked, said: Result<Done, String>, now: Instant) {
+        let ended = EndedStep {
+            number: asked.number,
+            command: asked.command.to_string(),
+            by: asked.by.clone(),
+            seconds: 0.0,
+            done: said.as_ref().ok().map(|done| done.text.clone()),
+            failed: said.as_ref().err().cloned(),
+            not_kept: said.as_ref().ok().and_then(|done| done.not_kept.clone()),
+        };
+        self.last = Some((ended, now));
+        self.audit.kept(&asked, &said, now);
+        if let Some(answer) = asked.answer.take() {
+            // Who asked may have gone.
+            let _ = answer.send(said);
+        }
+    }
+
+    /// Ends those steps whose state was written, or could not be.
+    fn note_written(&mut self, now: Instant) {
+        let Some(written) = &self.written else {
+            return;
+        };
+        let Written { number, error } = written.borrow().clone();
+        let is_known = |unkept: &mut Unkept| unkept.number <= number;
+        let known: Vec<_> = self.unkept.extract_if(.., is_known).collect();
+        for Unkept { text, asked, .. } in known {
+            let not_kept = error.clone();
+            self.ended(asked, Ok(Done { text, not_kept }), now);
+        }
     }
 }
 
@@ -81,33 +209,92 @@ impl Driver {
     /// Compares, and has the autopilot look. Returns whether more is left to compare.
     pub(super) fn attend(&mut self) -> bool {
         let now = self.now();
+        let sent = self.reducer.outbox().told();
+        let connected = self.reducer.is_connected();
+        self.steps
+            .audit
+            .note_sent(self.resume, connected, sent, now);
         let more = self.steps.migration.attend(&mut self.feeds, now);
         if self.steps.migration.is_steering(now) {
             let facts = self.facts(now);
             let busy = self.steps.pending.is_some();
             let command = self.steps.migration.steer(&facts, busy, now);
             if let Some(command) = command {
-                info!(%command, "the autopilot takes a step");
-                self.ask(command, false, &facts, None);
+                self.steer(command, &facts, now);
             }
         }
         more
     }
 
+    /// The autopilot takes a step.
+    fn steer(&mut self, command: Command, facts: &Facts, now: Instant) {
+        let asked = self.asking(command, false, "the autopilot".to_owned(), now);
+        let asked = Asked {
+            why: Some(why(command, facts)),
+            ..asked
+        };
+        match self.steps.migration.ask(command, false, facts) {
+            Ok(step) => self.take_step(step, asked),
+            Err(refusal) => asked.refused(&refusal.to_string()),
+        }
+    }
+
     /// An operator asks for a step.
-    pub(super) fn migrate(
-        &mut self,
-        command: Command,
-        force: bool,
-        answer: oneshot::Sender<Result<String, String>>,
-    ) {
+    pub(super) fn migrate(&mut self, request: StepRequest) {
         let now = self.now();
+        let (command, force) = (request.command, request.force);
+        let mut asked = self.asking(command, force, request.by(), now);
+        if let Some(pending) = &self.steps.pending {
+            let why = format!(
+                "a step is being taken already, `{}`: ask again when it is done",
+                pending.step.command
+            );
+            asked.refused(&why);
+            return request.refuse(why);
+        }
         let facts = self.facts(now);
-        self.ask(command, force, &facts, Some(answer));
+        match self.steps.migration.ask(command, force, &facts) {
+            Ok(step) => {
+                asked.answer = request.begin(asked.number);
+                if asked.answer.is_none() {
+                    return asked.refused("whoever asked for it has given up");
+                }
+                self.take_step(step, asked);
+            }
+            Err(refusal) => {
+                let why = refusal.to_string();
+                asked.refused(&why);
+                request.refuse(why);
+            }
+        }
+    }
+
+    fn asking(&self, command: Command, force: bool, by: String, at: Instant) -> Asked {
+        Asked {
+            number: self.steps.granted + 1,
+            command,
+            force,
+            by,
+            why: None,
+            from: self.steps.migration.stage(),
+            at,
+            answer: None,
+        }
+    }
+
+    /// Something has come of a step that is being taken.
+    pub(super) fn step_news(&mut self, news: StepNews) {
+        match news {
+            StepNews::Watches(news) => self.watches_changed(news),
+            StepNews::Written => {
+                let now = self.now();
+                self.steps.note_written(now);
+            }
+        }
     }
 
     /// Our own watches have been started or ended.
-    pub(super) fn watches_changed(&mut self, news: WatchNews) {
+    fn watches_changed(&mut self, news: WatchNews) {
         let now = self.now();
         let pending = self.steps.pending.take();
         match (news, pending) {
@@ -115,22 +302,22 @@ impl Driver {
                 let feed = self.feeds.open_native(watches.scopes, now);
                 self.watched = Some(Watched::new(feed, watches.scopes));
                 self.inputs.set_watches(Some(watches.inputs));
-                if let Some(Pending { step, answer }) = pending {
-                    self.enter(&step, answer.is_some(), now);
-                    reply(answer, Ok(step.to_string()));
+                if let Some(Pending { step, asked }) = pending {
+                    self.enter(&step, &asked, now);
+                    self.keep(&step, asked, now);
                 }
             }
             (WatchNews::Failed(why), pending) => {
-                warn!(why, "our own watches cannot be started");
-                if let Some(Pending { answer, .. }) = pending {
-                    let why = format!("our own watches cannot be started: {why}");
-                    reply(answer, Err(why));
+                let why = format!("the native watches cannot be started: {why}");
+                match pending {
+                    Some(Pending { asked, .. }) => self.steps.ended(asked, Err(why), now),
+                    None => warn!("{why}"),
                 }
             }
             (WatchNews::Stopped, pending) => {
                 self.inputs.set_watches(None);
-                if let Some(Pending { step, answer }) = pending {
-                    reply(answer, Ok(step.to_string()));
+                if let Some(Pending { step, asked }) = pending {
+                    self.keep(&step, asked, now);
                 }
             }
         }
@@ -143,58 +330,67 @@ impl Driver {
         self.steps.migration.facts(&mut self.feeds, watches, now)
     }
 
-    fn ask(&mut self, command: Command, force: bool, facts: &Facts, answer: Answer) {
-        if let Some(pending) = &self.steps.pending {
-            let why = format!(
-                "a step is being taken already, `{}`: ask again when it is done",
-                pending.step.command
-            );
-            return reply(answer, Err(why));
-        }
-        match self.steps.migration.ask(command, force, facts) {
-            Ok(step) => self.take_step(step, answer),
-            Err(refusal) => reply(answer, Err(refusal.to_string())),
-        }
-    }
-
     /// Takes a step, by way of watches that start or end if need be.
-    fn take_step(&mut self, step: Step, answer: Answer) {
+    fn take_step(&mut self, step: Step, asked: Asked) {
         let now = self.now();
+        self.steps.granted = asked.number;
         if step.actions.contains(&Action::StartWatches) {
             self.steps.order(WatchOrder::Start);
-            self.steps.pending = Some(Pending { step, answer });
+            self.steps.pending = Some(Pending { step, asked });
             return;
         }
-        self.enter(&step, answer.is_some(), now);
+        self.enter(&step, &asked, now);
         if step.actions.contains(&Action::StopWatches) {
             self.watched = None;
             self.feeds.close_native(now);
             self.steps.order(WatchOrder::Stop);
-            self.steps.pending = Some(Pending { step, answer });
+            self.steps.pending = Some(Pending { step, asked });
             return;
         }
-        reply(answer, Ok(step.to_string()));
+        self.keep(&step, asked, now);
     }
 
-    fn enter(&mut self, step: &Step, by_operator: bool, now: Instant) {
+    fn enter(&mut self, step: &Step, asked: &Asked, now: Instant) {
+        let before = self.reducer.outbox().told();
         self.steps.migration.enter(step, &mut self.feeds, now);
-        if by_operator {
+        if asked.answer.is_some() {
             self.steps.migration.commanded(step.command);
         }
-        if step.waived.is_some() {
-            warn!("{step}");
-        } else if step.is_new() {
-            info!("{step}");
+        self.steps.audit.begin(Line::new(asked, step, before, now));
+    }
+
+    /// The stage is as it was asked for; now a restart should go on with it.
+    fn keep(&mut self, step: &Step, asked: Asked, now: Instant) {
+        let number = self.steps.keep();
+        let text = step.to_string();
+        if self.steps.written.is_some() {
+            self.steps.unkept.push(Unkept {
+                number,
+                text,
+                asked,
+            });
+            return;
         }
-        self.steps.keep();
+        let not_kept = None;
+        self.steps.ended(asked, Ok(Done { text, not_kept }), now);
     }
 }
 
-fn reply(answer: Answer, said: Result<String, String>) {
-    match (answer, said) {
-        // Who asked may have gone.
-        (Some(answer), said) => drop(answer.send(said)),
-        (None, Ok(_)) => {}
-        (None, Err(why)) => warn!(why, "a step of the autopilot's was not taken"),
+/// Why the autopilot takes this step: what of the facts has made it.
+fn why(command: Command, facts: &Facts) -> String {
+    match (command, &facts.parity, facts.native) {
+        (Command::Cutover, Some(parity), _) => {
+            let held =
+                humantime::format_duration(std::time::Duration::from_secs(parity.held.as_secs()));
+            format!("parity has held for {held}")
+        }
+        (Command::Rollback, _, Some(native)) if native.listed => {
+            let (unwell, watches) = (native.unwell, native.watches);
+            format!("{unwell} of {watches} native watches have failed for --rollback-after")
+        }
+        (Command::Rollback, _, _) => {
+            "the native source has not been synced for --rollback-after".to_owned()
+        }
+        (Command::Cutover | Command::Shadow | Command::Finish, _, _) => String::new(),
     }
 }

@@ -5,8 +5,8 @@
 //! other step: it never starts watches, and never takes the way back away by `finish`.
 //!
 //! After a rollback of its own parity must hold anew, for twice as long. When that was doubled
-//! three times and it has to roll back once more, it gives up, and an operator decides. So it
-//! does after an operator's rollback: whoever goes back by hand does not want to be taken
+//! three times and it has to roll back once more, it is suspended, and an operator decides. So it
+//! is after an operator's rollback: whoever goes back by hand does not want to be taken
 //! forth again. An operator's `shadow` or `cutover` lets it start afresh.
 //!
 //! Laws: pure. It never cuts over at a closed gate, and takes no step twice for one reason.
@@ -29,7 +29,7 @@ pub struct Patience {
 /// How often the hold doubles.
 const MAX_DOUBLINGS: u32 = 3;
 
-/// Rollbacks of its own, at most; with the last one it gives up.
+/// Rollbacks of its own, at most; with the last one it is suspended.
 pub const MAX_ROLLBACKS: u32 = MAX_DOUBLINGS + 1;
 
 /// No look is closer than this, whatever the comparison says of its own time.
@@ -76,7 +76,7 @@ impl Autopilot {
         self.note_standstill(now);
         self.note_wellness(stage, facts, now);
         self.look_at = None;
-        if self.record.given_up {
+        if self.record.is_suspended() {
             return None;
         }
         match stage {
@@ -98,20 +98,20 @@ impl Autopilot {
                 self.record = status::Auto::default();
                 self.held_before = self.held_last;
             }
-            Command::Rollback => self.record.given_up = true,
+            Command::Rollback => self.record.stopped_by_operator = true,
             Command::Finish => {}
         }
     }
 
-    /// What parity must have held before it cuts over, if it has held so long by now; `None` once
-    /// it has given up. More than [`Self::hold`] if what held before a rollback does not count.
+    /// What parity must have held before it cuts over, if it has held so long by now; `None` while
+    /// it is suspended. More than [`Self::hold`] if what held before a rollback does not count.
     pub fn cuts_over_at(&self, held: Duration) -> Option<Duration> {
         let before = match held < self.held_last {
             true => Duration::ZERO,
             false => self.held_before,
         };
         let due = before.saturating_add(self.hold());
-        (!self.record.given_up).then_some(due)
+        (!self.record.is_suspended()).then_some(due)
     }
 
     /// How long parity must hold anew before it cuts over.

@@ -21,6 +21,6 @@ pub use auto::Autopilot;
 pub use gate::{Action, Facts, Refusal, Step};
 pub use migration::Migration;
 pub use stage::{Command, Stage};
-pub use state_file::{State, StateFile, StateFileError};
+pub use state_file::{Numbered, State, StateFile, StateFileError, Written};
 pub use status::Status;
 pub use tally::Tally;

@@ -54,7 +54,7 @@ pub enum StateFileError {
     },
     /// It is read and means nothing.
     #[error(
-        "the state file {} is of no use: {why}; without it the migration begins at --source",
+        "cannot use the state file {}: {why}; delete it to start at --source",
         path.display()
     )]
     Corrupt {
@@ -71,6 +71,24 @@ pub enum StateFileError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// A [`State`] on its way to a [`StateFile`], with a number by which its fate is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbered {
+    /// More than that of the one before.
+    pub number: u64,
+    /// What is to be kept.
+    pub state: State,
+}
+
+/// What became of the states up to a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The latest state that was to be written.
+    pub number: u64,
+    /// Why it could not be; what the file had before is there still.
+    pub error: Option<String>,
 }
 
 /// A file that keeps a [`State`].
@@ -130,35 +148,49 @@ impl StateFile {
     }
 
     /// Writes each state that comes, the latest if they come faster than they are written, until
-    /// the sender is gone. A write that fails is said, and tried again `retry` later and at the
-    /// end.
-    pub async fn keep(self, mut states: watch::Receiver<State>, retry: Duration) {
-        let mut failed = false;
+    /// the sender is gone, and says what came of it each time. A write that fails is tried again
+    /// `retry` later and at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the last state could not be written by then.
+    pub async fn keep(
+        self,
+        mut states: watch::Receiver<Numbered>,
+        written: watch::Sender<Written>,
+        retry: Duration,
+    ) -> Result<(), StateFileError> {
+        let mut failure = None;
         loop {
-            let changed = match failed {
-                false => states.changed().await,
-                true => timeout(retry, states.changed()).await.unwrap_or(Ok(())),
+            let changed = match &failure {
+                None => states.changed().await,
+                Some(_) => timeout(retry, states.changed()).await.unwrap_or(Ok(())),
             };
             let ended = changed.is_err();
-            if ended && !failed {
-                return;
+            if ended && failure.is_none() {
+                return Ok(());
             }
-            let (file, state) = (self.clone(), states.borrow_and_update().clone());
-            let Ok(written) = spawn_blocking(move || file.write(&state)).await else {
-                return; // The runtime ends.
+            let (file, next) = (self.clone(), states.borrow_and_update().clone());
+            let Numbered { number, state } = next;
+            let Ok(wrote) = spawn_blocking(move || file.write(&state)).await else {
+                return Ok(()); // The runtime ends.
             };
-            match (&written, failed) {
-                (Ok(()), true) => info!(file = %self.path.display(), "the stage is kept again"),
-                (Err(error), false) => {
+            match (&wrote, &failure) {
+                (Ok(()), Some(_)) => {
+                    info!(file = %self.path.display(), "the stage is kept again");
+                }
+                (Err(error), None) => {
                     let error: &dyn std::error::Error = error;
                     warn!(error, "a restart would not know the stage");
                 }
-                (Ok(()), false) | (Err(_), true) => {}
+                (Ok(()), None) | (Err(_), Some(_)) => {}
             }
+            failure = wrote.err();
+            let error = failure.as_ref().map(in_full);
+            written.send_replace(Written { number, error });
             if ended {
-                return;
+                return failure.map_or(Ok(()), Err);
             }
-            failed = written.is_err();
         }
     }
 
@@ -297,6 +329,14 @@ fn render(state: &State) -> io::Result<String> {
         auto,
     };
     Ok(serde_json::to_string_pretty(&content)? + "\n")
+}
+
+/// An error with its cause, in one line.
+fn in_full(error: &StateFileError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// The folder that a file is in.

@@ -24,6 +24,15 @@ pub struct Status {
     pub waiting_for_watcher: bool,
     /// `--migrate auto`: what it has done so far.
     pub auto: Option<Auto>,
+    /// The step that is being taken, if there is one.
+    #[serde(default)]
+    pub step: Option<RunningStep>,
+    /// The step before, whatever came of it.
+    #[serde(default)]
+    pub last_step: Option<EndedStep>,
+    /// Whether a restart would go on with the stage; `None` without `--state-file`.
+    #[serde(default)]
+    pub kept: Option<Kept>,
     /// The side of the reducer.
     pub reducer: Reducer,
     /// The newest open `Collect` stream, or the ended one that is still told.
@@ -39,8 +48,61 @@ pub struct Status {
 pub struct Auto {
     /// Rollbacks of its own so far.
     pub rollbacks: u32,
-    /// It has rolled back too often, or an operator has rolled back: an operator decides.
+    /// Suspended, because it has rolled back too often: an operator decides.
     pub given_up: bool,
+    /// Suspended, because an operator has rolled back: an operator decides.
+    #[serde(default)]
+    pub stopped_by_operator: bool,
+}
+
+impl Auto {
+    /// Whether it takes no more steps until an operator takes one.
+    pub fn is_suspended(&self) -> bool {
+        self.given_up || self.stopped_by_operator
+    }
+}
+
+/// A step that is being taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunningStep {
+    /// Its number, from 1 since the start of the process.
+    pub number: u64,
+    /// The command.
+    pub command: String,
+    /// Who asked for it.
+    pub by: String,
+    /// How long ago.
+    pub seconds: f64,
+    /// What it waits for.
+    pub waits_for: String,
+}
+
+/// A step that was taken, or could not be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndedStep {
+    /// Its number, from 1 since the start of the process.
+    pub number: u64,
+    /// The command.
+    pub command: String,
+    /// Who asked for it.
+    pub by: String,
+    /// How long ago it ended.
+    pub seconds: f64,
+    /// What was done; `None` if it failed, and nothing has changed.
+    pub done: Option<String>,
+    /// Why it failed.
+    pub failed: Option<String>,
+    /// Why a restart would not go on with it, although it should.
+    pub not_kept: Option<String>,
+}
+
+/// What became of the stage in the state file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file records what holds now, also over a loss of power.
+    pub kept: bool,
+    /// Why the last attempt to write it failed, if it did.
+    pub error: Option<String>,
 }
 
 /// The side of the reducer.

@@ -70,6 +70,9 @@ pub struct Reducer {
     /// A failure that [`Reducer::flush`] met, for the next call of [`Reducer::next`].
     failure: Option<io::Error>,
     trouble: Trouble,
+    /// Our FIN was sent by [`Reducer::close`], behind all but so many bytes.
+    finished: bool,
+    unsent: usize,
 }
 
 /// What happened.
@@ -171,6 +174,8 @@ impl Reducer {
             counters: Counters::default(),
             failure: None,
             trouble: Trouble::default(),
+            finished: false,
+            unsent: 0,
         })
     }
 
@@ -206,26 +211,51 @@ impl Reducer {
 
     /// Ends the connection: what waits is written for at most `limit`, then comes FIN, and
     /// the reducer has [`Times::linger`] to end, too. Afterwards there is no other connection.
-    pub async fn close(&mut self, limit: Duration) {
+    /// Returns how many bytes were not sent. Dropping the future and calling again, or
+    /// [`Reducer::close_at_once`], goes on where it was.
+    pub async fn close(&mut self, limit: Duration) -> usize {
         self.outbox.flush();
         let flushed = timeout(limit, poll_fn(|cx| self.poll_flushed(cx))).await;
-        if self.session.is_up() && !matches!(flushed, Ok(true)) {
-            self.counters.unflushed_ends += 1;
-            tracing::warn!(
-                bytes = self.outbox.queued(),
-                "not all was told before the end"
-            );
-        }
-        self.session.over();
-        self.outbox.close();
-        self.outbox.flush_recording();
-        if let Line::Open(link) = &mut self.line {
-            link.end();
+        let unsent = self.finish(matches!(flushed, Ok(true)));
+        if let Line::Open(_) = &self.line {
             let linger = self.options.times.linger;
             // Who has not ended by then is left with our FIN.
             let _ = timeout(linger, poll_fn(|cx| self.poll_discard(cx))).await;
         }
         self.line = Line::None;
+        unsent
+    }
+
+    /// As [`Reducer::close`], without waiting for anybody: what the network takes at once is
+    /// written, then comes FIN.
+    pub async fn close_at_once(&mut self) -> usize {
+        self.outbox.flush();
+        let flushed = poll_fn(|cx| Poll::Ready(self.poll_flushed(cx))).await;
+        let unsent = self.finish(flushed == Poll::Ready(true));
+        // Input that is not read would make the end an RST.
+        let _ = poll_fn(|cx| Poll::Ready(self.poll_discard(cx))).await;
+        self.line = Line::None;
+        unsent
+    }
+
+    /// Sends FIN, once. Returns how many bytes were not sent before it.
+    fn finish(&mut self, flushed: bool) -> usize {
+        let mut unsent = 0;
+        if self.session.is_up() && !flushed {
+            unsent = self.outbox.queued();
+            self.counters.unflushed_ends += 1;
+            tracing::warn!(bytes = unsent, "not all was sent before the end");
+        }
+        self.unsent += unsent;
+        self.session.over();
+        self.outbox.close();
+        self.outbox.flush_recording();
+        if let Line::Open(link) = &mut self.line
+            && !std::mem::replace(&mut self.finished, true)
+        {
+            link.end();
+        }
+        self.unsent
     }
 
     /// How far things are.

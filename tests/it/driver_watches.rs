@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use k8s_relay::{
     driver::{Driver, Migrating, Options, WatchControl, Watches},
     feeds::{ActiveSource, Settings},
-    migrate::{Stage, State, migration},
+    migrate::{Numbered, Stage, migration},
     model::{Kind, Scope, Uid},
     reducer::Reducer,
     source::{FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -153,7 +153,8 @@ impl World {
                     ..migration::Settings::default()
                 },
                 source: stage,
-                states: watch::channel(State::begin(stage)).0,
+                states: watch::channel(Numbered::default()).0,
+                written: None,
                 // Nobody starts or ends watches in these tests.
                 control: WatchControl {
                     orders: mpsc::channel(1).0,

@@ -27,10 +27,10 @@ async fn an_ordinary_end_tells_everything_and_then_eof() {
         peer.greeted().await;
         peer.rest().await
     };
-    let ((names, end), ()) =
+    let ((names, end), unsent) =
         soon(async { tokio::join!(script, reducer.close(Duration::from_secs(20))) }).await;
     assert_eq!((names.len() as u64, end), (TOO_MANY, Ok(())));
-    assert_eq!(reducer.counters().unflushed_ends, 0);
+    assert_eq!((unsent, reducer.counters().unflushed_ends), (0, 0));
     assert!(!reducer.is_connected());
 }
 
@@ -45,8 +45,22 @@ async fn an_end_does_not_wait_for_a_reducer_that_takes_nothing_and_it_still_gets
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
     tell_pods(&mut reducer, TOO_MANY);
     let start = Instant::now();
-    soon(reducer.close(limit)).await;
+    assert!(soon(reducer.close(limit)).await > 0, "bytes are left");
     assert!(start.elapsed() >= limit + linger);
+    assert_eq!(reducer.counters().unflushed_ends, 1);
+    let names = reads_to_eof(&listener).await;
+    assert!(names.len() > 6 && (names.len() as u64) < TOO_MANY);
+}
+
+#[tokio::test]
+async fn an_end_at_once_waits_for_nothing_and_it_still_gets_eof() {
+    let (listener, mut options) = listen().await;
+    options.times.linger = Duration::from_secs(3600);
+    let mut reducer = Reducer::new(options).unwrap();
+    assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
+    tell_pods(&mut reducer, TOO_MANY);
+    let unsent = soon(reducer.close_at_once()).await;
+    assert!(unsent > 0, "bytes are left");
     assert_eq!(reducer.counters().unflushed_ends, 1);
     let names = reads_to_eof(&listener).await;
     assert!(names.len() > 6 && (names.len() as u64) < TOO_MANY);

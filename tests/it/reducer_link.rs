@@ -79,8 +79,8 @@ async fn verbs_arrive_in_order_as_soon_as_they_are_flushed() {
         (1, true, 0)
     );
     let close = reducer.close(Duration::from_secs(20));
-    let (rest, ()) = soon(async { tokio::join!(peer.rest(), close) }).await;
-    assert_eq!(rest, (vec![], Ok(())));
+    let (rest, unsent) = soon(async { tokio::join!(peer.rest(), close) }).await;
+    assert_eq!((rest, unsent), ((vec![], Ok(())), 0));
     assert_eq!(progress.sent, peer.reader.position());
 }
 
@@ -294,7 +294,7 @@ async fn a_reducer_that_talks_is_not_listened_to_but_read() {
     reducer.outbox().pod_new_no_owner(&pod("p1"));
     reducer.flush(Instant::now());
     // Unread input would turn the end into a reset.
-    let (rest, ()) = soon(async {
+    let (rest, _) = soon(async {
         tokio::join!(
             async {
                 peer.stream.write_all(&noise).await.unwrap();

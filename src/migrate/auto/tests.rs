@@ -188,6 +188,7 @@ fn each_rollback_of_its_own_doubles_the_hold_until_it_gives_up() {
     let record = status::Auto {
         rollbacks: MAX_ROLLBACKS,
         given_up: true,
+        stopped_by_operator: false,
     };
     assert_eq!(s.autopilot.record(), &record);
     s.steps.clear();
@@ -275,7 +276,11 @@ fn after_an_operators_rollback_it_keeps_still_until_it_is_started_afresh() {
         s.operator(Command::Rollback);
         s.pass(HOLD * 100);
         assert_eq!(s.steps, []);
-        assert!(s.autopilot.record().given_up);
+        let record = status::Auto {
+            stopped_by_operator: true,
+            ..status::Auto::default()
+        };
+        assert_eq!(s.autopilot.record(), &record, "it has given nothing up");
         s.operator(command);
         assert_eq!(s.autopilot.record(), &status::Auto::default());
         if command == Command::Shadow {
@@ -294,6 +299,7 @@ fn what_it_has_done_counts_after_a_restart() {
         let record = status::Auto {
             rollbacks,
             given_up: false,
+            stopped_by_operator: false,
         };
         let autopilot = Autopilot::new(PATIENCE, record);
         assert_eq!(autopilot.hold(), HOLD * times);
@@ -301,6 +307,7 @@ fn what_it_has_done_counts_after_a_restart() {
     let record = status::Auto {
         rollbacks: 4,
         given_up: true,
+        stopped_by_operator: false,
     };
     let mut autopilot = Autopilot::new(PATIENCE, record);
     let due = facts(true, 0, HOLD * 100);
@@ -388,11 +395,11 @@ proptest! {
             if well || stage != Stage::ShadowNative {
                 unwell = Duration::ZERO;
             }
-            let (hold, given_up) = (autopilot.hold(), autopilot.record().given_up);
+            let (hold, suspended) = (autopilot.hold(), autopilot.record().is_suspended());
             let command = autopilot.poll(stage, &facts, now);
             prop_assert!(autopilot.poll_timeout().is_none_or(|at| at > now));
             let Some(command) = command else { continue };
-            prop_assert!(!given_up);
+            prop_assert!(!suspended);
             let step = gate::step(stage, command, false, &facts, hold);
             prop_assert!(step.is_ok(), "{command} in {stage}: {step:?}");
             match command {

@@ -44,8 +44,26 @@ fn some_state() -> State {
         auto: status::Auto {
             rollbacks: 2,
             given_up: false,
+            stopped_by_operator: false,
         },
     }
+}
+
+/// The first state to be kept, and what sends others.
+fn states(state: State) -> (watch::Sender<Numbered>, watch::Receiver<Numbered>) {
+    watch::channel(Numbered { number: 0, state })
+}
+
+fn some(number: u64) -> Numbered {
+    Numbered {
+        number,
+        state: some_state(),
+    }
+}
+
+/// Where it is said what became of the states.
+fn written() -> (watch::Sender<Written>, watch::Receiver<Written>) {
+    watch::channel(Written::default())
 }
 
 /// The error of a start and of a check with this file, which is the same, and its cause.
@@ -73,7 +91,8 @@ fn the_file_is_for_people_too() {
       "forced": true,
       "auto": {
         "rollbacks": 2,
-        "given_up": false
+        "given_up": false,
+        "stopped_by_operator": false
       }
     }
     "#);
@@ -136,7 +155,7 @@ fn a_file_that_is_cut_anywhere_is_refused_and_left_alone() {
         let path = folder.write(&content[..end]);
         let said = refused(&path);
         assert!(
-            said.starts_with("the state file FILE is of no use: "),
+            said.starts_with("cannot use the state file FILE: "),
             "{said}"
         );
         assert_eq!(folder.read(), content[..end]);
@@ -195,9 +214,9 @@ fn what_cannot_be_understood_is_named_with_its_reason() {
     ] {
         let path = folder.write(content);
         let said = refused(&path);
-        let begin = format!("the state file FILE is of no use: {why}");
+        let begin = format!("cannot use the state file FILE: {why}");
         assert!(said.starts_with(&begin), "{said}\ninstead of\n{begin}");
-        assert!(said.ends_with("; without it the migration begins at --source"));
+        assert!(said.ends_with("; delete it to start at --source"));
     }
 }
 
@@ -267,70 +286,101 @@ fn a_symbolic_link_stays_one() {
 async fn each_change_is_kept_and_the_last_one_before_the_end() {
     let folder = Folder::new();
     let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
-    let (states, changes) = watch::channel(state);
-    let keeper = file.keep(changes, SECOND);
-    states.send(State::begin(Stage::Shadow)).unwrap();
-    states.send(some_state()).unwrap();
+    let (states, changes) = states(state);
+    let (writes, written) = written();
+    let keeper = file.keep(changes, writes, SECOND);
+    states.send(some(1)).unwrap();
+    states.send(some(2)).unwrap();
     drop(states);
-    keeper.await;
+    keeper.await.unwrap();
     let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
     assert_eq!(kept, some_state());
+    let last = Written {
+        number: 2,
+        error: None,
+    };
+    assert_eq!(*written.borrow(), last);
 }
 
 #[tokio::test]
 async fn without_a_change_nothing_is_written() {
     let folder = Folder::new();
     let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
-    let (states, changes) = watch::channel(state);
+    let (states, changes) = states(state);
     drop(states);
-    file.keep(changes, SECOND).await;
+    file.keep(changes, written().0, SECOND).await.unwrap();
     assert_eq!(folder.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_state_is_said_to_be_written_when_the_file_has_it_and_not_before() {
+    let folder = Folder::new();
+    let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+    let (states, changes) = states(state);
+    let (writes, mut written) = written();
+    let keeper = file.keep(changes, writes, SECOND * 3600);
+    let story = async {
+        // A folder in its place cannot be replaced.
+        fs::create_dir(folder.path()).unwrap();
+        states.send(some(1)).unwrap();
+        let failed = written.wait_for(|written| written.number == 1).await;
+        let error = failed.unwrap().error.clone().unwrap();
+        assert!(error.starts_with("cannot write the state file "), "{error}");
+        assert!(error.contains("(os error "), "with its cause: {error}");
+        fs::remove_dir(folder.path()).unwrap();
+        states.send(some(2)).unwrap();
+        let done = written.wait_for(|written| written.number == 2).await;
+        assert_eq!(done.unwrap().error, None);
+        assert!(folder.read().contains("shadow-native"));
+        drop(states);
+    };
+    let (kept, ()) = tokio::join!(keeper, story);
+    kept.unwrap();
 }
 
 #[tokio::test]
 async fn a_write_that_failed_is_tried_again() {
     let folder = Folder::new();
     let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
-    let (states, changes) = watch::channel(state);
+    let (states, changes) = states(state);
+    let (writes, mut written) = written();
     fs::create_dir(folder.path()).unwrap();
-    states.send(some_state()).unwrap();
-    let keeper = file.keep(changes, Duration::from_millis(1));
+    states.send(some(1)).unwrap();
+    let keeper = file.keep(changes, writes, Duration::from_millis(1));
     let story = async {
-        // Each attempt takes this away first; the first one has failed when the second does.
-        let left = folder.0.path().join("state.json.new");
-        for _ in 0..2 {
-            fs::write(&left, "left").unwrap();
-            while left.exists() {
-                tokio::task::yield_now().await;
-            }
-        }
+        let failed = |written: &Written| written.error.is_some();
+        written.wait_for(failed).await.unwrap();
         fs::remove_dir(folder.path()).unwrap();
-        while !folder.path().exists() {
-            tokio::task::yield_now().await;
-        }
+        written.wait_for(|written| !failed(written)).await.unwrap();
         drop(states);
     };
-    let both = async { tokio::join!(keeper, story) };
-    timeout(SECOND * 60, both).await.unwrap();
+    let both = async { tokio::join!(keeper, story).0 };
+    timeout(SECOND * 60, both).await.unwrap().unwrap();
     let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
     assert_eq!(kept, some_state());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_failed_is_tried_once_more_at_the_end() {
-    let folder = Folder::new();
-    let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
-    let (states, changes) = watch::channel(state);
-    let left = folder.0.path().join("state.json.new");
-    fs::create_dir(&left).unwrap();
-    states.send(some_state()).unwrap();
-    let story = async {
-        // Paused time goes on when the attempt has failed and the next one is waited for.
-        tokio::time::sleep(SECOND).await;
-        fs::remove_dir(&left).unwrap();
-        drop(states);
-    };
-    tokio::join!(file.keep(changes, SECOND * 3600), story);
-    let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
-    assert_eq!(kept, some_state());
+    for mended in [true, false] {
+        let folder = Folder::new();
+        let (file, state) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+        let (states, changes) = states(state);
+        let left = folder.0.path().join("state.json.new");
+        fs::create_dir(&left).unwrap();
+        states.send(some(1)).unwrap();
+        let story = async {
+            // Paused time goes on when the attempt has failed and the next one is waited for.
+            tokio::time::sleep(SECOND).await;
+            if mended {
+                fs::remove_dir(&left).unwrap();
+            }
+            drop(states);
+        };
+        let keeper = file.keep(changes, written().0, SECOND * 3600);
+        let (kept, ()) = tokio::join!(keeper, story);
+        assert_eq!(kept.is_ok(), mended, "the end says whether it is kept");
+        let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+        assert_eq!(kept == some_state(), mended);
+    }
 }

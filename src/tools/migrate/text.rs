@@ -355,6 +355,7 @@ mod tests {
             auto: Some(Auto {
                 rollbacks: 1,
                 given_up: true,
+                stopped_by_operator: false,
             }),
             reducer: Reducer {
                 connected: true,

@@ -19,11 +19,27 @@ use crate::support::must;
 /// A listener whose loop answers every question for its status.
 pub(super) struct Alone {
     place: std::net::SocketAddr,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _serving: AbortOnDropHandle<()>,
+    _answering: Option<AbortOnDropHandle<()>>,
 }
 
 impl Alone {
     pub(super) async fn with(connections: Connections, limits: Limits, answers: bool) -> Self {
+        let (alone, questions) = Self::listen(connections, limits).await;
+        let answering = tokio::spawn(answer(questions, answers));
+        let answering = AbortOnDropHandle::new(answering);
+        Self {
+            _answering: Some(answering),
+            ..alone
+        }
+    }
+
+    /// Whoever has the questions answers them, or not.
+    pub(super) async fn unanswered(limits: Limits) -> (Self, mpsc::Receiver<Question>) {
+        Self::listen(Connections::default(), limits).await
+    }
+
+    async fn listen(connections: Connections, limits: Limits) -> (Self, mpsc::Receiver<Question>) {
         let (asker, questions) = Asker::new();
         let page = Page {
             asker,
@@ -36,11 +52,12 @@ impl Alone {
             panic!("a port");
         };
         let serving = tokio::spawn(serve(listener, page.router(), connections));
-        let answering = tokio::spawn(answer(questions, answers));
-        Self {
+        let alone = Self {
             place,
-            _tasks: [serving, answering].map(AbortOnDropHandle::new),
-        }
+            _serving: AbortOnDropHandle::new(serving),
+            _answering: None,
+        };
+        (alone, questions)
     }
 
     pub(super) async fn connect(&self) -> TcpStream {
@@ -49,6 +66,11 @@ impl Alone {
 
     pub(super) async fn get(&self, path: &str) -> super::world::Answer {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        say(self.connect().await, request.as_bytes()).await
+    }
+
+    pub(super) async fn post(&self, path: &str) -> super::world::Answer {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         say(self.connect().await, request.as_bytes()).await
     }
 }

@@ -1,6 +1,9 @@
 //! What each path answers.
 
-use k8s_relay::migrate::{Stage, Status};
+use k8s_relay::{
+    config::AdminAddress,
+    migrate::{Stage, Status},
+};
 
 use super::world::World;
 
@@ -126,7 +129,7 @@ async fn the_state_is_not_changed_from_elsewhere() {
         return;
     };
     let world = World::with(|config| {
-        config.admin_address = "0.0.0.0:0".parse().unwrap();
+        config.admin_address = AdminAddress::Tcp("0.0.0.0:0".parse().unwrap()).into();
     })
     .await;
     let k8s_relay::admin::Place::Tcp(place) = world.place else {
@@ -144,7 +147,29 @@ async fn the_state_is_not_changed_from_elsewhere() {
         "{}",
         refused.body
     );
-    assert_eq!(ask("GET", "/readyz").await.code, 200);
+    assert_eq!(ask("GET", "/livez").await.code, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn over_a_port_that_others_reach_nothing_is_changed_from_this_machine_either() {
+    let world = World::with(|config| {
+        config.admin_address = AdminAddress::Tcp("0.0.0.0:0".parse().unwrap()).into();
+    })
+    .await;
+    let k8s_relay::admin::Place::Tcp(place) = world.place else {
+        panic!("a port");
+    };
+    let ask = async |method: &str, path: &str| {
+        let stream = tokio::net::TcpStream::connect(super::world::here(place.port()));
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        super::world::say(stream.await.unwrap(), request.as_bytes()).await
+    };
+    let refused = ask("POST", "/migrate/rollback").await;
+    assert_eq!(refused.code, 403);
+    let why = refused.error();
+    assert!(why.contains("`--admin-address unix:PATH`"), "{why}");
+    assert_eq!(ask("GET", "/statusz").await.code, 200);
     world.end().await;
 }
 

@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) reducer: MockReducer,
     pub(super) collect: SocketAddr,
     pub(super) place: Place,
+    pub(super) places: Vec<Place>,
     end: CancellationToken,
     relay: AbortOnDropHandle<Result<(), AppError>>,
 }
@@ -56,6 +57,7 @@ impl World {
             reducer,
             collect: relay.address(),
             place: relay.admin().unwrap().clone(),
+            places: relay.admins().to_vec(),
             relay: AbortOnDropHandle::new(tokio::spawn(
                 relay.run_until(end.clone().cancelled_owned()),
             )),
@@ -160,7 +162,7 @@ pub(super) fn config(reducer: u16) -> Config {
         port,
     };
     Config {
-        admin_address: AdminAddress::Tcp(at(0)),
+        admin_address: AdminAddress::Tcp(at(0)).into(),
         heartbeat: Heartbeat::Once,
         ..Config::between(at(0), at(reducer))
     }

@@ -62,7 +62,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config {
             source,
-            admin_address: AdminAddress::Tcp(here(0)),
+            admin_address: AdminAddress::Tcp(here(0)).into(),
             heartbeat: Heartbeat::Once,
             health_interval: Duration::from_secs(3600),
             reannounce: Reannounce::OnChange,

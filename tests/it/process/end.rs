@@ -1,5 +1,5 @@
 //! SIGTERM and SIGINT, in whatever state the relay is: calls end with UNAVAILABLE, what was
-//! told arrives, the reducer sees EOF, the exit status is 0.
+//! told arrives, the reducer sees EOF, the exit status says whether all of it could be done.
 
 use k8s_relay::sim::{
     cluster::Cluster,
@@ -54,6 +54,8 @@ async fn everything_told_arrives_and_then_eof() {
         assert_eq!(state.connections.len(), 1);
         assert_eq!(state.connections[0].end, Some(End::Eof), "{signal}");
         assert!(warnings(&world.relay).is_empty());
+        let log = world.relay.log();
+        assert_eq!(log.last().unwrap()["message"], "stopped", "{signal}");
     }
 }
 
@@ -72,13 +74,55 @@ async fn a_stalled_reducer_does_not_keep_it_and_finds_eof_later() {
 
     world.relay.signal(Signal::SIGTERM);
     unavailable(&mut call).await;
-    assert_eq!(world.relay.ended().await.code(), Some(0));
-    assert_eq!(warnings(&world.relay), ["not all was told before the end"]);
-    world.reducer.resume_reading();
-    let state = seen(world.reducer).await;
-    // What the kernel took ends anywhere, but it ends with FIN.
+    assert_eq!(world.relay.ended().await.code(), Some(1));
+    unsent_is_the_reason(&world.relay);
+    ended_by_fin(world.reducer).await;
+}
+
+/// The last line says that bytes are left, and the status why it is not 0.
+fn unsent_is_the_reason(relay: &Relay) {
+    let warnings = warnings(relay);
+    let unsent = "not all was sent before the end".to_owned();
+    assert!(warnings.contains(&unsent), "{warnings:?}");
+    let why = warnings.last().unwrap();
+    assert!(why.starts_with("not ended cleanly: "), "{why}");
+    let (_, last) = why.rsplit_once([':', ';']).unwrap();
+    let (count, rest) = last.trim().split_once(' ').unwrap();
+    assert!(count.parse::<u64>().unwrap() > 0, "{why}");
+    assert_eq!(rest, "bytes were not sent to the reducer");
+}
+
+/// What the kernel took ends anywhere, but it ends with FIN.
+async fn ended_by_fin(reducer: MockReducer) {
+    reducer.resume_reading();
+    let state = seen(reducer).await;
     let end = state.connections[0].end.as_ref();
     assert!(matches!(end, Some(End::Eof | End::CutShort(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_second_signal_waits_for_no_flush_and_the_reducer_still_finds_eof() {
+    let stalling = Options {
+        receive_buffer: Some(16 << 10),
+        ..Options::default()
+    };
+    let mut world = World::with(stalling, &[]).await;
+    world.reducer.pause_reading();
+    let mut call = world.watcher.open();
+    let infos = World::send(&mut call, Cluster::new(100, 6_000).list()).await;
+    let stuck = |p: &Progress| p.queued > 0 && p.streams.get(&1) == Some(&infos);
+    world.relay.until("bytes wait", stuck).await;
+
+    world.relay.signal(Signal::SIGTERM);
+    let first = |line: &serde_json::Value| line["message"] == "SIGTERM";
+    world.relay.logged("the first signal", first).await;
+    let before = std::time::Instant::now();
+    world.relay.signal(Signal::SIGINT);
+    assert_eq!(world.relay.ended().await.code(), Some(1));
+    // The flush alone would take until the end of the 4.5 s.
+    assert!(before.elapsed() < std::time::Duration::from_secs(3));
+    unsent_is_the_reason(&world.relay);
+    ended_by_fin(world.reducer).await;
 }
 
 #[tokio::test]

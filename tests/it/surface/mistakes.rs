@@ -188,9 +188,8 @@ fn a_state_file_that_is_of_no_use_stops_the_start_and_a_check_creates_none() {
     refused(&[], &["--state-file", &missing], 1, &end);
     let cut = path("cut");
     std::fs::write(&cut, "").unwrap();
-    let end = format!(
-        "the state file {cut} is of no use: it is empty; without it the migration begins at --source"
-    );
+    let end =
+        format!("cannot use the state file {cut}: it is empty; delete it to start at --source");
     refused(&[], &["--state-file", &cut], 1, &end);
     let started = run(&[], &["--state-file", &cut, "--server-address=127.0.0.1:0"]);
     assert_eq!(started.code, Some(1));
