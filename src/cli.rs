@@ -2,15 +2,15 @@
 //!
 //! Absent here: what any of it does.
 
-use std::{env, ffi::OsString};
+use std::{env, error::Error as _, ffi::OsString, path::PathBuf};
 
 use clap::{
     CommandFactory, Error, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
-    config::RelayArgs,
+    config::{ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
         migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, tee::TeeArgs,
@@ -43,6 +43,10 @@ pub struct Cli {
     /// The relay's settings.
     #[command(flatten)]
     pub relay: RelayArgs,
+
+    /// The relay's settings with their origins; none if a tool is asked for.
+    #[arg(skip)]
+    pub settings: Settings,
 }
 
 /// The tools beside the relay. The help of each stands at its arguments.
@@ -79,33 +83,75 @@ Examples:
 Config file (YAML), all of it optional:
   labels:                 # sent to the reducer; keys up to 20 bytes, values up to 40
     environment: staging
-  intake:                 # both or none
+  intake:                 # both or none; intake-host and intake-port are the same
     host: reducer.otel
     port: 7000
+  source: native          # each flag without its dashes
+  namespace: [shop, billing]
 
-Exit status: 0 after SIGTERM or SIGINT, 1 when something failed, 2 for a wrong command line.
+Exit status: 0 after SIGTERM or SIGINT, 1 when something failed, 2 for a mistake in a setting.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
 
 impl Cli {
-    /// Reads a command line, program name first, and the variables of this process.
+    /// Reads a command line, program name first, the variables of this process, and for the
+    /// relay the config file.
     ///
     /// # Errors
     ///
-    /// What clap says about a wrong one; also for `--help` and `--version`, whose text
+    /// What is wrong in one of them; also for `--help` and `--version`, whose text
     /// the error is. [`clap::Error::exit`] prints either in the right place.
     pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let command = forget_empty_variables(Self::command());
-        let matches = command
-            .clone()
-            .try_get_matches_from(&line)
-            .map_err(|error| name_the_variable(error, &command, &line))?;
-        Self::from_arg_matches(&matches)
+        let defined = Self::command();
+        let command = forget_empty_variables(defined.clone());
+        let parse = |command: &clap::Command| {
+            let matches = command.clone().try_get_matches_from(&line);
+            matches.map_err(|error| name_the_variable(error, command, &line))
+        };
+        let mut matches = parse(&command)?;
+        if matches.subcommand().is_some() {
+            return Self::from_arg_matches(&matches);
+        }
+        let file = match matches.get_one::<PathBuf>("config_file") {
+            Some(path) if !path.as_os_str().is_empty() => {
+                Some(FromFile::read(path, &command).map_err(mistake)?)
+            }
+            Some(_) | None => None,
+        };
+        if let Some(file) = &file {
+            matches = parse(&file.below(command.clone(), &matches))?;
+        }
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.settings = Settings::of(&command, &matches, file.as_ref());
+        cli.settings.look_at_variables(&defined);
+        cli.relay.labels = file.map(|file| file.labels()).unwrap_or_default();
+        Ok(cli)
     }
+}
+
+/// In one line, with the exit status of a wrong command line.
+fn mistake(error: ConfigError) -> Error {
+    let mut line = error.to_string();
+    if let Some(source) = error.source() {
+        line += &format!(": {source}");
+    }
+    Error::raw(ErrorKind::ValueValidation, line + "\n")
 }
 
 /// Clap blames the flag for a wrong value, wherever the value comes from.
 fn name_the_variable(mut error: Error, command: &clap::Command, line: &[OsString]) -> Error {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let all = [command].into_iter().chain(command.get_subcommands());
+        let of_line = line.iter().find(|word| word.to_str().is_none());
+        let named = all.filter_map(not_utf_8).next().or_else(|| {
+            let word = of_line?.to_string_lossy();
+            Some(format!("the argument `{word}` is not UTF-8"))
+        });
+        return match named {
+            Some(named) => Error::raw(ErrorKind::InvalidUtf8, named + "\n"),
+            None => error,
+        };
+    }
     let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg) else {
         return error;
     };
@@ -137,6 +183,22 @@ fn name_the_variable(mut error: Error, command: &clap::Command, line: &[OsString
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
+}
+
+/// The first variable of a command whose bytes must be text and are none.
+fn not_utf_8(command: &clap::Command) -> Option<String> {
+    let alone = command
+        .clone()
+        .mut_args(|arg| arg.env(None::<&'static str>));
+    command.get_arguments().find_map(|arg| {
+        let name = arg.get_env()?;
+        let value = env::var_os(name).filter(|value| value.to_str().is_none())?;
+        let refused = refusal(&alone, arg, &value)?;
+        (refused == NOT_UTF_8).then(|| {
+            let name = name.to_string_lossy();
+            format!("the value of the variable {name} is {NOT_UTF_8}")
+        })
+    })
 }
 
 /// An empty variable counts as unset (spec 15.2), while clap takes it for a value.

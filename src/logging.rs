@@ -132,6 +132,30 @@ pub fn start(config: &LoggingConfig) -> Result<Logging, LoggingError> {
     Ok(logging)
 }
 
+/// Looks, without creating anything, whether the log file could be opened.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn check(config: &LoggingConfig) -> Result<(), LoggingError> {
+    let Some(path) = &config.file else {
+        return Ok(());
+    };
+    let opened = match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            std::fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
+        }
+        opened => opened.map(drop),
+    };
+    opened.map_err(|source| LoggingError::File {
+        path: path.clone(),
+        source,
+    })
+}
+
 impl Logging {
     fn writer(&mut self, name: &str, to: impl Write + Send + 'static) -> NonBlocking {
         let (writer, guard) = NonBlockingBuilder::default()

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Error};
 use k8s_relay::{
     app,
     cli::{Cli, Command},
-    config::{Config, RelayArgs},
+    config::{Config, ConfigError, RelayArgs, Settings},
     logging::{self, Level, LoggingConfig},
     tools,
 };
@@ -24,6 +24,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse_line(env::args_os()).unwrap_or_else(|error| error.exit());
     let logging = match &cli.command {
+        // A check writes nothing.
+        None if cli.relay.check_config => LoggingConfig {
+            file: None,
+            ..cli.relay.log.clone().into_config()
+        },
         None => cli.relay.log.clone().into_config(),
         // The demo tells its own story.
         Some(Command::Demo(_)) => LoggingConfig {
@@ -40,8 +45,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let checks = cli.command.is_none() && cli.relay.check_config;
     let ended = match cli.command {
-        None => relay(cli.relay),
+        None => relay(cli.relay, &cli.settings),
         Some(command) => tool(command),
     };
     if log.lost_lines() > 0 {
@@ -55,17 +61,29 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{error:#}");
             let asked = error.downcast_ref::<tools::ask::AskError>();
-            asked.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.status()))
+            let status = asked.map_or(1, tools::ask::AskError::status);
+            // What a check finds is a mistake in a setting.
+            let mistaken = checks || error.is::<ConfigError>();
+            ExitCode::from(if mistaken { 2 } else { status })
         }
     }
 }
 
-fn relay(args: RelayArgs) -> Result<(), Error> {
-    let check_only = args.check_config;
-    let config = Config::load(args)?;
+fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
+    let (check_only, as_json) = (args.check_config, args.json);
+    settings
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
+    let config = Config::new(args)?;
     if check_only {
         app::check(&config)?;
-        return match io::stdout().write_all(config.to_string().as_bytes()) {
+        logging::check(&config.logging)?;
+        let shown = match as_json {
+            true => settings.to_json(),
+            false => settings.to_string(),
+        };
+        return match io::stdout().write_all(shown.as_bytes()) {
             // Who closes the pipe has read enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             printed => printed.context("cannot print the configuration"),

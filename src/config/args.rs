@@ -4,7 +4,7 @@
 //! start with `K8S_RELAY_PORT` and `K8S_RELAY_SERVICE` wherever a Service is called
 //! `k8s-relay`; no setting may use those names.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::{
     Args,
@@ -23,7 +23,9 @@ use super::{
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "General")]
 pub struct RelayArgs {
-    /// YAML file with labels for the reducer and its address; empty for none
+    /// YAML file with settings, and with labels for the reducer; empty for none
+    ///
+    /// Each flag below can be a key of it, without `--`.
     #[arg(long, value_name = "PATH")]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config_file: Option<PathBuf>,
@@ -31,9 +33,17 @@ pub struct RelayArgs {
     /// Print the effective configuration and exit
     ///
     /// Flags, variables and the file are read as for a real start, so a mistake in any
-    /// of them is reported in the same way.
+    /// of them is reported in the same way. Each setting is shown with where it comes from.
     #[arg(long)]
     pub check_config: bool,
+
+    /// Print it as JSON
+    #[arg(long, requires = "check_config")]
+    pub json: bool,
+
+    /// The file's labels for the reducer, in bytewise order of their keys.
+    #[arg(skip)]
+    pub labels: BTreeMap<String, String>,
 
     /// The side of the watchers.
     #[command(flatten)]
@@ -122,10 +132,10 @@ pub struct NativeArgs {
     #[arg(env = "K8S_RELAY_CONTAINERS", hide_env_values = true)]
     pub containers: Containers,
 
-    /// How long a pod waits for its ReplicaSet or Job before it is told under its name
+    /// How long a pod waits for its ReplicaSet or Job before it is told under its name; up to 1 day
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     #[arg(env = "K8S_RELAY_OWNER_WAIT", hide_env_values = true)]
-    #[arg(value_parser = values::duration)]
+    #[arg(value_parser = values::owner_wait)]
     pub owner_wait: Duration,
 
     /// Tell everything anew after the watch has listed again, instead of the difference
@@ -152,27 +162,29 @@ pub struct PodArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Reducer")]
 pub struct ReducerArgs {
-    /// Host of the reducer; default: the file's, else 127.0.0.1
+    /// Host of the reducer
     ///
     /// A name or an address. Names are looked up again at each attempt to connect.
     #[arg(
         long,
         value_name = "HOST",
+        default_value = "127.0.0.1",
         env = "EBPF_NET_INTAKE_HOST",
         hide_env_values = true
     )]
     #[arg(value_parser = values::host)]
-    pub intake_host: Option<String>,
+    pub intake_host: String,
 
-    /// Port of the reducer; default: the file's, else 8000
+    /// Port of the reducer
     #[arg(
         long,
         value_name = "PORT",
+        default_value = "8000",
         env = "EBPF_NET_INTAKE_PORT",
         hide_env_values = true
     )]
     #[arg(value_parser = values::port)]
-    pub intake_port: Option<u16>,
+    pub intake_port: u16,
 
     /// How the stream is coded
     ///
@@ -192,7 +204,7 @@ pub struct ReducerArgs {
     #[arg(value_parser = values::heartbeat)]
     pub heartbeat_interval_sec: Heartbeat,
 
-    /// Time between reports of health and resource usage; the legacy relay's was 200ms
+    /// Time between reports of health and resource usage, up to 1h; the legacy relay's was 200ms
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     #[arg(env = "K8S_RELAY_HEALTH_INTERVAL", hide_env_values = true)]
     #[arg(value_parser = values::health_interval)]
@@ -208,7 +220,7 @@ pub struct ReducerArgs {
     #[arg(env = "K8S_RELAY_CLOUD", hide_env_values = true)]
     pub cloud: Cloud,
 
-    /// Milliseconds for each round of AWS metadata requests; unused with --cloud none
+    /// Milliseconds for each round of AWS metadata requests, up to 1h; unused with --cloud none
     #[arg(long, value_name = "MS", default_value = "1000")]
     #[arg(value_parser = values::milliseconds)]
     pub aws_timeout: Duration,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::values::ValueError;
 use crate::logging::{Level, LogFormat, LoggingConfig};
@@ -28,9 +28,13 @@ const CLOUD_PLATFORMS: Tokens = &[
 ];
 const UTILITIES: Tokens = &[("none", None), ("curl", Some(CLOUD))];
 
+const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
+
 /// What is logged, and where. The log goes to standard error, always.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logging")]
+#[command(group = ArgGroup::new("log-level").multiple(true).args(LEVELS))]
+#[command(group = ArgGroup::new("log-to").multiple(true).args(["log_file", "no_log_file"]))]
 pub struct LogArgs {
     /// Form of a log line
     #[arg(long, value_name = "FORM", default_value = "text")]

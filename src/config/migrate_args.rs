@@ -1,6 +1,6 @@
 //! The flags of a migration.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -110,32 +110,6 @@ impl From<MigrateArgs> for MigrateConfig {
             parity_hold: args.parity_hold,
             rollback_after: args.rollback_after,
         }
-    }
-}
-
-/// One `name = value` line for each setting.
-impl fmt::Display for MigrateConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            mode,
-            state_file,
-            settle,
-            parity_hold,
-            rollback_after,
-        } = self;
-        writeln!(f, "migrate = {mode}")?;
-        match state_file {
-            Some(path) => writeln!(f, "state-file = {}", path.display())?,
-            None => writeln!(f, "state-file = none")?,
-        }
-        for (name, time) in [
-            ("settle", settle),
-            ("parity-hold", parity_hold),
-            ("rollback-after", rollback_after),
-        ] {
-            writeln!(f, "{name} = {}", humantime::format_duration(*time))?;
-        }
-        Ok(())
     }
 }
 

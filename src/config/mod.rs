@@ -3,34 +3,37 @@
 //! Laws: a setting comes from its flag, else its variable, else the file, else its
 //! default (D13); an empty variable is an unset one; of a repeated flag the last counts.
 //! A bad value or file stops the start with one line (D12); nothing is adjusted silently.
+//! A setting is defined once, as a flag: see [`settings`].
 //!
 //! Absent here: name resolution, sockets, and every other room. Only [`crate::app`] and
 //! the binary read a [`Config`]; they hand single values to the rooms.
 
 mod admin_args;
 mod args;
+mod file;
 mod log_args;
 mod migrate_args;
+mod nearest;
 mod selector;
+mod settings;
 mod values;
+mod variables;
 mod yaml;
 
-use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
+pub use settings::Settings;
+pub(crate) use settings::{FromFile, NOT_UTF_8, refusal};
 pub use values::{
     Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Migrate, Reannounce,
-    Reconnect, Source, ValueError,
+    Reconnect, Source, ValueError, duration,
 };
-pub use yaml::{File, IntakeSection, MAX_FILE_BYTES, Warning, YamlError, parse};
 
 use crate::logging::LoggingConfig;
-
-/// Where the reducer is assumed when nothing names it (spec 15.2).
-const DEFAULT_INTAKE: (&str, u16) = ("127.0.0.1", 8000);
 
 /// Everything the relay needs to know before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,13 +173,13 @@ pub enum ConfigError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is read but means nothing.
-    #[error("config file {}", path.display())]
-    Invalid {
+    /// The file is read and has mistakes in it.
+    #[error("config file {}: {mistakes}", path.display())]
+    File {
         /// The file as named by `--config-file`.
         path: PathBuf,
-        /// What is wrong in it.
-        source: YamlError,
+        /// Each with its line.
+        mistakes: String,
     },
     /// A cut-over could come before any divergence counts.
     #[error(
@@ -217,24 +220,20 @@ impl Config {
         }
     }
 
-    /// Reads the file that `args` name and puts everything together. What the file has
-    /// but cannot be used is logged as a warning, so logging should have been started.
+    /// The settings in their final form.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or breaks a rule of spec 15.3, or settings contradict each other.
-    pub fn load(args: RelayArgs) -> Result<Self, ConfigError> {
-        let file = match &args.config_file {
-            Some(path) if !path.as_os_str().is_empty() => read(path.clone())?,
-            Some(_) | None => File::default(),
-        };
-        let config = Self::merge(args, file);
+    /// When settings contradict each other.
+    pub fn new(args: RelayArgs) -> Result<Self, ConfigError> {
+        let config = Self::from(args);
         config.migrate.check()?;
         Ok(config)
     }
+}
 
-    /// Puts flags and variables over the file and the file over the defaults.
-    fn merge(args: RelayArgs, file: File) -> Self {
+impl From<RelayArgs> for Config {
+    fn from(args: RelayArgs) -> Self {
         let RelayArgs {
             source,
             native,
@@ -243,11 +242,11 @@ impl Config {
             reducer,
             admin,
             log,
+            labels,
             config_file: _,
             check_config: _,
+            json: _,
         } = args;
-        let (file_host, file_port) = file.intake.map(|i| (i.host, i.port)).unzip();
-        let (default_host, default_port) = DEFAULT_INTAKE;
         Self {
             source: source.source,
             server_address: source.server_address,
@@ -256,11 +255,8 @@ impl Config {
             reannounce: pods.reannounce,
             escalate: pods.escalate,
             intake: HostPort {
-                host: reducer
-                    .intake_host
-                    .or(file_host)
-                    .unwrap_or_else(|| default_host.to_owned()),
-                port: reducer.intake_port.or(file_port).unwrap_or(default_port),
+                host: reducer.intake_host,
+                port: reducer.intake_port,
             },
             encoder: reducer.intake_encoder,
             heartbeat: reducer.heartbeat_interval_sec,
@@ -268,115 +264,10 @@ impl Config {
             reconnect: reducer.reconnect,
             cloud: reducer.cloud,
             aws_timeout: reducer.aws_timeout,
-            labels: file.labels,
+            labels,
             admin_address: admin.into(),
             record: reducer.record_intake_output,
             logging: log.into_config(),
         }
-    }
-}
-
-fn read(path: PathBuf) -> Result<File, ConfigError> {
-    let bytes = match bounded_read(&path) {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(ConfigError::Unreadable { path, source }),
-    };
-    match yaml::parse_bytes(&bytes) {
-        Ok((file, warnings)) => {
-            for warning in warnings {
-                tracing::warn!(file = %path.display(), "{warning}");
-            }
-            Ok(file)
-        }
-        Err(source) => Err(ConfigError::Invalid { path, source }),
-    }
-}
-
-/// One byte beyond the limit is enough to see that a file is too long, however
-/// long it is (a device has no end).
-fn bounded_read(path: &std::path::Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// One `name = value` line for each setting, named as its flag is.
-impl fmt::Display for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = |path: &Option<PathBuf>| {
-            path.as_ref()
-                .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
-        };
-        let NativeConfig {
-            kubeconfig,
-            context,
-            namespaces,
-            selector,
-            list,
-            page_size,
-            containers,
-            owner_wait,
-            owner_retention: _,
-            relist_resync,
-            retry: _,
-        } = &self.native;
-        let or = |text: &Option<String>, none: &str| text.as_deref().unwrap_or(none).to_owned();
-        writeln!(f, "source = {}", self.source)?;
-        writeln!(f, "server-address = {}", self.server_address)?;
-        writeln!(
-            f,
-            "kubeconfig = {}",
-            kubeconfig
-                .as_ref()
-                .map_or("default".into(), |path| path.display().to_string())
-        )?;
-        writeln!(f, "context = {}", or(context, "current"))?;
-        match namespaces.as_slice() {
-            [] => writeln!(f, "namespace = all")?,
-            some => writeln!(f, "namespace = {}", some.join(","))?,
-        }
-        writeln!(f, "selector = {}", or(selector, "none"))?;
-        writeln!(f, "list = {list}")?;
-        writeln!(f, "page-size = {page_size}")?;
-        writeln!(f, "containers = {containers}")?;
-        writeln!(
-            f,
-            "owner-wait = {}",
-            humantime::format_duration(*owner_wait)
-        )?;
-        writeln!(f, "relist-resync = {relist_resync}")?;
-        write!(f, "{}", self.migrate)?;
-        writeln!(f, "reannounce = {}", self.reannounce)?;
-        writeln!(f, "escalate = {}", self.escalate)?;
-        writeln!(f, "intake-host = {}", self.intake.host)?;
-        writeln!(f, "intake-port = {}", self.intake.port)?;
-        writeln!(f, "intake-encoder = {}", self.encoder)?;
-        writeln!(f, "heartbeat = {}", self.heartbeat)?;
-        writeln!(
-            f,
-            "health-interval = {}",
-            humantime::format_duration(self.health_interval)
-        )?;
-        writeln!(f, "reconnect = {}", self.reconnect)?;
-        writeln!(f, "cloud = {}", self.cloud)?;
-        writeln!(
-            f,
-            "aws-timeout = {}",
-            humantime::format_duration(self.aws_timeout)
-        )?;
-        writeln!(f, "admin-address = {}", self.admin_address)?;
-        writeln!(f, "record-intake-output = {}", path(&self.record))?;
-        for (key, value) in &self.labels {
-            writeln!(f, "label {key:?} = {value:?}")?;
-        }
-        writeln!(f, "log-level = {}", self.logging.level)?;
-        writeln!(f, "log-format = {}", self.logging.format)?;
-        for target in &self.logging.traced {
-            writeln!(f, "log-traced = {target}")?;
-        }
-        writeln!(f, "log-file = {}", path(&self.logging.file))
     }
 }

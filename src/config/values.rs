@@ -6,6 +6,10 @@ use clap::ValueEnum;
 
 /// The shortest time between two health reports; less would only be load.
 const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What any duration of a setting is below: a moment and this add up to a moment.
+const LONGEST: Duration = DAY.saturating_mul(365);
 
 /// A host, by name or address, and a port. Not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,7 +265,8 @@ pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, ValueError> {
 /// Milliseconds without a unit, as the legacy takes them.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, ValueError> {
     let expected = |_| ValueError::Duration("expected a number of milliseconds".to_owned());
-    text.parse().map(Duration::from_millis).map_err(expected)
+    let time = text.parse().map(Duration::from_millis).map_err(expected)?;
+    at_most(time, HOUR)
 }
 
 /// A duration with its unit, long enough for a report.
@@ -271,13 +276,33 @@ pub(super) fn health_interval(text: &str) -> Result<Duration, ValueError> {
     if interval < MIN_HEALTH_INTERVAL {
         return Err(ValueError::Duration("expected at least 10ms".to_owned()));
     }
-    Ok(interval)
+    at_most(interval, HOUR)
 }
 
-/// A duration with its unit; zero is one, too.
-pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
-    humantime::parse_duration(text)
-        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))
+/// A duration with its unit, at most a year; zero is one, too.
+///
+/// # Errors
+///
+/// When the text is none, or one that is longer.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
+    let time = humantime::parse_duration(text)
+        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))?;
+    at_most(time, LONGEST)
+}
+
+/// How long a pod may wait for its owner.
+pub(super) fn owner_wait(text: &str) -> Result<Duration, ValueError> {
+    at_most(duration(text)?, DAY)
+}
+
+fn at_most(time: Duration, longest: Duration) -> Result<Duration, ValueError> {
+    match time <= longest {
+        true => Ok(time),
+        false => Err(ValueError::Duration(format!(
+            "expected at most {}",
+            humantime::format_duration(longest)
+        ))),
+    }
 }
 
 /// The name of a namespace: a DNS label.

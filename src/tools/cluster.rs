@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ToolError, wrote};
 use crate::{
+    config,
     model::Kind,
     sim::{
         cluster::Cluster,
@@ -296,7 +297,7 @@ fn say(text: &str) -> Result<(), ToolError> {
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    match config::duration(text) {
         Ok(time) if time >= Duration::from_millis(1) => Ok(time),
         Ok(_) => Err("shorter than 1ms".into()),
         Err(error) => Err(error.to_string()),

@@ -42,7 +42,7 @@ use self::{
 };
 use super::ToolError;
 use crate::{
-    config::HostPort,
+    config::{self, HostPort},
     source::legacy::{self, serve_calls},
     tee::compare::Side,
 };
@@ -92,7 +92,7 @@ pub struct TeeArgs {
     pub reducer_listen: Vec<ReducerListen>,
 
     /// How long a difference must stand to count
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = config::duration)]
     pub settle: Duration,
 
     /// How far the second relay may fall behind on a stream before it is cut, in MiB

@@ -3,6 +3,7 @@
 
 mod log;
 mod mistakes;
+mod origins;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -38,7 +39,8 @@ pub fn effective(env: &[(&str, &str)], args: &[&str]) -> BTreeMap<String, String
     let ended = run(env, &args);
     assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
     let pair = |line: &str| {
-        let (name, value) = line.split_once(" = ").unwrap();
+        let (name, rest) = line.split_once(" = ").unwrap();
+        let (value, _origin) = rest.rsplit_once("  # ").unwrap();
         (name.to_owned(), value.to_owned())
     };
     ended.stdout.lines().map(pair).collect()
@@ -135,37 +137,50 @@ fn the_variables_are_these() {
 #[test]
 fn without_any_setting_the_defaults_hold() {
     insta::assert_snapshot!(run(&[], &["--check-config"]).stdout, @r"
-    source = legacy
-    server-address = localhost:8712
-    kubeconfig = default
-    context = current
-    namespace = all
-    selector = none
-    list = auto
-    page-size = 500
-    containers = all
-    owner-wait = 1m
-    relist-resync = false
-    migrate = manual
-    state-file = none
-    settle = 10s
-    parity-hold = 5m
-    rollback-after = 1m
-    reannounce = never
-    escalate = known
-    intake-host = 127.0.0.1
-    intake-port = 8000
-    intake-encoder = binary
-    heartbeat = every 2s
-    health-interval = 1s
-    reconnect = replay
-    cloud = none
-    aws-timeout = 1s
-    admin-address = 127.0.0.1:8713
-    record-intake-output = none
-    log-level = info
-    log-format = text
-    log-file = none
+    config-file =   # default
+    source = legacy  # default
+    server-address = localhost:8712  # default
+    kubeconfig =   # default
+    context =   # default
+    namespace =   # default
+    selector =   # default
+    list = auto  # default
+    page-size = 500  # default
+    containers = all  # default
+    owner-wait = 60s  # default
+    relist-resync = false  # default
+    migrate = manual  # default
+    state-file =   # default
+    settle = 10s  # default
+    parity-hold = 5m  # default
+    rollback-after = 60s  # default
+    reannounce = never  # default
+    escalate = known  # default
+    intake-host = 127.0.0.1  # default
+    intake-port = 8000  # default
+    intake-encoder = binary  # default
+    heartbeat-interval-sec = 2  # default
+    health-interval = 1s  # default
+    reconnect = replay  # default
+    cloud = none  # default
+    aws-timeout = 1000  # default
+    record-intake-output =   # default
+    admin-address = 127.0.0.1:8713  # default
+    log-format = text  # default
+    log-file =   # default
+    no-log-file = false  # default
+    log-console = false  # default
+    trace = false  # default
+    debug = false  # default
+    info = false  # default
+    warning = false  # default
+    error = false  # default
+    critical = false  # default
+    log-whitelist-all = false  # default
+    log-whitelist-channel =   # default
+    log-whitelist-cloud-platform =   # default
+    log-whitelist-utility =   # default
+    log-whitelist-component =   # default
     ");
 }
 
@@ -216,43 +231,55 @@ fn every_setting_can_be_changed() {
     );
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let shown = ended.stdout.replace(log.to_str().unwrap(), "LOG");
-    insta::assert_snapshot!(shown, @r#"
-    source = shadow-native
-    server-address = [::]:0
-    kubeconfig = /etc/kube/config
-    context = prod
-    namespace = billing,shop
-    selector = app=web,tier!=db
-    list = pages
-    page-size = 250
-    containers = main
-    owner-wait = 1m 30s
-    relist-resync = true
-    migrate = auto
-    state-file = state.json
-    settle = 5s
-    parity-hold = 1h
-    rollback-after = 1m 30s
-    reannounce = on-change
-    escalate = any
-    intake-host = reducer.otel
-    intake-port = 7000
-    intake-encoder = binary
-    heartbeat = every 7s
-    health-interval = 200ms
-    reconnect = reset-watcher
-    cloud = none
-    aws-timeout = 250ms
-    admin-address = unix:/run/k8s-relay.sock
-    record-intake-output = relay.rec
-    label "environment" = "1.10"
-    label "zone" = "b"
-    log-level = debug
-    log-format = json
-    log-traced = k8s_relay::reducer
-    log-traced = k8s_relay::reducer::cloud
-    log-file = LOG
-    "#);
+    let shown = shown.replace(file.path.to_str().unwrap(), "FILE");
+    insta::assert_snapshot!(shown, @r"
+    config-file = FILE  # flag
+    source = shadow-native  # flag
+    server-address = [::]:0  # flag
+    kubeconfig = /etc/kube/config  # flag
+    context = prod  # flag
+    namespace = shop,billing,shop  # flag
+    selector = app=web,tier!=db  # flag
+    list = pages  # flag
+    page-size = 250  # flag
+    containers = main  # flag
+    owner-wait = 90s  # flag
+    relist-resync = true  # flag
+    migrate = auto  # flag
+    state-file = state.json  # flag
+    settle = 5s  # flag
+    parity-hold = 1h  # flag
+    rollback-after = 90s  # flag
+    reannounce = on-change  # flag
+    escalate = any  # flag
+    intake-host = reducer.otel  # flag
+    intake-port = 7000  # flag
+    intake-encoder = binary  # flag
+    heartbeat-interval-sec = 7  # flag
+    health-interval = 200ms  # flag
+    reconnect = reset-watcher  # flag
+    cloud = none  # flag
+    aws-timeout = 250  # flag
+    record-intake-output = relay.rec  # flag
+    admin-address = unix:/run/k8s-relay.sock  # flag
+    log-format = json  # flag
+    log-file = LOG  # variable EBPF_NET_LOG_FILE_PATH
+    no-log-file = false  # default
+    log-console = true  # flag
+    trace = false  # default
+    debug = true  # flag
+    info = false  # default
+    warning = false  # default
+    error = false  # default
+    critical = false  # default
+    log-whitelist-all = true  # flag
+    log-whitelist-channel =   # default
+    log-whitelist-cloud-platform =   # default
+    log-whitelist-utility =   # default
+    log-whitelist-component = anything at all  # flag
+    labels.environment = 1.10  # file FILE:1
+    labels.zone = b  # file FILE:1
+    ");
 }
 
 #[test]
@@ -410,40 +437,36 @@ fn the_last_of_repeated_flags_counts_in_either_form() {
             "3",
         ),
         (
-            "heartbeat",
+            "heartbeat-interval-sec",
             &[
                 "--heartbeat-interval-sec",
                 "-1",
                 "--heartbeat-interval-sec=0",
             ],
-            "once",
+            "0",
         ),
         (
-            "heartbeat",
+            "heartbeat-interval-sec",
             &[
                 "--heartbeat-interval-sec=0",
                 "--heartbeat-interval-sec",
                 "-1",
             ],
-            "every 65535s",
+            "-1",
         ),
+        ("aws-timeout", &["--aws-timeout=1", "--aws-timeout=2"], "2"),
         (
-            "aws-timeout",
-            &["--aws-timeout=1", "--aws-timeout=2"],
-            "2ms",
-        ),
-        (
-            "log-level",
-            &["--warning", "--warning", "--log-console", "--log-console"],
             "warning",
+            &["--warning", "--warning", "--log-console", "--log-console"],
+            "true",
         ),
         (
-            "log-traced",
+            "log-whitelist-channel",
             &[
                 "--log-whitelist-channel=tcp",
                 "--log-whitelist-channel=none",
             ],
-            "",
+            "none",
         ),
         (
             "log-format",
@@ -459,10 +482,8 @@ fn the_last_of_repeated_flags_counts_in_either_form() {
         assert_eq!(setting(name, &[], args), value, "{args:?}");
     }
     let first = TempFile::new("labels: [");
-    assert_eq!(
-        setting("intake-port", &[], &[&first.flag(), "--config-file="]),
-        "8000"
-    );
+    let args = [&*first.flag(), "--config-file="];
+    assert_eq!(setting("intake-port", &[], &args), "8000");
 }
 
 #[test]
@@ -481,6 +502,22 @@ fn an_empty_variable_is_an_unset_one() {
     .map(|name| (name, ""))
     .to_vec();
     assert_eq!(effective(&env, &[]), effective(&[], &[]));
+}
+
+#[test]
+fn an_unknown_variable_is_named_in_one_warning() {
+    let env = [
+        ("K8S_RELAY_SORCE", "native"),
+        ("K8S_RELAY_QUUX", ""),
+        ("K8S_RELAY_SOURCE", "shadow"),
+    ];
+    let ended = run(&env, &["--check-config"]);
+    assert_eq!(ended.code, Some(0));
+    let warning = "unknown variables are ignored: K8S_RELAY_QUUX, \
+                   K8S_RELAY_SORCE (did you mean K8S_RELAY_SOURCE?)\n";
+    assert!(ended.stderr.ends_with(warning), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" WARN "), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 
 #[test]

@@ -60,6 +60,8 @@ const PURE: &[&str] = &[
     "src/admin/access.rs",
     "src/admin/metrics.rs",
     "src/admin/readiness.rs",
+    "src/config/nearest.rs",
+    "src/config/variables.rs",
     "src/config/yaml.rs",
     "src/digest.rs",
     "src/feeds",

@@ -1,5 +1,7 @@
 //! What the binary says about mistakes.
 
+use std::{os::unix::ffi::OsStrExt as _, process::Command};
+
 use super::{TempFile, run};
 
 #[test]
@@ -162,7 +164,7 @@ fn a_recording_that_cannot_be_opened_is_found_by_a_check_and_nothing_is_created(
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let missing = path("no/such/folder");
     let end = format!("cannot record into {missing}: No such file or directory (os error 2)");
-    refused(&[], &["--record-intake-output", &missing], 1, &end);
+    refused(&[], &["--record-intake-output", &missing], 2, &end);
     let fine = path("recording");
     let ended = run(&[], &["--record-intake-output", &fine, "--check-config"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -173,7 +175,9 @@ fn a_recording_that_cannot_be_opened_is_found_by_a_check_and_nothing_is_created(
 fn a_hold_in_which_no_difference_could_count_is_refused() {
     let end = "--parity-hold 9s is shorter than --settle 10s: \
                no difference would count before the cut-over";
-    refused(&[], &["--parity-hold=9s"], 1, end);
+    refused(&[], &["--parity-hold=9s"], 2, end);
+    let started = run(&[], &["--parity-hold=9s"]);
+    assert_eq!(started.code, Some(2), "{}", started.stderr);
     let ended = run(&[], &["--parity-hold=9s", "--settle=9s", "--check-config"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
@@ -185,12 +189,12 @@ fn a_state_file_that_is_of_no_use_stops_the_start_and_a_check_creates_none() {
     let missing = path("no/state");
     let end =
         format!("cannot write the state file {missing}: No such file or directory (os error 2)");
-    refused(&[], &["--state-file", &missing], 1, &end);
+    refused(&[], &["--state-file", &missing], 2, &end);
     let cut = path("cut");
     std::fs::write(&cut, "").unwrap();
     let end =
         format!("cannot use the state file {cut}: it is empty; delete it to start at --source");
-    refused(&[], &["--state-file", &cut], 1, &end);
+    refused(&[], &["--state-file", &cut], 2, &end);
     let started = run(&[], &["--state-file", &cut, "--server-address=127.0.0.1:0"]);
     assert_eq!(started.code, Some(1));
     assert!(
@@ -205,77 +209,117 @@ fn a_state_file_that_is_of_no_use_stops_the_start_and_a_check_creates_none() {
 }
 
 #[test]
-fn a_wrong_file_is_refused_with_one_line_that_names_it() {
+fn a_wrong_file_is_refused_with_one_line_that_names_it_and_the_place() {
     let at = |file: &TempFile, rest: &str| format!("config file {}: {rest}", file.path.display());
     for (content, rest) in [
-        (&b"just text"[..], "the document is not a map"),
+        (
+            &b"just text"[..],
+            "line 1: the document is not a map of settings",
+        ),
+        (b"labels: [1]", "line 1: `labels` is not a map"),
         (
             b"labels: {a: [b]}",
-            "a key or value below `labels` is not a plain value: \"a\"",
+            "line 1: label \"a\" has no plain value",
         ),
-        (b"intake:", "`intake` has no value"),
-        (b"intake: {port: 1}", "`intake` needs a plain `host`"),
-        (b"intake: {host: a}", "`intake` needs a plain `port`"),
         (
-            b"intake: {host: a, port: otlp}",
-            "`intake.port`: expected a port number up to 65535, found `otlp`",
+            b"intake: {port: 1}",
+            "line 1: `intake` needs a plain `host`",
+        ),
+        (
+            b"\xef\xbb\xbflabels: {}\r\nsorce: native\r\n",
+            "line 2: unknown key \"sorce\"; did you mean `source`?",
+        ),
+        (
+            b"source: native\n\nsettle: 1h\nbogus: 1\n",
+            "line 3: `settle` is \"1h\": expected 100ms to 10m; line 4: unknown key \"bogus\"",
         ),
         (
             b"labels: {a: 'b",
-            "while scanning a quoted scalar, found unexpected end of stream at line 1",
+            "line 1: not YAML: while scanning a quoted scalar, found unexpected end of stream",
         ),
         (
             b"labels: {a: \xff}",
-            "invalid utf-8 sequence of 1 bytes from index 12",
+            "not UTF-8: invalid utf-8 sequence of 1 bytes from index 12",
         ),
     ] {
         let file = TempFile::new(content);
-        let rest = match rest {
-            rest if rest.starts_with("while") => format!("not YAML: {rest}"),
-            rest if rest.starts_with("invalid") => format!("not UTF-8: {rest}"),
-            rest => rest.to_owned(),
-        };
-        refused(&[], &[&file.flag()], 1, &at(&file, &rest));
+        file_refused(&file.flag(), &at(&file, rest));
     }
     let long = TempFile::new(vec![b'#'; (1 << 20) + 1]);
-    refused(
-        &[],
-        &[&long.flag()],
-        1,
-        &at(&long, "longer than 1048576 bytes"),
-    );
-    let missing =
-        "cannot read the config file /no/such/file: No such file or directory (os error 2)";
-    refused(&[], &["--config-file=/no/such/file"], 1, missing);
-    let directory = "cannot read the config file /: Is a directory (os error 21)";
-    refused(&[], &["--config-file=/"], 1, directory);
-    refused(
-        &[],
-        &["--config-file=/dev/zero"],
-        1,
-        "config file /dev/zero: longer than 1048576 bytes",
-    );
+    file_refused(&long.flag(), &at(&long, "longer than 1048576 bytes"));
+    let pipe = TempFile::new("").dir;
+    let pipe_path = pipe.path().join("pipe");
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    std::fs::create_dir_all(pipe.path()).unwrap();
+    nix::unistd::mkfifo(&pipe_path, mode).unwrap();
+    let pipe_path = pipe_path.display();
+    for (path, end) in [
+        (
+            "/no/such/file",
+            "cannot read the config file /no/such/file: No such file or directory (os error 2)",
+        ),
+        ("/", "cannot read the config file /: it is a directory"),
+        (
+            &*pipe_path.to_string(),
+            &*format!("cannot read the config file {pipe_path}: it is a pipe"),
+        ),
+        (
+            "/dev/zero",
+            "config file /dev/zero: longer than 1048576 bytes",
+        ),
+    ] {
+        file_refused(&format!("--config-file={path}"), end);
+    }
+}
+
+/// By a check and by a start, with one line.
+fn file_refused(flag: &str, line: &str) {
+    for args in [&[flag][..], &[flag, "--check-config"]] {
+        let ended = run(&[], args);
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{args:?}");
+        assert_eq!(ended.stderr, format!("error: {line}\n"), "{args:?}");
+    }
 }
 
 #[test]
-fn what_a_file_has_in_vain_is_a_warning() {
-    let file = TempFile::new("labels: {a-key-of-21-bytes-xxx: b, short: kept}\nintake: [a]\n");
+fn a_label_that_is_too_long_is_a_warning() {
+    let file = TempFile::new("labels: {a-key-of-21-bytes-xxx: b, short: kept}\n");
     let ended = run(&[], &[&file.flag(), "--check-config"]);
     assert_eq!(ended.code, Some(0));
-    assert!(
-        ended.stdout.contains("label \"short\" = \"kept\"\n"),
-        "{}",
-        ended.stdout
-    );
+    let kept = format!("labels.short = kept  # file {}:1\n", file.path.display());
+    assert!(ended.stdout.ends_with(&kept), "{}", ended.stdout);
     let warnings: Vec<&str> = ended.stderr.lines().collect();
-    assert_eq!(warnings.len(), 2, "{}", ended.stderr);
-    assert!(
-        warnings[0].contains(" WARN ")
-            && warnings[0].contains("\"a-key-of-21-bytes-xx\" is skipped")
-    );
-    assert!(warnings[1].contains(" WARN ") && warnings[1].contains("`intake` is not a map"));
+    assert_eq!(warnings.len(), 1, "{}", ended.stderr);
+    assert!(warnings[0].contains(" WARN "), "{}", warnings[0]);
+    assert!(warnings[0].contains("\"a-key-of-21-bytes-xx\" is skipped"));
     let quiet = run(&[], &[&file.flag(), "--check-config", "--error"]);
     assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_value_that_is_no_text_is_refused_with_the_name_of_its_variable_or_flag() {
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let relay = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+        command.env_clear().arg("--check-config");
+        command
+    };
+    let by_variable = relay().env("K8S_RELAY_CONTEXT", bytes).output().unwrap();
+    let by_flag = relay().arg("--context").arg(bytes).output().unwrap();
+    for (output, line) in [
+        (
+            by_variable,
+            "error: the value of the variable K8S_RELAY_CONTEXT is not UTF-8\n",
+        ),
+        (by_flag, "error: the argument `\u{fffd}` is not UTF-8\n"),
+    ] {
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), line);
+    }
+    // A path may have any bytes.
+    let path = relay().env("K8S_RELAY_KUBECONFIG", bytes).output().unwrap();
+    assert_eq!(path.status.code(), Some(0));
 }
 
 #[test]
