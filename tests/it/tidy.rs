@@ -278,7 +278,8 @@ fn the_readmes_commands_are_the_ones_that_ci_and_just_run() {
         assert!(has(&first_screen.join("\n"), command), "README: {command}");
         assert!(has(&just, command), "justfile: {command}");
     }
-    assert!(has(&ci, "cargo test"), ".ci/run: the tests");
+    let tests = r#"step "tests" cargo test"#;
+    assert!(has(&ci, tests), ".ci/run: the tests");
     assert!(has(&just, ".ci/run"), "justfile: `check` is what CI runs");
 }
 
