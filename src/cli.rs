@@ -13,8 +13,8 @@ use crate::{
     config::{ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
-        migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, tee::TeeArgs,
-        watch_test::WatchTestArgs, watcher::WatcherArgs,
+        migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, status::StatusArgs,
+        tee::TeeArgs, watch_test::WatchTestArgs, watcher::WatcherArgs,
     },
 };
 
@@ -53,6 +53,7 @@ pub struct Cli {
 #[allow(missing_docs, reason = "a doc comment here would replace that help")]
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
+    Status(StatusArgs),
     Migrate(MigrateArgs),
     Explain(ExplainArgs),
     Demo(DemoArgs),
@@ -73,8 +74,8 @@ Examples:
   See what a command line, the environment and a file come to, without starting anything:
       k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
 
-  See how a running relay stands, and why it tells a pod or does not:
-      k8s-relay migrate status
+  See how a running relay stands, and why it announces a pod or does not:
+      k8s-relay status
       k8s-relay explain shop/web-5d4f8-x2x7p
 
   Keep a copy of everything that is sent:
@@ -89,7 +90,9 @@ Config file (YAML), all of it optional:
   source: native          # each flag without its dashes
   namespace: [shop, billing]
 
-Exit status: 0 after SIGTERM or SIGINT, 1 when something failed, 2 for a mistake in a setting.
+Exit status: 0 after SIGTERM or SIGINT, when all was sent and kept; 1 when a part failed, or at the
+end something could not be sent or kept in time (a second signal waits for nothing), with the reason
+as the last line; 2 for a mistake in a setting.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
 
 impl Cli {

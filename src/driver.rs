@@ -8,12 +8,14 @@
 mod answers;
 mod audit;
 mod inputs;
+mod standing;
 mod steps;
 mod tallies;
 mod watches;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -91,6 +93,8 @@ pub struct Options {
 pub struct Watches {
     /// How many scopes there are of each kind: the number of namespaces, or one for all.
     pub scopes: u16,
+    /// What they are called, in their order; none: there is one, of all namespaces.
+    pub namespaces: Vec<String>,
     /// What the watches tell.
     pub inputs: mpsc::Receiver<WatchInput>,
 }
@@ -132,6 +136,12 @@ struct Stream {
     open: bool,
     /// Infos taken so far, dropped ones included.
     infos: u64,
+    /// Where the watcher is.
+    peer: Option<SocketAddr>,
+    opened: Instant,
+    ended: Option<Instant>,
+    /// When its last Info came.
+    last: Option<Instant>,
 }
 
 /// All that can make the relay act.
@@ -166,9 +176,14 @@ impl Driver {
         } = options;
         let now = now();
         let mut feeds = Feeds::new(settings, now);
-        let watched = watches
-            .as_ref()
-            .map(|Watches { scopes, .. }| Watched::new(feeds.open_native(*scopes, now), *scopes));
+        let watched = watches.as_ref().map(
+            |Watches {
+                 scopes, namespaces, ..
+             }| {
+                let watched = Watched::new(feeds.open_native(*scopes, now), *scopes);
+                watched.of(namespaces.clone())
+            },
+        );
         Self {
             steps: Steps::new(migrating, &mut feeds, now),
             feeds,
@@ -296,6 +311,10 @@ impl Driver {
                     end: Some(end),
                     open: true,
                     infos: 0,
+                    peer,
+                    opened: now,
+                    ended: None,
+                    last: None,
                 };
                 self.streams.insert(stream, stream_state);
             }
@@ -308,6 +327,7 @@ impl Driver {
                     return;
                 };
                 state.infos += infos;
+                state.last = Some(now);
                 for event in events {
                     let input = core_input(event);
                     let (feed, scope) = (state.generation, Scope::default());
@@ -321,6 +341,7 @@ impl Driver {
                     return;
                 };
                 state.open = false;
+                state.ended = Some(now);
                 state.end = None;
                 debug!(stream = stream.0, infos = state.infos, "feed closed");
                 self.feeds.close(state.generation, now);
@@ -336,8 +357,8 @@ impl Driver {
         };
         match input {
             WatchInput::Batch { scope, events } => {
+                watched.heard(scope, &events, now);
                 for event in events {
-                    watched.count(&event);
                     let input = core_input(event);
                     self.feeds
                         .handle(watched.feed, scope, input, now, self.reducer.outbox());
@@ -347,10 +368,10 @@ impl Driver {
                 kind,
                 scope,
                 health,
-                since: _,
-                last_failure: _,
+                since,
+                last_failure,
             } => {
-                watched.fares(kind, scope, health);
+                watched.fares(kind, scope, health, since, last_failure);
                 match health {
                     WatchHealth::Denied => self.feeds.denied(kind, scope),
                     WatchHealth::Well | WatchHealth::Failing => {}
@@ -420,7 +441,18 @@ impl Driver {
         if overflowed.is_empty() {
             return;
         }
-        warn!("too many pods wait for their owners: the watcher stream ends (guard rail)");
+        for (id, stream) in &self.streams {
+            if overflowed.contains(&stream.generation) {
+                let peer = stream.peer.map(tracing::field::display);
+                let (stream, infos) = (id.0, stream.infos);
+                warn!(
+                    stream,
+                    peer,
+                    infos,
+                    "too many pods wait for their owners: the stream ends (guard rail)"
+                );
+            }
+        }
         self.end_streams(
             |stream| overflowed.contains(&stream.generation),
             CallEnd::Overflow,

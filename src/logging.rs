@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     fs::OpenOptions,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -115,7 +115,7 @@ pub fn start(config: &LoggingConfig) -> Result<Logging, LoggingError> {
         .with_writer(logging.writer("log-stderr", io::stderr()))
         .log_internal_errors(false);
     layers.push(match config.format {
-        LogFormat::Text => console.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => console.with_ansi(is_coloured(&io::stderr())).boxed(),
         LogFormat::Json => console.json().flatten_event(true).boxed(),
     });
     if let Some(path) = &config.file {
@@ -154,6 +154,12 @@ pub fn check(config: &LoggingConfig) -> Result<(), LoggingError> {
         path: path.clone(),
         source,
     })
+}
+
+/// Whether colours are shown there: it is a terminal, and neither `NO_COLOR` nor `TERM=dumb` is set.
+pub fn is_coloured<S: anstream::stream::RawStream>(stream: &S) -> bool {
+    let choice = anstream::AutoStream::choice(stream);
+    stream.is_terminal() && choice != anstream::ColorChoice::Never
 }
 
 impl Logging {

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         }
     };
     let checks = cli.command.is_none() && cli.relay.check_config;
+    let is_relay = cli.command.is_none();
     let ended = match cli.command {
         None => relay(cli.relay, &cli.settings),
         Some(command) => tool(command),
@@ -59,13 +60,34 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            if is_relay {
+                tracing::error!("{error:#}");
+            } else {
+                // For whoever has typed the command, not for a log.
+                drop(log);
+                let _ = writeln!(io::stderr(), "error: {}", in_brackets(&error));
+            }
             let asked = error.downcast_ref::<tools::ask::AskError>();
             let status = asked.map_or(1, tools::ask::AskError::status);
             // What a check finds is a mistake in a setting.
             let mistaken = checks || error.is::<ConfigError>();
             ExitCode::from(if mistaken { 2 } else { status })
         }
+    }
+}
+
+/// What happened, with why in brackets.
+fn in_brackets(error: &Error) -> String {
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some say their cause themselves.
+        if !error.to_string().contains(&cause) {
+            causes.push(cause);
+        }
+    }
+    match causes.as_slice() {
+        [] => error.to_string(),
+        some => format!("{error} ({})", some.join(": ")),
     }
 }
 
@@ -94,6 +116,7 @@ fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
 
 fn tool(command: Command) -> Result<(), Error> {
     match command {
+        Command::Status(args) => run(async { Ok(tools::status::run(&args).await?) }),
         Command::Migrate(args) => run(async { Ok(tools::migrate::run(&args).await?) }),
         Command::Explain(args) => run(async { Ok(tools::explain::run(&args).await?) }),
         Command::Demo(args) => run(async { Ok(tools::demo::run(&args).await?) }),

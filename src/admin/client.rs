@@ -42,12 +42,23 @@ pub enum CallError {
     /// The relay says no, in its own words.
     #[error("{0}")]
     Refused(String),
+    /// The relay does not know what it was asked about.
+    #[error("{0}")]
+    Unknown(String),
+    /// The relay has tried, and nothing has come of it.
+    #[error("{0}")]
+    Failed(String),
+    /// The relay has no time, and has done nothing.
+    #[error("{0}")]
+    Busy(String),
 }
 
 /// What a relay says when it says no.
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
+    #[serde(default)]
+    failed: bool,
 }
 
 impl CallError {
@@ -74,7 +85,12 @@ pub async fn call<T: DeserializeOwned>(
         return Ok((answer, read));
     }
     match serde_json::from_slice(&answer) {
-        Ok(Refusal { error }) => Err(CallError::Refused(error)),
+        Ok(Refusal { error, failed }) => Err(match code {
+            StatusCode::NOT_FOUND => CallError::Unknown(error),
+            StatusCode::SERVICE_UNAVAILABLE => CallError::Busy(error),
+            _ if failed => CallError::Failed(error),
+            _ => CallError::Refused(error),
+        }),
         Err(_) => Err(CallError::stranger(format_args!("it says {code}"))),
     }
 }

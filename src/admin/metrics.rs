@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+mod health;
+
 use super::Sources;
 use crate::{
     migrate::{
@@ -50,6 +52,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut table = Table(encoder);
         process(&mut table, &self.status)?;
+        health::state(&mut table, &self.status)?;
         reducer(&mut table, &self.status)?;
         totals(&mut table, &self.status.reducer.totals)?;
         feeds(&mut table, &self.status)?;
@@ -326,7 +329,8 @@ fn feeds(table: &mut Table<'_>, status: &Status) -> fmt::Result {
         None,
         "Pods told under their direct owner because they had waited long enough for it",
         each(|feed| Some(number(feed.given_up))),
-    )
+    )?;
+    health::watches(table, status.native.as_ref())
 }
 
 /// Counts by known names; any other one counts as `other`.
@@ -371,8 +375,10 @@ fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
     table.gauge(
         "parity_digests_equal",
         None,
-        "1 if the digests of both feeds are equal",
-        parity.map(|parity| one(flag(parity.legacy_digest == parity.native_digest))),
+        "1 if the digests of both feeds are equal; absent while they are not compared",
+        parity
+            .filter(|parity| parity.comparing)
+            .map(|parity| one(flag(parity.legacy_digest == parity.native_digest))),
     )?;
     let divergences = parity.into_iter().flat_map(|parity| {
         [

@@ -9,7 +9,7 @@
 //! | [`access`] | who may change something |
 //! | [`caller`] | who asks, and whether they still wait |
 //! | [`routes`] | paths and answers |
-//! | [`readiness`] | whether the relay is ready, from its status |
+//! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
 //! | [`find`] | a pod by its name, in slices of the stores |
 //! | [`metrics`] | every metric's name, unit and meaning |
 //! | [`client`] | the other end, for the command line |
@@ -25,8 +25,8 @@ pub mod client;
 pub mod find;
 pub mod listen;
 pub mod metrics;
+pub mod probes;
 pub mod question;
-pub mod readiness;
 pub mod routes;
 pub mod serve;
 

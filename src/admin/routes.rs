@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, Query, RawQuery, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -18,8 +18,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asker, Caller, Done, Question, Silence, StepAnswer, access::may_change, find, metrics,
-    readiness::readiness,
+    Asker, Caller, Done, Question, Silence, StepAnswer,
+    access::may_change,
+    find, metrics,
+    probes::{self, Probe},
 };
 use crate::{
     migrate::{
@@ -97,23 +99,25 @@ impl Page {
     }
 }
 
-async fn livez(State(page): State<Arc<Page>>) -> (StatusCode, String) {
-    match page.status(page.limits.probe).await {
-        Ok(_) => (StatusCode::OK, "the loop answers\n".to_owned()),
-        Err(silence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{silence}\n")),
-    }
+async fn livez(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    probed(Probe::Live, &page, query).await
 }
 
-async fn readyz(State(page): State<Arc<Page>>) -> (StatusCode, String) {
-    let readiness = match page.status(page.limits.probe).await {
-        _ if page.stop.is_cancelled() => Err("not ready: the relay is ending".to_owned()),
-        Ok(status) => readiness(&status),
-        Err(silence) => Err(format!("not ready: {silence}")),
+async fn readyz(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    probed(Probe::Ready, &page, query).await
+}
+
+async fn probed(probe: Probe, page: &Page, query: Option<String>) -> (StatusCode, String) {
+    let query = probes::Query::parse(query.as_deref().unwrap_or_default());
+    let status = page.status(page.limits.probe).await;
+    let said = status.as_deref().map_err(ToString::to_string);
+    let checks = probe.checks(said, page.stop.is_cancelled());
+    let verdict = probe.verdict(&checks, &query);
+    let code = match verdict.passed {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    match readiness {
-        Ok(ready) => (StatusCode::OK, ready + "\n"),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
-    }
+    (code, verdict.text)
 }
 
 async fn metrics_text(State(page): State<Arc<Page>>) -> Response {
@@ -170,7 +174,7 @@ async fn explain(
     if findings.pods.is_empty() && findings.dropped.is_empty() {
         let what = if pod.contains('/') { "name" } else { "uid" };
         return Err(Trouble::Unknown(format!(
-            "no feed knows a pod of the {what} {pod}, and none was dropped lately"
+            "no source knows a pod of the {what} {pod}, and none was dropped lately"
         )));
     }
     Ok(Json(findings))

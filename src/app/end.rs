@@ -149,11 +149,13 @@ impl Relay {
     /// Why a part has ended by itself.
     async fn failure(&mut self) -> AppError {
         tokio::select! {
+            // What ends because another part has is behind that one.
+            biased;
             failure = self.server.failure() => failure,
             failure = self.watches.failure() => failure,
-            failure = self.keeper.failure() => failure,
             _ = self.admin.ended() => AppError::TaskEnded(self.admin.name),
             _ = self.driver.ended() => AppError::TaskEnded(self.driver.name),
+            failure = self.keeper.failure() => failure,
         }
     }
 

@@ -73,7 +73,11 @@ impl Watchman {
         let stop = self.stop.child_token();
         let watches = spawn(native::watch(server, options, told, stop.clone(), counters));
         self.running = Some(Running { stop, watches });
-        Ok(Watches { scopes, inputs })
+        Ok(Watches {
+            scopes,
+            namespaces: self.config.namespaces.clone(),
+            inputs,
+        })
     }
 
     /// Does what the driver asks for, until the end.

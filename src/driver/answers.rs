@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Driver, now, watches::Watched};
+use super::{Driver, now, standing::last_error, watches::Watched};
 use crate::{
     admin::Question,
     feeds::View,
@@ -40,6 +40,7 @@ impl Driver {
             let open = self.streams.values().filter(|stream| stream.open);
             Feed {
                 sources: open.count() as u64,
+                streams: self.stream_rows(now),
                 ..feed(&view, now)
             }
         });
@@ -50,13 +51,20 @@ impl Driver {
                 sources: tally.watches as u64,
                 unwell: tally.unwell as u64,
                 revoked: tally.revoked as u64,
+                watches: self
+                    .watched
+                    .as_ref()
+                    .map(|watched| watched.rows(now))
+                    .unwrap_or_default(),
                 ..feed(&view, now)
             }
         });
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             up_seconds: seconds(now, self.started),
-            reducer: self.reducer_status(),
+            reducer: self.reducer_status(now),
+            unfed: self.unfed(now),
+            deletes_pending: self.deletes_pending(),
             legacy,
             native,
             ..Status::default()
@@ -68,12 +76,22 @@ impl Driver {
         status
     }
 
-    fn reducer_status(&mut self) -> Reducer {
+    fn reducer_status(&mut self, now: Instant) -> Reducer {
         let (progress, counters) = (self.reducer.progress(), self.reducer.counters());
         let told = self.reducer.outbox().told();
         let ledger = self.feeds.ledger();
+        let connection = self.reducer.connection();
+        let failure = connection.last_failure;
+        let retry_at = connection.retry_at;
         Reducer {
             connected: progress.connected,
+            address: connection.address,
+            since_seconds: seconds(now, connection.since),
+            last_error: failure
+                .map(|failure| last_error(failure.reason, &failure.text, failure.at, now)),
+            failures: connection.failures,
+            next_attempt_seconds: retry_at
+                .map(|at| at.saturating_duration_since(now).as_secs_f64()),
             epoch: self.feeds.epoch().0,
             pods: ledger.len() as u64,
             containers: ledger.containers() as u64,
@@ -195,6 +213,8 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
         unwell: 0,
         revoked: 0,
         given_up: counts.given_up,
+        streams: Vec::new(),
+        watches: Vec::new(),
         stored: Stored {
             pods: objects.pods.len() as u64,
             replica_sets: objects.replica_sets.len() as u64,

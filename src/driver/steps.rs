@@ -300,7 +300,8 @@ impl Driver {
         match (news, pending) {
             (WatchNews::Started(watches), pending) => {
                 let feed = self.feeds.open_native(watches.scopes, now);
-                self.watched = Some(Watched::new(feed, watches.scopes));
+                let watched = Watched::new(feed, watches.scopes);
+                self.watched = Some(watched.of(watches.namespaces));
                 self.inputs.set_watches(Some(watches.inputs));
                 if let Some(Pending { step, asked }) = pending {
                     self.enter(&step, &asked, now);

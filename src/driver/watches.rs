@@ -1,20 +1,33 @@
-//! What the driver knows of our own watches: how they fare, and how much they have told.
+//! What the driver knows of our own watches: how they fare, since when and why, and how much
+//! they have sent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     matcher::Generation,
+    migrate::status::Watch,
     model::{Kind, Scope},
-    source::{FeedEvent, WatchHealth},
+    source::{FeedEvent, WatchFailure, WatchHealth},
 };
 
-/// Pods, ReplicaSets and Jobs.
-const KINDS: usize = 3;
+use super::standing::last_error;
+
+/// Pods, ReplicaSets and Jobs, by the names of their resources.
+const KINDS: [(Kind, &str); 3] = [
+    (Kind::Pod, "pods"),
+    (Kind::ReplicaSet, "replicasets"),
+    (Kind::Job, "jobs"),
+];
+
+/// Rows of watches, at most; those that are not healthy first.
+const ROWS: usize = 96;
 
 /// How one watch fares.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fares {
     health: WatchHealth,
+    since: Instant,
+    last_failure: Option<WatchFailure>,
     /// It has been well, now or before: what it told then is still told.
     was_well: bool,
 }
@@ -41,6 +54,10 @@ pub(super) struct Watched {
     fares: BTreeMap<(Kind, Scope), Fares>,
     /// Events taken so far, list marks included.
     events: BTreeMap<Kind, u64>,
+    /// When each has sent something last.
+    last: BTreeMap<(Kind, Scope), Instant>,
+    /// What the scopes are called; none: there is one, of all namespaces.
+    namespaces: Vec<String>,
 }
 
 impl Watched {
@@ -48,29 +65,99 @@ impl Watched {
     pub(super) fn new(feed: Generation, scopes: u16) -> Self {
         Self {
             feed,
-            watches: KINDS * usize::from(scopes.max(1)),
+            watches: KINDS.len() * usize::from(scopes.max(1)),
             fares: BTreeMap::new(),
             events: BTreeMap::new(),
+            last: BTreeMap::new(),
+            namespaces: Vec::new(),
         }
     }
 
-    pub(super) fn count(&mut self, event: &FeedEvent) {
-        let kind = match event {
-            FeedEvent::Pod(_) => Kind::Pod,
-            FeedEvent::ReplicaSet(_) => Kind::ReplicaSet,
-            FeedEvent::Job(_) => Kind::Job,
-            FeedEvent::Seen(kind, _) => *kind,
-            FeedEvent::Listed => return,
+    /// The scopes are these namespaces.
+    pub(super) fn of(mut self, namespaces: Vec<String>) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Notes a batch of events, which are all of one kind.
+    pub(super) fn heard(&mut self, scope: Scope, events: &[FeedEvent], now: Instant) {
+        let Some(kind) = events.iter().find_map(kind) else {
+            return;
         };
-        *self.events.entry(kind).or_default() += 1;
+        *self.events.entry(kind).or_default() += events.len() as u64;
+        self.last.insert((kind, scope), now);
     }
 
     /// Notes how a watch fares. The watch itself logs it, with the reason.
-    pub(super) fn fares(&mut self, kind: Kind, scope: Scope, health: WatchHealth) {
+    pub(super) fn fares(
+        &mut self,
+        kind: Kind,
+        scope: Scope,
+        health: WatchHealth,
+        since: Instant,
+        last_failure: Option<WatchFailure>,
+    ) {
         let before = self.fares.get(&(kind, scope));
         let was_well = health == WatchHealth::Well || before.is_some_and(|before| before.was_well);
-        let fares = Fares { health, was_well };
+        let fares = Fares {
+            health,
+            since,
+            last_failure,
+            was_well,
+        };
         self.fares.insert((kind, scope), fares);
+    }
+
+    /// Since when every watch fails or is refused; `None` while one is healthy or starts.
+    pub(super) fn all_failing_since(&self) -> Option<Instant> {
+        let failing = |fares: &Fares| match fares.health {
+            WatchHealth::Well => None,
+            WatchHealth::Denied | WatchHealth::Failing => Some(fares.since),
+        };
+        let all: Option<Vec<Instant>> = self.fares.values().map(failing).collect();
+        let all = all.filter(|all| all.len() == self.watches);
+        all.and_then(|all| all.into_iter().max())
+    }
+
+    /// One row for each watch.
+    pub(super) fn rows(&self, now: Instant) -> Vec<Watch> {
+        let scopes = self.watches / KINDS.len();
+        let scopes = 0..u16::try_from(scopes).unwrap_or(u16::MAX);
+        let mut all: Vec<_> = scopes
+            .flat_map(|scope| KINDS.map(|(kind, resource)| (kind, resource, Scope(scope))))
+            .collect();
+        if all.len() > ROWS {
+            let is_well = |fares: &Fares| fares.health == WatchHealth::Well;
+            all.sort_by_key(|(kind, _, scope)| {
+                self.fares.get(&(*kind, *scope)).is_some_and(is_well)
+            });
+            all.truncate(ROWS);
+        }
+        let rows = all.into_iter();
+        rows.map(|(kind, resource, scope)| self.row(kind, resource, scope, now))
+            .collect()
+    }
+
+    fn row(&self, kind: Kind, resource: &str, scope: Scope, now: Instant) -> Watch {
+        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+        let fares = self.fares.get(&(kind, scope));
+        let state = match fares.map(|fares| (fares.health, fares.was_well)) {
+            None => "starting",
+            Some((WatchHealth::Well, _)) => HEALTHY,
+            Some((WatchHealth::Failing, _)) => "failing",
+            Some((WatchHealth::Denied, false)) => "not allowed",
+            Some((WatchHealth::Denied, true)) => "refused",
+        };
+        let failure = fares.and_then(|fares| fares.last_failure.as_ref());
+        Watch {
+            resource: resource.to_owned(),
+            namespace: self.namespaces.get(usize::from(scope.0)).cloned(),
+            state: state.to_owned(),
+            since_seconds: fares.map(|fares| seconds(fares.since)),
+            last_event_seconds: self.last.get(&(kind, scope)).map(|at| seconds(*at)),
+            last_error: failure
+                .map(|failure| last_error(failure.reason.label(), &failure.text, failure.at, now)),
+        }
     }
 
     /// One that was never allowed is not well, but does not fail: nothing is missing from what
@@ -100,9 +187,97 @@ impl Watched {
     }
 }
 
+const HEALTHY: &str = "healthy";
+
+fn kind(event: &FeedEvent) -> Option<Kind> {
+    match event {
+        FeedEvent::Pod(_) => Some(Kind::Pod),
+        FeedEvent::ReplicaSet(_) => Some(Kind::ReplicaSet),
+        FeedEvent::Job(_) => Some(Kind::Job),
+        FeedEvent::Seen(kind, _) => Some(*kind),
+        FeedEvent::Listed => None,
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::source::Reason;
+
+    fn fares(watched: &mut Watched, kind: Kind, scope: u16, health: WatchHealth) {
+        watched.fares(kind, Scope(scope), health, Instant::now(), None);
+    }
+
+    #[test]
+    fn each_watch_says_its_state_and_why_and_since_when() {
+        let mut watched = Watched::new(Generation(1), 2).of(vec!["shop".into(), "till".into()]);
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let failure = WatchFailure {
+            reason: Reason::Forbidden,
+            text: "403 Forbidden".to_owned(),
+            at: start + second,
+        };
+        watched.heard(
+            Scope(0),
+            &[FeedEvent::Seen(
+                Kind::Pod,
+                Box::new(crate::model::Uid::new("uid")),
+            )],
+            start,
+        );
+        watched.fares(Kind::Pod, Scope(0), WatchHealth::Well, start, None);
+        let failed = Some(failure);
+        watched.fares(
+            Kind::Job,
+            Scope(1),
+            WatchHealth::Denied,
+            start,
+            failed.clone(),
+        );
+        watched.fares(Kind::Pod, Scope(1), WatchHealth::Well, start, None);
+        watched.fares(Kind::Pod, Scope(1), WatchHealth::Denied, start, failed);
+        let rows = watched.rows(start + 3 * second);
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let error = row.last_error.as_ref();
+                let error = error.map(|error| format!("{} {}s", error.reason, error.seconds));
+                let last = row.last_event_seconds;
+                let (resource, namespace) = (&row.resource, row.namespace.as_deref());
+                format!("{resource} {namespace:?}: {} {last:?} {error:?}", row.state)
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        pods Some("shop"): healthy Some(3.0) None
+        replicasets Some("shop"): starting None None
+        jobs Some("shop"): starting None None
+        pods Some("till"): refused None Some("forbidden 2s")
+        replicasets Some("till"): starting None None
+        jobs Some("till"): not allowed None Some("forbidden 2s")
+        "#);
+        assert_eq!(rows[0].since_seconds, Some(3.0));
+        assert_eq!(watched.all_failing_since(), None);
+    }
+
+    #[test]
+    fn all_fail_since_the_last_of_them_does_and_not_while_one_is_silent() {
+        let mut watched = Watched::new(Generation(1), 1);
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        for (n, (kind, _)) in (0..).zip(KINDS) {
+            assert_eq!(watched.all_failing_since(), None);
+            watched.fares(
+                kind,
+                Scope(0),
+                WatchHealth::Failing,
+                start + n * second,
+                None,
+            );
+        }
+        assert_eq!(watched.all_failing_since(), Some(start + 2 * second));
+    }
 
     fn tally(unwell: usize, failing: usize, revoked: usize) -> Tally {
         Tally {
@@ -117,8 +292,8 @@ mod tests {
     fn a_watch_that_has_said_nothing_yet_is_not_well_and_does_not_fail() {
         let mut watched = Watched::new(Generation(1), 2);
         assert_eq!(watched.tally(), tally(6, 0, 0));
-        watched.fares(Kind::Pod, Scope(0), WatchHealth::Well);
-        watched.fares(Kind::Pod, Scope(1), WatchHealth::Failing);
+        fares(&mut watched, Kind::Pod, 0, WatchHealth::Well);
+        fares(&mut watched, Kind::Pod, 1, WatchHealth::Failing);
         assert_eq!(watched.tally(), tally(5, 1, 0));
     }
 
@@ -135,11 +310,11 @@ mod tests {
             (WatchHealth::Denied, 6, 1, 1),
             (WatchHealth::Well, 5, 0, 0),
         ] {
-            watched.fares(Kind::Pod, Scope(0), health);
+            fares(&mut watched, Kind::Pod, 0, health);
             assert_eq!(watched.tally(), tally(unwell, failing, revoked));
         }
-        watched.fares(Kind::Pod, Scope(1), WatchHealth::Denied);
-        watched.fares(Kind::Job, Scope(0), WatchHealth::Denied);
+        fares(&mut watched, Kind::Pod, 1, WatchHealth::Denied);
+        fares(&mut watched, Kind::Job, 0, WatchHealth::Denied);
         assert_eq!(watched.tally(), tally(5, 0, 0), "each watch for itself");
     }
 }

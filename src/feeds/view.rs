@@ -67,6 +67,11 @@ impl Feeds {
         self.telling.owes_deletes()
     }
 
+    /// This feed, if there still is one.
+    pub fn feed_view(&self, generation: Generation) -> Option<View<'_>> {
+        self.view(generation)
+    }
+
     fn view(&self, generation: Generation) -> Option<View<'_>> {
         let feed = self.feeds.get(&generation)?;
         Some(View {

@@ -35,12 +35,34 @@ pub struct Status {
     pub kept: Option<Kept>,
     /// The side of the reducer.
     pub reducer: Reducer,
+    /// Nobody feeds the reducer's state: it stays as it was.
+    #[serde(default)]
+    pub unfed: Option<Unfed>,
     /// The newest open `Collect` stream, or the ended one that is still told.
     pub legacy: Option<Feed>,
     /// Our own watches.
     pub native: Option<Feed>,
     /// How the two compare; `None` in stages that do not compare.
     pub parity: Option<Parity>,
+    /// Why pods stay announced that may be gone, if some do (D4).
+    #[serde(default)]
+    pub deletes_pending: Option<DeletesPending>,
+    /// Synced `Collect` streams that share less than half of their pods with the active one.
+    #[serde(default)]
+    pub streams_disagreeing: u64,
+}
+
+/// Pods stay announced that may be gone: nobody vouches for them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeletesPending {
+    /// How many pods.
+    pub pods: u64,
+    /// Since when.
+    pub since_seconds: f64,
+    /// A word for labels: `no_stream`, `not_synced`, `does_not_fit` and so on.
+    pub reason: String,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// `--migrate auto`.
@@ -105,11 +127,46 @@ pub struct Kept {
     pub error: Option<String>,
 }
 
+/// That nobody feeds the reducer's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unfed {
+    /// For how long.
+    pub seconds: f64,
+    /// Why.
+    pub why: String,
+}
+
+/// What went wrong last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastError {
+    /// In one word of a fixed list.
+    pub reason: String,
+    /// In one line.
+    pub text: String,
+    /// How long ago.
+    pub seconds: f64,
+}
+
 /// The side of the reducer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reducer {
     /// Whether it is connected and greeted.
     pub connected: bool,
+    /// Where it is looked for, as HOST:PORT.
+    #[serde(default)]
+    pub address: String,
+    /// How long it has been connected, or not.
+    #[serde(default)]
+    pub since_seconds: f64,
+    /// Why the last connection ended, or the last attempt failed.
+    #[serde(default)]
+    pub last_error: Option<LastError>,
+    /// Attempts that failed since the last connection.
+    #[serde(default)]
+    pub failures: u64,
+    /// When the next attempt is; `None` while one is under way, or it is connected.
+    #[serde(default)]
+    pub next_attempt_seconds: Option<f64>,
     /// The number of the present picture.
     pub epoch: u64,
     /// Pods told on the present connection.
@@ -194,6 +251,50 @@ pub struct Feed {
     pub given_up: u64,
     /// What its stores hold.
     pub stored: Stored,
+    /// Each `Collect` stream, ended ones included; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Stream>,
+    /// Each native watch; at most 96.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<Watch>,
+}
+
+/// One `Collect` stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its number, from 1 since the start of the process.
+    pub stream: u64,
+    /// Where the watcher is.
+    pub peer: Option<String>,
+    /// `active`, `standby`, `shadow` or `ended`.
+    pub role: String,
+    /// It has not ended.
+    pub open: bool,
+    /// Its first lists are complete.
+    pub synced: bool,
+    /// How long it has been open, or ended.
+    pub since_seconds: f64,
+    /// How long ago its last Info came.
+    pub last_event_seconds: Option<f64>,
+    /// Infos so far.
+    pub infos: u64,
+}
+
+/// One native watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// `pods`, `replicasets` or `jobs`.
+    pub resource: String,
+    /// Where; `None`: in all namespaces.
+    pub namespace: Option<String>,
+    /// `starting`, `healthy`, `failing`, `not allowed`, or `refused` what it was allowed before.
+    pub state: String,
+    /// Since when; `None` while it starts.
+    pub since_seconds: Option<f64>,
+    /// How long ago its last event came.
+    pub last_event_seconds: Option<f64>,
+    /// How its last request failed, if one has.
+    pub last_error: Option<LastError>,
 }
 
 /// The objects in the stores of one feed.

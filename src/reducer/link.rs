@@ -67,6 +67,25 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// A short name for counters.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { source, .. } => {
+                let kind = source.kind();
+                if kind == io::ErrorKind::ConnectionRefused {
+                    "refused"
+                } else if kind == io::ErrorKind::TimedOut {
+                    "timeout"
+                } else {
+                    "unreachable"
+                }
+            }
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

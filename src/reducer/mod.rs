@@ -70,6 +70,8 @@ pub struct Reducer {
     /// A failure that [`Reducer::flush`] met, for the next call of [`Reducer::next`].
     failure: Option<io::Error>,
     trouble: Trouble,
+    since: Instant,
+    last_failure: Option<Failure>,
     /// Our FIN was sent by [`Reducer::close`], behind all but so many bytes.
     finished: bool,
     unsent: usize,
@@ -116,6 +118,45 @@ pub struct Counters {
     pub unflushed_ends: u64,
     /// Bytes that the reducer said, all thrown away.
     pub discarded_bytes: u64,
+}
+
+/// How the connection stands, for people.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Where the reducer is looked for, as HOST:PORT.
+    pub address: String,
+    /// Since when it has stood, or has not.
+    pub since: Instant,
+    /// What went wrong last.
+    pub last_failure: Option<Failure>,
+    /// Attempts that failed since the last connection.
+    pub failures: u64,
+    /// When the next attempt is; `None` while one is under way, or it stands.
+    pub retry_at: Option<Instant>,
+}
+
+/// What went wrong with the connection, or an attempt to have one.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// One of [`Failure::REASONS`].
+    pub reason: &'static str,
+    /// In one line.
+    pub text: String,
+    /// When.
+    pub at: Instant,
+}
+
+impl Failure {
+    /// Every reason there is: of attempts, then of connections.
+    pub const REASONS: [&'static str; 7] = [
+        "resolve",
+        "refused",
+        "timeout",
+        "unreachable",
+        "closed",
+        "broken",
+        "stalled",
+    ];
 }
 
 /// What can keep a reducer from starting.
@@ -174,6 +215,8 @@ impl Reducer {
             counters: Counters::default(),
             failure: None,
             trouble: Trouble::default(),
+            since: now,
+            last_failure: None,
             finished: false,
             unsent: 0,
         })
@@ -270,6 +313,28 @@ impl Reducer {
     /// What happened since the start.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How the connection stands, for people.
+    pub fn connection(&self) -> Connection {
+        let Options { host, port, .. } = &self.options;
+        Connection {
+            address: match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            },
+            since: self.since,
+            last_failure: self.last_failure.clone(),
+            failures: self.trouble.count,
+            retry_at: self.session.retry_at(),
+        }
+    }
+
+    fn failed(&mut self, reason: &'static str, text: String, at: Instant) {
+        if self.session.is_up() {
+            self.since = at;
+        }
+        self.last_failure = Some(Failure { reason, text, at });
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReducerEvent> {
@@ -423,6 +488,7 @@ impl Reducer {
         tracing::info!(connection, peer, failures, "reducer connected");
         self.trouble = Trouble::default();
         self.failure = None;
+        self.since = now;
         self.line = Line::Open(link);
         self.session.connected(now);
         self.outbox.open();
@@ -441,6 +507,7 @@ impl Reducer {
         }
         self.line = Line::None;
         self.outbox.close();
+        self.failed(reason.label(), reason.to_string(), now());
         let retry_in = shown(self.session.lost(now(), fastrand::f64()));
         let connection = self.progress.connection;
         tracing::warn!(connection, %reason, ?retry_in, "reducer disconnected");
@@ -458,6 +525,7 @@ impl Reducer {
         let reason = Loss::Stalled;
         tracing::warn!(connection, %reason, bytes, "reducer disconnected");
         self.outbox.close();
+        self.failed(reason.label(), reason.to_string(), now);
         self.session.ending(now);
         ReducerEvent::Disconnected { reason }
     }
@@ -471,6 +539,7 @@ impl Reducer {
     fn dial_failed(&mut self, error: &DialError) {
         self.line = Line::None;
         self.counters.failed_dials += 1;
+        self.failed(error.label(), error.to_string(), now());
         let retry_in = shown(self.session.lost(now(), fastrand::f64()));
         if self.trouble.is_worth_a_line(error.to_string()) {
             let failures = self.trouble.count;

@@ -101,6 +101,14 @@ impl Session {
         matches!(self.link, Link::Up(_))
     }
 
+    /// When the next attempt is; `None` while one is under way, or a connection stands.
+    pub fn retry_at(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Down { retry_at } => Some(*retry_at),
+            Link::Dialing | Link::Up(_) | Link::Ending { .. } | Link::Over => None,
+        }
+    }
+
     /// What is due; call again until there is nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
         match &mut self.link {

@@ -1,6 +1,10 @@
 //! What the commands have in common that ask a running relay.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::Method;
@@ -17,10 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which relay is asked, and how the answer is shown.
 #[derive(clap::Args, Clone, Debug)]
 pub struct AskArgs {
-    /// The relay's --admin-address: HOST:PORT or unix:PATH
+    /// The relay's --admin-address: HOST:PORT or unix:PATH; of several, a Unix socket is asked first
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADMIN, global = true)]
+    #[arg(value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
-    pub admin_address: AdminAddress,
+    pub admin_address: Vec<AdminAddress>,
 
     /// Print the answer as the relay gives it, in JSON
     #[arg(long, global = true)]
@@ -32,10 +37,12 @@ pub struct AskArgs {
 #[non_exhaustive]
 pub enum AskError {
     /// The address is `none`.
-    #[error("--admin-address is none: a relay without an admin listener cannot be asked")]
+    #[error("--admin-address is none (a relay without an admin listener cannot be asked)")]
     Nowhere,
     /// Nobody is there.
-    #[error("nothing listens at {place}: does the relay run, and is this its --admin-address?")]
+    #[error(
+        "cannot reach the relay at {place} ({source}). Is it running with this --admin-address?"
+    )]
     Unreachable {
         /// Where.
         place: AdminAddress,
@@ -43,31 +50,54 @@ pub enum AskError {
         source: io::Error,
     },
     /// There is no answer, or it is none of a relay's.
-    #[error("{place}: {problem}")]
+    #[error("no answer from {place} ({problem}). Is this the relay's --admin-address?")]
     NoAnswer {
         /// Where.
         place: AdminAddress,
         /// What is there instead.
         problem: String,
     },
+    /// The relay has no time; nothing was done.
+    #[error("the relay at {place} has not done it ({problem}). Try again.")]
+    Busy {
+        /// Where.
+        place: AdminAddress,
+        /// In its own words.
+        problem: String,
+    },
     /// The relay says no.
     #[error("refused: {0}")]
     Refused(String),
+    /// The relay does not know what it was asked about.
+    #[error("{0}")]
+    Unknown(String),
+    /// The relay has tried.
+    #[error("the step has failed, and nothing has changed ({0})")]
+    Failed(String),
+    /// It is done, but a restart would not know.
+    #[error("done, but not kept ({0}). A restart of the relay would begin in the stage before.")]
+    NotKept(String),
+    /// It goes on.
+    #[error("the step is still in progress. See `k8s-relay status`.")]
+    InProgress,
     /// The output can not be written.
-    #[error("cannot write")]
+    #[error("cannot write ({0})")]
     Write(#[source] io::Error),
 }
 
 /// The exit status of each ending, as the help tells it.
-pub(super) const EXIT_STATUS: &str = "Exit status: 0 done, 1 refused or not known, 2 for a wrong command line, 3 when no relay answers.";
+pub(super) const EXIT_STATUS: &str = "\
+Exit status: 0 done, 1 refused, failed or not known, 2 for a wrong command line,
+3 when no relay answers, 4 when it is done but not kept (--state-file), or still in progress.";
 
 impl AskError {
     /// The exit status of the command.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Refused(_) | Self::Write(_) => 1,
+            Self::Refused(_) | Self::Unknown(_) | Self::Failed(_) | Self::Write(_) => 1,
             Self::Nowhere => 2,
-            Self::Unreachable { .. } | Self::NoAnswer { .. } => 3,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 3,
+            Self::NotKept(_) | Self::InProgress => 4,
         }
     }
 }
@@ -82,33 +112,70 @@ impl AskArgs {
         method: Method,
         path: &str,
     ) -> Result<(Bytes, T), AskError> {
-        let place = self.admin_address.clone();
-        let asked = client::call(&self.target()?, method, path, PATIENCE).await;
-        asked.map_err(|error| match error {
-            CallError::Unreachable(source) => AskError::Unreachable { place, source },
-            CallError::Refused(why) => AskError::Refused(why),
-            other @ (CallError::TooSlow(_) | CallError::Stranger(_)) => AskError::NoAnswer {
-                place,
-                problem: other.to_string(),
-            },
-        })
+        let mut unreachable = None;
+        for (place, target) in self.targets() {
+            let asked = client::call(&target, method.clone(), path, PATIENCE).await;
+            let place = place.clone();
+            let error = match asked {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            return Err(match error {
+                CallError::Unreachable(source) => {
+                    // Perhaps at the next one; else the first one is what was meant.
+                    unreachable.get_or_insert(AskError::Unreachable { place, source });
+                    continue;
+                }
+                CallError::Refused(why) => AskError::Refused(why),
+                CallError::Unknown(what) => AskError::Unknown(what),
+                CallError::Failed(why) => AskError::Failed(why),
+                CallError::Busy(problem) => AskError::Busy { place, problem },
+                CallError::TooSlow(_) | CallError::Stranger(_) => AskError::NoAnswer {
+                    problem: error.to_string(),
+                    place,
+                },
+            });
+        }
+        Err(unreachable.unwrap_or(AskError::Nowhere))
     }
 
-    fn target(&self) -> Result<Target, AskError> {
-        match &self.admin_address {
-            AdminAddress::None => Err(AskError::Nowhere),
-            AdminAddress::Tcp(HostPort { host, port }) => {
-                // Where the relay listens on all addresses, this machine's own will do.
-                let host = match host.as_str() {
-                    "0.0.0.0" => "127.0.0.1",
-                    "::" => "::1",
-                    other => other,
-                };
-                Ok(Target::Tcp(host.to_owned(), *port))
+    /// Where to ask, in this order: the state is changed over a socket if there is one.
+    fn targets(&self) -> Vec<(&AdminAddress, Target)> {
+        let mut targets = Vec::new();
+        for address in &self.admin_address {
+            match address {
+                AdminAddress::None => targets.clear(),
+                AdminAddress::Tcp(HostPort { host, port }) => {
+                    // Where the relay listens on all addresses, this machine's own will do.
+                    let host = match host.as_str() {
+                        "0.0.0.0" => "127.0.0.1",
+                        "::" => "::1",
+                        other => other,
+                    };
+                    targets.push((address, Target::Tcp(host.to_owned(), *port)));
+                }
+                AdminAddress::Unix(path) => {
+                    targets.push((address, Target::Unix(PathBuf::from(path))));
+                }
             }
-            AdminAddress::Unix(path) => Ok(Target::Unix(PathBuf::from(path))),
         }
+        targets.sort_by_key(|(_, target)| matches!(target, Target::Tcp(..)));
+        targets
     }
+}
+
+/// Writes a text with colours, if they would be seen.
+pub(super) fn print_styled(text: &str) -> Result<(), AskError> {
+    if crate::logging::is_coloured(&io::stdout()) {
+        return print(text.as_bytes());
+    }
+    print(anstream::adapter::strip_str(text).to_string().as_bytes())
+}
+
+/// Whether progress can be shown in one place of standard error.
+pub(super) fn shows_progress() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !dumb
 }
 
 /// Writes the answer. Who closes the pipe has read enough.

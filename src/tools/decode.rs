@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Lines, Reading, ToolError};
+use crate::tee::recording::MAGIC;
 use crate::wire::{Message, PlainReader, Reader, StreamError, codec, json, lz4};
 
 /// Show the messages in a recording or a captured connection, one line of JSON each
@@ -81,6 +82,12 @@ fn show(
             problem: stream.explain(&error),
         };
         stream.push(bytes, ended);
+        if stream.is_of_streams() {
+            return Err(ToolError::Malformed {
+                file: name.to_owned(),
+                problem: OF_STREAMS.to_owned(),
+            });
+        }
         loop {
             match stream.next_message() {
                 Ok(Some((timestamp, message))) => {
@@ -106,6 +113,20 @@ fn show(
     }
 }
 
+/// What is said of a file that `k8s-relay tee` has recorded.
+const OF_STREAMS: &str =
+    "this is a recording of streams, not of messages. Use `k8s-relay replay` with it.";
+
+/// Whether a file that begins so is one that is decoded here.
+pub(super) fn is_decodable(seen: &[u8]) -> bool {
+    let mut reader = PlainReader::new();
+    reader.push(seen);
+    matches!(
+        reader.next_message(),
+        Ok(Some((_, Message::VersionInfo(_))))
+    )
+}
+
 /// What the file turned out to be.
 enum Stream {
     /// Too few bytes to say.
@@ -127,6 +148,11 @@ impl Stream {
             Self::Recording(reader) => reader.push(bytes),
             Self::Capture(reader) => reader.push(bytes),
         }
+    }
+
+    /// Whether it is a recording of the other kind.
+    fn is_of_streams(&self) -> bool {
+        matches!(self, Self::Unknown(seen) if seen.starts_with(&MAGIC))
     }
 
     fn next_message(&mut self) -> Result<Option<(u64, Message<'_>)>, StreamError> {
@@ -176,13 +202,16 @@ impl Stream {
 
 /// After the first message a connection goes on with an LZ4 frame, a recording with a message.
 fn recognize(seen: &[u8], ended: bool) -> Option<Stream> {
-    const MAGIC: usize = 4;
+    const FRAME: usize = 4;
+    if seen.starts_with(&MAGIC) || (!ended && MAGIC.starts_with(seen)) {
+        return None;
+    }
     let rest = match codec::measure(seen) {
         Ok(Some(len)) => seen.get(len..).unwrap_or_default(),
         Ok(None) => return ended.then(|| Stream::Recording(PlainReader::new())),
         Err(_) => return Some(Stream::Recording(PlainReader::new())),
     };
-    if rest.len() < MAGIC && !ended {
+    if rest.len() < FRAME && !ended {
         return None;
     }
     Some(if lz4::starts_frame(rest) {

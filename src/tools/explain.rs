@@ -1,4 +1,4 @@
-//! `k8s-relay explain`: why a pod is told, or is not.
+//! `k8s-relay explain`: why a pod is announced, or is not.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use http::Method;
 use super::ask::{self, AskArgs, AskError, counted, harmless, span};
 use crate::migrate::status::{Dropped, Explanation, Findings, Known};
 
-/// Say of a pod what each feed of a running relay knows, and why it is told or is not
+/// Explain why a running relay announces a pod, or does not, and what each source knows of it
 ///
 /// Several pods of one name (a StatefulSet's old and new one) are all shown. A pod that cannot be
 /// used is dropped; the last 256 of these are remembered for each source.
@@ -15,6 +15,7 @@ use crate::migrate::status::{Dropped, Explanation, Findings, Known};
 #[command(after_help = ask::EXIT_STATUS)]
 pub struct ExplainArgs {
     /// NAMESPACE/NAME or UID
+    #[arg(value_parser = pod)]
     pub pod: String,
 
     /// Whom, and how it is shown.
@@ -33,6 +34,17 @@ pub async fn run(args: &ExplainArgs) -> Result<(), AskError> {
         return ask::print(&json);
     }
     ask::print(text(&findings).as_bytes())
+}
+
+fn pod(text: &str) -> Result<String, &'static str> {
+    let named = match text.split_once('/') {
+        Some((namespace, name)) => !namespace.is_empty() && !name.is_empty(),
+        None => !text.is_empty(),
+    };
+    match named {
+        true => Ok(text.to_owned()),
+        false => Err("expected NAMESPACE/NAME or UID"),
+    }
 }
 
 /// For a query: everything but letters, digits and a few signs as `%` and two digits.
@@ -80,19 +92,22 @@ impl Page {
         if let Some(told) = &pod.told {
             let containers = counted(told.containers, "container");
             let epoch = told.epoch;
-            self.line("told", &format!("yes, in epoch {epoch}, with {containers}"));
+            self.line(
+                "announced",
+                &format!("yes, in epoch {epoch}, with {containers}"),
+            );
             if let Some(why) = &told.carried {
                 self.line("", why);
             }
             if told.outdated {
                 self.line(
                     "",
-                    "it has changed since; --reannounce never does not tell that",
+                    "it has changed since, which --reannounce never does not send",
                 );
             }
         }
         if let Some(why) = &pod.untold {
-            self.line("told", &format!("no: {why}"));
+            self.line("announced", &format!("no: {why}"));
         }
         for known in &pod.feeds {
             self.known(known);
@@ -121,7 +136,7 @@ impl Page {
             let missed = span(seconds);
             self.line(
                 "",
-                &format!("told under its direct owner, which has been missed for {missed}"),
+                &format!("announced under its direct owner, which has been missed for {missed}"),
             );
         }
         let host = if known.host_network {
@@ -138,7 +153,7 @@ impl Page {
                 self.line("", &format!("owner {direct}"));
             }
             (Some(direct), Some(effective)) => {
-                self.line("", &format!("owner {direct}, told as {effective}"));
+                self.line("", &format!("owner {direct}, announced as {effective}"));
             }
         }
         if !known.version.is_empty() {
@@ -267,22 +282,22 @@ mod tests {
         };
         insta::assert_snapshot!(text(&findings), @r"
         pod       uid-1
-        told      yes, in epoch 2, with 1 container
-                  it has changed since; --reannounce never does not tell that
+        announced yes, in epoch 2, with 1 container
+                  it has changed since, which --reannounce never does not send
         legacy    feed 3, active: shop/web-1, live
                   address 10.0.0.1, host network
-                  owner ReplicaSet/web-5d4f (uid-2), told as Deployment/web (uid-3)
+                  owner ReplicaSet/web-5d4f (uid-2), announced as Deployment/web (uid-3)
                   version nginx:1
                   container main nginx:1 containerd://ab
                   and 20 containers more
         native    feed 1: not known
         pod       uid-1-old
-        told      no: in the active feed: it has no address yet
+        announced no: in the active feed: it has no address yet
         legacy    feed 3, active: shop/web-1, not live: it has no address yet
                   address none
                   owner none
         native    feed 3: shop/web\u{7}, live
-                  told under its direct owner, which has been missed for 1m 1s
+                  announced under its direct owner, which has been missed for 1m 1s
                   address 10.0.0.1, host network
                   owner ReplicaSet/web-5d4f (uid-2)
                   version nginx:1

@@ -11,6 +11,8 @@ pub mod explain;
 pub mod migrate;
 pub mod reducer;
 pub mod replay;
+pub mod status;
+mod table;
 pub mod tee;
 pub mod watch_test;
 pub mod watcher;

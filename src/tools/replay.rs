@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::File,
-    io::{self, IsTerminal as _, Read as _, Write},
+    io::{self, Read as _, Write},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -14,11 +14,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Code;
 
-use super::{ToolError, wrote};
+use super::{ToolError, ask::shows_progress, decode, wrote};
 use crate::{
     config::HostPort,
     sim::watcher::{Call, Message, Watcher},
-    tee::recording::{Reader, Record, What},
+    tee::recording::{Fault, Reader, Record, RecordingError, What},
 };
 
 /// Play recorded streams (tee --record) to a relay
@@ -62,6 +62,10 @@ pub enum Speed {
     Max,
 }
 
+/// What is said of a file that a relay has recorded.
+const OF_MESSAGES: &str = "this is a recording of messages (--record-intake-output), not of \
+                           streams. Use `k8s-relay decode` with it.";
+
 /// How long the relay may take to end all streams when everything was sent.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -100,7 +104,7 @@ impl Speed {
 /// The file can not be read or is cut or altered; the relay is not there, or has not taken
 /// everything.
 pub async fn run(args: &ReplayArgs) -> Result<(), ToolError> {
-    let progress = Progress::new(io::stderr().is_terminal());
+    let progress = Progress::new(shows_progress());
     play(args, io::stdout(), progress, PATIENCE).await
 }
 
@@ -124,7 +128,12 @@ pub async fn play(
     let mut player = Player::new(args);
     let played = player.all(&name, &mut file, &mut progress).await;
     player.finish(patience).await;
-    progress.end();
+    progress.end(player.numbers.messages);
+    if player.numbers.streams == 0 {
+        // There is nothing to say but why.
+        played?;
+        return wrote(writeln!(out, "{}", player.numbers).and_then(|()| out.flush())).map(drop);
+    }
     wrote(writeln!(out, "{}", player.numbers).and_then(|()| out.flush()))?;
     played?;
     player.numbers.verdict()
@@ -180,13 +189,17 @@ impl<'a> Player<'a> {
     ) -> Result<(), ToolError> {
         let mut reader = Reader::new();
         let mut buffer = vec![0; READ];
-        let malformed = |error: crate::tee::recording::RecordingError| ToolError::Malformed {
+        let mut head = Vec::new();
+        let malformed = |error: RecordingError, head: &[u8]| ToolError::Malformed {
             file: name.to_owned(),
-            problem: error.to_string(),
+            problem: match (error.fault, decode::is_decodable(head)) {
+                (Fault::Foreign, true) => OF_MESSAGES.to_owned(),
+                (_, _) => error.to_string(),
+            },
         };
         loop {
             let len = match file.read(&mut buffer) {
-                Ok(0) => return reader.finish().map_err(malformed),
+                Ok(0) => return reader.finish().map_err(|error| malformed(error, &head)),
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
@@ -194,8 +207,15 @@ impl<'a> Player<'a> {
                     return Err(ToolError::Read { file, source });
                 }
             };
-            reader.push(buffer.get(..len).unwrap_or_default());
-            while let Some(record) = reader.next_record().map_err(malformed)? {
+            let read = buffer.get(..len).unwrap_or_default();
+            if head.is_empty() {
+                head.extend_from_slice(read);
+            }
+            reader.push(read);
+            while let Some(record) = reader
+                .next_record()
+                .map_err(|error| malformed(error, &head))?
+            {
                 self.record(record).await?;
                 progress.at(reader.position(), self.numbers.messages);
             }
@@ -346,12 +366,12 @@ impl Progress {
     fn begin(&mut self, bytes: u64) {
         match self {
             Self::Bar(bar) => {
-                bar.set_length(bytes);
-                let style = "{wide_bar} {percent} %, {elapsed} gone, {eta} to go, {msg}";
+                let style = "{wide_bar} {percent} %, elapsed {elapsed}, ETA {eta}, {msg}";
                 // It is as good as its template, which stands here.
                 if let Ok(style) = ProgressStyle::with_template(style) {
                     bar.set_style(style);
                 }
+                bar.set_length(bytes);
             }
             Self::Lines { total, .. } => *total = bytes,
             Self::Off => {}
@@ -379,9 +399,11 @@ impl Progress {
         }
     }
 
-    fn end(&self) {
+    /// It stays where the replay has ended, with all that was played.
+    fn end(&self, messages: u64) {
         if let Self::Bar(bar) = self {
-            bar.finish();
+            bar.set_message(format!("{messages} messages"));
+            bar.abandon();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The admin listener of a relay, over real sockets.
 
+mod audit;
 mod commands;
 mod connections;
 mod explained;

@@ -9,6 +9,7 @@ use crate::surface::effective;
 
 const MOUNT: &str = "/etc/network-explorer";
 const STAGE_MOUNT: &str = "/var/lib/k8s-relay";
+const RUN_MOUNT: &str = "/run/k8s-relay";
 
 /// The chart's pod with this relay, the same on its way, and the relay alone.
 const LEGACY: &str = "deploy/k8s-relay.yaml";
@@ -93,7 +94,7 @@ fn strings<'a>(node: &'a Yaml<'static>) -> Vec<&'a str> {
 fn the_binary_takes_the_manifests_arguments_and_variables_as_they_are_meant() {
     for (file, source, log_level) in [
         (LEGACY, "legacy", "warning"),
-        (SHADOW, "shadow", "info"),
+        (SHADOW, "shadow", "warning"),
         (NATIVE, "native", "warning"),
     ] {
         is_meant_so(&Manifest::read(file), source, log_level);
@@ -111,7 +112,10 @@ fn is_meant_so(manifest: &Manifest, source: &str, log_level: &str) {
         ("intake-host", "opentelemetry-ebpf-reducer"),
         ("intake-port", "7000"),
         ("heartbeat", "every 2s"),
-        ("admin-address", "0.0.0.0:8713"),
+        (
+            "admin-address",
+            "unix:/run/k8s-relay/admin.sock,0.0.0.0:8713",
+        ),
         ("log-level", log_level),
         ("log-file", "none"),
         ("label \"environment\"", "\"my-cluster\""),
@@ -246,8 +250,12 @@ fn the_probes_ask_the_admin_listener_where_the_kubelet_reaches_it() {
         let relay = manifest.container("k8s-relay");
         let port = &at(relay, &["ports"]).as_sequence().unwrap()[0];
         let number = at(port, &["containerPort"]).as_integer().unwrap();
-        let address = format!("--admin-address=0.0.0.0:{number}");
-        assert!(strings(at(relay, &["args"])).contains(&address.as_str()));
+        let address = admin_address(relay);
+        assert!(
+            address
+                .split(',')
+                .any(|one| one == format!("0.0.0.0:{number}"))
+        );
         for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
             let get = at(relay, &[probe, "httpGet"]);
             assert_eq!(text(get, &["path"]), path);
@@ -256,6 +264,38 @@ fn the_probes_ask_the_admin_listener_where_the_kubelet_reaches_it() {
             let limit = at(relay, &[probe, "timeoutSeconds"]).as_integer().unwrap();
             assert!(limit > 1, "{probe}");
         }
+    }
+}
+
+fn admin_address<'a>(relay: &'a Yaml<'static>) -> &'a str {
+    let mut env = at(relay, &["env"]).as_sequence().unwrap().iter();
+    let named = |var: &&Yaml<'static>| text(var, &["name"]) == "K8S_RELAY_ADMIN_ADDRESS";
+    text(env.find(named).unwrap(), &["value"])
+}
+
+#[test]
+fn steps_are_taken_over_a_socket_in_a_folder_of_the_pod() {
+    for file in ALL {
+        let manifest = Manifest::read(file);
+        let relay = manifest.container("k8s-relay");
+        let socket = admin_address(relay)
+            .split(',')
+            .find_map(|one| one.strip_prefix("unix:"))
+            .unwrap();
+        let folder = Path::new(socket).parent().unwrap();
+        assert_eq!(folder, Path::new(RUN_MOUNT), "{file}");
+        let mounts = at(relay, &["volumeMounts"]).as_sequence().unwrap();
+        let mount = mounts
+            .iter()
+            .find(|mount| text(mount, &["mountPath"]) == RUN_MOUNT)
+            .unwrap();
+        assert!(mount.as_mapping_get("readOnly").is_none(), "{file}");
+        let volumes = at(manifest.pod(), &["volumes"]).as_sequence().unwrap();
+        let volume = volumes
+            .iter()
+            .find(|volume| text(volume, &["name"]) == text(mount, &["name"]))
+            .unwrap();
+        assert!(volume.as_mapping_get("emptyDir").is_some(), "{file}");
     }
 }
 
@@ -308,16 +348,11 @@ fn the_pod_on_its_way_differs_by_the_source_and_a_place_where_the_stage_is_kept(
     let [legacy_args, args] =
         [&legacy, &shadow].map(|manifest| strings(at(manifest.container("k8s-relay"), &["args"])));
     let stage = format!("--state-file={STAGE_MOUNT}/stage.json");
-    let mut meant = [&["--source=shadow", &stage], &legacy_args[..]].concat();
-    for arg in &mut meant {
-        if *arg == "--warning" {
-            *arg = "--info";
-        }
-    }
+    let meant = [&["--source=shadow", &stage], &legacy_args[..]].concat();
     assert_eq!(args, meant);
     let relay = shadow.container("k8s-relay");
-    let mount = &at(relay, &["volumeMounts"]).as_sequence().unwrap()[1];
-    let volume = &at(shadow.pod(), &["volumes"]).as_sequence().unwrap()[1];
+    let mount = &at(relay, &["volumeMounts"]).as_sequence().unwrap()[2];
+    let volume = &at(shadow.pod(), &["volumes"]).as_sequence().unwrap()[2];
     assert_eq!(text(mount, &["mountPath"]), STAGE_MOUNT);
     assert!(mount.as_mapping_get("readOnly").is_none());
     assert_eq!(text(mount, &["name"]), text(volume, &["name"]));

@@ -145,6 +145,7 @@ impl World {
             },
             watches: Some(Watches {
                 scopes: 2,
+                namespaces: Vec::new(),
                 inputs: watch_inputs,
             }),
             migrating: Migrating {

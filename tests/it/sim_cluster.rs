@@ -130,11 +130,11 @@ async fn what_cannot_be_done_is_said_in_one_line() {
     for (args, why) in [
         (
             ["--listen", &*taken],
-            format!("cannot listen on {taken}: Address already in use"),
+            format!("error: cannot listen on {taken} (Address already in use"),
         ),
         (
             ["--kubeconfig-out", "/no/such/place"],
-            "cannot write the kubeconfig /no/such/place".into(),
+            "error: cannot write the kubeconfig /no/such/place".into(),
         ),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));

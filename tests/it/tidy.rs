@@ -58,8 +58,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Rooms and files that do no IO, read no clock, are not async and know no chance.
 const PURE: &[&str] = &[
     "src/admin/access.rs",
+    "src/admin/metrics",
     "src/admin/metrics.rs",
-    "src/admin/readiness.rs",
+    "src/admin/probes.rs",
     "src/config/nearest.rs",
     "src/config/variables.rs",
     "src/config/yaml.rs",

@@ -406,3 +406,45 @@ fn an_empty_recording_is_said_to_be_empty() {
             .contains("is empty: no connection was ever made")
     );
 }
+
+#[test]
+fn each_kind_of_recording_names_the_command_for_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (streams, messages) = (dir.path().join("streams.rec"), dir.path().join("relay.rec"));
+    std::fs::write(
+        &streams,
+        [&k8s_relay::tee::recording::MAGIC[..], &[0; 64]].concat(),
+    )
+    .unwrap();
+    let mut message = Vec::new();
+    let first = VersionInfo {
+        major: 0,
+        minor: 11,
+        patch: 0,
+    };
+    first.encode(1, &mut message).unwrap();
+    std::fs::write(&messages, &message).unwrap();
+    let text = dir.path().join("text");
+    std::fs::write(&text, "root:x:0:0").unwrap();
+    let [streams, messages, text] =
+        [streams, messages, text].map(|path| path.display().to_string());
+    for (args, says) in [
+        (&["decode", &streams][..], "Use `k8s-relay replay` with it."),
+        (
+            &["replay", &messages, "--to", "127.0.0.1:9"],
+            "Use `k8s-relay decode` with it.",
+        ),
+        (
+            &["replay", &text, "--to", "127.0.0.1:9"],
+            "this is no recording of streams",
+        ),
+    ] {
+        let ended = crate::surface::run(&[], args);
+        assert_eq!(ended.code, Some(1), "{args:?}");
+        assert_eq!(ended.stdout, "", "the error alone: {args:?}");
+        let (said, file) = (ended.stderr, args[1]);
+        assert!(said.starts_with(&format!("error: {file}: ")), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

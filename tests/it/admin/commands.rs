@@ -36,7 +36,18 @@ async fn an_operator_looks_and_asks_for_steps_over_a_socket_file() {
     let at = [("K8S_RELAY_ADMIN_ADDRESS", place.as_str())];
     let (code, shown, _) = run(&at, &["migrate", "status"]).await;
     assert_eq!(code, Some(0));
-    assert!(shown.starts_with("stage     legacy, for "), "{shown}");
+    let head = format!("k8s-relay {}, up ", env!("CARGO_PKG_VERSION"));
+    assert!(
+        shown.starts_with(&head) && shown.contains("stage legacy"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains('\u{1b}'),
+        "no colours but on a terminal: {shown}"
+    );
+    let (code, same, _) = run(&at, &["status"]).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(same.lines().count(), shown.lines().count());
     let (code, json, _) = run(
         &[],
         &["migrate", "status", "--json", "--admin-address", &place],
@@ -48,20 +59,31 @@ async fn an_operator_looks_and_asks_for_steps_over_a_socket_file() {
     // Two at once, and each gets its answer.
     let steps = tokio::join!(
         run(&at, &["migrate", "cutover"]),
-        run(&at, &["migrate", "rollback", "--force"])
+        run(&at, &["migrate", "rollback"])
     );
     let (code, out, said) = steps.0;
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(said.contains("refused: the stage is legacy"), "{said}");
+    assert!(
+        said.starts_with("error: refused: the stage is legacy"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
     let (code, out, said) = steps.1;
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(out.starts_with("already legacy"), "{out}");
     let (code, _, said) = run(&at, &["explain", "shop/web 1"]).await;
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("no feed knows a pod of the name shop/web 1"),
+        said.starts_with("error: no source knows a pod of the name shop/web 1"),
         "{said}"
     );
+    let (code, _, said) = run(&at, &["explain", "/"]).await;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("expected NAMESPACE/NAME or UID"), "{said}");
+    for step in ["shadow", "finish", "rollback"] {
+        let (code, _, said) = run(&at, &["migrate", step, "--force"]).await;
+        assert_eq!(code, Some(2), "nothing can be forced: {said}");
+    }
     assert_eq!(relay.stop().await.code(), Some(0));
 }
 
@@ -86,12 +108,12 @@ async fn when_no_relay_answers_the_line_says_what_to_look_at() {
         (
             place.as_str(),
             3,
-            "does the relay run, and is this its --admin-address?",
+            "(Connection refused (os error 111)). Is it running with this --admin-address?",
         ),
         (
             "unix:/no/such/file",
             3,
-            "nothing listens at unix:/no/such/file",
+            "error: cannot reach the relay at unix:/no/such/file (No such file",
         ),
         ("none", 2, "--admin-address is none"),
         ("nonsense", 2, "expected HOST:PORT, unix:PATH or none"),
@@ -106,6 +128,64 @@ async fn when_no_relay_answers_the_line_says_what_to_look_at() {
 }
 
 #[tokio::test]
+async fn of_several_addresses_the_socket_is_asked_and_the_next_if_nobody_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (relay, place) = relay(&dir.path().join("relay.sock")).await;
+    for all in [
+        format!("127.0.0.1:9,{place}"),
+        format!("unix:/no/such/file,{place}"),
+        format!("0.0.0.0:9,none,{place}"),
+    ] {
+        let at = [("K8S_RELAY_ADMIN_ADDRESS", all.as_str())];
+        let (code, out, said) = run(&at, &["migrate", "rollback"]).await;
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{all}: {out}");
+    }
+    assert_eq!(relay.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_kept_is_done_and_says_so_with_a_status_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, state) = (
+        dir.path().join("relay.sock"),
+        dir.path().join("state/stage"),
+    );
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    let place = format!("unix:{}", socket.display());
+    let state_file = format!("--state-file={}", state.display());
+    let mut relay = Relay::start(&["--admin-address", &place, &state_file]).await;
+    let at = [("K8S_RELAY_ADMIN_ADDRESS", place.as_str())];
+    let (code, _, said) = run(&at, &["migrate", "rollback"]).await;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let kept = std::fs::read_to_string(&state).unwrap();
+    assert!(
+        kept.contains("\"stage\": \"legacy\""),
+        "done means kept: {kept}"
+    );
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    let (code, out, said) = run(&at, &["migrate", "rollback"]).await;
+    assert_eq!(code, Some(4), "{said}");
+    assert!(out.starts_with("already legacy"), "{out}");
+    assert!(
+        said.starts_with("error: done, but not kept (cannot write"),
+        "{said}"
+    );
+    let (_, shown, _) = run(&at, &["status"]).await;
+    assert!(
+        shown.contains("A restart would not know the stage"),
+        "{shown}"
+    );
+    relay.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(relay.ended().await.code(), Some(1), "it was never kept");
+    let last = relay.log().pop().unwrap();
+    let why = last["message"].as_str().unwrap();
+    assert!(
+        why.starts_with("not ended cleanly: the stage is not kept"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
 async fn the_help_of_the_commands_teaches_them() {
     let (code, help, _) = run(&[], &["migrate", "--help"]).await;
     assert_eq!(code, Some(0));
@@ -113,6 +193,9 @@ async fn the_help_of_the_commands_teaches_them() {
     let (code, help, _) = run(&[], &["explain", "--help"]).await;
     assert_eq!(code, Some(0));
     insta::assert_snapshot!("explain_help", help);
+    let (code, help, _) = run(&[], &["status", "--help"]).await;
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("status_help", help);
     let (code, _, _) = run(&[], &["migrate"]).await;
     assert_eq!(code, Some(2));
 }

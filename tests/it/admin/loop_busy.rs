@@ -21,12 +21,12 @@ async fn a_loop_that_does_not_answer_in_time_is_reported_and_waited_for_no_longe
         assert_eq!(live.code, 503);
         assert_eq!(
             live.body,
-            "the loop is busy: it has not answered within 20ms\n"
+            "[-]loop failed: the loop is busy: it has not answered within 20ms\nlivez check failed\n"
         );
     }
     let ready = alone.get("/readyz").await;
     assert_eq!(
-        (ready.code, ready.body.starts_with("not ready: ")),
+        (ready.code, ready.body.starts_with("[-]loop failed: ")),
         (503, true)
     );
     assert_eq!(alone.get("/metrics").await.code, 503);

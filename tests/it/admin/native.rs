@@ -32,16 +32,33 @@ async fn a_native_relay_is_ready_once_its_watches_have_listed() {
     api.stop_listening().await;
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(|config| native(config, &api, &dir)).await;
-    let unwell = |answer: &Answer| answer.body.contains("3 of 3 are not well");
+    let unwell = |answer: &Answer| {
+        answer
+            .body
+            .contains("the native source is not synced: 3 of 3 watches are not healthy")
+    };
     let not_yet = world.until("/readyz", unwell).await;
     assert_eq!(not_yet.code, 503, "{}", not_yet.body);
     assert_eq!(world.get("/livez").await.code, 200, "alive all the same");
+    let why = |answer: &Answer| {
+        let status = answer.json();
+        let watches = status["native"]["watches"].as_array().unwrap();
+        let fails = |watch: &serde_json::Value| {
+            watch["state"] == "failing" && watch["last_error"]["reason"] == "unreachable"
+        };
+        watches.len() == 3 && watches.iter().all(fails)
+    };
+    let status = world.until("/statusz", why).await.json();
+    assert_eq!(status["native"]["watches"][0]["resource"], "pods");
+    assert_eq!(status["unfed"]["why"], "all native watches fail");
+    let metrics = world.get("/metrics").await.body;
+    let failing = "k8s_relay_watches_failing{resource=\"jobs\",reason=\"unreachable\"} 1.0\n";
+    assert!(metrics.contains(failing), "{metrics}");
     api.start_listening().await.unwrap();
     let ready = world.until("/readyz", |answer| answer.code == 200).await;
-    assert_eq!(
-        ready.body,
-        "ready: stage native, the relay's own watches have listed\n"
-    );
+    assert_eq!(ready.body, "ok");
+    let verbose = world.get("/readyz?verbose").await.body;
+    assert!(verbose.contains("[+]native-synced ok\n"), "{verbose}");
     let metrics = world.get("/metrics").await.body;
     for sample in [
         "k8s_relay_stage{stage=\"native\"} 1.0\n",

@@ -11,9 +11,11 @@ use super::world::World;
 async fn a_legacy_relay_is_alive_and_ready_and_says_how_it_stands() {
     let world = World::start().await;
     let live = world.get("/livez").await;
-    assert_eq!((live.code, live.body.as_str()), (200, "the loop answers\n"));
-    let ready = world.get("/readyz").await;
-    assert_eq!(ready.body, "ready: stage legacy, Collect is served\n");
+    assert_eq!((live.code, live.body.as_str()), (200, "ok"));
+    let ready = world.until("/readyz", |answer| answer.code == 200).await;
+    assert_eq!(ready.body, "ok");
+    let verbose = world.get("/livez?verbose").await;
+    assert_eq!(verbose.body, "[+]loop ok\nlivez check passed\n");
     let status = world.until("/statusz", |answer| {
         answer.json()["reducer"]["settled"] == true
     });
@@ -23,6 +25,83 @@ async fn a_legacy_relay_is_alive_and_ready_and_says_how_it_stands() {
     assert_eq!(
         (status.legacy, status.native, status.parity),
         (None, None, None)
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_never_reached_its_reducer_is_not_ready_and_says_why() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let world = World::with(|config| config.intake.port = port).await;
+    let why = "[-]reducer-reached failed: the reducer was never connected: cannot connect to ";
+    let says_why = |answer: &super::world::Answer| answer.body.contains(why);
+    let not_ready = world.until("/readyz", says_why).await;
+    assert_eq!(not_ready.code, 503);
+    assert!(not_ready.body.ends_with("readyz check failed\n"));
+    assert_eq!(world.get("/livez").await.code, 200, "alive all the same");
+    assert_eq!(world.get("/readyz?exclude=reducer-reached").await.code, 200);
+    let reducer = world.get("/statusz").await.json()["reducer"].take();
+    assert_eq!(reducer["address"], format!("127.0.0.1:{port}"));
+    assert_eq!(reducer["last_error"]["reason"], "refused");
+    assert!(reducer["failures"].as_u64().unwrap() >= 1, "{reducer}");
+    let metrics = world.get("/metrics").await.body;
+    let down = "k8s_relay_reducer_down{reason=\"refused\"} 1.0\n";
+    assert!(metrics.contains(down), "{metrics}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_reducer_that_has_gone_and_a_watcher_that_has_not_come_count_under_strict_only() {
+    let world = World::start().await;
+    world.until("/readyz", |answer| answer.code == 200).await;
+    world.reducer.stop_listening().await;
+    world.reducer.disconnect().await;
+    let gone = |answer: &super::world::Answer| {
+        answer
+            .body
+            .contains("[-]reducer-connected failed: the reducer is not connected: ")
+    };
+    let strict = world.until("/readyz?strict", gone).await;
+    assert_eq!(strict.code, 503);
+    assert!(
+        strict
+            .body
+            .contains("[-]source-synced failed: there is no legacy source yet")
+    );
+    assert_eq!(world.get("/readyz").await.body, "ok", "it was reached once");
+    let verbose = world.get("/readyz?verbose").await;
+    assert_eq!(verbose.code, 200);
+    assert!(
+        verbose.body.contains("(counts with ?strict)"),
+        "{}",
+        verbose.body
+    );
+    let unfed = world.get("/statusz").await.json()["unfed"].take();
+    assert_eq!(unfed["why"], "no legacy watcher has sent anything yet");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_operators_rollback_suspends_the_autopilot_and_wakes_nobody() {
+    let world = World::with(|config| config.migrate.mode = k8s_relay::config::Migrate::Auto).await;
+    assert_eq!(world.post("/migrate/rollback").await.code, 200);
+    let metrics = world.get("/metrics").await.body;
+    for sample in [
+        "k8s_relay_auto_given_up 0.0\n",
+        "k8s_relay_auto_suspended{reason=\"operator\"} 1.0\n",
+        "k8s_relay_auto_suspended{reason=\"rollbacks\"} 0.0\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample}{metrics}");
+    }
+    let status = world.get("/statusz").await.json();
+    assert_eq!(status["last_step"]["command"], "rollback");
+    assert!(
+        status["last_step"]["by"]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:")
     );
     world.end().await;
 }
@@ -71,7 +150,7 @@ async fn what_is_asked_wrongly_is_answered_by_a_sentence() {
             "GET",
             "/explain?pod=nobody",
             404,
-            "no feed knows a pod of the uid nobody",
+            "no source knows a pod of the uid nobody",
         ),
         (
             "GET",

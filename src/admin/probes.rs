@@ -1,0 +1,374 @@
+//! What a probe is answered, from the status: never set by hand. In the form of the API server's
+//! own `/livez` and `/readyz`.
+//!
+//! | check | of | fails when |
+//! |---|---|---|
+//! | `loop` | both | the loop does not answer in time |
+//! | `shutdown` | `/readyz` | the relay is ending |
+//! | `collect-served` | `/readyz`, legacy stages | never: it is served before anybody can ask |
+//! | `native-synced` | `/readyz`, native stages | the native source has not read its first lists |
+//! | `reducer-reached` | `/readyz` | no connection to the reducer has stood since the start |
+//! | `source-synced` | `?strict` | the active source is not synced, or there is none |
+//! | `reducer-connected` | `?strict` | the reducer is not connected now |
+//! | `deletes-pending` | `?strict` | deletes wait until the active source is trusted |
+//! | `source-age` | `?strict` | nobody has fed the reducer's state for [`TOO_OLD`] |
+//!
+//! `?verbose` shows all of them; `?exclude=NAME` leaves one out.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::migrate::{Stage, Status, status::Feed};
+
+/// For how long nobody may feed the reducer's state. A watcher that restarts takes seconds.
+pub const TOO_OLD: Duration = Duration::from_secs(60);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `/livez`
+    Live,
+    /// `/readyz`
+    Ready,
+}
+
+/// How it is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Each check is shown, also if all is well.
+    pub verbose: bool,
+    /// The checks that are only shown otherwise count, too.
+    pub strict: bool,
+    /// Checks that do not count.
+    pub exclude: Vec<String>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// By which it is excluded.
+    pub name: &'static str,
+    /// Why it fails, if it does.
+    pub result: Result<(), String>,
+    /// Whether it counts without `?strict`.
+    pub counts: bool,
+}
+
+/// The answer to a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// No check that counts fails.
+    pub passed: bool,
+    /// For people.
+    pub text: String,
+}
+
+impl Query {
+    /// Of a URL's query, as `verbose&exclude=reducer-connected`. What else it has is ignored, as
+    /// the API server does.
+    pub fn parse(query: &str) -> Self {
+        let mut parsed = Self::default();
+        for part in query.split('&') {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            match name {
+                "verbose" => parsed.verbose = value != "false",
+                "strict" => parsed.strict = value != "false",
+                "exclude" => parsed.exclude.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+impl Probe {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "livez",
+            Self::Ready => "readyz",
+        }
+    }
+
+    /// Its checks. `status`: what the loop says, or why it says nothing; `ending`: the relay is.
+    pub fn checks(self, status: Result<&Status, String>, ending: bool) -> Vec<Check> {
+        let looped = status.as_ref().map(|_| ()).map_err(Clone::clone);
+        let mut checks = vec![counts("loop", looped)];
+        if self == Self::Live {
+            return checks;
+        }
+        let going_on = match ending {
+            false => Ok(()),
+            true => Err("the relay is ending".to_owned()),
+        };
+        checks.push(counts("shutdown", going_on));
+        if let Ok(status) = status {
+            ready(status, &mut checks);
+        }
+        checks
+    }
+
+    /// What comes of the checks.
+    pub fn verdict(self, checks: &[Check], query: &Query) -> Verdict {
+        let (mut passed, mut text) = (true, String::new());
+        for check in checks {
+            let name = check.name;
+            let excluded = query.exclude.iter().any(|excluded| excluded == name);
+            let counts = check.counts || query.strict;
+            // A `String` takes everything.
+            let _ = match &check.result {
+                _ if excluded => writeln!(text, "[+]{name} excluded: ok"),
+                Ok(()) => writeln!(text, "[+]{name} ok"),
+                Err(why) if counts => {
+                    passed = false;
+                    writeln!(text, "[-]{name} failed: {why}")
+                }
+                Err(why) => writeln!(text, "[-]{name} failed: {why} (counts with ?strict)"),
+            };
+        }
+        let known = |name: &&String| checks.iter().any(|check| check.name == **name);
+        for unknown in query.exclude.iter().filter(|name| !known(name)) {
+            let unknown = unknown.escape_debug();
+            let _ = writeln!(text, "warning: there is no check \"{unknown}\" to exclude");
+        }
+        let _ = match passed {
+            true => writeln!(text, "{} check passed", self.name()),
+            false => writeln!(text, "{} check failed", self.name()),
+        };
+        if passed && !query.verbose {
+            "ok".clone_into(&mut text);
+        }
+        Verdict { passed, text }
+    }
+}
+
+fn ready(status: &Status, checks: &mut Vec<Check>) {
+    let stage = status.stage;
+    checks.push(match stage {
+        Stage::Legacy | Stage::Shadow => counts("collect-served", Ok(())),
+        Stage::ShadowNative | Stage::Native => {
+            counts("native-synced", synced(status.native.as_ref(), "native"))
+        }
+    });
+    let reducer = &status.reducer;
+    let failed = reducer.last_error.as_ref().map(|error| &error.text);
+    let away = |what: &str| match failed {
+        Some(error) => format!("{what}: {error}"),
+        None => what.to_owned(),
+    };
+    checks.push(counts(
+        "reducer-reached",
+        match reducer.totals.connections {
+            0 => Err(away("the reducer was never connected")),
+            _ => Ok(()),
+        },
+    ));
+    let (source, name) = match (&status.legacy, &status.native) {
+        (_, Some(native)) if native.active => (Some(native), "native"),
+        (legacy, _) => (legacy.as_ref().filter(|feed| feed.active), "legacy"),
+    };
+    checks.push(shown("source-synced", synced(source, name)));
+    checks.push(shown(
+        "reducer-connected",
+        match reducer.connected {
+            true => Ok(()),
+            false => Err(away("the reducer is not connected")),
+        },
+    ));
+    checks.push(shown(
+        "deletes-pending",
+        match &status.deletes_pending {
+            None => Ok(()),
+            Some(pending) => Err(format!(
+                "for {:.0}s: {}",
+                pending.since_seconds, pending.why
+            )),
+        },
+    ));
+    let old = status.unfed.as_ref();
+    let old = old.filter(|unfed| unfed.seconds >= TOO_OLD.as_secs_f64());
+    checks.push(shown(
+        "source-age",
+        match old {
+            None => Ok(()),
+            Some(unfed) => Err(format!("nobody for {:.0}s: {}", unfed.seconds, unfed.why)),
+        },
+    ));
+}
+
+fn synced(source: Option<&Feed>, name: &str) -> Result<(), String> {
+    match source {
+        None => Err(format!("there is no {name} source yet")),
+        Some(feed) if feed.listed => Ok(()),
+        Some(feed) if name == "native" => Err(format!(
+            "the native source is not synced: {} of {} watches are not healthy, {} pods so far",
+            feed.unwell, feed.sources, feed.pods
+        )),
+        Some(feed) => Err(format!(
+            "the {name} source is not synced: {} pods so far",
+            feed.pods
+        )),
+    }
+}
+
+fn counts(name: &'static str, result: Result<(), String>) -> Check {
+    Check {
+        name,
+        result,
+        counts: true,
+    }
+}
+
+fn shown(name: &'static str, result: Result<(), String>) -> Check {
+    Check {
+        name,
+        result,
+        counts: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::status::{DeletesPending, LastError, Reducer, Totals, Unfed};
+
+    fn feed(active: bool, listed: bool) -> Option<Feed> {
+        Some(Feed {
+            active,
+            listed,
+            sources: 3,
+            unwell: 1,
+            ..Feed::default()
+        })
+    }
+
+    fn reached(connected: bool) -> Reducer {
+        Reducer {
+            connected,
+            totals: Totals {
+                connections: 1,
+                ..Totals::default()
+            },
+            ..Reducer::default()
+        }
+    }
+
+    fn answer(status: &Status, query: &str) -> Verdict {
+        let checks = Probe::Ready.checks(Ok(status), false);
+        Probe::Ready.verdict(&checks, &Query::parse(query))
+    }
+
+    #[test]
+    fn a_relay_is_ready_when_its_source_can_be_and_the_reducer_was_reached_once() {
+        for (stage, native, reducer, ready) in [
+            (Stage::Legacy, None, reached(true), true),
+            (Stage::Legacy, None, reached(false), true),
+            (Stage::Legacy, None, Reducer::default(), false),
+            (Stage::Shadow, feed(false, false), reached(true), true),
+            (Stage::ShadowNative, feed(true, false), reached(true), false),
+            (Stage::ShadowNative, feed(true, true), reached(true), true),
+            (Stage::Native, feed(true, false), reached(true), false),
+            (Stage::Native, feed(true, true), reached(false), true),
+            (Stage::Native, feed(true, true), Reducer::default(), false),
+            (Stage::Native, None, reached(true), false),
+        ] {
+            let status = Status {
+                stage,
+                native,
+                reducer,
+                ..Status::default()
+            };
+            let answer = answer(&status, "");
+            assert_eq!(answer.passed, ready, "{stage}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn each_check_is_shown_and_what_only_strict_asks_for_is_marked() {
+        let status = Status {
+            reducer: Reducer {
+                last_error: Some(LastError {
+                    text: "cannot connect to 10.0.0.1:7000: refused".to_owned(),
+                    ..LastError::default()
+                }),
+                ..reached(false)
+            },
+            legacy: feed(true, false),
+            deletes_pending: Some(DeletesPending {
+                since_seconds: 62.0,
+                why: "the source is not synced".to_owned(),
+                ..DeletesPending::default()
+            }),
+            unfed: Some(Unfed {
+                seconds: 61.2,
+                why: "the watcher's stream has ended".to_owned(),
+            }),
+            ..Status::default()
+        };
+        insta::assert_snapshot!(answer(&status, "verbose").text, @r"
+        [+]loop ok
+        [+]shutdown ok
+        [+]collect-served ok
+        [+]reducer-reached ok
+        [-]source-synced failed: the legacy source is not synced: 0 pods so far (counts with ?strict)
+        [-]reducer-connected failed: the reducer is not connected: cannot connect to 10.0.0.1:7000: refused (counts with ?strict)
+        [-]deletes-pending failed: for 62s: the source is not synced (counts with ?strict)
+        [-]source-age failed: nobody for 61s: the watcher's stream has ended (counts with ?strict)
+        readyz check passed
+        ");
+        assert_eq!(answer(&status, "").text, "ok");
+        let all = "exclude=source-synced&exclude=reducer-connected&exclude=deletes-pending";
+        let strict = answer(&status, &format!("strict&{all}&exclude=nonsense"));
+        assert!(!strict.passed, "the age is left");
+        insta::assert_snapshot!(strict.text, @r#"
+        [+]loop ok
+        [+]shutdown ok
+        [+]collect-served ok
+        [+]reducer-reached ok
+        [+]source-synced excluded: ok
+        [+]reducer-connected excluded: ok
+        [+]deletes-pending excluded: ok
+        [-]source-age failed: nobody for 61s: the watcher's stream has ended
+        warning: there is no check "nonsense" to exclude
+        readyz check failed
+        "#);
+        assert!(answer(&status, &format!("strict&{all}&exclude=source-age")).passed);
+    }
+
+    #[test]
+    fn a_loop_that_does_not_answer_fails_both_and_the_end_only_readiness() {
+        let busy = || Err("the loop is busy".to_owned());
+        for (probe, passed) in [(Probe::Live, false), (Probe::Ready, false)] {
+            let answer = probe.verdict(&probe.checks(busy(), false), &Query::default());
+            assert_eq!(answer.passed, passed);
+            assert!(
+                answer
+                    .text
+                    .starts_with("[-]loop failed: the loop is busy\n")
+            );
+        }
+        let status = Status {
+            reducer: reached(true),
+            ..Status::default()
+        };
+        for (probe, passed) in [(Probe::Live, true), (Probe::Ready, false)] {
+            let checks = probe.checks(Ok(&status), true);
+            let answer = probe.verdict(&checks, &Query::default());
+            assert_eq!(answer.passed, passed, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_read_as_the_api_server_reads_it() {
+        for (query, verbose, strict, exclude) in [
+            ("", false, false, &[][..]),
+            ("verbose", true, false, &[]),
+            ("verbose=", true, false, &[]),
+            ("verbose=true&strict", true, true, &[]),
+            ("verbose=false", false, false, &[]),
+            ("exclude=a&exclude=b&timeout=5s", false, false, &["a", "b"]),
+        ] {
+            let query = Query::parse(query);
+            assert_eq!((query.verbose, query.strict), (verbose, strict));
+            assert_eq!(query.exclude, exclude);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `k8s-relay migrate`: takes the steps of a migration of a running relay.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use http::Method;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    ask::{self, AskArgs, AskError, harmless, span},
+    status,
+};
+use crate::migrate::{Command, Status};
+
+/// Take the steps of a migration, in a running relay
+///
+/// A migration leads from legacy watchers to the native source, in four stages:
+///
+///   legacy         legacy watchers alone
+///   shadow         legacy watchers are active; the native source runs alongside
+///   shadow-native  the native source is active; legacy watchers are compared
+///   native         the native source alone
+///
+/// Each step has effect at once, in the running process. See `k8s-relay status` before each.
+#[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment, after_help = ask::EXIT_STATUS)]
+pub struct MigrateArgs {
+    /// What is asked for.
+    #[command(subcommand)]
+    pub step: Step,
+
+    /// Whom, and how it is shown.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// What is asked for.
+#[derive(clap::Subcommand, Clone, Copy, Debug)]
+pub enum Step {
+    /// The same as `k8s-relay status`
+    Status,
+    /// Start the native source alongside the legacy watchers; from native: compare again
+    Shadow,
+    /// Make the native source active
+    Cutover(CutoverArgs),
+    /// End the comparison: the native source stands alone
+    Finish,
+    /// Make the legacy watchers active again; from shadow: end the native source
+    Rollback,
+}
+
+/// How a cutover is asked for.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct CutoverArgs {
+    /// Override what blocks the cutover; it is logged and shown
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What has come of a step, or that it goes on under this number.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    done: Option<String>,
+    #[serde(default)]
+    not_kept: Option<String>,
+    #[serde(default)]
+    number: Option<u64>,
+}
+
+/// A step that goes on is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// And for so long. All that it can wait for has a limit of its own.
+const FOLLOWED_FOR: Duration = Duration::from_secs(300);
+
+/// Asks the relay, and prints what it says.
+///
+/// # Errors
+/// It says no, or nothing.
+pub async fn run(args: &MigrateArgs) -> Result<(), AskError> {
+    let (command, force) = match args.step {
+        Step::Status => return status::show(&args.ask).await,
+        Step::Shadow => (Command::Shadow, false),
+        Step::Cutover(how) => (Command::Cutover, how.force),
+        Step::Finish => (Command::Finish, false),
+        Step::Rollback => (Command::Rollback, false),
+    };
+    let force = if force { "?force=true" } else { "" };
+    let path = format!("/migrate/{command}{force}");
+    let (json, said) = args.ask.ask::<Said>(Method::POST, &path).await?;
+    if let Some(number) = said.number {
+        return follow(args, command, number).await;
+    }
+    if args.ask.json {
+        ask::print(&json)?;
+    } else {
+        ask::print(harmless(&said.done.unwrap_or_default()).as_bytes())?;
+    }
+    kept(said.not_kept)
+}
+
+/// Waits for the end of a step that takes longer than its request, and shows how it goes.
+async fn follow(args: &MigrateArgs, command: Command, number: u64) -> Result<(), AskError> {
+    let mut progress = Progress::new();
+    let until = now() + FOLLOWED_FOR;
+    while now() < until {
+        let (_, status) = args.ask.ask::<Status>(Method::GET, "/statusz").await?;
+        let ended = status.last_step.filter(|step| step.number >= number);
+        if let Some(step) = ended {
+            progress.end();
+            if args.ask.json {
+                let json = serde_json::to_vec(&step).unwrap_or_default();
+                ask::print(&json)?;
+            } else if let Some(done) = &step.done {
+                ask::print(harmless(done).as_bytes())?;
+            }
+            return match step.failed {
+                Some(why) => Err(AskError::Failed(harmless(&why))),
+                None => kept(step.not_kept),
+            };
+        }
+        match status.step.filter(|step| step.number == number) {
+            Some(step) => progress.show(&format!(
+                "`{command}` is in progress for {}: {}",
+                span(step.seconds),
+                harmless(&step.waits_for)
+            )),
+            // It is another process by now, or its number was given to nobody.
+            None => break,
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    progress.end();
+    Err(AskError::InProgress)
+}
+
+fn kept(not_kept: Option<String>) -> Result<(), AskError> {
+    match not_kept {
+        Some(why) => Err(AskError::NotKept(harmless(&why))),
+        None => Ok(()),
+    }
+}
+
+/// How a step goes, on standard error: in one place of a terminal, else said once.
+enum Progress {
+    Spinner(ProgressBar),
+    Line { said: bool },
+}
+
+impl Progress {
+    fn new() -> Self {
+        match ask::shows_progress() {
+            true => Self::Spinner(ProgressBar::new_spinner()),
+            false => Self::Line { said: false },
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        match self {
+            Self::Spinner(spinner) => {
+                spinner.set_message(text.to_owned());
+                spinner.tick();
+            }
+            Self::Line { said } => {
+                if !std::mem::replace(said, true) {
+                    // Without standard error there is nobody to tell.
+                    let _ = writeln!(io::stderr(), "{text}");
+                }
+            }
+        }
+    }
+
+    fn end(&self) {
+        if let Self::Spinner(spinner) = self {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}

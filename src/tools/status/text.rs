@@ -1,0 +1,383 @@
+//! A status for people.
+
+use std::fmt::Write as _;
+
+use crate::{
+    migrate::{
+        Stage, Status,
+        status::{Auto, EndedStep, Feed, LastError, Reducer, Stream, Watch},
+    },
+    tools::{
+        ask::{counted, harmless, span},
+        table::{Cell, Table, Tone},
+    },
+};
+
+mod parity;
+
+/// A table of watches has no more rows; those that are not healthy come first.
+const WATCHES_SHOWN: usize = 12;
+
+/// All of it, in lines with colours.
+pub(super) fn status(status: &Status) -> String {
+    let mut page = Page::default();
+    page.head(status);
+    page.reducer(&status.reducer);
+    page.handover(status);
+    page.sources(status);
+    if let Some(parity) = &status.parity {
+        page.parity(parity, status);
+    }
+    page.next(status);
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        // A `String` takes everything.
+        let _ = writeln!(self.0, "{text}");
+    }
+
+    /// A line under this heading; under none, one that goes on.
+    fn item(&mut self, heading: &str, text: &str) {
+        let _ = writeln!(self.0, "{heading:<9} {text}");
+    }
+
+    fn table(&mut self, table: &Table) {
+        self.0.push('\n');
+        table.write(&mut self.0);
+    }
+
+    fn head(&mut self, status: &Status) {
+        let (version, up) = (harmless(&status.version), span(status.up_seconds));
+        let (stage, since) = (status.stage, span(status.stage_seconds));
+        let forced = if status.forced { ", forced" } else { "" };
+        self.line(&format!(
+            "k8s-relay {version}, up {up}; stage {stage}{forced}, for {since}"
+        ));
+        self.line(&meaning(status));
+        if let Some(unfed) = &status.unfed {
+            let (why, age) = (harmless(&unfed.why), span(unfed.seconds));
+            let text =
+                format!("Nobody has fed the reducer's state for {age}: {why}. It stays as it was.");
+            self.line(&Tone::Bad.paint(&text));
+        }
+        if let Some(auto) = &status.auto {
+            let (tone, text) = autopilot(auto);
+            self.line(&tone.paint(&text));
+        }
+        if let Some(step) = &status.step {
+            let (command, by) = (harmless(&step.command), harmless(&step.by));
+            let (since, waits_for) = (span(step.seconds), harmless(&step.waits_for));
+            let text =
+                format!("`{command}`, asked for by {by}, is in progress for {since}: {waits_for}.");
+            self.line(&Tone::Odd.paint(&text));
+        }
+        if let Some(step) = &status.last_step {
+            let (tone, text) = ended(step);
+            self.line(&tone.paint(&text));
+        }
+        let kept = status.kept.as_ref();
+        if let Some(error) = kept.and_then(|kept| kept.error.as_ref()) {
+            let text = format!("A restart would not know the stage: {}.", harmless(error));
+            self.line(&Tone::Bad.paint(&text));
+        }
+    }
+
+    fn reducer(&mut self, reducer: &Reducer) {
+        let mut table = Table::new(["REDUCER", "STATE", "SINCE", "ANNOUNCED", "QUEUED"]);
+        let state = match (reducer.connected, reducer.settled) {
+            (true, true) => Cell::new(Tone::Good, "up to date"),
+            (true, false) => Cell::new(Tone::Odd, "catching up"),
+            (false, _) => Cell::new(Tone::Bad, "not connected"),
+        };
+        let announced = match reducer.connected {
+            true => format!(
+                "{}, {}",
+                counted(reducer.pods, "pod"),
+                counted(reducer.containers, "container")
+            ),
+            false => "nothing".to_owned(),
+        };
+        table.row([
+            harmless(&reducer.address).into(),
+            state,
+            span(reducer.since_seconds).into(),
+            announced.into(),
+            format!("{} B", reducer.queued_bytes).into(),
+        ]);
+        self.table(&table);
+        if !reducer.connected {
+            if let Some(error) = &reducer.last_error {
+                let failures = match reducer.failures {
+                    0 => String::new(),
+                    failures => format!(", {} so far", counted(failures, "failed attempt")),
+                };
+                self.line(&format!("last error {}{failures}", last(error)));
+            }
+            self.line(&match reducer.next_attempt_seconds {
+                Some(seconds) => format!("next attempt in {}", span(seconds)),
+                None => "an attempt to connect is under way".to_owned(),
+            });
+        }
+    }
+
+    /// What stands in the way of deletes, and streams that contradict each other.
+    fn handover(&mut self, status: &Status) {
+        if let Some(pending) = &status.deletes_pending {
+            let (why, since) = (harmless(&pending.why), span(pending.since_seconds));
+            let pods = counted(pending.pods, "pod");
+            let text = format!("Deletes are pending, of {pods}, for {since}: {why}.");
+            self.line(&Tone::Odd.paint(&text));
+        }
+        if status.streams_disagreeing > 0 {
+            let streams = counted(status.streams_disagreeing, "standby stream");
+            let text = format!(
+                "{streams} shares less than half of the pods with the active one: is it a watcher \
+                 of the same cluster and namespaces?"
+            );
+            self.line(&Tone::Bad.paint(&text));
+        }
+    }
+
+    fn sources(&mut self, status: &Status) {
+        let mut table = Table::new([
+            "SOURCE",
+            "ROLE",
+            "STATE",
+            "PODS",
+            "LIVE",
+            "NO OWNER YET",
+            "OWNERS",
+            "FED BY",
+            "LAST EVENT",
+        ]);
+        for (name, feed) in [("legacy", &status.legacy), ("native", &status.native)] {
+            match feed {
+                Some(feed) => table.row(source(name, feed)),
+                None => table.row([name.into(), "none".into()]),
+            }
+        }
+        self.table(&table);
+        if let Some(legacy) = &status.legacy {
+            self.streams(&legacy.streams);
+        }
+        if let Some(native) = &status.native {
+            self.watches(&native.watches);
+        }
+    }
+
+    fn streams(&mut self, streams: &[Stream]) {
+        if streams.is_empty() {
+            return;
+        }
+        let mut table = Table::new([
+            "STREAM",
+            "FROM",
+            "ROLE",
+            "STATE",
+            "SINCE",
+            "INFOS",
+            "LAST EVENT",
+        ]);
+        for stream in streams {
+            let tone = match (stream.open, stream.synced) {
+                (false, _) => Tone::Bad,
+                (true, true) => Tone::Good,
+                (true, false) => Tone::Odd,
+            };
+            table.row([
+                stream.stream.into(),
+                stream
+                    .peer
+                    .as_deref()
+                    .map_or_else(|| "unknown".into(), |peer| harmless(peer).into()),
+                harmless(&stream.role).into(),
+                Cell::new(
+                    tone,
+                    match (stream.open, stream.synced) {
+                        (false, _) => "ended",
+                        (true, true) => "synced",
+                        (true, false) => "not synced",
+                    },
+                ),
+                span(stream.since_seconds).into(),
+                stream.infos.into(),
+                ago(stream.last_event_seconds).into(),
+            ]);
+        }
+        self.table(&table);
+    }
+
+    fn watches(&mut self, watches: &[Watch]) {
+        if watches.is_empty() {
+            return;
+        }
+        let mut table = Table::new([
+            "WATCH",
+            "NAMESPACE",
+            "STATE",
+            "SINCE",
+            "LAST EVENT",
+            "LAST ERROR",
+        ]);
+        let mut shown: Vec<&Watch> = watches.iter().collect();
+        shown.sort_by_key(|watch| watch.state == "healthy");
+        for watch in shown.iter().take(WATCHES_SHOWN) {
+            let tone = match watch.state.as_str() {
+                "healthy" => Tone::Good,
+                "starting" | "not allowed" => Tone::Odd,
+                _ => Tone::Bad,
+            };
+            table.row([
+                harmless(&watch.resource).into(),
+                watch
+                    .namespace
+                    .as_deref()
+                    .map_or_else(|| "all".into(), |name| harmless(name).into()),
+                Cell::new(tone, harmless(&watch.state)),
+                watch
+                    .since_seconds
+                    .map_or_else(Cell::default, |since| span(since).into()),
+                ago(watch.last_event_seconds).into(),
+                watch
+                    .last_error
+                    .as_ref()
+                    .map_or_else(Cell::default, |error| last(error).into()),
+            ]);
+        }
+        self.table(&table);
+        let more = shown.len().saturating_sub(WATCHES_SHOWN);
+        if more > 0 {
+            self.line(&format!("and {}", counted(more as u64, "more watch")));
+        }
+    }
+
+    fn next(&mut self, status: &Status) {
+        self.0.push('\n');
+        let (next, undo) = match status.stage {
+            Stage::Legacy => ("shadow", None),
+            Stage::Shadow => ("cutover", Some("rollback")),
+            Stage::ShadowNative => ("finish", Some("rollback")),
+            // Whoever has begun in it has no watcher to go back to.
+            Stage::Native if status.legacy.is_none() => {
+                return self.line("Next:  nothing; the native source needs no watcher");
+            }
+            Stage::Native => ("shadow", Some("rollback")),
+        };
+        let undo = undo.map(|undo| format!("   Undo:  k8s-relay migrate {undo}"));
+        let undo = undo.unwrap_or_default();
+        self.line(&format!("Next:  k8s-relay migrate {next}{undo}"));
+    }
+}
+
+fn source(name: &str, feed: &Feed) -> [Cell; 9] {
+    let role = match feed.active {
+        true => Cell::new(Tone::Good, "active"),
+        false => "shadow".into(),
+    };
+    let state = match (feed.open, feed.listed) {
+        (false, _) => Cell::new(Tone::Bad, "ended"),
+        (true, true) => Cell::new(Tone::Good, "synced"),
+        (true, false) => Cell::new(Tone::Odd, "not synced"),
+    };
+    let fed_by = match name {
+        "native" => {
+            let healthy = feed.sources.saturating_sub(feed.unwell);
+            let text = format!("{healthy} of {}", counted(feed.sources, "watch"));
+            match feed.unwell {
+                0 => Cell::from(text),
+                _ => Cell::new(Tone::Odd, text),
+            }
+        }
+        _ => match feed.sources {
+            0 => Cell::new(Tone::Bad, "nobody"),
+            streams => counted(streams, "stream").into(),
+        },
+    };
+    [
+        name.into(),
+        role,
+        state,
+        feed.pods.into(),
+        feed.live.into(),
+        feed.waiting.into(),
+        feed.owners.into(),
+        fed_by,
+        ago(feed.last_event_seconds).into(),
+    ]
+}
+
+/// What the stage is, and who is announced now: they differ while a rollback waits for a watcher.
+fn meaning(status: &Status) -> String {
+    match status.stage {
+        Stage::Legacy => "The legacy source is active; the native source does not run.",
+        Stage::Shadow if status.waiting_for_watcher => {
+            "Rolled back, but no legacy watcher is connected: the native source stays active until \
+             one is synced."
+        }
+        Stage::Shadow => "The legacy source is active; the native source is compared with it.",
+        Stage::ShadowNative => {
+            "The native source is active; the legacy source is compared with it."
+        }
+        Stage::Native => "The native source is active; nothing is compared.",
+    }
+    .to_owned()
+}
+
+fn autopilot(auto: &Auto) -> (Tone, String) {
+    let rollbacks = counted(u64::from(auto.rollbacks), "rollback");
+    match (auto.given_up, auto.stopped_by_operator) {
+        (true, _) => (
+            Tone::Bad,
+            format!(
+                "The autopilot is suspended after {rollbacks} of its own: an operator decides."
+            ),
+        ),
+        (false, true) => (
+            Tone::Plain,
+            "The autopilot is suspended, because an operator has rolled back: `migrate shadow` or \
+             `migrate cutover` resumes it."
+                .to_owned(),
+        ),
+        (false, false) => (
+            Tone::Plain,
+            format!("The autopilot takes the steps; {rollbacks} of its own so far."),
+        ),
+    }
+}
+
+fn ended(step: &EndedStep) -> (Tone, String) {
+    let (command, by) = (harmless(&step.command), harmless(&step.by));
+    let ago = span(step.seconds);
+    let head = format!("Last step: `{command}`, {ago} ago, by {by}");
+    match (&step.failed, &step.not_kept) {
+        (Some(why), _) => (
+            Tone::Bad,
+            format!("{head}: failed, nothing has changed ({}).", harmless(why)),
+        ),
+        (None, Some(why)) => (
+            Tone::Bad,
+            format!("{head}: done, not kept ({}).", harmless(why)),
+        ),
+        (None, None) => (Tone::Plain, format!("{head}: done.")),
+    }
+}
+
+/// As `2.0s ago: cannot connect (refused)`.
+fn last(error: &LastError) -> String {
+    format!("{} ago: {}", span(error.seconds), harmless(&error.text))
+}
+
+fn ago(seconds: Option<f64>) -> String {
+    seconds.map_or_else(
+        || "none".to_owned(),
+        |seconds| format!("{} ago", span(seconds)),
+    )
+}
+
+#[cfg(test)]
+mod tests;
