@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    config::{ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
+    config::{Config, ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
     tools::{
         cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
         migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, status::StatusArgs,
@@ -128,6 +128,8 @@ impl Cli {
         cli.settings = Settings::of(&command, &matches, file.as_ref());
         cli.settings.look_at_variables(&defined);
         cli.relay.labels = file.map(|file| file.labels()).unwrap_or_default();
+        // Settings that contradict each other are a mistake of the line, too.
+        Config::new(cli.relay.clone()).map_err(mistake)?;
         Ok(cli)
     }
 }

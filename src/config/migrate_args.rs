@@ -115,7 +115,7 @@ impl From<MigrateArgs> for MigrateConfig {
 
 /// A duration with its unit, within bounds.
 fn within(text: &str, longest: Duration) -> Result<Duration, ValueError> {
-    let time = super::values::duration(text)?;
+    let time = super::values::time(text)?;
     match (SHORTEST..=longest).contains(&time) {
         true => Ok(time),
         false => Err(ValueError::Duration(format!(

@@ -8,8 +8,8 @@ use clap::ValueEnum;
 const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What any duration of a setting is below: a moment and this add up to a moment.
-const LONGEST: Duration = DAY.saturating_mul(365);
+/// The longest duration of any setting, a year: a moment and this add up to a moment.
+const LONGEST: Duration = Duration::from_secs(31_557_600);
 
 /// A host, by name or address, and a port. Not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,14 +285,18 @@ pub(super) fn health_interval(text: &str) -> Result<Duration, ValueError> {
 ///
 /// When the text is none, or one that is longer.
 pub fn duration(text: &str) -> Result<Duration, ValueError> {
-    let time = humantime::parse_duration(text)
-        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))?;
-    at_most(time, LONGEST)
+    at_most(time(text)?, LONGEST)
+}
+
+/// A duration of any length, for those that have bounds of their own.
+pub(super) fn time(text: &str) -> Result<Duration, ValueError> {
+    humantime::parse_duration(text)
+        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))
 }
 
 /// How long a pod may wait for its owner.
 pub(super) fn owner_wait(text: &str) -> Result<Duration, ValueError> {
-    at_most(duration(text)?, DAY)
+    at_most(time(text)?, DAY)
 }
 
 fn at_most(time: Duration, longest: Duration) -> Result<Duration, ValueError> {

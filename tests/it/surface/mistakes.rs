@@ -76,6 +76,8 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             "`` is no requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`",
         ),
         (&["--page-size=0"], "0 is not in 1..=10000"),
+        (&["--owner-wait=500000000000years"], "expected at most 1day"),
+        (&["tee", "--settle=2years"], "expected at most 1year"),
         (
             &["--owner-wait=60"],
             "time unit needed, for example 60sec or 60ms, as in `60s` or `2m`",
@@ -177,7 +179,8 @@ fn a_hold_in_which_no_difference_could_count_is_refused() {
                no difference would count before the cut-over";
     refused(&[], &["--parity-hold=9s"], 2, end);
     let started = run(&[], &["--parity-hold=9s"]);
-    assert_eq!(started.code, Some(2), "{}", started.stderr);
+    assert_eq!(started.code, Some(2));
+    assert_eq!(started.stderr, format!("error: {end}\n"));
     let ended = run(&[], &["--parity-hold=9s", "--settle=9s", "--check-config"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
