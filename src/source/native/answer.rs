@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap,
-    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+    HeaderMap, StatusCode, Uri,
+    header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
+use hyper_util::client::legacy;
 
 use super::{
     decode::PageError,
-    ending::{End, causes, retry_after},
+    ending::{End, causes, one_line, retry_after},
 };
 
 /// A part of a body.
@@ -44,6 +45,45 @@ pub(super) fn words(error: &kube::Error) -> String {
     cause.map_or_else(|| causes(error), causes)
 }
 
+/// Why a request has no answer. A connection that ends before it is told from none at all: a
+/// quiet watch whose head a proxy holds back may end so.
+pub(super) fn no_answer(error: &kube::Error) -> End {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        if let Some(sent) = one.downcast_ref::<legacy::Error>()
+            && !sent.is_connect()
+        {
+            return End::Cut(words(error));
+        }
+        cause = one.source();
+    }
+    End::Unreachable(words(error))
+}
+
+/// Where an answer sends us, if it does: the address for `server:` in a kubeconfig. `path`: what
+/// was asked for.
+pub(super) fn redirect(status: StatusCode, headers: &HeaderMap, path: &str) -> Option<String> {
+    if !status.is_redirection() {
+        return None;
+    }
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    let Ok(uri) = location.parse::<Uri>() else {
+        return Some(one_line(location));
+    };
+    let path = path.split('?').next().unwrap_or_default();
+    let prefix = uri.path().strip_suffix(path).unwrap_or(uri.path());
+    let host = uri.host().unwrap_or_default();
+    let port = uri
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    // Without user names or passwords.
+    Some(one_line(&match uri.scheme_str() {
+        Some(scheme) => format!("{scheme}://{host}{port}{prefix}"),
+        None => format!("{host}{port}{}", uri.path()),
+    }))
+}
+
 pub(super) fn is_html(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
@@ -63,4 +103,33 @@ pub(super) fn wanted_pause(headers: &HeaderMap) -> Option<Duration> {
 #[expect(clippy::disallowed_methods, reason = "a server names a date")]
 fn today() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_shown_as_the_address_of_a_kubeconfig() {
+        let path = "/api/v1/pods?limit=1";
+        for (location, expected) in [
+            ("https://b:6443/api/v1/pods?limit=1", "https://b:6443"),
+            ("https://b/k8s/c-1/api/v1/pods", "https://b/k8s/c-1"),
+            ("https://me:secret@b/api/v1/pods", "https://b"),
+            ("http://[::1]:1/login", "http://[::1]:1/login"),
+            ("/login?next=1", "/login"),
+            ("a b\r", "a b"),
+        ] {
+            let mut headers = HeaderMap::new();
+            let Ok(value) = location.trim_end().parse() else {
+                panic!("{location}");
+            };
+            headers.insert(LOCATION, value);
+            let to = redirect(StatusCode::TEMPORARY_REDIRECT, &headers, path);
+            assert_eq!(to.as_deref(), Some(expected), "{location}");
+            assert_eq!(redirect(StatusCode::OK, &headers, path), None);
+        }
+        let none = HeaderMap::new();
+        assert_eq!(redirect(StatusCode::FOUND, &none, path), None);
+    }
 }

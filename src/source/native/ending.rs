@@ -34,6 +34,12 @@ pub enum End {
     /// The first events of a streamed list have no end.
     #[error("the server does not say where its first events end (see --list)")]
     NoEndMark,
+    /// The server sends us elsewhere. No other tool follows it with our credentials, nor do we.
+    #[error(
+        "the server redirects to {0}, which is not followed: if that is the API server, set it as \
+         `server:` in the kubeconfig"
+    )]
+    Redirected(String),
     /// Something else than an API server answers.
     #[error("what answers is no Kubernetes API server")]
     Stranger,
@@ -82,6 +88,8 @@ pub enum Reason {
     ServerError,
     /// A streamed list has no end.
     NoEndMark,
+    /// The server sends us elsewhere (3xx).
+    Redirected,
     /// Something else than an API server answers.
     NotAnApiServer,
     /// A part of an answer is no JSON.
@@ -117,6 +125,7 @@ impl End {
             Self::Silence => Reason::Timeout,
             Self::Unreachable(_) => Reason::Unreachable,
             Self::NoEndMark => Reason::NoEndMark,
+            Self::Redirected(_) => Reason::Redirected,
             Self::Stranger => Reason::NotAnApiServer,
             Self::Garbled => Reason::InvalidJson,
             Self::TooLarge(_) => Reason::TooLarge,
@@ -146,6 +155,7 @@ impl End {
             | Self::Silence
             | Self::Unreachable(_)
             | Self::NoEndMark
+            | Self::Redirected(_)
             | Self::Stranger
             | Self::Garbled
             | Self::TooLarge(_)
@@ -156,7 +166,7 @@ impl End {
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ended,
         Self::Cut,
         Self::Timeout,
@@ -169,6 +179,7 @@ impl Reason {
         Self::Refused,
         Self::ServerError,
         Self::NoEndMark,
+        Self::Redirected,
         Self::NotAnApiServer,
         Self::InvalidJson,
         Self::TooLarge,
@@ -190,6 +201,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::ServerError => "server_error",
             Self::NoEndMark => "no_end_mark",
+            Self::Redirected => "redirected",
             Self::NotAnApiServer => "not_an_api_server",
             Self::InvalidJson => "invalid_json",
             Self::TooLarge => "too_large",
@@ -205,7 +217,8 @@ impl Refusal {
             Some(status) => {
                 let inner = Self::from(status);
                 Self {
-                    code,
+                    // Some say 500, and the reason says that the version is too old.
+                    code: if inner.code == EXPIRED { EXPIRED } else { code },
                     words: inner.words,
                     retry_after: retry_after.or(inner.retry_after),
                 }
@@ -238,12 +251,37 @@ impl From<Status> for Refusal {
             false => &status.message,
         };
         Self {
-            code: status.code,
+            code: code_of(&status),
             words: one_line(text),
             retry_after: status
                 .retry_after_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
         }
+    }
+}
+
+/// The code of what is gone.
+const EXPIRED: u16 = 410;
+
+/// The code of a `Status`. `Expired` and `Gone` count by their names, whatever code is with them;
+/// without a code each reason stands for the one that it goes with.
+fn code_of(status: &Status) -> u16 {
+    match (status.reason.as_str(), status.code) {
+        ("Expired" | "Gone", _) => EXPIRED,
+        (reason, 0) => match reason {
+            "BadRequest" => 400,
+            "Unauthorized" => 401,
+            "Forbidden" => 403,
+            "NotFound" => 404,
+            "NotAcceptable" => 406,
+            "Invalid" => 422,
+            "TooManyRequests" => 429,
+            "InternalError" | "ServerTimeout" => 500,
+            "ServiceUnavailable" => 503,
+            "Timeout" => 504,
+            _ => 0,
+        },
+        (_, code) => code,
     }
 }
 
@@ -327,6 +365,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expired_or_gone_by_its_reason_counts_as_410() {
+        let status = |code, reason: &str| Status {
+            code,
+            reason: reason.to_owned(),
+            ..Status::default()
+        };
+        for (code, reason, expected) in [
+            (500, "Expired", 410),
+            (0, "Gone", 410),
+            (410, "", 410),
+            (500, "InternalError", 500),
+            (0, "InternalError", 500),
+            (0, "TooManyRequests", 429),
+            (0, "Forbidden", 403),
+            (0, "Whatever", 0),
+        ] {
+            let refusal = Refusal::from(status(code, reason));
+            assert_eq!(refusal.code, expected, "{code} {reason}");
+        }
+        let body = br#"{"kind":"Status","reason":"Expired","code":500}"#;
+        assert_eq!(Refusal::of_answer(500, None, body).code, 410);
+        let body = br#"{"kind":"Status","reason":"Forbidden","code":403}"#;
+        assert_eq!(Refusal::of_answer(500, None, body).code, 500);
+    }
+
+    #[test]
     fn each_reason_has_a_label_of_its_own() {
         let labels: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::label).into();
         assert_eq!(labels.len(), Reason::ALL.len());
@@ -335,7 +399,6 @@ mod tests {
         }
         for (code, label) in [
             (0, "server_error"),
-            (302, "server_error"),
             (400, "refused"),
             (401, "unauthorized"),
             (410, "expired"),

@@ -4,33 +4,56 @@
 //! events. The life of a watch:
 //!
 //! ```text
-//!         ┌── 410, an older server, a watch that the server refuses ───────────┐
+//!         ┌── 410, an older server, a version that only leads to errors ───────┐
 //!         ▼                                                                    │
 //!   list: streamed (WatchList) or in pages ──► follow ──► any end ──► check the version
 //!                                                ▲                             │
 //!                                                └─────────────────────────────┘
 //! ```
 //!
-//! Laws:
+//! Whatever ends a request, some request makes progress next:
+//!
+//! | the end of | what comes next |
+//! |---|---|
+//! | a watch that stood for 1 s, or moved, without an error of the server's | the watch, at once |
+//! | a watch, by 410 (by its code, or by the reason `Expired` or `Gone`) | a list; that version is dead |
+//! | a watch, by 429, 503, 504, a refusal, broken transport | the watch, after a back-off |
+//! | a watch, by another error, for the third time in a row from one version | a list |
+//! | that list, by a refusal or overload, before it began | the watch again, then the list, in turns |
+//! | a check, with a lower version | a list; the watch while no list is due |
+//! | a check, in any other way | the watch |
+//! | a streamed list, twice, after the server had begun to answer | a list in pages |
+//! | pages, twice | a streamed list, unless the server has none |
+//! | a page, as its continue token has expired | the list anew with a page twice as large, 8 times |
+//! | a page that is too large | the same with half of it |
+//! | a streamed list that pauses without its end mark | a page beside it; the quicker one stays |
+//!
+//! Invariants:
 //! - The events are those of kube's watcher: `Init InitApply… InitDone`, then `Apply` and
 //!   `Delete`; never a delete between `Init` and `InitDone`; `Init` again when a list begins anew.
 //! - A success is an object or a bookmark while following, a page, or `InitDone`; a mere answer
 //!   with 200 is none. Whatever ends without success is tried again more and more seldom.
-//! - A version that the server called expired is never asked for again, and lists that
-//!   follow each other without an event between them have a back-off of their own.
+//! - A version that the server called expired is never asked for again.
+//! - A list that follows a list without an event between comes after a pause of at least four
+//!   times what the last one took, 30 s to 10 min ([`lists`]).
+//! - On average there are ten requests a minute, pages that follow pages not counted ([`pace`]).
 //! - No request is made at an earlier version than one that was seen, but after a list.
 //!
 //! Absent here: HTTP, JSON, clocks, chance, the other watches.
 
+mod ends;
+mod lists;
+mod pace;
+mod probe;
 mod standing;
 mod streaming;
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Instant};
 
 use kube::runtime::watcher::Event;
+use lists::{Lists, Way, is_event};
+use pace::Pace;
+use probe::Probe;
 pub use standing::Note;
 use standing::Standing;
 use streaming::{Ended, Streaming};
@@ -44,22 +67,31 @@ pub struct Machine<T> {
     phase: Phase<T>,
     /// The version to follow from. Its room is used again and again.
     version: String,
-    /// The answer that is being read.
-    answer: Option<Answer>,
+    /// The request that is under way.
+    request: Option<Request>,
     /// When the wait for the server's next word ends.
     silent_at: Option<Instant>,
     /// Nothing is asked before.
     pause: Option<Instant>,
     /// For requests that fail.
     retry: Backoff,
-    /// For lists that are needed again before the watch has told anything.
-    relist: Backoff,
+    pace: Pace,
+    probe: Probe,
+    lists: Lists,
+    /// Errors of the server's own, in a row, to watches from this version.
+    errors: u32,
+    /// The list that is wanted does not give up the version.
+    keeps_version: bool,
+    /// `Init` was told, and no `InitDone` yet.
+    list_open: bool,
+    /// The page before the one that is wanted has just come.
+    page_came: bool,
     /// A 401 was answered by asking again at once: the token may have been a new one.
     reauthorized: bool,
-    /// What was learned about streamed lists.
+    /// What was learned about streamed lists by this watch.
     streams: Option<bool>,
-    /// Objects in a page.
-    limit: u32,
+    /// The same by any watch.
+    known_streams: Option<bool>,
     standing: Standing,
 }
 
@@ -72,6 +104,8 @@ pub struct Rules {
     pub list: ListMode,
     /// Objects in a page; at least 1.
     pub page_size: u32,
+    /// Requests are made with a selector.
+    pub selector: bool,
 }
 
 /// When something happened, and a number of chance, at least 0 and less than 1.
@@ -105,7 +139,10 @@ pub enum Ask<'a> {
         token: Option<&'a str>,
     },
     /// The version that the server is at.
-    Version,
+    Version {
+        /// Asked with the selector, which costs the server more.
+        selected: bool,
+    },
     /// What has happened since.
     Watch {
         /// The version to start after.
@@ -120,18 +157,24 @@ enum Phase<T> {
     Streaming(Streaming<T>),
     /// In a list of pages, of which the next is behind this token.
     Paging(Option<String>),
-    /// Listed. Is the server still where it was?
+    /// Listed. Is the server still where it was, if it may be asked?
     Checking,
     /// Listed, and the server is not behind.
     Following,
 }
 
-/// An answer with 200.
+/// A request that is under way.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
-    since: Instant,
+struct Request {
+    asked: Instant,
+    /// When an answer with 200 began.
+    opened: Option<Instant>,
+    /// When its next part was awaited last.
+    listening: Instant,
     /// The version has moved.
     moved: bool,
+    /// The version was asked for with the selector.
+    selected: bool,
 }
 
 impl<T> Machine<T> {
@@ -145,14 +188,20 @@ impl<T> Machine<T> {
         Self {
             phase: Phase::List,
             version: String::new(),
-            answer: None,
+            request: None,
             silent_at: None,
             pause: None,
             retry: Backoff::new(first_retry, slowest_retry),
-            relist: Backoff::new(first_retry, slowest_retry),
+            pace: Pace::default(),
+            probe: Probe::new(rules.selector),
+            lists: Lists::new(rules.list, rules.page_size),
+            errors: 0,
+            keeps_version: false,
+            list_open: false,
+            page_came: false,
             reauthorized: false,
             streams: None,
-            limit: rules.page_size.max(1),
+            known_streams: None,
             standing: Standing::default(),
             rules,
         }
@@ -160,63 +209,111 @@ impl<T> Machine<T> {
 
     /// What to do next. `streams`: whether the server streams lists, if anyone knows.
     pub fn next(&mut self, now: Instant, streams: Option<bool>) -> Next<'_> {
+        self.lists.stamp(now);
+        self.known_streams = streams.or(self.streams);
         if let Some(until) = self.pause.filter(|until| now < *until) {
             return Next::Wait(until);
         }
         self.pause = None;
-        if let Phase::List = self.phase {
-            self.phase = self.begin_list(streams);
+        let probe = self.probe.due(now);
+        match &self.phase {
+            Phase::List => self.phase = self.begin_list(),
+            Phase::Checking if probe.is_none() => self.phase = Phase::Following,
+            Phase::Streaming(_) | Phase::Paging(_) | Phase::Checking | Phase::Following => {}
+        }
+        let at = self.pace.next(now);
+        if at > now && !self.is_next_page() {
+            return Next::Wait(at);
         }
         Next::Ask(match &self.phase {
             Phase::List | Phase::Streaming(_) => Ask::StreamedList,
             Phase::Paging(token) => Ask::Page {
-                limit: self.limit,
+                limit: self.lists.limit(),
                 token: token.as_deref(),
             },
-            Phase::Checking => Ask::Version,
+            Phase::Checking => Ask::Version {
+                selected: probe.unwrap_or_default(),
+            },
             Phase::Following => Ask::Watch {
                 version: &self.version,
             },
         })
     }
 
-    /// The request was sent, or a part of its answer that is no stream is awaited: the
-    /// server has the word.
+    /// The request was sent: the server has the word.
     pub fn asked(&mut self, now: Instant) {
-        self.silent_at = Some(now + self.rules.patience.silence);
+        let mut wait = self.rules.patience.silence;
+        let mut selected = false;
+        match &self.phase {
+            Phase::Streaming(_) | Phase::Paging(None) => self.lists.begin(now),
+            Phase::Checking => {
+                selected = self.probe.due(now).unwrap_or_default();
+                self.probe.asked(now);
+                wait = probe::LONGEST;
+            }
+            Phase::List | Phase::Paging(Some(_)) | Phase::Following => {}
+        }
+        if !self.is_next_page() {
+            self.pace.asked(now);
+        }
+        self.page_came = false;
+        self.silent_at = Some(now + wait);
+        self.request = Some(Request {
+            asked: now,
+            opened: None,
+            listening: now,
+            moved: false,
+            selected,
+        });
     }
 
-    /// The answer to a request for a stream has begun, with 200.
+    /// An answer has begun, with 200.
     pub fn opened(&mut self, now: Instant) {
-        self.answer = Some(Answer {
-            since: now,
-            moved: false,
-        });
+        if let Some(request) = &mut self.request {
+            (request.opened, request.listening) = (Some(now), now);
+        }
+    }
+
+    /// The next part of an answer that is no stream is awaited.
+    pub fn reading(&mut self, now: Instant) {
+        if let Some(request) = &mut self.request {
+            request.listening = now;
+        }
+        // A probe has its time as a whole.
+        if !matches!(self.phase, Phase::Checking) {
+            self.silent_at = Some(now + self.rules.patience.silence);
+        }
     }
 
     /// The next part of a stream is awaited. What our own side took until now does not count
     /// against the server.
     pub fn listening(&mut self, now: Instant) {
+        self.lists.stamp(now);
+        if let Some(request) = &mut self.request {
+            request.listening = now;
+        }
         let Patience {
             silence, end_mark, ..
         } = self.rules.patience;
         self.silent_at = Some(match &mut self.phase {
-            Phase::Streaming(list) => list.mark_by(now, end_mark),
+            Phase::Streaming(list) => list.listening(now, end_mark),
             Phase::List | Phase::Paging(_) | Phase::Checking | Phase::Following => now + silence,
         });
     }
 
-    /// When [`Self::timed_out`] is to be called, if nothing else happens before.
+    /// When [`Self::timed_out`] and [`Self::beside`] are to be called, if nothing else happens
+    /// before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let steady_at = self.steady_at();
-        self.silent_at.into_iter().chain(steady_at).min()
+        let others = [self.steady_at(), self.beside_at()];
+        let others = others.into_iter().flatten();
+        self.silent_at.into_iter().chain(others).min()
     }
 
     /// The wait for the server has lasted. Gives the end of the request, if it is over now.
     pub fn timed_out(&mut self, now: Instant) -> Option<End> {
         if self.silent_at.is_some_and(|at| at <= now) {
             return Some(match &self.phase {
-                Phase::Streaming(_) if self.answer.is_some() => End::NoEndMark,
+                Phase::Streaming(_) if self.is_open() => End::NoEndMark,
                 Phase::List
                 | Phase::Streaming(_)
                 | Phase::Paging(_)
@@ -230,11 +327,41 @@ impl<T> Machine<T> {
         None
     }
 
+    /// The first page, if it is to be asked for beside the streamed list that goes on: this list
+    /// pauses, and perhaps its server does not know what a streamed list is.
+    pub fn beside(&mut self, now: Instant) -> Option<Ask<'static>> {
+        self.beside_at().filter(|at| *at <= now)?;
+        if let Phase::Streaming(list) = &mut self.phase {
+            list.ask_beside();
+        }
+        Some(Ask::Page {
+            limit: self.lists.limit(),
+            token: None,
+        })
+    }
+
+    /// That page has come, with so many objects. `true`: the stream is over, and the page is to
+    /// be told by [`Self::page`].
+    pub fn beside_came(&mut self, objects: usize) -> bool {
+        let Phase::Streaming(list) = &self.phase else {
+            return false;
+        };
+        let slower = list.is_slower(objects);
+        if slower {
+            self.lists.prefer_pages();
+            self.phase = Phase::Paging(None);
+        }
+        slower
+    }
+
     /// A line of a stream. `Break` if the request is over: then nothing more is to be read.
     pub fn line(&mut self, line: Line<'_, T>, mut tell: impl FnMut(Event<T>)) -> ControlFlow<End> {
         match &mut self.phase {
             Phase::Streaming(list) => match list.line(line, &mut tell) {
-                ControlFlow::Continue(None) => ControlFlow::Continue(()),
+                ControlFlow::Continue(None) => {
+                    self.list_open |= list.has_begun();
+                    ControlFlow::Continue(())
+                }
                 ControlFlow::Continue(Some(Ended { version, deleted })) => {
                     self.phase = Phase::Following;
                     self.streams = Some(true);
@@ -270,6 +397,7 @@ impl<T> Machine<T> {
             return Err(End::Garbled);
         }
         if token.is_none() {
+            self.list_open = true;
             tell(Event::Init);
         }
         objects
@@ -279,6 +407,8 @@ impl<T> Machine<T> {
         match next {
             Some(next) => {
                 *token = Some(next.to_owned());
+                self.page_came = true;
+                self.lists.progress();
                 self.retry.reset();
                 self.standing.well();
             }
@@ -310,32 +440,6 @@ impl<T> Machine<T> {
         Ok(())
     }
 
-    /// The request is over. Not to be called after a page or a version was taken.
-    pub fn over(&mut self, end: End, at: Moment) {
-        let answer = self.answer.take();
-        self.silent_at = None;
-        match (end.code(), &end) {
-            (Some(410), _) | (_, End::WentBack { .. }) => self.list_again(end, at),
-            (Some(401), _) if !self.reauthorized => {
-                self.reauthorized = true;
-                self.begin_again();
-            }
-            (Some(403 | 404), _) => {
-                self.begin_again();
-                // Who was allowed once is probably refused by a server that has just started.
-                let stands_after = self.refusal_stands_after();
-                let delay = match (self.version.is_empty(), self.standing.is_denied()) {
-                    (true, true) => self.retry.slowest(at.jitter),
-                    (true, false) => stands_after.mul_f64(1.0 + at.jitter / 2.0),
-                    (false, _) => self.retry.fail(at.jitter),
-                };
-                self.wait(delay, end.retry_after(), at);
-                self.standing.denied(end, at.now, stands_after);
-            }
-            _ => self.ended(end, answer, at),
-        }
-    }
-
     /// Whether the server streams lists, if this watch has learned it.
     pub fn streams(&self) -> Option<bool> {
         self.streams
@@ -346,101 +450,12 @@ impl<T> Machine<T> {
         self.standing.take()
     }
 
-    // === how requests end ===
-
-    fn ended(&mut self, end: End, answer: Option<Answer>, at: Moment) {
-        match (&self.phase, &end) {
-            (Phase::Following, End::Regular | End::Cut(_) | End::Silence) => match answer {
-                Some(answer) => self.follow_on(end, answer, at),
-                None => self.fail(end, at),
-            },
-            // What stands there is not read the next time either, unless a list skips it.
-            (Phase::Following, End::Garbled) => self.list_again(end, at),
-            (Phase::Following, End::Refused(refusal)) if refusal.is_about_the_request() => {
-                self.list_again(end, at);
-            }
-            (Phase::Paging(Some(_)), End::Refused(refusal)) if refusal.is_about_the_request() => {
-                self.phase = Phase::List;
-                self.fail(end, at);
-            }
-            (Phase::Paging(_), End::TooLarge(_)) => {
-                self.limit = (self.limit / 2).max(1);
-                self.fail(end, at);
-            }
-            (Phase::Streaming(_), _) if self.does_not_stream(&end, answer, at) => {
-                self.streams = Some(false);
-                self.phase = Phase::Paging(None);
-            }
-            _ => self.fail(end, at),
-        }
-    }
-
-    /// The server has ended a watch, as it does now and then. That is no failure if it had
-    /// told something, or if it comes no more often than failures would.
-    fn follow_on(&mut self, end: End, answer: Answer, at: Moment) {
-        self.phase = Phase::Checking;
-        let stood = at.now.saturating_duration_since(answer.since);
-        if answer.moved {
-            return;
-        }
-        if stood >= self.rules.patience.slowest_retry {
-            return self.succeeded();
-        }
-        let delay = self.retry.fail(at.jitter);
-        if stood < delay {
-            self.pause = Some(answer.since + delay);
-            self.standing.failing(end);
-        }
-    }
-
-    fn fail(&mut self, end: End, at: Moment) {
-        self.begin_again();
-        let delay = self.retry.fail(at.jitter);
-        self.wait(delay, end.retry_after(), at);
-        self.standing.failing(end);
-    }
-
-    /// A refusal that has lasted so long is none of a server that has just started.
-    fn refusal_stands_after(&self) -> Duration {
-        let Patience {
-            steady,
-            slowest_retry,
-            ..
-        } = self.rules.patience;
-        steady.min(slowest_retry)
-    }
-
-    /// Everything must be listed again: what we know leads nowhere.
-    fn list_again(&mut self, end: End, at: Moment) {
-        self.phase = Phase::List;
-        if self.relist.is_fresh() {
-            self.relist.fail(at.jitter);
-            self.standing.listing_again(end);
-        } else {
-            let delay = self.relist.fail(at.jitter);
-            self.wait(delay, end.retry_after(), at);
-            self.standing.failing(end);
-        }
-    }
-
-    /// Where to go on after a failure: a page is asked for again, a stream begins anew.
-    fn begin_again(&mut self) {
-        match self.phase {
-            Phase::Streaming(_) => self.phase = Phase::List,
-            Phase::Following => self.phase = Phase::Checking,
-            Phase::List | Phase::Paging(_) | Phase::Checking => {}
-        }
-    }
-
-    fn wait(&mut self, delay: Duration, retry_after: Option<Duration>, at: Moment) {
-        let longest = self.rules.patience.retry_after;
-        let wanted = retry_after.unwrap_or_default().min(longest);
-        self.pause = Some(at.now + delay.max(wanted));
-    }
-
-    // === how they go well ===
+    // === how requests go well ===
 
     fn follow(&mut self, line: Line<'_, T>, mut tell: impl FnMut(Event<T>)) -> ControlFlow<End> {
+        if is_event(&line) {
+            self.lists.event();
+        }
         let version = match line {
             Line::Added { object, version } | Line::Modified { object, version } => {
                 tell(Event::Apply(object));
@@ -466,63 +481,59 @@ impl<T> Machine<T> {
         if version != self.version {
             self.version.clear();
             self.version.push_str(version);
-            if let Some(answer) = &mut self.answer {
-                answer.moved = true;
+            self.errors = 0;
+            if let Some(request) = &mut self.request {
+                request.moved = true;
             }
         }
     }
 
     fn listed(&mut self) {
-        self.limit = self.rules.page_size.max(1);
-        self.retry.reset();
-        self.reauthorized = false;
-        self.standing.well();
+        self.lists.done();
+        (self.list_open, self.keeps_version) = (false, false);
+        self.errors = 0;
+        self.succeeded();
     }
 
     fn succeeded(&mut self) {
         self.retry.reset();
-        self.relist.reset();
         self.reauthorized = false;
         self.standing.well();
     }
 
     /// A watch that has been open for so long works, although nothing happens.
     fn steady_at(&self) -> Option<Instant> {
-        let answer = self.answer.filter(|_| !self.standing.is_well())?;
-        matches!(self.phase, Phase::Following).then(|| answer.since + self.rules.patience.steady)
+        let opened = self.request.filter(|_| !self.standing.is_well())?.opened?;
+        matches!(self.phase, Phase::Following).then(|| opened + self.rules.patience.steady)
     }
 
-    // === lists ===
-
-    fn begin_list(&self, streams: Option<bool>) -> Phase<T> {
-        let stream = match self.rules.list {
-            ListMode::Auto => streams.or(self.streams).unwrap_or(true),
-            ListMode::WatchList => true,
-            ListMode::Pages => false,
-        };
-        match stream {
-            true => Phase::Streaming(Streaming::default()),
-            false => Phase::Paging(None),
+    /// When a page is asked for beside a streamed list.
+    fn beside_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Streaming(list) if self.is_open() && self.lists.may_choose() => list.beside_at(),
+            Phase::List
+            | Phase::Streaming(_)
+            | Phase::Paging(_)
+            | Phase::Checking
+            | Phase::Following => None,
         }
     }
 
-    /// Whether a streamed list has ended in a way that calls for pages.
-    fn does_not_stream(&self, end: &End, answer: Option<Answer>, at: Moment) -> bool {
-        let long = |answer: Answer| at.now >= answer.since + self.rules.patience.end_mark;
-        self.rules.list == ListMode::Auto
-            && match end {
-                End::NoEndMark => true,
-                End::Refused(refusal) => refusal.is_about_streamed_lists(),
-                // The whole time that a watch may last was not enough.
-                End::Regular => answer.is_some_and(long),
-                End::Cut(_)
-                | End::Silence
-                | End::Unreachable(_)
-                | End::Stranger
-                | End::Garbled
-                | End::TooLarge(_)
-                | End::WentBack { .. } => false,
-            }
+    /// An answer with 200 has begun.
+    fn is_open(&self) -> bool {
+        self.request.is_some_and(|request| request.opened.is_some())
+    }
+
+    /// The next request continues what has just come.
+    fn is_next_page(&self) -> bool {
+        self.page_came && matches!(self.phase, Phase::Paging(Some(_)))
+    }
+
+    fn begin_list(&self) -> Phase<T> {
+        match self.lists.way(self.known_streams) {
+            Way::Stream => Phase::Streaming(Streaming::default()),
+            Way::Pages => Phase::Paging(None),
+        }
     }
 }
 

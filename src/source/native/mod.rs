@@ -11,7 +11,7 @@
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
 //! | [`backoff`], [`ending`], [`frames`], [`target`] | delays, failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
-//! | `watch`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
+//! | `watch`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
 //!
 //! kube's own watcher is the reference for the events, and a test compares them. It is not
 //! used because it hides what must be seen: bookmarks, the end mark of a streamed list,
@@ -28,6 +28,7 @@ pub mod decode;
 pub mod ending;
 pub mod frames;
 pub mod machine;
+mod request;
 pub mod target;
 pub mod token;
 mod watch;
@@ -72,8 +73,8 @@ pub struct Options {
 /// How objects are listed before they are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListMode {
-    /// As a stream if the server can, else in pages. Once it is known of a server it is
-    /// not tried again.
+    /// As a stream if the server can, else in pages. That a server cannot is learned once. A
+    /// way that fails twice gives way to the other one.
     #[default]
     Auto,
     /// As a stream (WatchList).
@@ -94,7 +95,8 @@ pub struct Patience {
     pub watch: Duration,
     /// How long a watch lasts that begins with a list, in whole seconds. The list must fit.
     pub streamed_list: Duration,
-    /// From the last of the first events of a streamed list to its end mark.
+    /// From the last of the first events of a streamed list to its end mark, at most. In
+    /// [`ListMode::Auto`] a page is asked for beside the list long before.
     pub end_mark: Duration,
     /// After so long an open watch works, although it has told nothing.
     pub steady: Duration,

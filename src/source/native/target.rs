@@ -9,8 +9,11 @@ use super::{Patience, machine::Ask};
 use crate::model::Kind;
 
 const OBJECTS: &str = "application/json";
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// Behind the first choice stands what every server has: a full object has all that is read.
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// A kind in all namespaces, or in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +91,12 @@ impl Target {
                     query.add("continue", token);
                 }
             }
-            // A selector would make the server look at every object.
-            Ask::Version => {
+            Ask::Version { selected } => {
                 query.add("limit", "1");
-                return query.text;
+                // It would make the server look at every object.
+                if !selected {
+                    return query.text;
+                }
             }
             Ask::Watch { version } => {
                 query.add("watch", "true");
@@ -106,11 +111,16 @@ impl Target {
         query.text
     }
 
+    /// Whether requests for it have a selector.
+    pub fn is_selected(&self) -> bool {
+        self.kind == Kind::Pod && self.selector.is_some()
+    }
+
     /// The `Accept` header of a request.
     pub fn accept(&self, ask: &Ask<'_>) -> &'static str {
         match (self.kind, ask) {
             (Kind::Pod, _) => OBJECTS,
-            (Kind::ReplicaSet | Kind::Job, Ask::Page { .. } | Ask::Version) => METADATA_LIST,
+            (Kind::ReplicaSet | Kind::Job, Ask::Page { .. } | Ask::Version { .. }) => METADATA_LIST,
             (Kind::ReplicaSet | Kind::Job, Ask::StreamedList | Ask::Watch { .. }) => METADATA,
         }
     }
@@ -197,8 +207,20 @@ mod tests {
             (
                 Kind::Pod,
                 None,
-                &Ask::Version,
+                &Ask::Version { selected: false },
                 "/api/v1/pods?limit=1".to_owned(),
+            ),
+            (
+                Kind::Pod,
+                None,
+                &Ask::Version { selected: true },
+                format!("/api/v1/pods?limit=1&{selector}"),
+            ),
+            (
+                Kind::Job,
+                None,
+                &Ask::Version { selected: true },
+                "/apis/batch/v1/jobs?limit=1".to_owned(),
             ),
         ] {
             let path = target(kind, namespace).path(ask, &Patience::default());
@@ -217,7 +239,11 @@ mod tests {
             (Kind::Pod, &page, OBJECTS),
             (Kind::Pod, &watch, OBJECTS),
             (Kind::Job, &page, METADATA_LIST),
-            (Kind::ReplicaSet, &Ask::Version, METADATA_LIST),
+            (
+                Kind::ReplicaSet,
+                &Ask::Version { selected: false },
+                METADATA_LIST,
+            ),
             (Kind::ReplicaSet, &Ask::StreamedList, METADATA),
             (Kind::Job, &watch, METADATA),
         ] {

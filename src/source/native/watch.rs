@@ -1,36 +1,39 @@
 //! One watch: sends what the machine asks for, reads what comes, hands on the events.
 
+mod report;
+
 use std::{
     convert::Infallible,
     future::{Future, pending},
     ops::ControlFlow,
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode, header::ACCEPT};
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::{client::Body, runtime::watcher::Event};
+use report::Reported;
 use tokio::{
     sync::mpsc,
     time::{self, sleep_until},
 };
-use tracing::{info, warn};
 
 use super::{
     Counters, Options, Server, Streams,
-    answer::{Part, end_of_page, is_html, wanted_pause, words},
-    decode::{Dropped, MAX_OBJECT_LEN, ObjectError, Thin, decode_line, decode_page},
-    ending::{End, Reason, Refusal, causes},
+    answer::{Part, end_of_page, no_answer, wanted_pause},
+    decode::{Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Thin, decode_line, decode_page},
+    ending::{End, Refusal, causes},
     frames::{Frame, Frames},
-    machine::{Ask, Machine, Moment, Next, Note, Rules},
+    machine::{Ask, Machine, Moment, Next, Rules},
+    request::{Declined, Sort, accepted, in_time, request, until, whole_answer},
     target::Target,
 };
 use crate::{
     model::{Interner, Scope, Uid},
-    source::{FeedEvent, WatchFailure, WatchHealth, WatchInput},
+    source::{FeedEvent, WatchFailure, WatchInput},
 };
 
 /// A batch never has more events.
@@ -64,44 +67,40 @@ pub(super) struct Watch<K: Thin> {
     said: Vec<ObjectError>,
     /// What we have said about streamed lists.
     learned: Option<bool>,
-    /// The length of the last page: the next one is probably as long.
+    /// The length of the last page of a list: the next one is probably as long.
     page_length: usize,
     reported: Reported,
     /// How the last request failed that did.
     last_failure: Option<WatchFailure>,
 }
 
-/// What the driver was sent last.
-struct Reported {
-    health: Option<WatchHealth>,
-    /// Since when it is so.
-    since: Instant,
-    /// Its reason and text.
-    failure: Option<(Reason, String)>,
-}
-
 /// The texts of all watches of a kind: what repeats in two namespaces exists once, too. Locked
-/// for one line or page, which waits for nothing.
+/// for one object that has been read, never for a page.
 #[derive(Clone, Default)]
 pub(super) struct Texts(Arc<Mutex<Interner>>);
 
-impl Texts {
-    fn lock(&self) -> MutexGuard<'_, Interner> {
+impl SharedTexts for Texts {
+    type Guard<'a> = MutexGuard<'a, Interner>;
+
+    fn texts(&mut self) -> MutexGuard<'_, Interner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A page that is asked for beside a stream.
+type Beside = Pin<Box<dyn Future<Output = Result<Vec<u8>, End>> + Send>>;
+
+/// What comes next while a stream is read.
+enum Heard {
+    Part(Part),
+    /// The page that was asked for beside it.
+    Beside(Result<Vec<u8>, End>),
+    Over(End),
 }
 
 /// Nobody listens to the watches any more.
 #[derive(Debug)]
 pub(super) struct Gone;
-
-/// How an answer with 200 is read.
-#[derive(Clone, Copy, Debug)]
-enum Sort {
-    Stream,
-    Page,
-    Version,
-}
 
 impl<K: Thin> Watch<K> {
     pub(super) fn new(target: Target, scope: Scope, shared: Shared, texts: Texts) -> Self {
@@ -109,6 +108,7 @@ impl<K: Thin> Watch<K> {
             patience: shared.options.patience.clone(),
             list: shared.options.list,
             page_size: shared.options.page_size,
+            selector: target.is_selected(),
         };
         Self {
             target,
@@ -121,11 +121,7 @@ impl<K: Thin> Watch<K> {
             said: Vec::new(),
             learned: None,
             page_length: 0,
-            reported: Reported {
-                health: None,
-                since: now(),
-                failure: None,
-            },
+            reported: Reported::nothing(),
             last_failure: None,
         }
     }
@@ -143,7 +139,7 @@ impl<K: Thin> Watch<K> {
                         Err(error) => Some(End::Unreachable(causes(&error))),
                     };
                     if let Some(end) = end {
-                        self.over(end);
+                        self.over(end, sort);
                     }
                 }
             }
@@ -156,39 +152,48 @@ impl<K: Thin> Watch<K> {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         self.machine.asked(now());
         let client = self.shared.server.client.clone();
+        let path = request.uri().path().to_owned();
         let answer = match in_time(&mut self.machine, client.send(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Ok(Some(End::Unreachable(words(&error)))),
+            Ok(Err(error)) => return Ok(Some(no_answer(&error))),
             Err(end) => return Ok(Some(end)),
         };
-        let status = answer.status();
-        let strange = matches!(
-            status,
-            StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
-        ) && is_html(answer.headers());
-        if strange {
-            return Ok(Some(End::Stranger));
-        }
-        if status != StatusCode::OK {
-            return Ok(Some(self.refused(answer).await));
-        }
+        let answer = match accepted(answer, &path) {
+            Ok(answer) => answer,
+            Err(Declined::End(end)) => return Ok(Some(end)),
+            Err(Declined::Answer(answer)) => return Ok(Some(self.refused(*answer).await)),
+        };
+        self.machine.opened(now());
         let body = answer.into_body();
         match sort {
-            Sort::Stream => self.stream(body).await.map(Some),
-            Sort::Page => self.page(body).await,
+            Sort::Stream => self.stream(body).await,
+            Sort::Page => match self.collect(body, self.page_length).await {
+                Ok(text) => self.page(text).await,
+                Err(end) => Ok(Some(end)),
+            },
             Sort::Version => Ok(self.version(body).await.err()),
         }
     }
 
     // === streams ===
 
-    async fn stream(&mut self, mut body: Body) -> Result<End, Gone> {
-        self.machine.opened(now());
+    /// Reads a stream to its end; `None` if a page took its place.
+    async fn stream(&mut self, mut body: Body) -> Result<Option<End>, Gone> {
         let mut frames = Frames::new(MAX_OBJECT_LEN);
+        let mut beside = None;
         loop {
-            let mut part = match self.listen(&mut body).await? {
-                Ok(part) => part,
-                Err(end) => return Ok(end),
+            let mut part = match self.listen(&mut body, &mut beside).await? {
+                Heard::Part(part) => part,
+                Heard::Beside(page) => {
+                    if let Ok(text) = page
+                        && self.page_beside(text).await?
+                    {
+                        return Ok(None);
+                    }
+                    // The stream goes on as if nobody had asked.
+                    continue;
+                }
+                Heard::Over(end) => return Ok(Some(end)),
             };
             // All that is there already goes into one batch.
             let end = loop {
@@ -206,26 +211,53 @@ impl<K: Thin> Watch<K> {
             };
             self.flush().await?;
             self.report().await?;
-            if let Some(end) = end {
+            if end.is_some() {
                 return Ok(end);
             }
         }
     }
 
-    /// Waits for the next part of a stream.
-    async fn listen(&mut self, body: &mut Body) -> Result<Result<Part, End>, Gone> {
+    /// Waits for the next part of a stream, or for the page beside it.
+    async fn listen(
+        &mut self,
+        body: &mut Body,
+        beside: &mut Option<Beside>,
+    ) -> Result<Heard, Gone> {
         self.machine.listening(now());
         loop {
             let due = self.machine.poll_timeout();
             tokio::select! {
                 biased;
-                frame = body.frame() => return Ok(Ok(Part::of(frame))),
+                frame = body.frame() => return Ok(Heard::Part(Part::of(frame))),
+                page = page_of(beside) => {
+                    *beside = None;
+                    return Ok(Heard::Beside(page));
+                }
                 () = until(due) => match self.machine.timed_out(now()) {
-                    Some(end) => return Ok(Err(end)),
+                    Some(end) => return Ok(Heard::Over(end)),
                     None => self.report().await?,
                 },
             }
+            if let Some(ask) = self.machine.beside(now()) {
+                *beside = self.ask_beside(&ask);
+            }
         }
+    }
+
+    /// Asks for a page while a stream is read.
+    fn ask_beside(&self, ask: &Ask<'_>) -> Option<Beside> {
+        let request = request(&self.target, ask, &self.shared.options).ok()?;
+        self.shared.counters.requests.fetch_add(1, Relaxed);
+        let client = self.shared.server.client.clone();
+        let Options {
+            patience, max_page, ..
+        } = &*self.shared.options;
+        Some(Box::pin(whole_answer(
+            client,
+            request,
+            patience.silence,
+            *max_page,
+        )))
     }
 
     async fn part(&mut self, part: Part, frames: &mut Frames) -> Result<ControlFlow<End>, Gone> {
@@ -275,7 +307,7 @@ impl<K: Thin> Watch<K> {
             ..
         } = self;
         let decoding = &shared.options.decoding;
-        let line = decode_line::<K>(line, decoding, &mut texts.lock(), dropped);
+        let line = decode_line::<K>(line, decoding, texts, dropped);
         let seen = line.unusable().cloned();
         let flow = machine.line(line, |event| tell::<K>(event, batch, &shared.counters));
         batch.extend(seen.map(see::<K>));
@@ -284,11 +316,22 @@ impl<K: Thin> Watch<K> {
 
     // === pages ===
 
-    async fn page(&mut self, body: Body) -> Result<Option<End>, Gone> {
-        let text = match self.collect(body).await {
-            Ok(text) => text,
-            Err(end) => return Ok(Some(end)),
-        };
+    /// A page that was asked for beside a stream. `true` if it takes the stream's place.
+    async fn page_beside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
+        let mut objects = 0;
+        let decoding = &self.shared.options.decoding;
+        let page = decode_page::<K>(&text, decoding, &mut Interner::default(), |_| objects += 1);
+        let usable = page.is_ok_and(|page| objects > 0 || page.unusable.is_empty());
+        if !usable || !self.machine.beside_came(objects) {
+            return Ok(false);
+        }
+        if let Some(end) = self.page(text).await? {
+            self.over(end, Sort::Page);
+        }
+        Ok(true)
+    }
+
+    async fn page(&mut self, text: Vec<u8>) -> Result<Option<End>, Gone> {
         let Self {
             shared,
             machine,
@@ -299,9 +342,7 @@ impl<K: Thin> Watch<K> {
         } = self;
         let mut objects = Vec::new();
         let decoding = &shared.options.decoding;
-        let read = decode_page::<K>(&text, decoding, &mut texts.lock(), |object| {
-            objects.push(object);
-        });
+        let read = decode_page::<K>(&text, decoding, texts, |object| objects.push(object));
         let taken = match read {
             Ok(page) => {
                 dropped.add(page.dropped);
@@ -320,28 +361,26 @@ impl<K: Thin> Watch<K> {
             }
             Err(error) => Err(end_of_page(error)),
         };
+        self.page_length = text.len();
         drop(text);
         self.flush().await?;
         Ok(taken.err())
     }
 
     async fn version(&mut self, body: Body) -> Result<(), End> {
-        let text = self.collect(body).await?;
+        let text = self.collect(body, 0).await?;
         let decoding = &self.shared.options.decoding;
-        let page = decode_page::<K>(&text, decoding, &mut self.texts.lock(), |_| ());
+        let page = decode_page::<K>(&text, decoding, &mut self.texts, |_| ());
         let page = page.map_err(end_of_page)?;
         self.machine.checked(&page.version)
     }
 
-    /// Reads an answer as a whole.
-    async fn collect(&mut self, body: Body) -> Result<Vec<u8>, End> {
-        let mut text = Vec::with_capacity(self.page_length);
+    /// Reads an answer as a whole, that is probably of this length.
+    async fn collect(&mut self, body: Body, length: usize) -> Result<Vec<u8>, End> {
+        let mut text = Vec::with_capacity(length);
         let most = self.shared.options.max_page;
         match self.read(body, &mut text, most).await {
-            Part::End(End::Regular) => {
-                self.page_length = text.len();
-                Ok(text)
-            }
+            Part::End(End::Regular) => Ok(text),
             Part::End(end) => Err(end),
             Part::Data(_) => Err(End::TooLarge(most)),
         }
@@ -350,7 +389,7 @@ impl<K: Thin> Watch<K> {
     /// Reads until the end, or until something would exceed `most` bytes.
     async fn read(&mut self, mut body: Body, text: &mut Vec<u8>, most: usize) -> Part {
         loop {
-            self.machine.asked(now());
+            self.machine.reading(now());
             match in_time(&mut self.machine, body.frame()).await.map(Part::of) {
                 Ok(Part::Data(data)) if text.len() + data.len() <= most => {
                     text.extend_from_slice(&data);
@@ -372,13 +411,17 @@ impl<K: Thin> Watch<K> {
 
     // === telling ===
 
-    fn over(&mut self, end: End) {
+    fn over(&mut self, end: End, sort: Sort) {
         let at = Moment {
             now: now(),
             jitter: fastrand::f64(),
         };
-        self.shared.counters.count_end(K::KIND, end.reason());
-        if !matches!(end, End::Regular) {
+        // What a probe says is advice.
+        let counts = !matches!(sort, Sort::Version) || matches!(end, End::WentBack { .. });
+        if counts {
+            self.shared.counters.count_end(K::KIND, end.reason());
+        }
+        if counts && !matches!(end, End::Regular) {
             self.shared.counters.failures.fetch_add(1, Relaxed);
             self.last_failure = Some(WatchFailure {
                 reason: end.reason(),
@@ -403,115 +446,12 @@ impl<K: Thin> Watch<K> {
         }
         Ok(())
     }
-
-    /// Tells what has changed beside the objects.
-    async fn report(&mut self) -> Result<(), Gone> {
-        let streams = self.machine.streams();
-        if let Some(streams) = streams.filter(|_| streams != self.learned) {
-            self.learned = Some(streams);
-            self.shared.streams.learn(streams);
-        }
-        while let Some(note) = self.machine.take_note() {
-            self.log(&note);
-            match note {
-                Note::Well { .. } => self.send_health(WatchHealth::Well).await?,
-                Note::Failing(_) => self.send_health(WatchHealth::Failing).await?,
-                Note::Denied(_) => self.send_health(WatchHealth::Denied).await?,
-                Note::StaysDenied(_) | Note::ListsAgain(_) => {}
-            }
-        }
-        // It may fail for another reason now.
-        match self.reported.health {
-            Some(health @ (WatchHealth::Failing | WatchHealth::Denied)) => {
-                self.send_health(health).await
-            }
-            Some(WatchHealth::Well) | None => Ok(()),
-        }
-    }
-
-    async fn send_health(&mut self, health: WatchHealth) -> Result<(), Gone> {
-        let last_failure = self.last_failure.clone();
-        let failure = last_failure.clone().map(|last| (last.reason, last.text));
-        let reported = &mut self.reported;
-        if reported.health == Some(health) && reported.failure == failure {
-            return Ok(());
-        }
-        if reported.health != Some(health) {
-            (reported.health, reported.since) = (Some(health), now());
-        }
-        reported.failure = failure;
-        let health = WatchInput::Health {
-            kind: K::KIND,
-            scope: self.scope,
-            health,
-            since: reported.since,
-            last_failure,
-        };
-        self.shared.send(health).await
-    }
-
-    fn log(&self, note: &Note) {
-        let (kind, namespace) = (self.target.resource(), self.target.namespace());
-        let server = self.shared.server.url();
-        match note {
-            Note::Well { failures } => info!(kind, namespace, failures, "watch works"),
-            Note::Failing(why) => {
-                warn!(kind, namespace, server, %why, "watch fails and is tried again");
-            }
-            Note::Denied(why) => {
-                info!(kind, namespace, server, %why, "watch is refused, and tried again");
-            }
-            Note::StaysDenied(why) => {
-                let grant = self.target.grant();
-                warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
-            }
-            Note::ListsAgain(why) => info!(kind, namespace, %why, "watch lists again"),
-        }
-    }
-
-    fn count_dropped(&mut self) {
-        if self.dropped.is_empty() {
-            return;
-        }
-        let mut dropped = std::mem::take(&mut self.dropped);
-        for (name, why) in dropped.take_named() {
-            self.shared.counters.lost.remember(name, why.label());
-        }
-        for (why, objects) in dropped.iter() {
-            self.shared.counters.drop_objects(why, objects);
-            if !self.said.contains(&why) {
-                self.said.push(why);
-                let (kind, namespace) = (self.target.resource(), self.target.namespace());
-                warn!(kind, namespace, %why, "an object is dropped; such ones are counted");
-            }
-        }
-    }
 }
 
 impl Shared {
     async fn send(&self, input: WatchInput) -> Result<(), Gone> {
         self.inputs.send(input).await.map_err(|_| Gone)
     }
-}
-
-impl Sort {
-    fn of(ask: &Ask<'_>) -> Self {
-        match ask {
-            Ask::StreamedList | Ask::Watch { .. } => Self::Stream,
-            Ask::Page { .. } => Self::Page,
-            Ask::Version => Self::Version,
-        }
-    }
-}
-
-fn request(
-    target: &Target,
-    ask: &Ask<'_>,
-    options: &Options,
-) -> Result<Request<Body>, http::Error> {
-    Request::get(target.path(ask, &options.patience))
-        .header(ACCEPT, target.accept(ask))
-        .body(Body::empty())
 }
 
 fn tell<K: Thin>(event: Event<K::Object>, batch: &mut Vec<FeedEvent>, counters: &Counters) {
@@ -525,32 +465,14 @@ fn see<K: Thin>(uid: Uid) -> FeedEvent {
     FeedEvent::Seen(K::KIND, Box::new(uid))
 }
 
-/// Waits as long as the machine is ready to.
-async fn in_time<T, O>(
-    machine: &mut Machine<T>,
-    future: impl Future<Output = O>,
-) -> Result<O, End> {
-    let mut future = pin!(future);
-    loop {
-        let due = machine.poll_timeout();
-        tokio::select! {
-            biased;
-            done = &mut future => return Ok(done),
-            () = until(due) => if let Some(end) = machine.timed_out(now()) {
-                return Err(end);
-            },
-        }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
+async fn page_of(beside: &mut Option<Beside>) -> Result<Vec<u8>, End> {
+    match beside {
+        Some(page) => page.await,
         None => pending().await,
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "where time enters the watches")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     time::Instant::now().into_std()
 }

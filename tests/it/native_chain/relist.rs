@@ -122,6 +122,8 @@ async fn who_wants_everything_anew_gets_it_after_a_resync() {
 async fn an_etcd_that_was_restored_is_listed_again() {
     let world = World::of(cluster).await;
     world.quiet().await;
+    // An event of each kind since its list: the next one need not wait.
+    world.quiet().await;
     let before = world.messages();
     world.api.change(|store| {
         store.delete(Kind::Pod, "shop/one");

@@ -100,15 +100,13 @@ async fn a_refused_kind_says_what_to_grant_and_works_when_it_is_granted() {
 async fn a_permission_that_is_taken_leaves_what_is_known() {
     let (mut watched, stream) = Watched::following().await;
     stream.end().await;
-    watched
-        .api
-        .pods()
-        .await
-        .refuse(403, "pods is forbidden")
-        .await;
+    // A probe says nothing about the watch.
+    let call = watched.api.asked("version").await;
+    call.refuse(403, "pods is forbidden").await;
+    let call = watched.api.asked("watch 5").await;
+    call.refuse(403, "pods is forbidden").await;
     assert_eq!(watched.until("denied").await, "failing denied");
-    watched.api.pods().await.version("5").await;
-    let mut stream = watched.api.asked("watch 5").await.stream().await;
+    let (_, mut stream) = watched.reopened("5").await;
     stream.line(crate::support::api::bookmark("6")).await;
     assert_eq!(watched.until("well").await, "well");
 }

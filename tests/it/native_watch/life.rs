@@ -9,7 +9,8 @@ use crate::support::api::{
     Api, JSON, added, bookmark, deleted, end_mark, event, modified, object, page,
 };
 
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 #[tokio::test(start_paused = true)]
 async fn each_kind_and_namespace_has_a_watch_of_its_own() {

@@ -3,7 +3,7 @@
 use k8s_relay::source::native::ListMode;
 
 use super::watched::{SECOND, Watched};
-use crate::support::api::{added, bookmark, deleted, end_mark, error, modified, object};
+use crate::support::api::{added, deleted, end_mark, error, modified, object};
 
 const FORBIDDEN: &str = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for \
                          watch unless the WatchList feature gate is enabled";
@@ -17,7 +17,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_once_by_each_and_then_for_pa
     call.page(&[object("a", "1")], "5", None).await;
     assert_eq!(watched.until("well").await, "init +a done well");
     let mut stream = watched.api.asked("watch 5").await.stream().await;
-    stream.line(error(410)).await;
+    stream.lines(&[added("b", "6"), error(410)]).await;
     let _unanswered = watched.api.asked("page 500").await;
     // Another kind that fails now knows it, too.
     let jobs = watched.api.call("jobs").await;
@@ -40,14 +40,12 @@ async fn a_server_that_ignores_the_wish_for_a_streamed_list_is_found_out_without
     let mut stream = call.stream().await;
     stream.lines(&[added("a", "1"), added("b", "2")]).await;
     assert_eq!(watched.until("+b").await, "init +a +b");
-    for version in 3..12 {
-        tokio::time::sleep(SECOND).await;
-        stream.line(deleted("b", "3")).await;
-        stream.line(modified("a", &version.to_string())).await;
-    }
+    // What happens now is no first event.
+    stream.line(deleted("b", "3")).await;
+    stream.line(modified("a", "4")).await;
     let call = watched.api.asked("page 500").await;
     let waited = call.at - asked;
-    assert!(waited >= 10 * SECOND && waited < 13 * SECOND, "{waited:?}");
+    assert!(waited <= SECOND, "{waited:?}");
     call.page(&[object("a", "11"), object("c", "7")], "12", None)
         .await;
     let told = watched.until("well").await;
@@ -59,8 +57,9 @@ async fn a_server_that_ignores_the_wish_for_a_streamed_list_is_found_out_without
 async fn an_expired_version_leads_to_a_list_at_once_and_is_not_asked_for_again() {
     for (start, message) in [(true, "at the start"), (false, "within the stream")] {
         let (mut watched, mut stream) = Watched::following().await;
+        stream.line(added("x", "6")).await;
+        watched.until("apply-x").await;
         if start {
-            stream.line(bookmark("6")).await;
             stream.end().await;
             watched.api.pods().await.version("6").await;
             let call = watched.api.asked("watch 6").await;
@@ -83,7 +82,8 @@ async fn an_expired_page_begins_the_list_anew() {
     let call = watched.api.asked("page 500 after t").await;
     call.refuse(410, "the provided continue parameter is too old")
         .await;
-    let call = watched.api.asked("page 500").await;
+    // Fewer pages expire more seldom.
+    let call = watched.api.asked("page 1000").await;
     call.page(&[object("b", "1")], "6", None).await;
     assert_eq!(watched.until("done").await, "init +a well init +b done");
 }
@@ -103,8 +103,7 @@ async fn a_server_on_which_every_version_expires_is_not_listed_in_a_loop() {
         .windows(2)
         .map(|at| (at[1] - at[0]).as_secs_f64())
         .collect();
-    assert!(pauses.is_sorted(), "{pauses:?}");
-    assert!(pauses[0] >= 1.6 && pauses[4] >= 20.0, "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause >= 30.0), "{pauses:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +124,7 @@ async fn a_restored_store_is_noticed_when_a_watch_is_opened_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_streamed_list_that_is_cut_is_tried_more_and_more_seldom() {
-    let mut watched = Watched::start(ListMode::Auto).await;
+    let mut watched = Watched::start(ListMode::WatchList).await;
     let mut asked = Vec::new();
     for n in 0..7 {
         let call = watched.api.asked("stream").await;
@@ -158,4 +157,68 @@ pub fn assert_slower_and_slower(asked: &[tokio::time::Instant]) {
         );
         least = f64::min(least * 2.0, 20.0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_cut_twice_comes_in_pages_and_pages_that_fail_twice_lead_back() {
+    let mut watched = Watched::start(ListMode::Auto).await;
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let mut stream = watched.api.asked("stream").await.stream().await;
+            stream.line(added("a", "1")).await;
+            stream.cut().await;
+        }
+        for _ in 0..2 {
+            let call = watched.api.asked("page 500").await;
+            call.refuse(500, "no pages").await;
+        }
+    }
+    let mut stream = watched.api.asked("stream").await.stream().await;
+    stream.lines(&[added("b", "1"), end_mark("5")]).await;
+    let told = watched.until("well").await;
+    assert!(told.ends_with("init +b done well"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_mark_that_comes_before_the_page_beside_it_counts() {
+    let mut watched = Watched::start(ListMode::Auto).await;
+    let mut stream = watched.api.asked("stream").await.stream().await;
+    stream.line(added("a", "1")).await;
+    let beside = watched.api.asked("page 500").await;
+    stream.line(end_mark("5")).await;
+    assert_eq!(watched.until("well").await, "init +a done well");
+    beside.page(&[object("b", "1")], "5", None).await;
+    stream.line(added("c", "6")).await;
+    assert_eq!(watched.until("apply-c").await, "apply-c");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_beside_a_stream_that_fails_changes_nothing() {
+    let mut watched = Watched::start(ListMode::Auto).await;
+    let mut stream = watched.api.asked("stream").await.stream().await;
+    stream.line(added("a", "1")).await;
+    let beside = watched.api.asked("page 500").await;
+    beside.refuse(503, "busy").await;
+    tokio::time::sleep(SECOND).await;
+    stream.lines(&[added("b", "1"), end_mark("5")]).await;
+    assert_eq!(watched.until("well").await, "init +a +b done well");
+    assert_eq!(watched.rest(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_errors_from_one_version_lead_to_a_list_and_it_gives_way_to_the_watch() {
+    let (mut watched, mut stream) = Watched::following().await;
+    stream.line(added("x", "6")).await;
+    watched.until("apply-x").await;
+    for _ in 0..2 {
+        stream.line(error(500)).await;
+        stream = watched.reopened("6").await.1;
+    }
+    stream.line(error(500)).await;
+    let call = watched.api.asked("page 500").await;
+    call.refuse(403, "pods is forbidden").await;
+    stream = watched.reopened("6").await.1;
+    stream.line(added("y", "7")).await;
+    let told = watched.until("apply-y").await;
+    assert!(!told.contains("init"), "{told}");
 }

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _};
 
-use crate::support::api::Api;
+use crate::support::api::{Api, Stream};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
@@ -83,7 +83,7 @@ impl Watched {
     }
 
     /// Has listed `a` at version 5 and opened the watch there.
-    pub async fn following() -> (Self, crate::support::api::Stream) {
+    pub async fn following() -> (Self, Stream) {
         use crate::support::api::object;
         let mut watched = Self::start(ListMode::Pages).await;
         let call = watched.api.asked("page 500").await;
@@ -91,6 +91,19 @@ impl Watched {
         assert_eq!(watched.until("well").await, "init +a done well");
         let stream = watched.api.asked("watch 5").await.stream().await;
         (watched, stream)
+    }
+
+    /// The watch of pods is asked for again from this version; the probe before it, if there is
+    /// one, finds nothing. Gives when the first of both came, too.
+    pub async fn reopened(&mut self, version: &str) -> (tokio::time::Instant, Stream) {
+        let mut call = self.api.pods().await;
+        let at = call.at;
+        if call.ask() == "version" {
+            call.version(version).await;
+            call = self.api.pods().await;
+        }
+        assert_eq!(call.ask(), format!("watch {version}"));
+        (at, call.stream().await)
     }
 
     /// What is told of pods, up to and with this.

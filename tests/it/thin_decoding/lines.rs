@@ -180,6 +180,25 @@ fn json_that_is_no_event_is_unusable() {
 }
 
 #[test]
+fn a_bare_status_is_an_error_as_one_in_an_event_is() {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "too old", "reason": "Expired", "code": 410,
+    });
+    let within = event(json!("ERROR"), &status);
+    assert!(within.contains("410"), "{within}");
+    assert_eq!(read(status.to_string().as_bytes()), within);
+    // Another object is none, and an event stays one whatever stands beside it.
+    assert_eq!(
+        read(br#"{"kind":"PodList","items":[]}"#),
+        "unknown_event at None"
+    );
+    let pod = whole_pod();
+    let line = format!(r#"{{"kind":"Status","code":500,"type":"ADDED","object":{pod}}}"#);
+    assert!(read(line.as_bytes()).starts_with("added"), "{line}");
+}
+
+#[test]
 fn what_is_cut_or_no_json_is_garbled() {
     let whole = json!({"type": "ADDED", "object": whole_pod()}).to_string();
     for end in 0..whole.len() {

@@ -3,7 +3,8 @@
 use k8s_relay::{
     model::{Interner, Uid},
     source::native::decode::{
-        Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, Status, decode_page,
+        Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, ReplicaSets, SharedTexts,
+        Status, decode_page,
     },
 };
 use serde_json::{Value, json};
@@ -137,4 +138,106 @@ fn a_page_that_was_cut_says_where() {
         (vec!["a".to_owned()], Err(PageError::Garbled { at: 46 }))
     );
     assert_eq!(read(b"<html>").1, Err(PageError::Garbled { at: 0 }));
+}
+
+/// Texts behind something like a lock, whose uses are counted.
+#[derive(Default)]
+struct Lock {
+    texts: Interner,
+    taken: usize,
+}
+
+impl SharedTexts for Lock {
+    type Guard<'a> = &'a mut Interner;
+
+    fn texts(&mut self) -> &mut Interner {
+        self.taken += 1;
+        &mut self.texts
+    }
+}
+
+#[test]
+fn shared_texts_are_taken_for_one_object_and_given_back() {
+    let page = json!({"metadata": {"resourceVersion": "1"}, "items": vec![item("a"); 700]});
+    let page = page.to_string();
+    let mut lock = Lock::default();
+    let end = decode_page::<Pods>(page.as_bytes(), &Decoding::default(), &mut lock, |_| ());
+    assert!(end.is_ok());
+    assert_eq!(lock.taken, 700);
+    // JSON is read without them: what is no object needs none.
+    let garbled = format!("{}{}", &page[..page.len() / 2], "}}}}");
+    let mut lock = Lock::default();
+    let end = decode_page::<Pods>(garbled.as_bytes(), &Decoding::default(), &mut lock, |_| ());
+    assert!(matches!(end, Err(PageError::Garbled { .. })), "{end:?}");
+    assert!((300..400).contains(&lock.taken), "{}", lock.taken);
+}
+
+#[test]
+fn what_repeats_in_the_pages_of_two_namespaces_exists_once() {
+    let page = |namespace: &str| {
+        let set = |n: usize| {
+            json!({"metadata": {
+                "name": format!("web-{n}"), "namespace": namespace, "uid": format!("{namespace}-{n}"),
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d",
+                    "controller": true,
+                }],
+            }})
+        };
+        let items: Vec<Value> = (0..200).map(set).collect();
+        json!({"metadata": {"resourceVersion": "1"}, "items": items}).to_string()
+    };
+    let mut texts = Interner::default();
+    let mut held = Vec::new();
+    let mut lens = Vec::new();
+    for namespace in ["a", "b"] {
+        let page = page(namespace);
+        let end =
+            decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
+                held.push(set)
+            });
+        assert!(end.is_ok());
+        lens.push(texts.len());
+    }
+    assert_eq!(held.len(), 400);
+    assert_eq!(lens[0], lens[1], "nothing new in the second one");
+}
+
+#[test]
+fn a_full_object_has_all_that_is_read_of_metadata_alone() {
+    let metadata = json!({
+        "name": "web-1", "uid": UID, "resourceVersion": "3", "namespace": "shop",
+        "managedFields": [{"manager": "x"}],
+        "ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d",
+            "controller": true,
+        }],
+    });
+    let partial = json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": "9"},
+        "items": [{
+            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        }],
+    });
+    let full = json!({
+        "kind": "ReplicaSetList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "9"},
+        "items": [{
+            "metadata": metadata,
+            "spec": {"replicas": 3, "template": {"metadata": {"uid": "other"}}},
+            "status": {"replicas": 3},
+        }],
+    });
+    let read = |list: &Value| {
+        let page = list.to_string();
+        let mut sets = Vec::new();
+        let mut texts = Interner::default();
+        let end =
+            decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
+                sets.push(set)
+            });
+        (sets, end.unwrap().version.into_owned())
+    };
+    assert_eq!(read(&full), read(&partial));
+    assert_eq!(read(&full).0.len(), 1);
 }

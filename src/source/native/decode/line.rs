@@ -8,14 +8,14 @@ use serde::{
 };
 
 use super::{
-    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, Status, Thin,
+    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, Thin,
     json::{Broken, Reader},
     metadata::valid_version,
     object::Reading,
     status::StatusDraft,
     value::{Fields, Object, Value, skip},
 };
-use crate::model::{Interner, Uid};
+use crate::model::Uid;
 
 /// What a line of a watch says.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ pub enum Line<'a, T> {
         /// (annotation `k8s.io/initial-events-end`).
         initial_events_end: bool,
     },
-    /// The server has given up; it ends the stream.
+    /// The server has given up; it ends the stream. Also a line that is a bare `Status`.
     Error(Status),
     /// An object that cannot be used. The watch goes on.
     Unusable {
@@ -72,7 +72,7 @@ pub enum Line<'a, T> {
 pub fn decode_line<'a, T: Thin>(
     line: &'a [u8],
     decoding: &Decoding,
-    texts: &mut Interner,
+    texts: &mut impl SharedTexts,
     dropped: &mut Dropped,
 ) -> Line<'a, T::Object> {
     let mut means = Means {
@@ -93,9 +93,9 @@ pub fn decode_line<'a, T: Thin>(
 }
 
 /// What it takes to read a line.
-struct Means<'m> {
+struct Means<'m, S> {
     decoding: &'m Decoding,
-    texts: &'m mut Interner,
+    texts: &'m mut S,
     dropped: &'m mut Dropped,
 }
 
@@ -115,10 +115,11 @@ enum Change {
     Deleted,
 }
 
-impl Means<'_> {
+impl<S: SharedTexts> Means<'_, S> {
     fn line<'a, T: Thin>(&mut self, mut reader: Reader<'a>) -> Result<Line<'a, T::Object>, Broken> {
         let start = reader.clone();
         let (mut verb, mut object, mut passed_by) = (None, None, None);
+        let mut status = None;
         if let Some(mut event) = reader.entries()? {
             while let Some(key) = event.key()? {
                 let value = event.reader();
@@ -132,7 +133,10 @@ impl Means<'_> {
                         passed_by = Some(value.at());
                         value.skip()?;
                     }
-                    _ => value.skip()?,
+                    (key, _) => {
+                        let status: &mut StatusDraft<'_> = status.get_or_insert_default();
+                        status.field(key, &mut &mut event)?;
+                    }
                 }
             }
         }
@@ -140,6 +144,10 @@ impl Means<'_> {
         // Every known server tells the type first, but nothing says that it must.
         if let (None, Some(verb), Some(at)) = (&object, verb, passed_by) {
             object = Some(self.object::<T>(verb, &mut start.back_to(at))?);
+        }
+        // Some servers and proxies say no without the event around it.
+        if let (None, Some(status)) = (verb, status.filter(StatusDraft::is_status)) {
+            return Ok(Line::Error(status.finish()));
         }
         Ok(object.unwrap_or(Line::strange(ObjectError::UnknownEvent)))
     }
@@ -174,8 +182,10 @@ impl Means<'_> {
         reading.deserialize(reader)?;
         let version = reading.take_version();
         let object = match change {
-            Change::Added | Change::Modified => reading.finish(self.texts, self.dropped),
-            Change::Deleted => reading.finish_deleted(self.texts, self.dropped),
+            Change::Added | Change::Modified => {
+                reading.finish(&mut self.texts.texts(), self.dropped)
+            }
+            Change::Deleted => reading.finish_deleted(&mut self.texts.texts(), self.dropped),
         };
         Ok(match (object, version, change) {
             (Err(why), version, change) => Line::Unusable {

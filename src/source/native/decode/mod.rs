@@ -22,6 +22,8 @@ mod pod;
 mod status;
 mod value;
 
+use std::ops::DerefMut;
+
 use kube::runtime::watcher::Event;
 
 pub use flaw::{Dropped, ObjectError};
@@ -30,7 +32,7 @@ pub use object::{Decoded, ObjectSeed};
 pub use page::{PageEnd, PageError, decode_page};
 pub use status::Status;
 
-use crate::model::{Keyed, Kind, OwnerMeta, PodMeta};
+use crate::model::{Interner, Keyed, Kind, OwnerMeta, PodMeta};
 use crate::source::FeedEvent;
 
 /// The longest object that is decoded, in bytes of its JSON (4 MiB). The text around it in
@@ -53,6 +55,26 @@ pub enum Containers {
     /// `ephemeralContainerStatuses`.
     #[default]
     All,
+}
+
+/// Where texts are shared: an [`Interner`], or one behind a lock that is taken for one object
+/// that has been read, and not while JSON is.
+pub trait SharedTexts {
+    /// Access for one object.
+    type Guard<'a>: DerefMut<Target = Interner>
+    where
+        Self: 'a;
+
+    /// Begins an access.
+    fn texts(&mut self) -> Self::Guard<'_>;
+}
+
+impl SharedTexts for Interner {
+    type Guard<'a> = &'a mut Interner;
+
+    fn texts(&mut self) -> &mut Interner {
+        self
+    }
 }
 
 /// A kind that is watched, and the thin object that it is decoded into.

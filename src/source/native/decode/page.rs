@@ -6,14 +6,14 @@ use serde::de::{DeserializeSeed, MapAccess};
 use thiserror::Error;
 
 use super::{
-    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, Status, Thin,
+    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, Thin,
     json::{Broken, Reader},
     metadata::valid_version,
     object::Reading,
     status::StatusDraft,
     value::{Fields, Object, Value, skip},
 };
-use crate::model::{Interner, Uid};
+use crate::model::Uid;
 
 /// What a page of a list says beside its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub enum PageError {
 pub fn decode_page<'a, T: Thin>(
     page: &'a [u8],
     decoding: &Decoding,
-    texts: &mut Interner,
+    texts: &mut impl SharedTexts,
     each: impl FnMut(T::Object),
 ) -> Result<PageEnd<'a>, PageError> {
     let mut reader = Reader::new(page);
@@ -86,7 +86,7 @@ impl<'a> Page<'a> {
     fn read<T: Thin>(
         reader: &mut Reader<'a>,
         decoding: &Decoding,
-        texts: &mut Interner,
+        texts: &mut impl SharedTexts,
         mut each: impl FnMut(T::Object),
     ) -> Result<Self, Broken> {
         let mut page = Self::default();
@@ -113,7 +113,7 @@ impl<'a> Page<'a> {
         &mut self,
         reader: &mut Reader<'a>,
         decoding: &Decoding,
-        texts: &mut Interner,
+        texts: &mut impl SharedTexts,
         each: &mut impl FnMut(T::Object),
     ) -> Result<(), Broken> {
         let Some(mut items) = reader.elements()? else {
@@ -127,7 +127,7 @@ impl<'a> Page<'a> {
                 reading.name(ObjectError::TooLarge, &mut self.dropped);
                 Err(ObjectError::TooLarge)
             } else {
-                reading.finish(texts, &mut self.dropped)
+                reading.finish(&mut texts.texts(), &mut self.dropped)
             };
             match object {
                 Ok(object) => each(object),

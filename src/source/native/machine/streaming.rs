@@ -1,7 +1,11 @@
 //! A list that comes as the first events of a watch (WatchList).
 //!
-//! Its end mark must come: [`Streaming::mark_by`] says when at the latest. What is no first event of
-//! a list does not prolong that, or a server that streams no lists would be followed for ever.
+//! Its end mark must come: [`Streaming::listening`] says when at the latest. What is no first event
+//! of a list does not prolong that, or a server that streams no lists would be followed for ever.
+//!
+//! A server that ignores the wish for a streamed list sends the objects and never the mark. So a
+//! page is asked for beside a list that pauses, and the list is given up for it unless it has gone
+//! on at least as quickly meanwhile. A server that streams lists does not pause.
 
 use std::{
     borrow::Cow,
@@ -20,6 +24,10 @@ use super::super::{
 /// does not stream a list.
 pub(super) const MAX_EARLY_DELETES: usize = 65_536;
 
+/// A pause of a streamed list after which a page is asked for beside it. A few times more than
+/// servers take between two objects or to look up where the list ends.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
 /// A streamed list.
 #[derive(Debug)]
 pub(super) struct Streaming<T> {
@@ -31,6 +39,16 @@ pub(super) struct Streaming<T> {
     mark_by: Option<Instant>,
     /// What was deleted before the end mark.
     deleted: Vec<T>,
+    /// First events so far.
+    firsts: usize,
+    /// So many of them had come when [`Self::pauses_since`] was set.
+    noted: usize,
+    /// When the last first event had come, or the answer began.
+    pauses_since: Option<Instant>,
+    /// Since when something comes that is no first event.
+    live_since: Option<Instant>,
+    /// First events that had come when a page was asked for.
+    beside: Option<usize>,
 }
 
 /// A streamed list has come to its end.
@@ -46,17 +64,52 @@ impl<T> Default for Streaming<T> {
             live: false,
             mark_by: None,
             deleted: Vec::new(),
+            firsts: 0,
+            noted: 0,
+            pauses_since: None,
+            live_since: None,
+            beside: None,
         }
     }
 }
 
 impl<T> Streaming<T> {
-    /// When the end mark must have come, if nothing comes from `now` on.
-    pub(super) fn mark_by(&mut self, now: Instant, patience: Duration) -> Instant {
+    /// `Init` was told.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The next part is awaited. When the end mark must have come, if nothing comes from `now` on.
+    pub(super) fn listening(&mut self, now: Instant, patience: Duration) -> Instant {
+        if self.firsts != self.noted || self.pauses_since.is_none() {
+            (self.noted, self.pauses_since) = (self.firsts, Some(now));
+        }
+        if self.live {
+            self.live_since.get_or_insert(now);
+        }
         match self.live {
             true => *self.mark_by.get_or_insert(now + patience),
             false => now + patience,
         }
+    }
+
+    /// When a page is asked for beside it, once.
+    pub(super) fn beside_at(&self) -> Option<Instant> {
+        let since = self.live_since.min(self.pauses_since);
+        let since = since
+            .or(self.pauses_since)
+            .filter(|_| self.beside.is_none())?;
+        Some(since + PAUSE)
+    }
+
+    pub(super) fn ask_beside(&mut self) {
+        self.beside = Some(self.firsts);
+    }
+
+    /// Whether a page of so many objects was quicker.
+    pub(super) fn is_slower(&self, objects: usize) -> bool {
+        let meanwhile = self.firsts - self.beside.unwrap_or(self.firsts);
+        meanwhile == 0 || meanwhile < objects
     }
 
     /// A line of the stream; with the last one, the list has ended.
@@ -66,7 +119,10 @@ impl<T> Streaming<T> {
         tell: &mut impl FnMut(Event<T>),
     ) -> ControlFlow<End, Option<Ended<'a, T>>> {
         match line {
-            Line::Added { object, .. } => self.object(object, tell),
+            Line::Added { object, .. } => {
+                self.firsts += 1;
+                self.object(object, tell);
+            }
             // Its list may be older than its watch: then it tells what happened between them.
             Line::Modified { object, .. } => {
                 self.live = true;
@@ -89,7 +145,10 @@ impl<T> Streaming<T> {
             }
             Line::Bookmark { .. } => self.live = true,
             // One of the list all the same.
-            Line::Unusable { uid: Some(_), .. } => self.begin(tell),
+            Line::Unusable { uid: Some(_), .. } => {
+                self.firsts += 1;
+                self.begin(tell);
+            }
             Line::Unusable { uid: None, .. } => {}
             Line::Error(status) => return ControlFlow::Break(End::Refused(Refusal::from(status))),
             Line::Garbled => return ControlFlow::Break(End::Garbled),

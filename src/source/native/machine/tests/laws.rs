@@ -111,7 +111,13 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
             match acts.next() {
                 None => break None,
                 Some(Act::End(fault)) => break Some(end(fault)),
-                Some(Act::Silence) => break Some(story.silence().1),
+                Some(Act::Silence) => {
+                    let (waited, end) = story.silence();
+                    if waited >= SECOND {
+                        in_a_row = 0;
+                    }
+                    break Some(end);
+                }
                 Some(Act::Line(said, version)) if opens => {
                     if !std::mem::replace(&mut opened, true) {
                         story.opened();
@@ -126,7 +132,7 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
                     story.page(&["a"], &version, more.then_some(token.as_str()));
                     break None;
                 }
-                Some(Act::Page(_, version)) if ask == "version" => {
+                Some(Act::Page(_, version)) if ask.starts_with("version") => {
                     break story.machine.checked(&version.to_string()).err();
                 }
                 // Not an answer to this request.

@@ -6,13 +6,10 @@ use super::*;
 
 #[test]
 fn an_expired_version_is_never_asked_for_again() {
-    // At the start of a watch, within one, and on a page of a list.
+    // At the start of a watch, and within one.
     let start: fn(&mut Story) = |story| {
         story.over(End::Regular);
-        story.wait();
-        story.next();
-        story.machine.checked("5").unwrap();
-        assert_eq!(story.next(), "watch 5");
+        story.watches("6");
         story.over(refused(410));
     };
     let within: fn(&mut Story) = |story| {
@@ -21,39 +18,76 @@ fn an_expired_version_is_never_asked_for_again() {
     };
     for expire in [start, within] {
         let mut story = Story::following();
+        story.line(added("b", "6"));
+        story.told();
         expire(&mut story);
         assert_eq!(story.next(), "page 500", "the first time at once");
         story.page(&["b"], "9", None);
         assert_eq!(story.told(), "init +b done");
         assert_eq!(story.next(), "watch 9");
     }
-    let mut story = Story::new(ListMode::Pages);
-    story.next();
-    story.page(&["a"], "7", Some("t"));
-    story.next();
-    story.over(refused(410));
-    assert_eq!(story.next(), "page 500");
-    story.page(&["b"], "9", None);
-    assert_eq!(story.told(), "init +a init +b done");
 }
 
 #[test]
-fn lists_that_do_not_help_come_more_and_more_seldom_although_each_succeeds() {
-    let mut story = Story::following();
-    let mut waits = Vec::new();
-    for _ in 0..5 {
-        let end = story.line(error(410)).unwrap();
-        story.over(end);
-        waits.push(story.wait().as_secs_f64());
-        assert_eq!(story.next(), "page 500");
-        story.page(&["a"], "5", None);
+fn a_list_that_follows_a_list_without_an_event_waits_four_times_what_the_last_one_took() {
+    for (took, pause) in [(0, 30), (5, 30), (10, 40), (60, 240), (200, 600)] {
+        let mut story = Story::new(ListMode::Pages);
         story.next();
+        story.page(&["a"], "4", Some("t"));
+        story.now += took * SECOND;
+        story.next();
+        story.page(&["b"], "5", None);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(story.next(), "watch 5");
+            story.opened();
+            // No event: it says nothing of an object.
+            story.line(bookmark("6"));
+            let end = story.line(error(410)).unwrap();
+            story.over(end);
+            waits.push(story.wait().as_secs());
+            assert_eq!(story.next(), "page 500");
+            story.page(&["a"], "4", Some("t"));
+            story.now += took * SECOND;
+            story.next();
+            story.page(&["b"], "5", None);
+        }
+        assert_eq!(waits, [pause; 3], "{took}");
+    }
+}
+
+#[test]
+fn the_time_since_the_last_list_is_a_part_of_the_pause() {
+    let mut story = Story::following();
+    story.now += 29 * SECOND;
+    story.over(refused(410));
+    assert_eq!(story.wait(), SECOND);
+    let mut story = Story::following();
+    story.now += 31 * SECOND;
+    story.over(refused(410));
+    assert_eq!(story.wait(), Duration::ZERO);
+}
+
+#[test]
+fn with_events_between_them_lists_take_a_fifth_of_the_time() {
+    let mut story = Story::following();
+    let mut listing = Duration::ZERO;
+    let start = story.now;
+    for n in 0..40 {
+        story.line(added("b", &format!("{}", 10 + n)));
+        story.over(refused(410));
+        let wait = story.wait();
+        assert!(n > 0 || wait == Duration::ZERO, "the first one at once");
+        assert_eq!(story.next(), "page 500");
+        story.now += 10 * SECOND;
+        listing += 10 * SECOND;
+        story.page(&["a"], "5", None);
+        story.wait();
+        story.watches("5");
         story.opened();
     }
-    assert_eq!(waits, [0.0, 1.6, 3.2, 6.4, 12.8]);
-    story.line(bookmark("6"));
-    story.over(refused(410));
-    assert_eq!(story.wait(), Duration::ZERO, "the watch had worked");
+    let share = listing.as_secs_f64() / (story.now - start).as_secs_f64();
+    assert!((0.15..=0.22).contains(&share), "{share}");
 }
 
 #[test]
@@ -84,11 +118,9 @@ fn versions_that_are_no_numbers_are_not_compared() {
 }
 
 #[test]
-fn a_watch_that_the_server_does_not_understand_is_listed_again() {
+fn what_is_no_json_is_skipped_by_a_list() {
     let mut story = Story::following();
-    story.over(refused(400));
-    assert_eq!(story.next(), "page 500");
-    let mut story = Story::following();
+    story.line(added("b", "6"));
     let end = story.line(Line::Garbled).unwrap();
     story.over(end);
     assert_eq!(story.next(), "page 500");

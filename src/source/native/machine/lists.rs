@@ -1,0 +1,245 @@
+//! How lists have gone, and when and in which way the next one may be made.
+//!
+//! Invariants: before a list that follows a list without an event between there is a pause of at
+//! least four times what the last one took, 30 s to 10 min. With an event between, one list may
+//! follow at once; on average lists take a fifth of the time even so, those that fail included.
+
+use std::time::{Duration, Instant};
+
+use super::super::{ListMode, decode::Line};
+
+/// After so many failures in a row the other way to list is tried.
+const TRIES: u32 = 2;
+
+/// A page is doubled so often when continue tokens expire.
+const DOUBLINGS: u32 = 8;
+
+/// The share of time: a pause is at least so many times what the last list took.
+const SHARE: u32 = 4;
+
+/// The shortest pause before a list that follows a list without an event between.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// The longest one.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// How everything is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As a stream (WatchList).
+    Stream,
+    /// In pages.
+    Pages,
+}
+
+/// The lists of one watch.
+#[derive(Debug)]
+pub(super) struct Lists {
+    mode: ListMode,
+    page_size: u32,
+    /// Objects in a page.
+    limit: u32,
+    /// How often the page was doubled for this list.
+    doubled: u32,
+    /// What this watch tries, if its own failures have a say.
+    way: Option<Way>,
+    /// Lists of this way that failed in a row.
+    failed: u32,
+    /// When the list that is under way began.
+    began: Option<Instant>,
+    /// A list has ended, at a time that is not known yet.
+    ended: bool,
+    /// When the last list ended, and how long it took.
+    last: Option<(Instant, Duration)>,
+    /// When the lists so far have had their share of the time.
+    paid: Option<Instant>,
+    /// An object came since the last list.
+    event: bool,
+    /// Lists since the last event.
+    without_event: u32,
+}
+
+impl Lists {
+    pub(super) fn new(mode: ListMode, page_size: u32) -> Self {
+        let page_size = page_size.max(1);
+        Self {
+            mode,
+            page_size,
+            limit: page_size,
+            doubled: 0,
+            way: None,
+            failed: 0,
+            began: None,
+            ended: false,
+            last: None,
+            paid: None,
+            event: false,
+            without_event: 0,
+        }
+    }
+
+    /// Objects in the next page.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How to list. `streams`: whether the server streams lists, if that is known.
+    pub(super) fn way(&self, streams: Option<bool>) -> Way {
+        match (self.mode, streams, self.way) {
+            (ListMode::WatchList, ..) => Way::Stream,
+            (ListMode::Pages, ..) | (ListMode::Auto, Some(false), _) => Way::Pages,
+            (ListMode::Auto, _, way) => way.unwrap_or(Way::Stream),
+        }
+    }
+
+    /// Whether both ways are open to this watch.
+    pub(super) fn may_choose(&self) -> bool {
+        self.mode == ListMode::Auto
+    }
+
+    // === what happens ===
+
+    /// A list begins, or begins anew.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
+
+    /// An object was added, changed or deleted: a list that is needed now is no repetition.
+    pub(super) fn event(&mut self) {
+        self.event = true;
+    }
+
+    /// A part of a list came.
+    pub(super) fn progress(&mut self) {
+        self.failed = 0;
+    }
+
+    /// A list has come to its end. When, [`Self::stamp`] says.
+    pub(super) fn done(&mut self) {
+        self.failed = 0;
+        self.limit = self.page_size;
+        self.doubled = 0;
+        self.without_event = match std::mem::take(&mut self.event) {
+            true => 0,
+            false => self.without_event.saturating_add(1),
+        };
+        self.ended = true;
+    }
+
+    /// It is this late.
+    pub(super) fn stamp(&mut self, now: Instant) {
+        if std::mem::take(&mut self.ended) {
+            let began = self.began.take().unwrap_or(now);
+            let took = now.saturating_duration_since(began);
+            self.charge(began, took);
+            self.last = Some((now, took));
+        }
+    }
+
+    /// A list has failed after the server had begun to answer. `true`: the other way is next.
+    pub(super) fn failed(&mut self, way: Way, streams: Option<bool>) -> bool {
+        self.failed += 1;
+        if self.failed < TRIES || !self.may_choose() {
+            return false;
+        }
+        self.failed = 0;
+        self.way = Some(match way {
+            Way::Stream => Way::Pages,
+            Way::Pages => Way::Stream,
+        });
+        self.way(streams) != way
+    }
+
+    /// The server has worked in vain since `asked`, or since the list began, which `begins_anew`;
+    /// until its last word. How long the next attempt has to wait, at `now`: a few are free.
+    pub(super) fn in_vain(
+        &mut self,
+        asked: Instant,
+        begins_anew: bool,
+        last_word: Instant,
+        now: Instant,
+    ) -> Duration {
+        let list = self.began.take_if(|_| begins_anew);
+        let began = list.unwrap_or(asked);
+        let took = last_word.saturating_duration_since(began);
+        self.charge(began, took);
+        let free = cost(took).saturating_mul(1 + TRIES);
+        self.paid
+            .and_then(|paid| paid.checked_sub(free))
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    fn charge(&mut self, began: Instant, took: Duration) {
+        let paid = self.paid.map_or(began, |paid| paid.max(began));
+        self.paid = Some((paid + cost(took)).min(began + took + LONGEST));
+    }
+
+    /// The other way was quicker.
+    pub(super) fn prefer_pages(&mut self) {
+        self.way = Some(Way::Pages);
+    }
+
+    /// A page is too large. No page of this list grows any more.
+    pub(super) fn halve(&mut self) {
+        self.limit = (self.limit / 2).max(1);
+        self.doubled = DOUBLINGS;
+    }
+
+    /// A continue token has expired: with larger pages fewer are needed. `false`: they are as
+    /// large as they get.
+    pub(super) fn double(&mut self) -> bool {
+        let grows = self.doubled < DOUBLINGS;
+        if grows {
+            self.doubled += 1;
+            self.limit = self.limit.saturating_mul(2);
+        }
+        grows
+    }
+
+    // === when ===
+
+    /// When the next list may begin, at the earliest; `None`: whenever it is needed.
+    pub(super) fn due(&self, jitter: f64) -> Option<Instant> {
+        self.due_after(1, jitter)
+    }
+
+    /// The same for a list that a server's older version calls for: while it waits the watch is
+    /// open, so it may wait longer each time that a list has not helped.
+    pub(super) fn due_for_older(&self, jitter: f64) -> Option<Instant> {
+        let times = 2_u32.saturating_pow(self.without_event.saturating_sub(1));
+        self.due_after(times, jitter)
+    }
+
+    fn due_after(&self, times: u32, jitter: f64) -> Option<Instant> {
+        let (ended, took) = self.last?;
+        let share = self.paid?.checked_sub(cost(took));
+        match self.event {
+            true => share,
+            false => share.max(Some(ended + pause(took, times, jitter))),
+        }
+    }
+}
+
+/// What a list costs of the time: itself, and the time without one.
+fn cost(took: Duration) -> Duration {
+    took.min(LONGEST).saturating_mul(1 + SHARE)
+}
+
+/// At least [`SHARE`] times what the list took, within its bounds.
+fn pause(took: Duration, times: u32, jitter: f64) -> Duration {
+    took.saturating_mul(SHARE)
+        .max(SHORTEST)
+        .saturating_mul(times)
+        .min(LONGEST)
+        .mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
+        .min(LONGEST)
+}
+
+/// Whether such a line of a watch is an event of an object.
+pub(super) fn is_event<T>(line: &Line<'_, T>) -> bool {
+    match line {
+        Line::Added { .. } | Line::Modified { .. } | Line::Deleted { .. } => true,
+        Line::Unusable { version, .. } => version.is_some(),
+        Line::Bookmark { .. } | Line::Error(_) | Line::Garbled => false,
+    }
+}

@@ -1,0 +1,135 @@
+//! What is sent, and which answers are read.
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response, StatusCode, header::ACCEPT};
+use http_body_util::BodyExt;
+use kube::{Client, client::Body};
+use tokio::time::{sleep_until, timeout};
+
+use super::{
+    Options,
+    answer::{Part, is_html, no_answer, redirect},
+    ending::{End, Refusal},
+    machine::{Ask, Machine},
+    target::Target,
+    watch::now,
+};
+
+/// How an answer with 200 is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sort {
+    Stream,
+    Page,
+    Version,
+}
+
+impl Sort {
+    pub(super) fn of(ask: &Ask<'_>) -> Self {
+        match ask {
+            Ask::StreamedList | Ask::Watch { .. } => Self::Stream,
+            Ask::Page { .. } => Self::Page,
+            Ask::Version { .. } => Self::Version,
+        }
+    }
+}
+
+pub(super) fn request(
+    target: &Target,
+    ask: &Ask<'_>,
+    options: &Options,
+) -> Result<Request<Body>, http::Error> {
+    Request::get(target.path(ask, &options.patience))
+        .header(ACCEPT, target.accept(ask))
+        .body(Body::empty())
+}
+
+/// What cannot be read as the answer to a request.
+pub(super) enum Declined {
+    End(End),
+    /// It says no.
+    Answer(Box<Response<Body>>),
+}
+
+/// An answer with 200 of what may be an API server.
+pub(super) fn accepted(answer: Response<Body>, path: &str) -> Result<Response<Body>, Declined> {
+    let status = answer.status();
+    let strange = matches!(
+        status,
+        StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+    ) && is_html(answer.headers());
+    if strange {
+        return Err(Declined::End(End::Stranger));
+    }
+    if let Some(to) = redirect(status, answer.headers(), path) {
+        return Err(Declined::End(End::Redirected(to)));
+    }
+    match status {
+        StatusCode::OK => Ok(answer),
+        _ => Err(Declined::Answer(Box::new(answer))),
+    }
+}
+
+/// Makes a request and reads all of its answer, of at most `most` bytes, within `patience`.
+///
+/// # Errors
+/// There is none of 200, or it is too large, or late.
+pub(super) async fn whole_answer(
+    client: Client,
+    request: Request<Body>,
+    patience: Duration,
+    most: usize,
+) -> Result<Vec<u8>, End> {
+    let answer = async {
+        let path = request.uri().path().to_owned();
+        let answer = client.send(request).await;
+        let answer = answer.map_err(|error| no_answer(&error))?;
+        let answer = accepted(answer, &path).map_err(|no| match no {
+            Declined::End(end) => end,
+            Declined::Answer(no) => {
+                End::Refused(Refusal::of_answer(no.status().as_u16(), None, b""))
+            }
+        })?;
+        let (mut body, mut text) = (answer.into_body(), Vec::new());
+        loop {
+            match Part::of(body.frame().await) {
+                Part::Data(data) if text.len() + data.len() <= most => {
+                    text.extend_from_slice(&data);
+                }
+                Part::Data(_) => return Err(End::TooLarge(most)),
+                Part::End(End::Regular) => return Ok(text),
+                Part::End(end) => return Err(end),
+            }
+        }
+    };
+    timeout(patience, answer).await.unwrap_or(Err(End::Silence))
+}
+
+/// Waits as long as the machine is ready to.
+pub(super) async fn in_time<T, O>(
+    machine: &mut Machine<T>,
+    future: impl Future<Output = O>,
+) -> Result<O, End> {
+    let mut future = pin!(future);
+    loop {
+        let due = machine.poll_timeout();
+        tokio::select! {
+            biased;
+            done = &mut future => return Ok(done),
+            () = until(due) => if let Some(end) = machine.timed_out(now()) {
+                return Err(end);
+            },
+        }
+    }
+}
+
+pub(super) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,115 @@
+//! What a watch says of itself: to the driver, to people, to the counters.
+
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::{
+    super::{decode::Thin, ending::Reason, machine::Note},
+    Gone, Watch, now,
+};
+use crate::source::{WatchHealth, WatchInput};
+
+/// What the driver was sent last.
+pub(super) struct Reported {
+    health: Option<WatchHealth>,
+    /// Since when it is so.
+    since: Instant,
+    /// Its reason and text.
+    failure: Option<(Reason, String)>,
+}
+
+impl Reported {
+    pub(super) fn nothing() -> Self {
+        Self {
+            health: None,
+            since: now(),
+            failure: None,
+        }
+    }
+}
+
+impl<K: Thin> Watch<K> {
+    /// Tells what has changed beside the objects.
+    pub(super) async fn report(&mut self) -> Result<(), Gone> {
+        let streams = self.machine.streams();
+        if let Some(streams) = streams.filter(|_| streams != self.learned) {
+            self.learned = Some(streams);
+            self.shared.streams.learn(streams);
+        }
+        while let Some(note) = self.machine.take_note() {
+            self.log(&note);
+            match note {
+                Note::Well { .. } => self.send_health(WatchHealth::Well).await?,
+                Note::Failing(_) => self.send_health(WatchHealth::Failing).await?,
+                Note::Denied(_) => self.send_health(WatchHealth::Denied).await?,
+                Note::StaysDenied(_) | Note::ListsAgain(_) => {}
+            }
+        }
+        // It may fail for another reason now.
+        match self.reported.health {
+            Some(health @ (WatchHealth::Failing | WatchHealth::Denied)) => {
+                self.send_health(health).await
+            }
+            Some(WatchHealth::Well) | None => Ok(()),
+        }
+    }
+
+    async fn send_health(&mut self, health: WatchHealth) -> Result<(), Gone> {
+        let last_failure = self.last_failure.clone();
+        let failure = last_failure.clone().map(|last| (last.reason, last.text));
+        let reported = &mut self.reported;
+        if reported.health == Some(health) && reported.failure == failure {
+            return Ok(());
+        }
+        if reported.health != Some(health) {
+            (reported.health, reported.since) = (Some(health), now());
+        }
+        reported.failure = failure;
+        let health = WatchInput::Health {
+            kind: K::KIND,
+            scope: self.scope,
+            health,
+            since: reported.since,
+            last_failure,
+        };
+        self.shared.send(health).await
+    }
+
+    fn log(&self, note: &Note) {
+        let (kind, namespace) = (self.target.resource(), self.target.namespace());
+        let server = self.shared.server.url();
+        match note {
+            Note::Well { failures } => info!(kind, namespace, failures, "watch works"),
+            Note::Failing(why) => {
+                warn!(kind, namespace, server, %why, "watch fails and is tried again");
+            }
+            Note::Denied(why) => {
+                info!(kind, namespace, server, %why, "watch is refused, and tried again");
+            }
+            Note::StaysDenied(why) => {
+                let grant = self.target.grant();
+                warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
+            }
+            Note::ListsAgain(why) => info!(kind, namespace, %why, "watch lists again"),
+        }
+    }
+
+    pub(super) fn count_dropped(&mut self) {
+        if self.dropped.is_empty() {
+            return;
+        }
+        let mut dropped = std::mem::take(&mut self.dropped);
+        for (name, why) in dropped.take_named() {
+            self.shared.counters.lost.remember(name, why.label());
+        }
+        for (why, objects) in dropped.iter() {
+            self.shared.counters.drop_objects(why, objects);
+            if !self.said.contains(&why) {
+                self.said.push(why);
+                let (kind, namespace) = (self.target.resource(), self.target.namespace());
+                warn!(kind, namespace, %why, "an object is dropped; such ones are counted");
+            }
+        }
+    }
+}
