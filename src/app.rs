@@ -24,7 +24,7 @@ use crate::{
     admin::{ListenError, Place, Sources},
     config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
     driver::{self, Driver},
-    feeds::{OnReconnect, Settings},
+    feeds::{Handover, OnReconnect, Patience, Settings},
     matcher::{Escalate, Reannounce, Windows},
     migrate::{Numbered, Stage, StateFile, StateFileError, Written},
     reducer::{self, Reducer},
@@ -240,6 +240,14 @@ fn settings(config: &Config, stage: Stage) -> Settings {
         on_reconnect: match config.reconnect {
             Reconnect::Replay => OnReconnect::Replay,
             Reconnect::ResetWatcher => OnReconnect::Reset,
+        },
+        handover: match config.stream_handover {
+            config::StreamHandover::Seamless => Handover::Seamless,
+            config::StreamHandover::Legacy => Handover::Legacy,
+        },
+        patience: Patience {
+            silence: config.stream_silence,
+            ..Patience::default()
         },
         windows: Windows {
             owner_wait: config.native.owner_wait,

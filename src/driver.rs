@@ -8,6 +8,7 @@
 mod answers;
 mod audit;
 mod inputs;
+mod notices;
 mod standing;
 mod steps;
 mod tallies;
@@ -373,7 +374,7 @@ impl Driver {
             } => {
                 watched.fares(kind, scope, health, since, last_failure);
                 match health {
-                    WatchHealth::Denied => self.feeds.denied(kind, scope),
+                    WatchHealth::Denied => self.feeds.denied(kind, scope, now),
                     WatchHealth::Well | WatchHealth::Failing => {}
                 }
             }
@@ -416,6 +417,7 @@ impl Driver {
         {
             self.reducer.flush(now);
         }
+        self.say_notices();
         let ledger = self.feeds.ledger();
         self.reducer
             .outbox()

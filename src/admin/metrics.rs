@@ -4,6 +4,8 @@
 //! Names begin with `k8s_relay_`; a unit ends the name, and `_total` ends a counter's. Label
 //! names and values are from fixed lists, so the number of series is bounded.
 
+mod handover;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -56,6 +58,7 @@ impl Collector for Scrape {
         reducer(&mut table, &self.status)?;
         totals(&mut table, &self.status.reducer.totals)?;
         feeds(&mut table, &self.status)?;
+        handover::handover(&mut table, &self.status)?;
         parity(&mut table, self.status.parity.as_ref())?;
         collect(&mut table, &self.sources)?;
         watches(&mut table, &self.sources)

@@ -15,7 +15,7 @@ use super::{
     AdminArgs, LogArgs, MigrateArgs, selector,
     values::{
         self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
-        Reconnect, Source,
+        Reconnect, Source, StreamHandover,
     },
 };
 
@@ -86,6 +86,25 @@ pub struct SourceArgs {
     /// Where watchers find the Collect service; of a name, all addresses
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: HostPort,
+
+    /// How a new stream of a legacy watcher follows the one before; default: seamless
+    ///
+    /// Seamless: everything announced stays when a stream ends. The next one is compared with
+    /// that, and the difference is sent: additions and changes at once, deletes when it is known
+    /// to have sent its first lists and at least half of what is announced. --reconnect
+    /// reset-watcher implies legacy.
+    #[arg(long, value_name = "HOW")]
+    #[arg(env = "K8S_RELAY_STREAM_HANDOVER", hide_env_values = true)]
+    pub stream_handover: Option<StreamHandover>,
+
+    /// After how long without another stream one that knows little is believed; 100ms to 1 day
+    ///
+    /// It is also how long an open stream must have been silent, while a newer one is not, until
+    /// that one takes over.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    #[arg(env = "K8S_RELAY_STREAM_SILENCE", hide_env_values = true)]
+    #[arg(value_parser = values::stream_silence)]
+    pub stream_silence: Duration,
 }
 
 /// The watches of every --source but legacy.

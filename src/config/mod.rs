@@ -30,7 +30,7 @@ pub use settings::Settings;
 pub(crate) use settings::{FromFile, NOT_UTF_8, refusal};
 pub use values::{
     Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Migrate, Reannounce,
-    Reconnect, Source, ValueError, duration,
+    Reconnect, Source, StreamHandover, ValueError, duration,
 };
 
 use crate::logging::LoggingConfig;
@@ -42,6 +42,10 @@ pub struct Config {
     pub source: Source,
     /// Where `Collect` is served; names are resolved when it is bound, port 0 is any free one.
     pub server_address: HostPort,
+    /// How one `Collect` stream follows another (D4).
+    pub stream_handover: StreamHandover,
+    /// How long streams may be silent before the rules of D4 give way.
+    pub stream_silence: Duration,
     /// The reducer; names are resolved at each attempt (D5).
     pub intake: HostPort,
     /// How the stream to the reducer is coded.
@@ -120,6 +124,8 @@ impl Default for Retry {
     }
 }
 
+const STREAM_SILENCE: Duration = Duration::from_secs(5 * 60);
+
 const OWNER_RETENTION: Duration = Duration::from_secs(60);
 
 impl Default for NativeConfig {
@@ -181,6 +187,11 @@ pub enum ConfigError {
         /// Each with its line.
         mistakes: String,
     },
+    /// Watchers that list anew for the reducer's sake cannot hand over without a gap.
+    #[error(
+        "--reconnect reset-watcher resets the watchers' streams, which --stream-handover seamless rules out: leave one of them out"
+    )]
+    SeamlessReset,
     /// A cut-over could come before any divergence counts.
     #[error(
         "--parity-hold {} is shorter than --settle {}: no difference would count before the cut-over",
@@ -202,6 +213,8 @@ impl Config {
         Self {
             source: Source::Legacy,
             server_address,
+            stream_handover: StreamHandover::default(),
+            stream_silence: STREAM_SILENCE,
             native: NativeConfig::default(),
             migrate: MigrateConfig::default(),
             reannounce: Reannounce::Never,
@@ -226,6 +239,10 @@ impl Config {
     ///
     /// When settings contradict each other.
     pub fn new(args: RelayArgs) -> Result<Self, ConfigError> {
+        let seamless = args.source.stream_handover == Some(StreamHandover::Seamless);
+        if seamless && args.reducer.reconnect == Reconnect::ResetWatcher {
+            return Err(ConfigError::SeamlessReset);
+        }
         let config = Self::from(args);
         config.migrate.check()?;
         Ok(config)
@@ -250,6 +267,12 @@ impl From<RelayArgs> for Config {
         Self {
             source: source.source,
             server_address: source.server_address,
+            stream_handover: match (source.stream_handover, reducer.reconnect) {
+                (Some(handover), _) => handover,
+                (None, Reconnect::ResetWatcher) => StreamHandover::Legacy,
+                (None, Reconnect::Replay) => StreamHandover::default(),
+            },
+            stream_silence: source.stream_silence,
             native: native.into(),
             migrate: migrate.into(),
             reannounce: pods.reannounce,

@@ -45,6 +45,16 @@ pub enum Reconnect {
     ResetWatcher,
 }
 
+/// How one stream of a legacy watcher follows another (D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StreamHandover {
+    /// The difference is sent, once the new stream is known to be complete
+    #[default]
+    Seamless,
+    /// As the legacy relay: pod_resync, and whatever the new stream sends
+    Legacy,
+}
+
 /// Where the cloud part of the greeting comes from (spec 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cloud {
@@ -210,7 +220,16 @@ macro_rules! display_as_flag_value {
     )* };
 }
 display_as_flag_value!(
-    Cloud, Containers, Encoder, Escalate, Lists, Migrate, Reannounce, Reconnect, Source
+    Cloud,
+    Containers,
+    Encoder,
+    Escalate,
+    Lists,
+    Migrate,
+    Reannounce,
+    Reconnect,
+    Source,
+    StreamHandover
 );
 
 /// A host on its own. Brackets around an IPv6 address are taken off.
@@ -306,6 +325,15 @@ fn at_most(time: Duration, longest: Duration) -> Result<Duration, ValueError> {
             "expected at most {}",
             humantime::format_duration(longest)
         ))),
+    }
+}
+
+/// How long streams may be silent: 100 ms to a day.
+pub(super) fn stream_silence(text: &str) -> Result<Duration, ValueError> {
+    let time = duration(text)?;
+    match (Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60)).contains(&time) {
+        true => Ok(time),
+        false => Err(ValueError::Duration("expected 100ms to 1day".to_owned())),
     }
 }
 

@@ -64,9 +64,10 @@ impl Driver {
             up_seconds: seconds(now, self.started),
             reducer: self.reducer_status(now),
             unfed: self.unfed(now),
-            deletes_pending: self.deletes_pending(),
+            deletes_pending: self.deletes_pending(now),
             legacy,
             native,
+            streams_disagreeing: self.feeds.streams_disagreeing() as u64,
             ..Status::default()
         };
         self.steps
@@ -158,8 +159,10 @@ impl Driver {
                 "the feed has changed; it stays told for {} more. In the active feed: {why}",
                 shown(until.saturating_duration_since(now))
             ),
-            None if self.feeds.owes_deletes() => {
-                format!("it stays told until the active feed is listed. In the active feed: {why}")
+            None if self.feeds.is_held(uid) => {
+                format!(
+                    "it stays announced until the active feed is synced and knows enough of what is announced. In the active feed: {why}"
+                )
             }
             None => format!(
                 "when its turn comes its delete is told, unless the feed has just changed. In the active feed: {why}"

@@ -43,11 +43,13 @@ impl Driver {
     }
 
     /// Why deletes wait, if they do.
-    pub(super) fn deletes_pending(&self) -> Option<DeletesPending> {
-        self.feeds.owes_deletes().then(|| DeletesPending {
-            reason: "not_synced".to_owned(),
-            why: "the active source is not synced yet".to_owned(),
-            ..DeletesPending::default()
+    pub(super) fn deletes_pending(&self, now: Instant) -> Option<DeletesPending> {
+        let pending = self.feeds.deletes_pending()?;
+        Some(DeletesPending {
+            pods: pending.pods as u64,
+            since_seconds: seconds(now, pending.since),
+            reason: pending.why.name().to_owned(),
+            why: pending.why.to_string(),
         })
     }
 

@@ -22,6 +22,7 @@ use crate::{
         Action, Command, Facts, Migration, Numbered, Stage, Status, Step, Written, migration,
         status::{EndedStep, Kept, RunningStep},
     },
+    source::CallEnd,
 };
 
 /// How the migration is set up.
@@ -353,7 +354,12 @@ impl Driver {
 
     fn enter(&mut self, step: &Step, asked: &Asked, now: Instant) {
         let before = self.reducer.outbox().told();
+        let stage = self.steps.migration.stage();
         self.steps.migration.enter(step, &mut self.feeds, now);
+        if stage == Stage::Native && self.steps.migration.stage() != stage {
+            // What they sent until now is lost: each lists anew, and counts from then on.
+            self.end_streams(|_| true, CallEnd::Reset);
+        }
         if asked.answer.is_some() {
             self.steps.migration.commanded(step.command);
         }

@@ -1,12 +1,12 @@
-//! One feed: its stores, its matcher, and whether it is listed (D4).
+//! One feed: its stores, its matcher, and whether it is synced (D4).
 
 use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
 
-use super::{ActiveSource, Input, Patience, Touched};
+use super::{ActiveSource, Input, Touched};
 use crate::{
-    matcher::{Change, Matcher, OwnerSort, Policy, Sink, Telling},
+    matcher::{Change, Matcher, Move, OwnerSort, Policy, Sink, Telling},
     model::{Keyed, Kind, OwnerMeta, PodMeta, Scope},
     stores::{Difference, Objects, Store, Taken},
 };
@@ -17,18 +17,32 @@ pub(super) struct Feed {
     pub(super) source: ActiveSource,
     pub(super) matcher: Matcher,
     pub(super) state: FeedState,
-    pub(super) listed: bool,
+    /// Its first lists are complete.
+    pub(super) synced: bool,
     pub(super) opened_at: Instant,
     pub(super) pods: Store<PodMeta>,
     replica_sets: Store<OwnerMeta>,
     jobs: Store<OwnerMeta>,
     /// `None` if there was none yet.
     pub(super) last_event: Option<Instant>,
-    last_pod: Option<Instant>,
+    /// It has sent a pod.
+    pub(super) has_sent_pods: bool,
     /// Events so far.
     pub(super) told: u64,
-    /// When to look again whether it counts as listed. May be early, never late.
-    pub(super) look_at: Instant,
+    /// Of a stream that is not active: how many of the vouched pods it has live (`overlap.rs`).
+    pub(super) shared: usize,
+    /// By the clock, when it was synced.
+    pub(super) synced_at: Duration,
+    /// By the clock, when it was heard last, or opened.
+    pub(super) heard_at: Duration,
+    /// By the clock, since when the leading stream is silent while this one speaks.
+    pub(super) ahead_since: Option<Duration>,
+    /// Until then it is not believed to know all there is, synced or not.
+    pub(super) doubted_until: Option<Instant>,
+    /// By the clock, since when it shares less than half of its pods with the active stream.
+    pub(super) disagrees_since: Option<Duration>,
+    /// It has done so for long enough to say so.
+    pub(super) disagrees: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +61,8 @@ pub(super) struct Hearing<'a, S> {
     pub(super) telling: Option<&'a mut Telling>,
     /// `None` for a feed that is not compared.
     pub(super) touched: Option<&'a mut Touched>,
+    /// What comes to be live and no longer is, of a standby whose pods are counted.
+    pub(super) moves: Option<&'a mut Vec<Move>>,
     pub(super) source: ActiveSource,
     pub(super) sink: &'a mut S,
     pub(super) now: Instant,
@@ -54,30 +70,34 @@ pub(super) struct Hearing<'a, S> {
 }
 
 impl Feed {
-    /// `scopes`: how many lists of each kind make it listed.
+    /// `scopes`: how many lists of each kind make it synced. `counted`: what the clock shows.
     pub(super) fn new(
         source: ActiveSource,
         policy: Policy,
         scopes: u16,
-        patience: Patience,
+        counted: Duration,
         now: Instant,
     ) -> Self {
-        let mut feed = Self {
+        Self {
             source,
             matcher: Matcher::new(policy),
             state: FeedState::Open,
-            listed: false,
+            synced: false,
             opened_at: now,
             pods: Store::new(scopes),
             replica_sets: Store::new(scopes),
             jobs: Store::new(scopes),
             last_event: None,
-            last_pod: None,
+            has_sent_pods: false,
             told: 0,
-            look_at: now,
-        };
-        feed.look_at = feed.next_look(patience, now);
-        feed
+            shared: 0,
+            synced_at: counted,
+            heard_at: counted,
+            ahead_since: None,
+            doubted_until: None,
+            disagrees_since: None,
+            disagrees: false,
+        }
     }
 
     /// Where its objects are read.
@@ -97,11 +117,13 @@ impl Feed {
         input: Input,
         mut hearing: Hearing<'_, impl Sink>,
     ) -> bool {
-        self.last_event = Some(hearing.now);
-        self.told += 1;
+        if !matches!(input, Input::Listed) {
+            self.last_event = Some(hearing.now);
+            self.told += 1;
+        }
         let overflow = match input {
             Input::Pod(event) => {
-                self.last_pod = Some(hearing.now);
+                self.has_sent_pods = true;
                 self.take_pod(scope, event, &mut hearing)
             }
             Input::Owner(sort, event) => {
@@ -117,11 +139,11 @@ impl Feed {
                 false
             }
             Input::Listed => {
-                self.listed = true;
+                self.synced = true;
                 false
             }
         };
-        self.note_listed(hearing.telling);
+        self.note_synced();
         if overflow {
             self.state = FeedState::Overflowed;
         }
@@ -129,13 +151,13 @@ impl Feed {
     }
 
     /// This watch is refused: see [`Store::denied`].
-    pub(super) fn denied(&mut self, kind: Kind, scope: Scope, telling: Option<&mut Telling>) {
+    pub(super) fn denied(&mut self, kind: Kind, scope: Scope) {
         match kind {
             Kind::Pod => self.pods.denied(scope),
             Kind::ReplicaSet => self.replica_sets.denied(scope),
             Kind::Job => self.jobs.denied(scope),
         }
-        self.note_listed(telling);
+        self.note_synced();
     }
 
     /// Does what is due in the matcher.
@@ -150,17 +172,10 @@ impl Feed {
         });
     }
 
-    pub(super) fn listed_when_quiet(&self, patience: Patience) -> Instant {
-        match self.last_pod {
-            Some(at) => at + patience.quiet,
-            None => self.last_event.unwrap_or(self.opened_at) + patience.silent,
-        }
-    }
-
-    /// Its first pod, if it comes after `now`, makes it listed `quiet` after that at the earliest.
-    pub(super) fn next_look(&self, patience: Patience, now: Instant) -> Instant {
-        let soon = now + patience.quiet.max(Duration::from_millis(1));
-        self.listed_when_quiet(patience).min(soon)
+    /// Whether it is an open stream that has sent no pod and is not synced.
+    pub(super) fn lacks_pods(&self) -> bool {
+        let is_stream = self.source == ActiveSource::Collect && self.state == FeedState::Open;
+        is_stream && !self.synced && !self.has_sent_pods
     }
 
     fn take_pod(
@@ -235,12 +250,9 @@ impl Feed {
         }
     }
 
-    fn note_listed(&mut self, telling: Option<&mut Telling>) {
-        self.listed |=
+    fn note_synced(&mut self) {
+        self.synced |=
             self.pods.is_listed() && self.replica_sets.is_listed() && self.jobs.is_listed();
-        if let Some(telling) = telling.filter(|_| self.listed) {
-            telling.listed();
-        }
     }
 }
 
@@ -248,6 +260,9 @@ impl<S: Sink> Hearing<'_, S> {
     fn change(&mut self, change: Change<'_>, repeat: bool) {
         if let Some(touched) = &mut self.touched {
             touched.change(&change, self.source);
+        }
+        if let Some(moves) = &mut self.moves {
+            moves.extend(Move::of(&change));
         }
         if let Some(telling) = &mut self.telling {
             telling.change(change, repeat, self.now, self.sink);

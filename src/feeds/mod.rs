@@ -3,18 +3,60 @@
 //! A feed is one `Collect` stream, or our own watches. Each has stores, which readers look
 //! into while it is active ([`Feeds::reader`]), and a matcher, whose live set is told then.
 //!
-//! Laws: at most one feed is active, and only its live set is told; every other feed keeps
-//! its own state as a shadow. Where `Collect` is the active source, a new stream is active at
-//! once; when the active stream ends, its pods stay told until the next one opens, or until an
-//! older one that is still alive and listed takes over. Where our watches are, they stay active
-//! whatever streams do. A list is never a reason for a resync, unless that is asked for: what
-//! finds no room is told by a later pass. A switch from one source to the other (`switch.rs`) is
-//! told as a difference, and what the reducer knows stays while there is nobody to switch to.
-//! While both are compared, a pod that is the same in both is held once (`twins.rs`).
+//! Invariants: at most one feed is active, and only what it has live is told, and what is kept of
+//! the feeds before it; every other feed keeps its own state as a shadow. Where the native watches
+//! are the active source, they stay active whatever streams do. A list is never a reason for a
+//! resync, unless that is asked for: what finds no room is told by a later pass. A change of
+//! source (`switch.rs`) is told as a difference, and what was announced stays while there is
+//! nobody to change to. While both are compared, a pod that is the same in both is held once
+//! (`twins.rs`).
+//!
+//! # Streams hand over without a gap
+//!
+//! A stream is a *candidate* once it has sent an Info. It *fits* unless it lacks 20 or more of the
+//! announced pods that somebody vouches for, and more than half of them (`overlap.rs`). *Silence*
+//! is `--stream-silence`, counted by a clock that stands still while the process does
+//! (`clock.rs`). One that is *doubted* was called synced too early: by a change that was its first
+//! word of pods, or it goes on sending pods that were announced all the time; for 10 s after each
+//! of them.
+//!
+//! Who is active (`handover.rs`; the first row that applies, the newest stream first):
+//!
+//! | active | somebody else | then |
+//! |---|---|---|
+//! | open, synced and fits | no standby was ahead of it for *silence* | it stays |
+//! | open, synced and fits | a synced standby that fits sent an Info 10 s later than its last one, and it nothing for *silence* since | the standby |
+//! | open otherwise | a synced standby that fits | the standby, at once |
+//! | open otherwise | others | it stays |
+//! | none, ended, or met the guard rail | a synced candidate that fits | that one |
+//! | the same | a candidate that is not synced, also one that opens later | that one |
+//! | the same, for *silence* | synced candidates that do not fit | the newest, with a warning |
+//! | the same | streams that sent nothing, or none | nobody: everything announced stays |
+//! | our own watches, rolled back from | a synced candidate that fits | that one; else our own watches stay announced and kept up |
+//!
+//! What the reducer receives (`matcher/telling/changeover.rs`):
+//!
+//! | what | when |
+//! |---|---|
+//! | a pod that is new in the active feed | at once |
+//! | a pod whose announced fields or containers differ from what the next stream says, or from what it has | when it is active and has the pod, whatever D14's setting is |
+//! | the delete of a DELETED Info of the active feed | at once |
+//! | the delete of a pod that the active feed does not have | when that is synced, fits and is not doubted, or was synced for *silence*; and D3's window is over |
+//! | everything announced, kept pods included | after a reconnect |
+//! | `pod_resync`, a new epoch | never, but for D6 and `--relist-resync` |
+//!
+//! [`Handover::Legacy`]: a new stream is active at once, with nothing known; when the active one
+//! ends, its pods stay announced until the next one opens, or until an older one that is still
+//! alive and synced takes over.
 //!
 //! Absent here: sockets, clocks, who sends the events.
 
+mod clock;
 mod feed;
+mod handover;
+mod overlap;
+mod pending;
+mod settings;
 mod switch;
 mod twins;
 mod view;
@@ -23,107 +65,28 @@ mod view;
 mod memory;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
+use clock::Clock;
 use feed::{Feed, FeedState, Hearing};
-pub use view::View;
-
+use handover::Heard;
 use kube::runtime::watcher::Event;
+use pending::Episode;
+pub use pending::{Notice, Pending, Why};
+pub use settings::{ActiveSource, Handover, OnReconnect, Patience, Settings};
 pub use twins::{Touch, Touched};
+pub use view::View;
 
 use crate::{
     matcher::{
-        Counts, Epoch, Escalate, Generation, Ledger, Marks, Matcher, OwnerSort, Policy, Reannounce,
-        Resume, Sink, Telling, Windows,
+        Counts, Epoch, Generation, Ledger, Matcher, OwnerSort, Policy, Resume, Sink, Telling,
+        Windows,
     },
     model::{Kind, OwnerMeta, PodMeta, Scope, Uid},
     stores::{Active, Objects, Reader},
 };
-
-/// What happens to the feeds when the reducer is back (D5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnReconnect {
-    /// The live set is told again from memory.
-    #[default]
-    Replay,
-    /// Legacy: if pod data was told, all streams are reset and nothing is told again.
-    Reset,
-}
-
-/// Which source the active feed comes from. What the other one tells is kept, and not told on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ActiveSource {
-    /// The latest `Collect` stream.
-    #[default]
-    Collect,
-    /// Our own watches.
-    Native,
-}
-
-impl ActiveSource {
-    /// The other one.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Collect => Self::Native,
-            Self::Native => Self::Collect,
-        }
-    }
-
-    /// What its feed is called in answers.
-    pub fn feed_name(self) -> &'static str {
-        match self {
-            Self::Collect => "legacy",
-            Self::Native => "native",
-        }
-    }
-}
-
-/// The time limits of D4.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// From the end of the active stream until an older one takes over.
-    pub take_over: Duration,
-    /// A stream without MODIFIED or DELETED is listed this long after its last pod.
-    pub quiet: Duration,
-    /// A stream that told no pod is listed this long after its last Info, or its opening.
-    pub silent: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            take_over: Duration::from_secs(5),
-            quiet: Duration::from_secs(30),
-            silent: Duration::from_secs(60),
-        }
-    }
-}
-
-/// How the core is set up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
-    /// See [`ActiveSource`].
-    pub active: ActiveSource,
-    /// See [`OnReconnect`].
-    pub on_reconnect: OnReconnect,
-    /// See [`Marks`].
-    pub marks: Marks,
-    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
-    /// its `owner_retention` is for these alone.
-    pub windows: Windows,
-    /// See [`Patience`].
-    pub patience: Patience,
-    /// The end of a re-list of pods sends `pod_resync` and everything, in place of the
-    /// difference (D3).
-    pub relist_resync: bool,
-    /// See [`Escalate`]; for every feed.
-    pub escalate: Escalate,
-    /// See [`Reannounce`]; for every feed.
-    pub reannounce: Reannounce,
-}
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
 #[derive(Debug)]
@@ -148,12 +111,25 @@ pub struct Feeds {
     newest: Generation,
     /// The feed of our own watches. No other one has anything that is due in its matcher.
     native: Option<Generation>,
-    /// When an older feed may take over, because the active one has ended.
+    /// The stream that is active, or would be if our own watches were not.
+    lead: Option<Generation>,
+    /// What streams send is not heard.
+    is_deaf: bool,
+    /// [`Handover::Legacy`]: when an older feed may take over, because the active one has ended.
     take_over_at: Option<Instant>,
-    /// When to look again whether a stream counts as listed: [`Feed::look_at`] of those that do not.
-    looks: BTreeSet<(Instant, Generation)>,
+    clock: Clock,
+    /// By the clock, since when no feed is active that is open.
+    vacant_since: Option<Duration>,
+    /// A standby has a [`Feed::ahead_since`].
+    is_silence_counted: bool,
+    /// Since when deletes are pending, and what was said of it.
+    pending: Episode,
+    disagreement_told: bool,
+    notices: Vec<Notice>,
     shown: Active,
-    /// What is noted for a comparison of the newest open stream with our own watches, if there
+    /// Which feed's objects are shown.
+    shows: Option<Generation>,
+    /// What is noted for a comparison of the leading stream with our own watches, if there
     /// is one.
     touched: Option<Touched>,
 }
@@ -169,31 +145,62 @@ impl Feeds {
             active: None,
             newest: Generation(0),
             native: None,
+            lead: None,
+            is_deaf: false,
             take_over_at: None,
-            looks: BTreeSet::new(),
+            clock: Clock::default(),
+            vacant_since: None,
+            is_silence_counted: false,
+            pending: Episode::default(),
+            disagreement_told: false,
+            notices: Vec::new(),
             shown: Active::default(),
+            shows: None,
             touched: None,
         }
     }
 
-    /// A `Collect` stream was opened: it is the active feed from now on, unless our own watches are.
+    /// A `Collect` stream was opened. Until it sends something it is nobody; under
+    /// [`Handover::Legacy`] it is the active feed from now on, unless our own watches are.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
+        if self.is_deaf {
+            self.newest.0 += 1;
+            return self.newest;
+        }
         let policy = self.policy(Policy::LEGACY);
-        let patience = self.settings.patience;
-        let feed = Feed::new(ActiveSource::Collect, policy, 1, patience, now);
-        let look_at = feed.look_at;
-        let opened = self.add(feed);
-        self.looks.insert((look_at, opened));
-        match self.settings.active {
-            ActiveSource::Collect if self.tells_native() => self.take_back(opened, now, sink),
-            ActiveSource::Collect => {
+        let counted = self.clock.read(now);
+        let opened = self.add(Feed::new(ActiveSource::Collect, policy, 1, counted, now));
+        match (self.settings.handover, self.settings.active) {
+            (Handover::Legacy, ActiveSource::Collect) if self.tells_native() => {
+                self.take_back(opened, now, sink);
+            }
+            (Handover::Legacy, ActiveSource::Collect) => {
                 self.activate(opened);
                 self.telling.new_stream(sink);
                 self.resume(now, sink);
             }
-            ActiveSource::Native => {}
+            (Handover::Legacy, ActiveSource::Native) | (Handover::Seamless, _) => {}
         }
+        if self.settings.handover == Handover::Legacy {
+            self.lead = Some(opened);
+        }
+        self.run_clock(now);
+        self.note_pending(now);
         opened
+    }
+
+    /// Whether what streams send is heard from now on. What is open loses all that it has sent,
+    /// and is not heard again: its calls are to be ended.
+    pub fn hear_streams(&mut self, hears: bool) {
+        self.is_deaf = !hears;
+        if self.is_deaf {
+            let active = self.active;
+            self.feeds.retain(|generation, feed| {
+                feed.source == ActiveSource::Native || Some(*generation) == active
+            });
+            self.lead = None;
+            self.count_for_standbys();
+        }
     }
 
     /// Our own watches are started, for so many scopes of each kind; there are none yet. They
@@ -206,14 +213,9 @@ impl Feeds {
             ..
         } = self.settings.windows;
         let policy = self.policy(Policy::native(owner_wait, owner_retention));
-        let patience = self.settings.patience;
-        let opened = self.add(Feed::new(
-            ActiveSource::Native,
-            policy,
-            scopes,
-            patience,
-            now,
-        ));
+        let counted = self.clock.read(now);
+        let feed = Feed::new(ActiveSource::Native, policy, scopes, counted, now);
+        let opened = self.add(feed);
         self.native = Some(opened);
         match self.settings.active {
             ActiveSource::Collect => {}
@@ -234,12 +236,18 @@ impl Feeds {
     /// The source of this feed is gone.
     pub fn close(&mut self, generation: Generation, now: Instant) {
         if self.active != Some(generation) {
-            self.forget(generation);
+            self.feeds.remove(&generation);
         } else if let Some(feed) = self.feeds.get_mut(&generation) {
             feed.state = FeedState::Ended;
-            self.telling.source_ended();
+            // Nobody will confirm or deny what is kept.
+            self.telling.hold(true);
             self.take_over_at = Some(now + self.settings.patience.take_over);
         }
+        match self.settings.handover {
+            Handover::Seamless => self.stream_ended(now),
+            Handover::Legacy => self.run_clock(now),
+        }
+        self.note_pending(now);
     }
 
     /// A feed tells something. Events of feeds that have ended are not heard.
@@ -264,27 +272,55 @@ impl Feeds {
         let Some(feed) = open else {
             return;
         };
+        let is_active = self.active == Some(generation);
+        feed.heard_at = self.clock.read(now);
+        let counts = self.settings.handover == Handover::Seamless
+            && feed.source == ActiveSource::Collect
+            && !is_active;
+        let mut moves = Vec::new();
+        let (is_first, was_synced) = (feed.told == 0, feed.synced);
+        let confirmed = self.telling.confirmed();
         let hearing = Hearing {
-            telling: (self.active == Some(generation)).then_some(&mut self.telling),
+            telling: is_active.then_some(&mut self.telling),
             touched: self.touched.as_mut().filter(|_| compared),
+            moves: counts.then_some(&mut moves),
             source: feed.source,
             sink,
             now,
             relist_resync: self.settings.relist_resync,
         };
-        if feed.take(scope, input, hearing) {
+        let overflow = feed.take(scope, input, hearing);
+        if overflow {
             sink.feed_overflow(generation);
         }
+        let heard = Heard {
+            feed: generation,
+            is_first,
+            was_synced,
+            overflow,
+            moves,
+            confirmed,
+        };
+        match self.settings.handover {
+            Handover::Seamless => {
+                if self.heard(heard, now) {
+                    self.resume(now, sink);
+                }
+            }
+            Handover::Legacy => self.release(now),
+        }
+        self.note_pending(now);
     }
 
     /// One of our own watches was refused with 403 or 404. If it never listed, it counts as
     /// listed (D4). What is known of its objects stays, also if it has listed before: who may not
     /// look does not know that anything is gone.
-    pub fn denied(&mut self, kind: Kind, scope: Scope) {
-        let active = self.active == self.native;
+    pub fn denied(&mut self, kind: Kind, scope: Scope, now: Instant) {
         if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
-            feed.denied(kind, scope, active.then_some(&mut self.telling));
+            feed.denied(kind, scope);
         }
+        self.release(now);
+        self.follow_with_readers();
     }
 
     /// The reducer is there and greeted. Returns whether all streams are to be reset,
@@ -296,9 +332,10 @@ impl Feeds {
         let reset = resets && self.telling.is_dirty() && !native;
         if reset {
             self.feeds.retain(|feed, _| Some(*feed) == self.native);
-            self.looks.clear();
-            self.active = None;
+            self.telling.drop_kept();
+            (self.active, self.lead) = (None, None);
             self.take_over_at = None;
+            self.shows = None;
             self.shown.show(Objects::default());
         }
         self.telling.connected();
@@ -309,6 +346,9 @@ impl Feeds {
     /// The connection to the reducer is gone.
     pub fn disconnected(&mut self) {
         self.telling.disconnected();
+        if self.settings.handover == Handover::Legacy {
+            self.telling.drop_kept();
+        }
     }
 
     /// Goes on with a replay, a difference or an owed resync.
@@ -316,11 +356,13 @@ impl Feeds {
         let active = self
             .active
             .and_then(|generation| self.feeds.get(&generation));
-        self.telling
-            .resume(active.map(|feed| &feed.matcher), now, sink)
+        let active = active.map(|feed| &feed.matcher);
+        let resume = self.telling.resume(active, now, sink);
+        self.vouched_moved();
+        resume
     }
 
-    /// Does what is due: windows that end, streams that count as listed, a take-over.
+    /// Does what is due: windows that end, silence that is long enough, a take-over.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
         self.telling.handle_timeout(now);
         let active = self.active == self.native;
@@ -328,29 +370,38 @@ impl Feeds {
             feed.handle_timeout(Hearing {
                 telling: active.then_some(&mut self.telling),
                 touched: self.touched.as_mut(),
+                moves: None,
                 source: ActiveSource::Native,
                 sink,
                 now,
                 relist_resync: self.settings.relist_resync,
             });
         }
-        self.list_the_quiet(now);
+        self.time_passed(now);
         if self.take_over_at.is_some_and(|at| at <= now) {
             self.take_over(now);
         }
+        self.run_clock(now);
+        self.note_pending(now);
         self.resume(now, sink);
     }
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let take_over = self.take_over_at.filter(|_| self.successor().is_some());
-        let listing = self.looks.first().map(|(at, _)| *at);
         let native = self.native.and_then(|native| self.feeds.get(&native));
         let matcher = native.and_then(|feed| feed.matcher.poll_timeout());
-        [take_over, listing, matcher, self.telling.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            take_over,
+            matcher,
+            self.telling.poll_timeout(),
+            self.clock.poll_timeout(),
+            self.warning_due(),
+            self.doubt_ends(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What the reducer was told on the present connection.
@@ -373,12 +424,12 @@ impl Feeds {
         self.active
     }
 
-    /// Whether the active feed is listed.
+    /// Whether the active feed is synced.
     pub fn is_listed(&self) -> bool {
         let active = self
             .active
             .and_then(|generation| self.feeds.get(&generation));
-        active.is_some_and(|feed| feed.listed)
+        active.is_some_and(|feed| feed.synced)
     }
 
     /// The sizes of the active feed.
@@ -406,43 +457,20 @@ impl Feeds {
         self.telling.is_settled()
     }
 
-    /// A stream in a quiet cluster is listed when it has told nothing for long enough (D4).
-    fn list_the_quiet(&mut self, now: Instant) {
-        let patience = self.settings.patience;
-        while let Some((_, generation)) = self.looks.first().filter(|(at, _)| *at <= now).copied() {
-            self.looks.pop_first();
-            let Some(feed) = self.feeds.get_mut(&generation) else {
-                continue;
-            };
-            if feed.listed || feed.state != FeedState::Open {
-                continue;
-            }
-            if feed.listed_when_quiet(patience) > now {
-                feed.look_at = feed.next_look(patience, now);
-                self.looks.insert((feed.look_at, generation));
-                continue;
-            }
-            feed.listed = true;
-            if self.active == Some(generation) {
-                self.telling.listed();
-            }
-        }
-    }
-
+    /// [`Handover::Legacy`]: the newest stream that could take over from the active one does.
     fn take_over(&mut self, now: Instant) {
         if let Some(successor) = self.successor() {
-            self.change_feed(successor, now);
+            self.change_feed(successor, false, now);
         }
     }
 
-    /// The newest stream that could take over from the active one.
     fn successor(&self) -> Option<Generation> {
-        let streams = self.feeds.iter().rev();
-        let mut alive = streams.filter(|(generation, feed)| {
-            Some(**generation) != self.native && feed.state == FeedState::Open
+        let mut streams = self.feeds.iter().rev();
+        let synced = streams.find(|(_, feed)| {
+            feed.source == ActiveSource::Collect && feed.state == FeedState::Open && feed.synced
         });
-        alive
-            .find(|(_, feed)| feed.listed)
+        synced
+            .filter(|_| self.settings.handover == Handover::Legacy)
             .map(|(generation, _)| *generation)
     }
 
@@ -455,9 +483,6 @@ impl Feeds {
     /// Makes this feed the active one. The one before stays as a shadow if it is alive.
     fn activate(&mut self, generation: Generation) {
         self.take_over_at = None;
-        if let Some(feed) = self.feeds.get(&generation) {
-            self.shown.show(feed.objects());
-        }
         let before = self.active.replace(generation);
         let ended = before.filter(|before| {
             self.feeds
@@ -465,13 +490,25 @@ impl Feeds {
                 .is_some_and(|feed| feed.state == FeedState::Ended)
         });
         if let Some(ended) = ended {
-            self.forget(ended);
+            self.feeds.remove(&ended);
         }
+        self.follow_with_readers();
     }
 
-    fn forget(&mut self, generation: Generation) {
-        if let Some(feed) = self.feeds.remove(&generation) {
-            self.looks.remove(&(feed.look_at, generation));
+    /// Readers look into the active feed as soon as it knows all there is. Before there was any
+    /// they look into the first one; under [`Handover::Legacy`] always into the latest.
+    fn follow_with_readers(&mut self) {
+        let Some(active) = self.active.filter(|_| self.shows != self.active) else {
+            return;
+        };
+        let at_once = self.settings.handover == Handover::Legacy || self.shows.is_none();
+        if let Some(feed) = self
+            .feeds
+            .get(&active)
+            .filter(|feed| at_once || feed.synced)
+        {
+            self.shown.show(feed.objects());
+            self.shows = Some(active);
         }
     }
 }

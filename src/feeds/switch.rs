@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{ActiveSource, Feeds};
+use super::{ActiveSource, Feeds, Handover};
 use crate::matcher::{Generation, Sink};
 
 impl Feeds {
@@ -15,17 +15,24 @@ impl Feeds {
     }
 
     /// The other source is to be told from now on. The difference is told by
-    /// [`Self::resume`]; towards a feed that is not listed, its deletes wait until it is.
-    /// Towards streams of which none is open, all of it waits for the next one to open.
+    /// [`Self::resume`]; towards a feed that is not synced, its deletes wait until it is.
+    /// Towards streams, the native watches stay announced until one is synced and fits; under
+    /// [`Handover::Legacy`] until one is open.
     pub fn switch(&mut self, to: ActiveSource, now: Instant) {
         self.settings.active = to;
-        let next = match to {
-            ActiveSource::Native => self.native,
-            ActiveSource::Collect => self.newest_stream(),
+        let next = match (to, self.settings.handover) {
+            (ActiveSource::Native, _) => self.native,
+            (ActiveSource::Collect, Handover::Legacy) => self.lead,
+            (ActiveSource::Collect, Handover::Seamless) => {
+                self.reconsider(now);
+                None
+            }
         };
         if let Some(next) = next.filter(|next| self.active != Some(*next)) {
-            self.change_feed(next, now);
+            self.change_feed(next, false, now);
         }
+        self.run_clock(now);
+        self.note_pending(now);
     }
 
     /// Whether old watchers are the active source, but none has been there since the switch.
@@ -51,17 +58,7 @@ impl Feeds {
     /// resync is promised to anyone, and the difference is known.
     pub(super) fn take_back(&mut self, stream: Generation, now: Instant, sink: &mut impl Sink) {
         self.telling.new_epoch();
-        self.change_feed(stream, now);
+        self.change_feed(stream, false, now);
         self.resume(now, sink);
-    }
-
-    pub(super) fn change_feed(&mut self, to: Generation, now: Instant) {
-        let before = self.active.and_then(|active| self.feeds.get(&active));
-        if let Some(feed) = self.feeds.get(&to) {
-            let before = before.map(|feed| &feed.matcher);
-            self.telling
-                .change_feed(before, &feed.matcher, feed.listed, now);
-        }
-        self.activate(to);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use kube::runtime::watcher::Event;
 
-use super::{ActiveSource, Feed, FeedState, Feeds, Input};
+use super::{ActiveSource, Feed, FeedState, Feeds, Handover, Input};
 use crate::{
     matcher::{Change, Generation},
     model::{PodMeta, Uid},
@@ -93,26 +93,31 @@ impl Feeds {
         self.touched.as_mut()
     }
 
-    /// The newest stream that is open.
-    pub(super) fn newest_stream(&self) -> Option<Generation> {
-        let mut newest_first = self.feeds.iter().rev();
-        let (generation, _) = newest_first.find(|(_, feed)| {
-            feed.source == ActiveSource::Collect && feed.state == FeedState::Open
-        })?;
-        Some(*generation)
+    /// The stream that is compared with our own watches.
+    pub(super) fn compared_stream(&self) -> Option<Generation> {
+        match self.settings.handover {
+            Handover::Seamless => Some(self.leading()?.0),
+            Handover::Legacy => {
+                let mut newest_first = self.feeds.iter().rev();
+                let (generation, _) = newest_first.find(|(_, feed)| {
+                    feed.source == ActiveSource::Collect && feed.state == FeedState::Open
+                })?;
+                Some(*generation)
+            }
+        }
     }
 
     /// Whether what this feed tells is to be noted.
     pub(super) fn is_compared(&self, generation: Generation) -> bool {
         self.touched.is_some()
-            && (self.native == Some(generation) || self.newest_stream() == Some(generation))
+            && (self.native == Some(generation) || self.compared_stream() == Some(generation))
     }
 
     /// A pod of a compared feed that the other one has in the same form takes its handle, so
     /// that its data exists once: always that of the stream, because the source of the stream keeps its
     /// own, too.
     pub(super) fn share(&mut self, generation: Generation, input: Input) -> Input {
-        let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
+        let Some((native, newest)) = self.native.zip(self.compared_stream()) else {
             return input;
         };
         match input {
@@ -152,7 +157,7 @@ impl Feeds {
 
     /// Has both feeds hold this pod once, if it is the same in both.
     pub fn hold_once(&mut self, uid: &Uid) {
-        let Some((native, newest)) = self.native.zip(self.newest_stream()) else {
+        let Some((native, newest)) = self.native.zip(self.compared_stream()) else {
             return;
         };
         let held = self.held(newest, uid).cloned();

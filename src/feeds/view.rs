@@ -25,16 +25,17 @@ pub struct View<'a> {
 }
 
 impl Feeds {
-    /// The newest open stream, which is the one that is compared.
-    pub fn newest_stream_view(&self) -> Option<View<'_>> {
-        self.view(self.newest_stream()?)
+    /// The stream that is compared: the active one, or while our own watches are active the one
+    /// that would be. Under [`Handover::Legacy`](super::Handover) the newest that is open.
+    pub fn compared_stream_view(&self) -> Option<View<'_>> {
+        self.view(self.compared_stream()?)
     }
 
-    /// The `Collect` feed that counts: the newest that is open, else the ended one that is
+    /// The `Collect` feed that counts: the one that is compared, else the ended one that is
     /// still told.
     pub fn collect_view(&self) -> Option<View<'_>> {
         let told = || self.told_from(ActiveSource::Collect);
-        self.newest_stream_view().or_else(told)
+        self.compared_stream_view().or_else(told)
     }
 
     /// The feed of our own watches; the ended one if that is still told.
@@ -62,9 +63,9 @@ impl Feeds {
         self.telling.settles_at(uid)
     }
 
-    /// See [`Telling::owes_deletes`](crate::matcher::Telling::owes_deletes).
-    pub fn owes_deletes(&self) -> bool {
-        self.telling.owes_deletes()
+    /// Whether this pod stays announced until the active feed is trusted to know all there is.
+    pub fn is_held(&self, uid: &Uid) -> bool {
+        self.telling.holds() && self.telling.keeps(uid)
     }
 
     /// This feed, if there still is one.
@@ -81,6 +82,16 @@ impl Feeds {
             feed,
         })
     }
+}
+
+/// This feed, if it is a stream.
+pub(super) fn stream_of(
+    feeds: &Feeds,
+    generation: Option<Generation>,
+) -> Option<(Generation, &Feed)> {
+    let generation = generation?;
+    let feed = feeds.feeds.get(&generation)?;
+    (feed.source == ActiveSource::Collect).then_some((generation, feed))
 }
 
 impl<'a> View<'a> {
@@ -101,7 +112,7 @@ impl<'a> View<'a> {
 
     /// Whether its first lists are complete.
     pub fn is_listed(&self) -> bool {
-        self.feed.listed
+        self.feed.synced
     }
 
     /// How many events it has told.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldhash::quality::FixedState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::{Epoch, Live, settling::Tick};
@@ -50,6 +50,9 @@ pub struct Told {
     /// Of the told containers, so many are known to be none of the active feed's: see
     /// [`Self::spare`].
     spared: u16,
+    /// Which stream in the order of hand-overs it was announced or confirmed by: while it is not
+    /// the present one, what the pod was announced with is compared with what that one knows.
+    pub(super) stream: u16,
     containers: Containers,
 }
 
@@ -77,13 +80,18 @@ pub(super) enum News {
     LostContainer,
 }
 
-/// Containers by the 64-bit hashes of [`Reannounce::print`]: two of one pod would have to collide
-/// for an error.
+/// Containers by their [`Print`]s, one for each id: two of one pod would have to collide for an
+/// error.
 #[derive(Debug)]
 enum Containers {
-    Few(SmallVec<[u64; 2]>),
-    Many(Box<HashSet<u64, foldhash::fast::FixedState>>),
+    Few(SmallVec<[Print; 2]>),
+    /// By [`Print::id`].
+    Many(Box<HashMap<u64, Print, foldhash::fast::FixedState>>),
 }
+
+/// A container: 40 bits of the hash of its id, and 24 of that of its name and image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print(u64);
 
 /// A list of this many container hashes is searched from end to end.
 const FEW: usize = 32;
@@ -138,8 +146,9 @@ impl Ledger {
     /// Whether this container of a told pod was told: its id, and under
     /// [`Reannounce::OnChange`] its name and image as well.
     pub fn has(&self, pod: &Uid, container: &ContainerMeta) -> bool {
-        let print = self.reannounce.print(container);
-        self.get(pod).is_some_and(|told| told.containers.has(print))
+        let print = Print::of(container);
+        self.get(pod)
+            .is_some_and(|told| told.containers.has(print, self.reannounce))
     }
 
     pub(super) fn clear(&mut self) {
@@ -155,8 +164,9 @@ impl Ledger {
     }
 
     /// The slot of this pod. One that is not told gets one, and must be announced at once.
-    pub(super) fn find_or_enter(&mut self, uid: &Uid) -> Slot {
+    pub(super) fn find_or_enter(&mut self, uid: &Uid, stream: u16) -> Slot {
         self.table.find_or_insert_with(uid, || Told {
+            stream,
             uid: uid.clone(),
             epoch: Epoch::default(),
             fields: 0,
@@ -188,10 +198,7 @@ impl Ledger {
 impl Told {
     /// How many different containers were told.
     pub fn containers(&self) -> usize {
-        match &self.containers {
-            Containers::Few(few) => few.len(),
-            Containers::Many(many) => many.len(),
-        }
+        self.containers.len()
     }
 
     /// The owner under which it was announced was a makeshift; it is known now (D9).
@@ -199,14 +206,20 @@ impl Told {
         self.announced = Announced::Provisionally;
     }
 
-    /// What there is to tell of the pod itself, given what is true of it now.
-    pub(super) fn news(&self, live: &Live<'_>, reannounce: Reannounce) -> News {
+    /// What there is to tell of the pod itself, given what is true of it now. At a hand-over
+    /// between streams (`compare`) everything that was announced is held against that (D4).
+    pub(super) fn news(&self, live: &Live<'_>, reannounce: Reannounce, compare: bool) -> News {
+        let reannounce = if compare {
+            Reannounce::OnChange
+        } else {
+            reannounce
+        };
         match (self.announced, reannounce) {
             (Announced::NotYet, _) => News::Pod,
             (Announced::Once, Reannounce::Never) => News::Nothing,
             (Announced::Provisionally, Reannounce::Never) => News::Owner,
             (Announced::Once | Announced::Provisionally, Reannounce::OnChange) => {
-                if self.has_lost_one_of(&live.pod.containers, reannounce) {
+                if self.has_lost_one_of(&live.pod.containers) {
                     News::LostContainer
                 } else if self.fields != fields_hash(live) {
                     News::Fields
@@ -233,13 +246,12 @@ impl Told {
     /// other one does not tell, because its source knows no such containers, are not lost: the
     /// pod is not deleted and told anew for their sake. `now`: the pod as the other feed has it,
     /// if it has it already.
-    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>, reannounce: Reannounce) {
+    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>) {
         let main = before.main_containers().len();
         let others = before.containers.get(main..).unwrap_or_default();
         let spared = others.iter().filter(|container| {
-            let print = reannounce.print(container);
             let is_known = now.is_some_and(|now| now.containers.contains(container));
-            self.containers.has(print) && !is_known
+            self.containers.has_exactly(Print::of(container)) && !is_known
         });
         self.spared = u16::try_from(spared.count()).unwrap_or(u16::MAX);
     }
@@ -253,8 +265,8 @@ impl Told {
         repeat: bool,
         tell: impl FnOnce() -> bool,
     ) -> bool {
-        let print = reannounce.print(container);
-        let known = self.containers.has(print);
+        let print = Print::of(container);
+        let known = self.containers.has(print, reannounce);
         if known && !repeat {
             return true;
         }
@@ -265,11 +277,11 @@ impl Told {
         told
     }
 
-    /// Whether a told container is not among these.
-    fn has_lost_one_of(&self, containers: &[ContainerMeta], reannounce: Reannounce) -> bool {
-        let kept = reannounce
+    /// Whether a told container is not among these, or is another one there.
+    fn has_lost_one_of(&self, containers: &[ContainerMeta]) -> bool {
+        let kept = Reannounce::OnChange
             .tellable(containers)
-            .filter(|(_, container)| self.containers.has(reannounce.print(container)));
+            .filter(|(_, container)| self.containers.has_exactly(Print::of(container)));
         kept.count() + usize::from(self.spared) < self.containers()
     }
 }
@@ -298,35 +310,65 @@ impl Reannounce {
                 self == Self::Never || is_first()
             })
     }
+}
 
-    /// By what a told container is known again.
-    fn print(self, container: &ContainerMeta) -> u64 {
-        match self {
-            Self::Never => hash(&container.id),
-            Self::OnChange => hash(&(&container.id, &container.name, &container.image)),
-        }
+impl Print {
+    const ID: u64 = u64::MAX << 24;
+
+    fn of(container: &ContainerMeta) -> Self {
+        let rest = hash(&(&container.name, &container.image));
+        Self(hash(&container.id) & Self::ID | rest & !Self::ID)
+    }
+
+    fn id(self) -> u64 {
+        self.0 & Self::ID
     }
 }
 
 impl Containers {
     const NONE: Self = Self::Few(SmallVec::new_const());
 
-    fn has(&self, hash: u64) -> bool {
-        match self {
-            Self::Few(few) => few.contains(&hash),
-            Self::Many(many) => many.contains(&hash),
+    /// By what a told container is known again: its id, and under [`Reannounce::OnChange`] its
+    /// name and image as well.
+    fn has(&self, print: Print, reannounce: Reannounce) -> bool {
+        match reannounce {
+            Reannounce::Never => self.of_id(print.id()).is_some(),
+            Reannounce::OnChange => self.has_exactly(print),
         }
     }
 
-    fn add(&mut self, hash: u64) {
+    fn has_exactly(&self, print: Print) -> bool {
+        self.of_id(print.id()) == Some(print)
+    }
+
+    fn of_id(&self, id: u64) -> Option<Print> {
         match self {
-            Self::Few(few) if few.len() < FEW => few.push(hash),
+            Self::Few(few) => few.iter().find(|print| print.id() == id).copied(),
+            Self::Many(many) => many.get(&id).copied(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// The reducer keeps what it was told first of an id (spec 11.3).
+    fn add(&mut self, print: Print) {
+        if self.of_id(print.id()).is_some() {
+            return;
+        }
+        match self {
+            Self::Few(few) if few.len() < FEW => few.push(print),
             Self::Few(few) => {
-                let many = few.iter().copied().chain([hash]).collect();
+                let many = few.iter().copied().chain([print]);
+                let many = many.map(|print| (print.id(), print)).collect();
                 *self = Self::Many(Box::new(many));
             }
             Self::Many(many) => {
-                many.insert(hash);
+                many.insert(print.id(), print);
             }
         }
     }

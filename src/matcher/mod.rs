@@ -16,6 +16,7 @@
 
 mod deadlines;
 mod followers;
+mod kept;
 mod known;
 mod ledger;
 mod limits;
@@ -27,6 +28,7 @@ mod telling;
 
 use std::time::{Duration, Instant};
 
+pub use kept::Move;
 pub use known::Known;
 pub use ledger::{Ledger, Reannounce, Told, fields_hash};
 pub use limits::{Marks, Resume, Windows};
@@ -34,7 +36,8 @@ pub use output::{Epoch, Generation, Sink};
 pub use owners::{Acquaintance, Escalate, OwnerSort};
 pub use pods::Live;
 use pods::PodState;
-pub use telling::Telling;
+use settling::Tick;
+pub use telling::{Changeover, Telling};
 
 use crate::model::{OwnerMeta, OwnerRef, PodMeta, Slot, Uid};
 use owners::{Learnt, Owners};

@@ -5,11 +5,19 @@
 //! is a *replay*; otherwise it is a *difference* (D3). Both are cursors over slots: they pause
 //! at the high mark and go on at the low mark. Meanwhile a change behind the cursor is told, and
 //! one ahead of it as long as there is room: else the cursor will come to it.
+//!
+//! What shall be told is what the active feed has live, and what is *kept* of the feeds before it
+//! (`changeover.rs`). Kept pods are told by a replay as well, in a pass of their own.
 
-use std::time::Instant;
+mod changeover;
+
+pub use changeover::Changeover;
+
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{
     Change, Epoch, Ledger, Live, Marks, Matcher, Reannounce, Resume, Sink, Standing, Windows,
+    kept::{Kept, Move},
     ledger::News,
     settling::{Recent, Settling, Tick},
 };
@@ -33,8 +41,24 @@ pub struct Telling {
     /// No pass over the ledger has ended since then: told pods that the active feed does not know
     /// are to be carried.
     carries_unknown: bool,
-    /// The active feed was not listed when it took over: its deletes are due once it is.
-    deletes_owed: bool,
+    /// What stays announced although the active feed has it not live.
+    kept: Kept,
+    /// The kept pods stay until this is over; then the difference deletes them (D4).
+    holds: bool,
+    /// Kept pods may not all be in the ledger: a pass tells those that are not.
+    kept_left: bool,
+    /// Kept pods that the active feed turned out to have, so far.
+    confirmed: u64,
+    /// Wanted pods that nobody vouches for: see [`Self::vouched`].
+    unvouched: BTreeSet<Uid>,
+    /// A feed has been trusted: what others add is not vouched for.
+    ever_trusted: bool,
+    /// What came to be vouched for, or is no longer, if that is noted.
+    moves: Option<Vec<Move>>,
+    /// Counts the hand-overs between streams, around and around.
+    stream: u16,
+    /// The last change of feed was one.
+    compares: bool,
     /// Pod data was told, or would have been, since the last resync (spec 14.2).
     dirty: bool,
     settling: Settling,
@@ -54,6 +78,8 @@ enum Phase {
     /// Catching up, second pass: the live pods from this slot on are yet to be told,
     /// the one in it from this container on.
     Additions(Slot, usize),
+    /// Catching up, last pass: the same for the kept pods.
+    Kept(Slot, usize),
 }
 
 /// Slots looked at in one [`Telling::resume`], so that the caller can do other things between.
@@ -74,7 +100,15 @@ impl Telling {
             again: false,
             feed_changed_at: None,
             carries_unknown: false,
-            deletes_owed: false,
+            kept: Kept::default(),
+            holds: false,
+            kept_left: false,
+            confirmed: 0,
+            unvouched: BTreeSet::new(),
+            ever_trusted: false,
+            moves: None,
+            stream: 0,
+            compares: false,
             dirty: false,
             settling: Settling::default(),
             recently_deleted: Recent::new(windows.settle),
@@ -109,14 +143,9 @@ impl Telling {
         Some(self.settling.until(uid)?.instant(self.origin))
     }
 
-    /// Whether deletes wait until the active feed is listed (D3).
-    pub fn owes_deletes(&self) -> bool {
-        self.deletes_owed
-    }
-
     /// Whether everything wanted is told and nothing is owed.
     pub fn is_settled(&self) -> bool {
-        self.phase == Phase::Streaming && self.settling.is_empty() && !self.deletes_owed
+        self.phase == Phase::Streaming && self.settling.is_empty() && self.kept.is_empty()
     }
 
     /// A new connection: the reducer knows nothing. The live set is told by [`Self::resume`].
@@ -131,94 +160,12 @@ impl Telling {
         self.catch_up_from(Phase::Offline);
     }
 
-    /// A new `Collect` stream is active, with nothing known yet (D3, D4): the legacy promised
-    /// `pod_resync` if pod data was told before.
-    pub fn new_stream(&mut self, sink: &mut impl Sink) {
-        self.epoch.0 += 1;
-        let was_dirty = std::mem::take(&mut self.dirty);
-        match self.phase {
-            // The resync that is owed will serve for this one, too.
-            Phase::Offline | Phase::Owing => {}
-            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) => {
-                if !was_dirty {
-                    // Nothing was told, so there is nothing to take back.
-                    self.replay();
-                } else if sink.queued() < self.marks.limit {
-                    self.resync(sink);
-                } else {
-                    self.phase = Phase::Owing;
-                }
-            }
-        }
-    }
-
-    /// A new picture begins without a word about it (D3, D4): what is told from now on is of it.
-    pub fn new_epoch(&mut self) {
-        self.epoch.0 += 1;
-    }
-
-    /// Another feed is active: the difference to it is told by [`Self::resume`].
-    /// Towards a feed that is not `listed`, deletes wait for [`Self::listed`].
-    pub fn change_feed(
-        &mut self,
-        old: Option<&Matcher>,
-        new: &Matcher,
-        listed: bool,
-        now: Instant,
-    ) {
-        if matches!(self.phase, Phase::Offline | Phase::Owing) {
-            return;
-        }
-        if let Some(old) = old {
-            self.spare_containers(old, new);
-        }
-        let tick = self.tick(now);
-        let settled_at = tick.after(self.windows.settle);
-        self.feed_changed_at = Some(tick);
-        self.carries_unknown = true;
-        self.settling.clear();
-        for uid in self.recently_deleted.within(tick) {
-            if self.ledger.get(uid).is_none() {
-                self.settling.insert(uid.clone(), settled_at);
-            }
-        }
-        self.deletes_owed = !listed;
-        self.catch_up_from(Phase::Deletes(Slot::FIRST));
-    }
-
-    /// What the source of the `new` feed does not know of is not lost.
-    fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
-        let reannounce = self.ledger.reannounce();
-        if reannounce == Reannounce::Never {
-            return;
-        }
-        for told in self.ledger.iter_mut() {
-            if let Some(before) = old.live(&told.uid) {
-                let now = new.live(&told.uid).map(|now| &**now.pod);
-                told.spare(before.pod, now, reannounce);
-            }
-        }
-    }
-
-    /// The active feed has told its lists: deletes that waited for that are sent.
-    pub fn listed(&mut self) {
-        if std::mem::take(&mut self.deletes_owed) {
-            self.another_pass();
-        }
-    }
-
-    /// The source of the active feed is gone: nobody will confirm or deny the pods that are
-    /// carried. They stay told until another feed is active (D4).
-    pub fn source_ended(&mut self) {
-        self.deletes_owed |= self.carries_unknown || !self.settling.is_empty();
-    }
-
     /// Many changes may follow, as of a list. Until [`Self::resume`] they are told like the
     /// others, but what finds no room is a matter of another pass and not of a resync: the
     /// difference stays known.
     pub fn expect_much(&mut self) {
         if self.phase == Phase::Streaming {
-            self.catch_up_from(Phase::Additions(Slot::PAST_ALL, 0));
+            self.catch_up_from(Phase::Kept(Slot::PAST_ALL, 0));
         }
     }
 
@@ -227,7 +174,7 @@ impl Telling {
     pub fn owe_resync(&mut self) {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
-            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) => {
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
                 self.epoch.0 += 1;
                 self.phase = Phase::Owing;
             }
@@ -245,6 +192,7 @@ impl Telling {
         let (live, repeat) = match change {
             Change::Announced(live) => {
                 self.dirty = true;
+                self.comes_live(&live.pod.uid);
                 (live, false)
             }
             Change::Reannounced(live) => {
@@ -265,6 +213,7 @@ impl Telling {
                 was_live,
             } => {
                 self.dirty |= was_live;
+                self.is_gone(uid, was_live);
                 return self.gone(uid, slot, was_live, now, sink);
             }
             // The call that overflowed ends; there is nothing to tell.
@@ -306,12 +255,16 @@ impl Telling {
                         Some((slot, matcher.live_at(slot)))
                     });
                     let Some((slot, live)) = next else {
-                        self.end_pass();
+                        self.phase = match self.kept_left {
+                            true => Phase::Kept(Slot::FIRST, 0),
+                            false => Phase::Kept(Slot::PAST_ALL, 0),
+                        };
                         continue;
                     };
                     let container = if slot == cursor { container } else { 0 };
                     self.look_at_live(slot, live, container, now, sink);
                 }
+                Phase::Kept(cursor, container) => self.look_at_kept(cursor, container, now, sink),
             }
         }
         Resume::More
@@ -342,29 +295,32 @@ impl Telling {
         now: Instant,
         sink: &mut impl Sink,
     ) {
-        let next = self
-            .ledger
-            .at_or_after(cursor)
-            .filter(|_| !self.deletes_owed);
-        let Some((slot, told)) = next else {
-            self.carries_unknown &= self.deletes_owed;
+        let Some((slot, told)) = self.ledger.at_or_after(cursor) else {
+            self.carries_unknown &= self.holds;
+            self.let_go_of_kept();
             self.phase = Phase::Additions(Slot::FIRST, 0);
             return;
         };
         let (uid, touched) = (told.uid.clone(), told.touched);
         let standing = active.map_or(Standing::Unknown, |matcher| matcher.standing(&uid));
-        if standing != Standing::Live && !self.is_carried(&uid, touched, standing, now) {
+        if standing != Standing::Live && !self.stays(&uid, touched, standing, now) {
             if sink.queued() >= self.marks.high {
                 self.paused = true;
                 return;
             }
             self.ledger.remove(slot);
             sink.pod_delete(&uid);
+            self.lets_go(&uid);
         }
         self.phase = Phase::Deletes(slot.next());
     }
 
-    /// Whether this told pod stays told for now, although it is not live. A pod that came to
+    /// Whether this told pod stays told for now, although it is not live: only a kept one does.
+    fn stays(&mut self, uid: &Uid, touched: Tick, standing: Standing, now: Instant) -> bool {
+        self.kept.contains(uid) && (self.holds || self.is_carried(uid, touched, standing, now))
+    }
+
+    /// Whether this kept pod stays told for a while. A pod that came to
     /// wait for its owner or address while it was carried is carried as those are that did.
     fn is_carried(&mut self, uid: &Uid, touched: Tick, standing: Standing, now: Instant) -> bool {
         if self.settling.contains(uid) {
@@ -407,6 +363,36 @@ impl Telling {
         self.phase = Phase::Additions(slot.next(), 0);
     }
 
+    fn look_at_kept(&mut self, cursor: Slot, container: usize, now: Instant, sink: &mut impl Sink) {
+        // Taken out for the call that needs it beside all the rest, and changes none of it.
+        let kept = std::mem::take(&mut self.kept);
+        match kept.at_or_after(cursor) {
+            None => {
+                self.kept_left = false;
+                self.end_pass();
+            }
+            Some(live) => {
+                let uid = &live.pod.uid;
+                let from = if live.slot == cursor { container } else { 0 };
+                let before = self.ledger.get(uid).map(|told| told.touched);
+                self.mark(uid, self.stream, None);
+                let told = self.tell(live, false, from, self.marks.high, now, sink);
+                // The feed that is active has not confirmed it. What was known of it before the
+                // connection was lost is not: it counts as touched now.
+                let other = self.stream.wrapping_sub(u16::from(self.compares));
+                self.mark(uid, other, before);
+                self.phase = match told {
+                    Ok(()) => Phase::Kept(live.slot.next(), 0),
+                    Err(container) => {
+                        self.paused = true;
+                        Phase::Kept(live.slot, container)
+                    }
+                };
+            }
+        }
+        self.kept = kept;
+    }
+
     fn end_pass(&mut self) {
         self.phase = if std::mem::take(&mut self.again) {
             Phase::Deletes(Slot::FIRST)
@@ -419,7 +405,9 @@ impl Telling {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
             Phase::Streaming => self.catch_up_from(Phase::Deletes(Slot::FIRST)),
-            Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
+            Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
+                self.again = true;
+            }
         }
     }
 
@@ -438,14 +426,15 @@ impl Telling {
     /// The reducer knows nothing: everything is to be told.
     fn replay(&mut self) {
         self.forget_told();
+        self.kept_left = true;
         self.catch_up_from(Phase::Additions(Slot::FIRST, 0));
     }
 
     fn forget_told(&mut self) {
         self.ledger.clear();
         self.settling.clear();
-        self.carries_unknown = false;
-        self.deletes_owed = false;
+        self.carries_unknown &= self.holds;
+        self.let_go_of_kept();
     }
 
     /// The pod whose telling was interrupted has changed: all its containers count again.
@@ -463,7 +452,7 @@ impl Telling {
     fn has_passed(&self, changed: Slot) -> bool {
         match self.phase {
             Phase::Offline | Phase::Owing | Phase::Deletes(_) => false,
-            Phase::Streaming => true,
+            Phase::Streaming | Phase::Kept(..) => true,
             Phase::Additions(cursor, _) => changed < cursor,
         }
     }
@@ -500,7 +489,10 @@ impl Telling {
                 }
                 self.out_of_room();
             }
-            (Some(told), Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..)) => {
+            (
+                Some(told),
+                Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..),
+            ) => {
                 self.ledger.remove(told);
                 sink.pod_delete(uid);
             }
@@ -526,14 +518,15 @@ impl Telling {
         let reannounce = self.ledger.reannounce();
         let has_room = sink.queued() < limit;
         let slot = if has_room {
-            Some(self.ledger.find_or_enter(uid))
+            Some(self.ledger.find_or_enter(uid, self.stream))
         } else {
             self.ledger.find(uid)
         };
         let Some(told) = slot.and_then(|slot| self.ledger.get_mut(slot)) else {
             return Err(0);
         };
-        let (news, before) = (told.news(&live, reannounce), told.containers());
+        let compare = told.stream != self.stream;
+        let (news, before) = (told.news(&live, reannounce, compare), told.containers());
         if news != News::Nothing {
             if !has_room {
                 return Err(0);
@@ -549,6 +542,7 @@ impl Telling {
             self.dirty = true;
         }
         told.touched = tick;
+        told.stream = self.stream;
         let (repeat, from) = match news {
             News::Nothing | News::Owner => (repeat, from),
             News::Pod | News::Fields | News::LostContainer => (true, 0),
@@ -579,7 +573,9 @@ impl Telling {
         match self.phase {
             Phase::Offline | Phase::Owing => {}
             Phase::Streaming => self.owe_resync(),
-            Phase::Deletes(_) | Phase::Additions(..) => self.again = true,
+            Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
+                self.again = true;
+            }
         }
     }
 

@@ -76,6 +76,7 @@ impl Migration {
             record,
         } = settings;
         feeds.compare(stage.compares());
+        feeds.hear_streams(stage != Stage::Native);
         Self {
             stage,
             since: now,
@@ -192,6 +193,9 @@ impl Migration {
             }
         }
         if step.is_new() {
+            if self.stage == Stage::Native || step.to == Stage::Native {
+                feeds.hear_streams(step.to != Stage::Native);
+            }
             self.stage = step.to;
             self.since = now;
             self.forced = match step.command {

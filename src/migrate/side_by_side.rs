@@ -234,7 +234,7 @@ impl SideBySide {
             let next = match self.pass {
                 Pass::Nothing => break,
                 Pass::Collect(slot) => {
-                    let matcher = feeds.newest_stream_view().map(|view| view.matcher());
+                    let matcher = feeds.compared_stream_view().map(|view| view.matcher());
                     match matcher.and_then(|matcher| pod_at_or_after(matcher, slot)) {
                         Some((slot, uid)) => Some((Pass::Collect(slot.next()), uid)),
                         None => {
@@ -286,7 +286,7 @@ impl SideBySide {
 
     /// At a pod that is since then what it is now.
     fn look_at(&mut self, feeds: &mut Feeds, uid: &Uid, since: Instant, now: Instant) {
-        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
+        let (Some(stream), Some(watches)) = (feeds.compared_stream_view(), feeds.native_view())
         else {
             return;
         };
@@ -317,7 +317,7 @@ fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
     if !watches.is_listed() {
         return Err(Pause::WatchesUnlisted);
     }
-    let stream = feeds.newest_stream_view().ok_or(Pause::NoStream)?;
+    let stream = feeds.compared_stream_view().ok_or(Pause::NoStream)?;
     if !stream.is_listed() {
         return Err(Pause::StreamUnlisted);
     }
@@ -332,8 +332,8 @@ fn was_looked_at(feeds: &Feeds, pass: Pass, uid: &Uid) -> bool {
     };
     match pass {
         Pass::Nothing | Pass::Collect(_) | Pass::Differing(..) => false,
-        Pass::Native(_) => knows(feeds.newest_stream_view()),
-        Pass::Known(_) => knows(feeds.newest_stream_view()) || knows(feeds.native_view()),
+        Pass::Native(_) => knows(feeds.compared_stream_view()),
+        Pass::Known(_) => knows(feeds.compared_stream_view()) || knows(feeds.native_view()),
     }
 }
 

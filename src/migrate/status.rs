@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Stage;
+use crate::feeds::Why;
 
 /// The answer to `GET /statusz`. Every list in it is bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,13 @@ pub struct DeletesPending {
     pub reason: String,
     /// Why, for people.
     pub why: String,
+}
+
+impl DeletesPending {
+    /// Every word that [`Self::reason`] can be.
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        Why::ALL.into_iter().map(Why::name)
+    }
 }
 
 /// `--migrate auto`.

@@ -29,8 +29,8 @@ pub enum FeedEvent {
     /// Within a list: the object is there, but in a form that cannot be used. What is known of
     /// it stays. Boxed, for it is rare and the others are small.
     Seen(Kind, Box<Uid>),
-    /// The source has told its first lists completely (D4). Sent once, by sources
-    /// that can tell otherwise than by `InitDone` of every kind.
+    /// The source has told its first lists completely (D4). By sources that can tell otherwise
+    /// than by `InitDone` of every kind.
     Listed,
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::{OnReconnect, Settings},
-    matcher::{Generation, Marks, Matcher, Policy, Resume, Telling, Windows},
+    matcher::{Changeover, Generation, Marks, Matcher, Policy, Resume, Telling, Windows},
     model::PodMeta,
 };
 
-use crate::support::core::{Core, Recorder, deployment, origin, pod, replica_set, secs};
+use crate::support::core::{Core, Recorder, deployment, legacy, origin, pod, replica_set, secs};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -17,7 +17,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 #[test]
 fn the_first_stream_is_epoch_1_and_the_second_one_sends_2() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     assert_eq!(core.feeds.epoch().0, 0);
     let first = core.open();
     assert_eq!(core.feeds.epoch().0, 1);
@@ -35,7 +35,7 @@ fn the_first_stream_is_epoch_1_and_the_second_one_sends_2() {
 
 #[test]
 fn a_new_stream_sends_no_resync_unless_pod_data_was_told_before() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let first = core.open();
     core.replica_set(first, "rs", None);
     core.pod(first, pod("pending").without_address());
@@ -54,7 +54,7 @@ fn a_new_stream_sends_no_resync_unless_pod_data_was_told_before() {
 
 #[test]
 fn a_reconnect_and_a_stream_opened_meanwhile_send_no_resync() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let first = core.open();
     core.pod(first, pod("a"));
     core.disconnect();
@@ -73,7 +73,7 @@ fn a_reconnect_and_a_stream_opened_meanwhile_send_no_resync() {
 
 #[test]
 fn a_stream_opened_while_there_is_no_room_sends_its_own_number_later() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let first = core.open();
     core.pod(first, pod("a"));
     core.reducer.queued = Marks::default().limit;
@@ -92,7 +92,7 @@ fn a_stream_opened_while_there_is_no_room_sends_its_own_number_later() {
 
 #[test]
 fn a_new_stream_is_active_at_once_and_older_ones_are_heard_in_silence() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let (older, newer) = (core.open(), core.open());
     core.pod(older, pod("a"));
     core.pod(newer, pod("b"));
@@ -108,7 +108,7 @@ fn a_new_stream_is_active_at_once_and_older_ones_are_heard_in_silence() {
 
 #[test]
 fn the_pods_of_an_ended_stream_stay_told_until_the_next_one_opens() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let first = core.open();
     core.pod(first, pod("a"));
     core.close(first);
@@ -168,7 +168,7 @@ fn a_stream_that_opens_in_time_leaves_no_take_over() {
 
 #[test]
 fn the_newest_of_the_older_streams_that_are_alive_and_listed_takes_over() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let streams: Vec<_> = (0..6).map(|_| core.open()).collect();
     let [far, near, unlisted, overflowed, closed, active] = streams[..] else {
         panic!()
@@ -212,7 +212,7 @@ fn an_older_stream_that_is_listed_late_takes_over_then() {
 
 #[test]
 fn a_stream_is_listed_when_its_source_says_so() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let feed = core.open();
     core.pod(feed, pod("a"));
     assert!(!core.feeds.is_listed());
@@ -221,28 +221,30 @@ fn a_stream_is_listed_when_its_source_says_so() {
 }
 
 #[test]
-fn a_quiet_stream_is_listed_30_seconds_after_its_last_pod_or_60_after_its_last_info() {
-    for (infos, listed_at) in [
-        (&[][..], 60),
-        (&[(0, "pod")], 30),
-        (&[(29, "pod")], 59),
-        (&[(31, "pod")], 61),
-        (&[(0, "pod"), (20, "pod"), (40, "pod")], 70),
-        (&[(20, "owner")], 80),
-        (&[(20, "owner"), (35, "pod")], 65), // between two looks
-        (&[(10, "pod"), (20, "owner")], 40),
-        (&[(59, "owner"), (118, "owner")], 178),
+fn a_stream_without_pods_is_synced_5_minutes_after_its_last_info_while_nothing_is_announced() {
+    for (infos, synced_at) in [
+        (&[][..], Some(300)),
+        (&[(0, "pending")], None),
+        (&[(0, "pod")], None),
+        (&[(20, "owner")], Some(320)),
+        (&[(0, "owner"), (299, "owner")], Some(599)),
     ] {
-        let mut core = Core::new(Settings::default());
+        let mut core = Core::new(legacy());
         let feed = core.open();
         for (at, info) in infos {
             core.pass(core.start + secs(*at) - core.now);
             match *info {
                 "pod" => core.pod(feed, pod("a")),
+                "pending" => core.pod(feed, pod("a").without_address()),
                 _ => core.replica_set(feed, "rs", None),
             }
         }
-        core.pass(core.start + secs(listed_at) - core.now - MOMENT);
+        let Some(synced_at) = synced_at else {
+            core.pass(secs(3600));
+            assert!(!core.feeds.is_listed(), "{infos:?}");
+            continue;
+        };
+        core.pass(core.start + secs(synced_at) - core.now - MOMENT);
         assert!(!core.feeds.is_listed(), "{infos:?}");
         core.pass(MOMENT);
         assert!(core.feeds.is_listed(), "{infos:?}");
@@ -251,7 +253,7 @@ fn a_quiet_stream_is_listed_30_seconds_after_its_last_pod_or_60_after_its_last_i
 
 #[test]
 fn a_dropped_stream_leaves_nothing_that_is_due() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     for _ in 0..1000 {
         let feed = core.open();
         core.close(feed);
@@ -388,7 +390,7 @@ fn a_pod_that_the_old_feed_deleted_lately_is_withheld_until_the_new_feed_speaks_
 
 #[test]
 fn a_delete_of_a_carried_pod_and_one_before_a_resync_are_remembered_for_the_next_take_over() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let (eldest, older, newer) = (core.open(), core.open(), core.open());
     core.listed(eldest);
     core.listed(older);
@@ -421,14 +423,20 @@ fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
     reducer.take();
 
     let (new, later) = (holding(&["b", "c"]), now + secs(20));
-    telling.change_feed(None, &new, false, later);
+    let change = Changeover {
+        old: Some(&old),
+        new: &new,
+        holds: true,
+        compares: false,
+    };
+    telling.change_feed(change, later);
     assert_eq!(
         telling.resume(Some(&new), later, &mut reducer),
         Resume::Done
     );
     assert_snapshot!(reducer.take(), @"pod_new c v1");
     assert!(!telling.is_settled());
-    telling.listed();
+    telling.hold(false);
     assert_eq!(
         telling.resume(Some(&new), later, &mut reducer),
         Resume::Done
@@ -459,7 +467,7 @@ fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
     let on_reconnect = OnReconnect::Reset;
     let mut core = Core::offline(Settings {
         on_reconnect,
-        ..Settings::default()
+        ..legacy()
     });
     let older = core.open();
     let idle = core.open();
@@ -487,7 +495,7 @@ fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
 
 /// An older stream and a newer one that is active; nothing was told yet.
 fn two_streams() -> (Core, Generation, Generation) {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let (older, newer) = (core.open(), core.open());
     (core, older, newer)
 }

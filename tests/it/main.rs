@@ -18,6 +18,7 @@ mod digest_vectors;
 mod driver_watches;
 mod feed_scenarios;
 mod golden_relay;
+mod handover;
 #[path = "../../compat/harness/mod.rs"]
 #[allow(dead_code, reason = "the rest of it is used by `compat/main.rs`")]
 mod harness;

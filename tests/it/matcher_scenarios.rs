@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     feeds::Settings,
-    matcher::{Escalate, Generation, Marks, Matcher, OwnerSort, Policy, Telling, Windows},
+    matcher::{
+        Changeover, Escalate, Generation, Marks, Matcher, OwnerSort, Policy, Telling, Windows,
+    },
     model::{OwnerKind, OwnerRef, Uid},
 };
 
@@ -496,7 +498,13 @@ fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
         telling.resume(Some(&matcher), now, &mut reducer);
         assert_eq!(reducer.take(), "pod_new a v1 ReplicaSet/rs");
         // The same feed takes over from itself: a difference that has not begun.
-        telling.change_feed(None, &matcher, true, now);
+        let change = Changeover {
+            old: None,
+            new: &matcher,
+            holds: false,
+            compares: false,
+        };
+        telling.change_feed(change, now);
         if !owner_first {
             reducer.queued = queued;
             telling.resume(Some(&matcher), now, &mut reducer);

@@ -60,7 +60,7 @@ fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
     core.pod(stream, pod("told"));
     core.handle(watches, Input::Pod(Event::Apply(pod("shadow").into())));
     for kind in [Kind::Pod, Kind::ReplicaSet, Kind::Job] {
-        core.feeds.denied(kind, Scope(0));
+        core.feeds.denied(kind, Scope(0), core.now);
     }
     core.close(stream);
     core.pass(secs(3600));
@@ -114,8 +114,9 @@ fn watches_are_listed_when_each_kind_has_listed_or_was_denied_in_each_scope() {
         for (n, (kind, scope)) in every.into_iter().enumerate() {
             assert!(!native.feeds.is_listed(), "{kind:?} {scope} is missing");
             if denied >> n & 1 == 1 {
-                native.feeds.denied(kind, Scope(scope));
-                native.feeds.denied(kind, Scope(scope)); // said twice, counts once
+                let now = native.now;
+                native.feeds.denied(kind, Scope(scope), now);
+                native.feeds.denied(kind, Scope(scope), now); // said twice, counts once
             } else {
                 list_nothing(&mut native, kind, Scope(scope));
             }
@@ -129,7 +130,8 @@ fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
     let mut native = new();
     native.list_pods([pod("a").into(), pod("b").into()]);
     native.told();
-    native.feeds.denied(Kind::Pod, Scope(0));
+    let now = native.now;
+    native.feeds.denied(Kind::Pod, Scope(0), now);
     native.rest();
     assert_snapshot!(native.told(), @"");
     // Allowed again: what was missed is told.
@@ -140,7 +142,8 @@ fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
 #[test]
 fn pods_of_jobs_that_are_denied_are_told_under_their_job_after_the_owner_wait() {
     let mut native = new();
-    native.feeds.denied(Kind::Job, Scope(0));
+    let now = native.now;
+    native.feeds.denied(Kind::Job, Scope(0), now);
     native.list_pods([pod("a").owned_by(job("backup")).into()]);
     native.pass(secs(59));
     assert_snapshot!(native.told(), @"");

@@ -11,7 +11,9 @@ use k8s_relay::{
 };
 
 use crate::support::{
-    core::{Core, MESSAGE, PodDraft, a, custom, deployment, job, object, pod, replica_set, secs},
+    core::{
+        Core, MESSAGE, PodDraft, a, custom, deployment, job, legacy, object, pod, replica_set, secs,
+    },
     native::Native,
 };
 
@@ -400,7 +402,7 @@ fn a_take_over_tells_again_the_pods_that_the_other_stream_knows_otherwise() {
     ] {
         let mut core = Core::new(Settings {
             reannounce,
-            ..Settings::default()
+            ..legacy()
         });
         let (older, newer) = (core.open(), core.open());
         core.listed(older);
@@ -502,7 +504,7 @@ fn holding(pods: &[&str]) -> (Core, Generation) {
     let mut core = Core::offline(Settings {
         marks: SMALL,
         reannounce: Reannounce::OnChange,
-        ..Settings::default()
+        ..legacy()
     });
     let feed = core.open();
     for name in pods {

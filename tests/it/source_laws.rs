@@ -251,7 +251,7 @@ impl<S: Source> World<S> {
         let (epoch, sent) = (self.core.feeds.epoch(), self.core.reducer.queued);
         let shadow = self.core.open();
         self.core.pod(shadow, pod("shadow"));
-        self.core.close(shadow);
+        self.core.feeds.close(shadow, self.core.now);
         assert_eq!(self.core.feeds.epoch(), epoch);
         assert_eq!(self.core.reducer.queued, sent);
     }

@@ -12,7 +12,7 @@ use kube::runtime::watcher::Event;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::support::{
-    core::{Core, object, pod},
+    core::{Core, legacy, object, pod},
     lists::{Fact, Lists},
     native::{Native, list_of},
 };
@@ -156,7 +156,7 @@ fn readers_see_each_event_at_once_and_a_re_list_at_its_end() {
 
 #[test]
 fn readers_always_look_at_the_active_feed() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let reader = core.feeds.reader();
     let pods = || reader.objects().pods.len();
     assert_eq!(pods(), 0);
@@ -185,7 +185,7 @@ fn a_shadow_is_not_read_until_it_is_active() {
     let reader = core.feeds.reader();
     let native = core.feeds.open_native(1, core.now);
     core.handle(native, Input::Pod(Event::Apply(pod("shadow").into())));
-    core.feeds.denied(Kind::Job, Scope(0));
+    core.feeds.denied(Kind::Job, Scope(0), core.now);
     assert!(reader.objects().pods.is_empty());
 }
 

@@ -126,6 +126,8 @@ fn the_variables_are_these() {
     K8S_RELAY_SETTLE
     K8S_RELAY_SOURCE
     K8S_RELAY_STATE_FILE
+    K8S_RELAY_STREAM_HANDOVER
+    K8S_RELAY_STREAM_SILENCE
     ");
     for name in names {
         // Kubernetes sets these in every pod of a namespace with a Service `k8s-relay`.
@@ -140,6 +142,8 @@ fn without_any_setting_the_defaults_hold() {
     config-file =   # default
     source = legacy  # default
     server-address = localhost:8712  # default
+    stream-handover =   # default
+    stream-silence = 5m  # default
     kubeconfig =   # default
     context =   # default
     namespace =   # default
@@ -236,6 +240,8 @@ fn every_setting_can_be_changed() {
     config-file = FILE  # flag
     source = shadow-native  # flag
     server-address = [::]:0  # flag
+    stream-handover =   # default
+    stream-silence = 5m  # default
     kubeconfig = /etc/kube/config  # flag
     context = prod  # flag
     namespace = shop,billing,shop  # flag

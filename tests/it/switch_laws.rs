@@ -17,7 +17,9 @@ use k8s_relay::{
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
 
-use crate::support::core::{Core, Recorder, deployment, job, object, pod, replica_set, secs};
+use crate::support::core::{
+    Core, Recorder, deployment, job, legacy, object, pod, replica_set, secs,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(384))]
@@ -147,7 +149,7 @@ impl World {
     fn new(reannounce: Reannounce) -> Self {
         let settings = Settings {
             reannounce,
-            ..Settings::default()
+            ..legacy()
         };
         let mut core = Core::telling(Recorder::wired(), settings);
         core.connect();
@@ -305,7 +307,7 @@ impl World {
             let in_stream = match feeds.active_source() {
                 ActiveSource::Collect => feeds.active().map(|active| active.standing(&uid)),
                 ActiveSource::Native => feeds
-                    .newest_stream_view()
+                    .compared_stream_view()
                     .map(|twin| twin.matcher().standing(&uid)),
             };
             let in_watches = feeds
@@ -371,7 +373,7 @@ impl World {
         assert_eq!(parity.rows, [], "they know the same");
         assert_eq!((parity.divergences, parity.unsettled), (0, 0));
         assert_eq!(parity.legacy_digest, parity.native_digest);
-        let (Some(stream), Some(watches)) = (feeds.newest_stream_view(), feeds.native_view())
+        let (Some(stream), Some(watches)) = (feeds.compared_stream_view(), feeds.native_view())
         else {
             panic!("both are there");
         };

@@ -9,7 +9,7 @@ use k8s_relay::{
 use kube::runtime::watcher::Event;
 
 use crate::support::{
-    core::{Core, deployment, object, pod, replica_set, secs},
+    core::{Core, deployment, legacy, object, pod, replica_set, secs},
     native::list_of,
 };
 
@@ -97,7 +97,7 @@ fn a_carried_pod_that_the_watches_hear_of_before_it_has_an_address_is_carried_on
 
 #[test]
 fn a_cut_over_to_watches_that_are_not_listed_only_adds_until_they_are() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let stream = core.open();
     core.pod(stream, pod("a"));
     core.pod(stream, pod("gone"));
@@ -326,14 +326,14 @@ struct Both {
 impl Both {
     /// Both know these pods, and the reducer was told of them a minute ago.
     fn with(pods: &[&str]) -> Self {
-        Self::set_up(Settings::default(), pods)
+        Self::set_up(legacy(), pods)
     }
 
     /// Without pods; told ones are announced again when they change.
     fn told_anew() -> Self {
         let settings = Settings {
             reannounce: Reannounce::OnChange,
-            ..Settings::default()
+            ..legacy()
         };
         Self::set_up(settings, &[])
     }
@@ -382,7 +382,7 @@ impl Both {
 
     fn stream_pod(&self, name: &str) -> PodMeta {
         held(
-            self.core.feeds.newest_stream_view().unwrap().matcher(),
+            self.core.feeds.compared_stream_view().unwrap().matcher(),
             name,
         )
     }

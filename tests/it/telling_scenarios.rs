@@ -9,7 +9,7 @@ use k8s_relay::{
 use kube::runtime::watcher::Event;
 
 use crate::support::{
-    core::{Core, MESSAGE, pod, replica_set, secs},
+    core::{Core, MESSAGE, legacy, pod, replica_set, secs},
     native::Native,
 };
 
@@ -159,7 +159,7 @@ fn a_stream_that_opens_during_a_replay_ends_it() {
 
 #[test]
 fn containers_of_one_id_are_told_as_often_as_the_event_names_them_and_known_once() {
-    let mut core = Core::new(Settings::default());
+    let mut core = Core::new(legacy());
     let feed = core.open();
     core.pod(feed, pod("p").running(&["c1", "c1", ""]));
     assert_snapshot!(core.told(), @r"
@@ -243,7 +243,7 @@ fn marks_in_any_order_let_a_replay_end() {
     for (low, high, limit) in [(0, 0, 0), (500, 0, 0), (0, 300, 1), (usize::MAX, 0, 0)] {
         let mut core = Core::offline(Settings {
             marks: Marks { low, high, limit },
-            ..Settings::default()
+            ..legacy()
         });
         let feed = core.open();
         for n in 0..20 {
@@ -350,7 +350,7 @@ fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() 
 fn holding(pods: &[&str]) -> Core {
     let mut core = Core::offline(Settings {
         marks: SMALL,
-        ..Settings::default()
+        ..legacy()
     });
     let feed = core.open();
     for name in pods {

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,6 +24,11 @@ use crate::{
 pub const MAX_INFO: usize = 4 << 20;
 /// A batch is sent when it has this many Infos, or as soon as nothing more is ready.
 const BATCH_INFOS: u64 = 256;
+/// A stream that has sent a pod and then nothing for so many steps is synced (D4).
+const QUIET_STEPS: u32 = 30;
+/// How a quiet stream is measured. A late step counts as one: time in which this process was
+/// stopped is no time in which it waited.
+const QUIET_STEP: Duration = Duration::from_secs(1);
 /// A batch is also sent when its Infos had this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -125,11 +131,29 @@ impl Call {
             }
         });
         let mut merger = Merger::default();
+        let mut quiet = Quiet::default();
         loop {
             let first = tokio::select! {
                 biased;
                 ending = &mut wanted => return ending,
                 first = self.infos.next() => first,
+                () = quiet.lasts() => {
+                    let place = tokio::select! {
+                        biased;
+                        ending = &mut wanted => return ending,
+                        place = self.inputs.reserve() => match place {
+                            Ok(place) => place,
+                            Err(_) => return Ending::Wanted(CallEnd::Shutdown),
+                        },
+                    };
+                    tracing::debug!(stream = told.stream.0, "synced by quiet");
+                    place.send(SourceInput::Batch {
+                        stream: told.stream,
+                        events: vec![FeedEvent::Listed],
+                        infos: 0,
+                    });
+                    continue;
+                }
             };
             let mut batch = Batch::default();
             let mut ending = batch.take(first, &mut merger, told).err();
@@ -151,6 +175,7 @@ impl Call {
                 {
                     ending = batch.take(message, &mut merger, told).err();
                 }
+                quiet.broken_by(&batch.events);
                 told.infos += batch.infos;
                 self.counters.infos.fetch_add(batch.infos, Relaxed);
                 place.send(SourceInput::Batch {
@@ -163,6 +188,39 @@ impl Call {
                 return ending;
             }
         }
+    }
+}
+
+/// How long a call has waited for input, with nothing unread.
+#[derive(Default)]
+struct Quiet {
+    /// Nothing is measured before a pod was sent, or once the stream is synced.
+    after_pod: bool,
+    synced: bool,
+    steps: u32,
+}
+
+impl Quiet {
+    /// Something was read.
+    fn broken_by(&mut self, events: &[FeedEvent]) {
+        self.steps = 0;
+        for event in events {
+            self.after_pod |= matches!(event, FeedEvent::Pod(_));
+            self.synced |= matches!(event, FeedEvent::Listed);
+        }
+    }
+
+    /// Ready, once, when the call has waited for long enough. Nothing is lost if it is dropped,
+    /// but for a part of a step.
+    async fn lasts(&mut self) {
+        if self.synced || !self.after_pod {
+            return std::future::pending().await;
+        }
+        while self.steps < QUIET_STEPS {
+            tokio::time::sleep(QUIET_STEP).await;
+            self.steps += 1;
+        }
+        self.synced = true;
     }
 }
 

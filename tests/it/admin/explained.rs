@@ -72,7 +72,7 @@ async fn each_reason_for_a_pod_not_to_be_told_is_said() {
 
     let known = one(&world, "told").await;
     let as_told = known.told.unwrap();
-    assert_eq!((as_told.epoch, as_told.containers), (1, 1));
+    assert_eq!((as_told.epoch, as_told.containers), (0, 1));
     assert_eq!(
         (as_told.carried, as_told.outdated, known.untold),
         (None, false, None)

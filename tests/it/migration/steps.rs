@@ -26,9 +26,15 @@ async fn the_way_to_our_own_watches_and_back_never_blinks() {
     world.stage(Stage::Native).await;
     world.goes_on("4").await;
     world.step(Command::Rollback).await.unwrap();
-    let status = world.stage(Stage::Shadow).await;
-    assert!(!status.waiting_for_watcher && status.legacy.unwrap().active);
+    world.stage(Stage::Shadow).await;
+    // The watcher lists anew, and is announced once it is known to have sent all.
     world.goes_on("5").await;
+    world
+        .until("the watcher is announced", |status| {
+            let is_active = status.legacy.as_ref().is_some_and(|feed| feed.active);
+            is_active && !status.waiting_for_watcher
+        })
+        .await;
     world.step(Command::Rollback).await.unwrap();
     let status = world.stage(Stage::Legacy).await;
     assert!(status.native.is_none() && status.parity.is_none());

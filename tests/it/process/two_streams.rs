@@ -2,22 +2,21 @@
 
 use k8s_relay::{
     proto::info::Event,
-    sim::cluster::{Cluster, told_as},
+    sim::{
+        cluster::{Cluster, told_as},
+        reducer::Options,
+    },
 };
 
 use super::world::{Truth, World};
 use crate::support::must;
 
+const LEGACY: [&str; 2] = ["--stream-handover", "legacy"];
+
 #[tokio::test]
-async fn the_newest_stream_is_told_and_older_ones_are_read_on() {
-    let (one, two) = (
-        Cluster::new(10, 100),
-        Cluster {
-            seed: 2,
-            ..Cluster::new(10, 60)
-        },
-    );
-    let world = World::start().await;
+async fn in_legacy_mode_the_newest_stream_is_told_and_older_ones_are_read_on() {
+    let (one, two) = clusters();
+    let world = World::with(Options::default(), &LEGACY).await;
     let mut first = world.watcher.open();
     let mut sent = World::send(&mut first, one.list()).await;
     world.told(1, sent).await;
@@ -36,9 +35,52 @@ async fn the_newest_stream_is_told_and_older_ones_are_read_on() {
     // Nothing is lost when a watcher goes.
     second.half_close();
     must("the call ends", second.ended()).await;
+    assert_eq!(resyncs_at_the_end(world, &Truth::of(two, 0..60)).await, 1);
+}
+
+#[tokio::test]
+async fn a_second_stream_is_on_standby_and_a_restart_of_the_first_is_not_noticed() {
+    let (one, two) = clusters();
+    let world = World::start().await;
+    let mut first = world.watcher.open();
+    let sent = World::send(&mut first, one.list()).await;
+    world.told(1, sent).await;
+
+    // A stranger, complete, that knows others; and a stream that sends nothing.
+    let mut stranger = world.watcher.open();
+    let mut infos = World::send(&mut stranger, two.list()).await;
+    let change = [told_as(Event::Modified, two.pod(0))];
+    infos += World::send(&mut stranger, change).await;
+    world.told(2, infos).await;
+    let _silent = world.watcher.open();
+    world.known(&Truth::of(one, 0..100)).await;
+
+    first.half_close();
+    must("the call ends", first.ended()).await;
+    let mut again = world.watcher.open();
+    let mut sent = World::send(&mut again, one.list()).await;
+    world.told(4, sent).await;
+    world.known(&Truth::of(one, 0..100)).await;
+    let gone = (0..10).map(|n| told_as(Event::Deleted, one.pod(n)));
+    sent += World::send(&mut again, gone).await;
+    world.told(4, sent).await;
+    world.known(&Truth::of(one, 10..100)).await;
+    assert_eq!(resyncs_at_the_end(world, &Truth::of(one, 10..100)).await, 0);
+}
+
+/// Of 100 and 60 pods; they have none in common.
+fn clusters() -> (Cluster, Cluster) {
+    let one = Cluster::new(10, 100);
+    let two = Cluster {
+        seed: 2,
+        ..Cluster::new(10, 60)
+    };
+    (one, two)
+}
+
+async fn resyncs_at_the_end(world: World, truth: &Truth) -> u64 {
     assert_eq!(world.relay.stop().await.code(), Some(0));
     let state = world.reducer.shutdown().await;
-    assert!(Truth::of(two, 0..60) == *state.picture().unwrap());
-    let resyncs = state.connections[0].count("pod_resync");
-    assert_eq!(resyncs, 1, "when the second stream opened");
+    assert!(*truth == *state.picture().unwrap());
+    state.connections[0].count("pod_resync")
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_relay::{
-    feeds::{Feeds, Input, Settings},
+    feeds::{Feeds, Handover, Input, Settings},
     matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
@@ -383,6 +383,7 @@ impl Core {
 
     pub fn close(&mut self, feed: Generation) {
         self.feeds.close(feed, self.now);
+        self.resume();
     }
 
     pub fn handle(&mut self, feed: Generation, input: Input) {
@@ -467,6 +468,14 @@ impl Core {
     pub fn told(&mut self) -> String {
         assert_eq!(self.reducer.complaint(self.feeds.ledger()), None);
         self.reducer.take()
+    }
+}
+
+/// Streams follow each other as in the legacy relay.
+pub fn legacy() -> Settings {
+    Settings {
+        handover: Handover::Legacy,
+        ..Settings::default()
     }
 }
 

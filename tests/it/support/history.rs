@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_relay::{
-    feeds::{OnReconnect, Settings},
+    feeds::{Handover, OnReconnect, Settings},
     matcher::{Escalate, Marks, OwnerSort, Reannounce},
     model::{OwnerKind, OwnerMeta, OwnerRef, PodMeta},
 };
@@ -141,6 +141,7 @@ pub fn any_settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
             marks,
             escalate,
             on_reconnect,
+            handover: Handover::Legacy,
             reannounce,
             ..Settings::default()
         }

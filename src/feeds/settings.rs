@@ -1,0 +1,114 @@
+//! How the feeds are set up.
+
+use std::time::Duration;
+
+use crate::matcher::{Escalate, Marks, Reannounce, Windows};
+
+/// What happens to the feeds when the reducer is back (D5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReconnect {
+    /// The live set is told again from memory.
+    #[default]
+    Replay,
+    /// Legacy: if pod data was told, all streams are reset and nothing is told again. Goes with
+    /// [`Handover::Legacy`] only.
+    Reset,
+}
+
+/// What a `Collect` stream that opens does to the one before (D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handover {
+    /// It is a standby. Streams hand over by difference, and what was announced stays until a
+    /// stream is trusted to know all there is.
+    #[default]
+    Seamless,
+    /// It is active at once, with nothing known, after `pod_resync`: as the C++ relay did.
+    Legacy,
+}
+
+/// Which source the active feed comes from. What the other one tells is kept, and not told on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ActiveSource {
+    /// A `Collect` stream.
+    #[default]
+    Collect,
+    /// Our own watches.
+    Native,
+}
+
+impl ActiveSource {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Collect => Self::Native,
+            Self::Native => Self::Collect,
+        }
+    }
+
+    /// What its feed is called in answers.
+    pub fn feed_name(self) -> &'static str {
+        match self {
+            Self::Collect => "legacy",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// The time limits of D4.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// [`Handover::Legacy`]: from the end of the active stream until an older one takes over.
+    pub take_over: Duration,
+    /// `--stream-silence`: how long nothing must have been heard before a stream is trusted, or
+    /// given up, against the rules of a hand-over.
+    pub silence: Duration,
+    /// A stream that sent no pod is synced this long after its last Info, while nothing is
+    /// announced.
+    pub no_pods: Duration,
+    /// How much longer than the active stream a standby must have been heard for the silence of
+    /// that one to count.
+    pub ahead: Duration,
+    /// Deletes that are pending for so long are worth a warning.
+    pub warn: Duration,
+    /// Two streams that disagree for so long are worth a warning.
+    pub disagree: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            take_over: Duration::from_secs(5),
+            silence: Duration::from_secs(5 * 60),
+            no_pods: Duration::from_secs(5 * 60),
+            ahead: Duration::from_secs(10),
+            warn: Duration::from_secs(5),
+            disagree: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How the core is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// See [`ActiveSource`].
+    pub active: ActiveSource,
+    /// See [`Handover`].
+    pub handover: Handover,
+    /// See [`OnReconnect`].
+    pub on_reconnect: OnReconnect,
+    /// See [`Marks`].
+    pub marks: Marks,
+    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
+    /// its `owner_retention` is for these alone.
+    pub windows: Windows,
+    /// See [`Patience`].
+    pub patience: Patience,
+    /// The end of a re-list of pods sends `pod_resync` and everything, in place of the
+    /// difference (D3).
+    pub relist_resync: bool,
+    /// See [`Escalate`]; for every feed.
+    pub escalate: Escalate,
+    /// See [`Reannounce`]; for every feed.
+    pub reannounce: Reannounce,
+}

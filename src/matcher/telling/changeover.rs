@@ -1,0 +1,269 @@
+//! What a change of the active feed means for what is told (D3, D4).
+//!
+//! Invariants: what was announced stays announced, on this connection and on a later one, until
+//! the new feed has it, deletes it, or is trusted to know all there is ([`Telling::hold`]); a
+//! change of feed sends no `pod_resync` unless the legacy promised one ([`Telling::new_stream`]).
+
+use std::time::Instant;
+
+use super::{Phase, Telling};
+use crate::{
+    matcher::{Matcher, Move, Sink, Standing, Tick},
+    model::{Slot, Uid},
+};
+
+/// One feed after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Changeover<'a> {
+    /// What the feed before knows; `None` if there was none.
+    pub old: Option<&'a Matcher>,
+    /// What the feed that is active from now on knows.
+    pub new: &'a Matcher,
+    /// Whether what it does not know stays until [`Telling::hold`] says otherwise.
+    pub holds: bool,
+    /// Whether both are streams that hand over without a gap: what was announced is compared with
+    /// the new one, pod by pod, and sent again where it differs, whatever D14's setting is.
+    pub compares: bool,
+}
+
+impl Telling {
+    /// Whether what the active feed does not have stays announced for now.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// How many pods stay announced that the active feed does not have live.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether this pod stays announced although the active feed does not have it live.
+    pub fn keeps(&self, uid: &Uid) -> bool {
+        self.kept.contains(uid)
+    }
+
+    /// Of the kept pods, how many are vouched for.
+    pub fn kept_vouched(&self) -> usize {
+        self.kept.vouched()
+    }
+
+    /// Given how many pods are live in the active feed, for how many announced pods somebody
+    /// vouches: what a feed sends before it is trusted is announced, but counts for nothing when
+    /// others are judged by what they would take away. Before any feed was trusted, all count.
+    pub fn vouched(&self, live: usize) -> usize {
+        (live + self.kept.len()).saturating_sub(self.unvouched.len())
+    }
+
+    /// Whether somebody vouches for this pod, if it is announced.
+    pub fn is_vouched(&self, uid: &Uid) -> bool {
+        self.unvouched.is_empty() || !self.unvouched.contains(uid)
+    }
+
+    /// How many kept pods the active feeds turned out to have, so far.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Notes from now on what comes to be vouched for and what is no longer, for
+    /// [`Self::moves`]; or does no longer.
+    pub fn note_moves(&mut self, note: bool) {
+        match note {
+            true => drop(self.moves.get_or_insert_default()),
+            false => self.moves = None,
+        }
+    }
+
+    /// What was noted since this was asked last.
+    pub fn moves(&mut self) -> Vec<Move> {
+        self.moves.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A new `Collect` stream is active, with nothing known yet (D3, D4): the legacy promised
+    /// `pod_resync` if pod data was told before.
+    pub fn new_stream(&mut self, sink: &mut impl Sink) {
+        self.epoch.0 += 1;
+        self.drop_kept();
+        let was_dirty = std::mem::take(&mut self.dirty);
+        match self.phase {
+            // The resync that is owed will serve for this one, too.
+            Phase::Offline | Phase::Owing => {}
+            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
+                if !was_dirty {
+                    // Nothing was told, so there is nothing to take back.
+                    self.replay();
+                } else if sink.queued() < self.marks.limit {
+                    self.resync(sink);
+                } else {
+                    self.phase = Phase::Owing;
+                }
+            }
+        }
+    }
+
+    /// A new epoch begins without a message (D3, D4): what is told from now on is of it.
+    pub fn new_epoch(&mut self) {
+        self.epoch.0 += 1;
+    }
+
+    /// Another feed is active: the difference to it is told by [`Self::resume`].
+    pub fn change_feed(&mut self, change: Changeover<'_>, now: Instant) {
+        let Changeover { old, new, .. } = change;
+        self.keep(old, new, change.holds);
+        self.holds = change.holds;
+        if !self.holds {
+            self.trust();
+        }
+        self.compares = change.compares;
+        self.stream = self.stream.wrapping_add(u16::from(change.compares));
+        let tick = self.tick(now);
+        self.feed_changed_at = Some(tick);
+        self.carries_unknown = true;
+        if matches!(self.phase, Phase::Offline | Phase::Owing) {
+            self.carries_unknown = self.holds;
+            self.let_go_of_kept();
+            return;
+        }
+        if let Some(old) = old.filter(|_| !change.compares) {
+            self.spare_containers(old, new);
+        }
+        let settled_at = tick.after(self.windows.settle);
+        self.settling.clear();
+        for uid in self.recently_deleted.within(tick) {
+            if self.ledger.get(uid).is_none() {
+                self.settling.insert(uid.clone(), settled_at);
+            }
+        }
+        let up_to_date = self.phase == Phase::Streaming;
+        self.kept_left |= !up_to_date;
+        self.catch_up_from(match change.holds && up_to_date {
+            // There is nothing to delete.
+            true => Phase::Additions(Slot::FIRST, 0),
+            false => Phase::Deletes(Slot::FIRST),
+        });
+    }
+
+    /// Whether kept pods stay for now. If not, the difference deletes them, each when its window
+    /// is over (D3).
+    pub fn hold(&mut self, holds: bool) {
+        if std::mem::replace(&mut self.holds, holds) && !holds {
+            self.trust();
+            match self.phase {
+                Phase::Offline | Phase::Owing => self.let_go_of_kept(),
+                Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
+                    self.another_pass();
+                }
+            }
+        }
+    }
+
+    /// Nothing is kept any longer: the connection or the legacy's resync begins with nothing.
+    pub fn drop_kept(&mut self) {
+        self.holds = false;
+        self.settling.clear();
+        self.let_go_of_kept();
+        self.unvouched.clear();
+    }
+
+    /// Whatever the active feed has is vouched for from now on.
+    fn trust(&mut self) {
+        self.ever_trusted = true;
+        for uid in std::mem::take(&mut self.unvouched) {
+            if self.kept.contains(&uid) {
+                // It is on its way out.
+                self.unvouched.insert(uid);
+            } else {
+                self.note(uid, true);
+            }
+        }
+    }
+
+    /// Keeps what the old feed has live and the new one has not.
+    fn keep(&mut self, old: Option<&Matcher>, new: &Matcher, holds: bool) {
+        let had = |uid: &Uid| old.is_some_and(|old| old.standing(uid) == Standing::Live);
+        for live in new.all_live() {
+            let uid = &live.pod.uid;
+            if !self.kept.remove(uid) && !had(uid) {
+                self.adds(uid, holds);
+            }
+        }
+        let old = old.into_iter().flat_map(Matcher::all_live);
+        for live in old.filter(|live| new.standing(&live.pod.uid) != Standing::Live) {
+            let vouched = self.is_vouched(&live.pod.uid);
+            self.kept.insert(live, vouched);
+        }
+    }
+
+    /// Of the kept pods those stay that wait for the end of their window, unless all do.
+    pub(super) fn let_go_of_kept(&mut self) {
+        if self.holds || self.kept.is_empty() {
+            return;
+        }
+        for uid in self.kept.without(|uid| self.settling.contains(uid)) {
+            self.lets_go(&uid);
+        }
+    }
+
+    /// The active feed has this pod live from now on.
+    pub(super) fn comes_live(&mut self, uid: &Uid) {
+        if self.kept.remove(uid) {
+            self.confirmed += 1;
+        } else {
+            self.adds(uid, self.holds);
+        }
+    }
+
+    /// The active feed says that this pod is gone.
+    pub(super) fn is_gone(&mut self, uid: &Uid, was_live: bool) {
+        if self.kept.remove(uid) || was_live {
+            self.is_unwanted(uid);
+        }
+    }
+
+    /// This pod is kept no longer, if it was.
+    pub(super) fn lets_go(&mut self, uid: &Uid) {
+        if self.kept.remove(uid) {
+            self.is_unwanted(uid);
+        }
+    }
+
+    /// A pod is wanted that was not before.
+    fn adds(&mut self, uid: &Uid, holds: bool) {
+        if holds && self.ever_trusted {
+            self.unvouched.insert(uid.clone());
+        } else if self.moves.is_some() {
+            self.note(uid.clone(), true);
+        }
+    }
+
+    /// A pod is wanted no longer.
+    fn is_unwanted(&mut self, uid: &Uid) {
+        if !self.unvouched.remove(uid) && self.moves.is_some() {
+            self.note(uid.clone(), false);
+        }
+    }
+
+    fn note(&mut self, uid: Uid, is_in: bool) {
+        if let Some(moves) = &mut self.moves {
+            moves.push(Move { uid, is_in });
+        }
+    }
+
+    /// What the source of the `new` feed does not know of is not lost.
+    fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
+        for told in self.ledger.iter_mut() {
+            if let Some(before) = old.live(&told.uid) {
+                let now = new.live(&told.uid).map(|now| &**now.pod);
+                told.spare(before.pod, now);
+            }
+        }
+    }
+
+    /// Notes by which stream a told pod is confirmed, and when it was touched.
+    pub(super) fn mark(&mut self, uid: &Uid, stream: u16, touched: Option<Tick>) {
+        let slot = self.ledger.find(uid);
+        if let Some(told) = slot.and_then(|slot| self.ledger.get_mut(slot)) {
+            told.stream = stream;
+            told.touched = touched.unwrap_or(told.touched);
+        }
+    }
+}

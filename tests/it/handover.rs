@@ -1,0 +1,9 @@
+//! Streams hand over without a gap (D4): histories, each with what the reducer receives, and what
+//! holds after every history.
+
+mod histories;
+mod laws;
+mod migration;
+mod reconnects;
+mod rules;
+mod world;
