@@ -104,7 +104,7 @@ pub enum Refusal {
     NothingCompared,
     /// Finish before the cut-over.
     #[error(
-        "the stage is {stage}, old watchers are told on: run `k8s-relay migrate {first}` first",
+        "the stage is {stage}, the legacy source is active: run `k8s-relay migrate {first}` first",
         first = if *stage == Stage::Legacy { Command::Shadow } else { Command::Cutover }
     )]
     NotCutOver {
@@ -115,7 +115,7 @@ pub enum Refusal {
     #[error("our own watches do not run, there is nothing to cut over to; the log says why")]
     NoWatches,
     /// The conditions of a cut-over do not hold.
-    #[error("{0}; see `k8s-relay migrate status`")]
+    #[error("{0}; see `k8s-relay status`")]
     Closed(Closed),
 }
 
@@ -264,12 +264,14 @@ impl Step {
     /// What holds in the stage that is reached, or was there already.
     fn meaning(&self) -> &'static str {
         match (self.to, self.waiting_for_watcher) {
-            (Stage::Legacy, false) => "old watchers are told on, our own watches do not run",
-            (Stage::Legacy, true) => "what the reducer knows stays as it is until one connects",
-            (Stage::Shadow, false) => "old watchers are told on, our own watches are compared",
-            (Stage::Shadow, true) => "our own watches are told on until one connects",
-            (Stage::ShadowNative, _) => "our own watches are told on, old watchers are compared",
-            (Stage::Native, _) => "our own watches are told on, nothing is compared",
+            (Stage::Legacy, false) => "the legacy source is active, the native source does not run",
+            (Stage::Legacy, true) => "the reducer's state stays as it is until one connects",
+            (Stage::Shadow, false) => "the legacy source is active, the native source is compared",
+            (Stage::Shadow, true) => "the native source stays active until one connects",
+            (Stage::ShadowNative, _) => {
+                "the native source is active, the legacy source is compared"
+            }
+            (Stage::Native, _) => "the native source is active, nothing is compared",
         }
     }
 }
@@ -282,7 +284,7 @@ impl fmt::Display for Step {
             (true, false) => write!(f, "from {} to {to}: {meaning}", self.from)?,
             (true, true) => write!(
                 f,
-                "from {} to {to}: legacy, waiting for a watcher; {meaning}",
+                "from {} to {to}: no legacy watcher is connected; {meaning}",
                 self.from
             )?,
         }

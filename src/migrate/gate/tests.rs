@@ -46,7 +46,7 @@ fn every_command_leads_somewhere_from_every_stage_or_says_why_not() {
                     "the stage is legacy, nothing has been compared: run `k8s-relay migrate shadow` first",
                 ),
                 Err(
-                    "the stage is legacy, old watchers are told on: run `k8s-relay migrate shadow` first",
+                    "the stage is legacy, the legacy source is active: run `k8s-relay migrate shadow` first",
                 ),
                 already(Stage::Legacy),
             ],
@@ -57,7 +57,7 @@ fn every_command_leads_somewhere_from_every_stage_or_says_why_not() {
                 already(Stage::Shadow),
                 Ok((Stage::ShadowNative, vec![native])),
                 Err(
-                    "the stage is shadow, old watchers are told on: run `k8s-relay migrate cutover` first",
+                    "the stage is shadow, the legacy source is active: run `k8s-relay migrate cutover` first",
                 ),
                 Ok((Stage::Legacy, vec![Compare(false), StopWatches])),
             ],
@@ -136,19 +136,19 @@ fn an_answer_says_where_the_migration_stands_now() {
         }
     }
     insta::assert_snapshot!(said, @r"
-    shadow: from legacy to shadow: old watchers are told on, our own watches are compared
-    rollback: already legacy: old watchers are told on, our own watches do not run
-    shadow: already shadow: old watchers are told on, our own watches are compared
-    cutover: from shadow to shadow-native: our own watches are told on, old watchers are compared
-    rollback: from shadow to legacy: old watchers are told on, our own watches do not run
-    shadow: already shadow-native: our own watches are told on, old watchers are compared
-    cutover: already shadow-native: our own watches are told on, old watchers are compared
-    finish: from shadow-native to native: our own watches are told on, nothing is compared
-    rollback: from shadow-native to shadow: old watchers are told on, our own watches are compared
-    shadow: from native to shadow-native: our own watches are told on, old watchers are compared
-    cutover: already native: our own watches are told on, nothing is compared
-    finish: already native: our own watches are told on, nothing is compared
-    rollback: from native to shadow: old watchers are told on, our own watches are compared
+    shadow: from legacy to shadow: the legacy source is active, the native source is compared
+    rollback: already legacy: the legacy source is active, the native source does not run
+    shadow: already shadow: the legacy source is active, the native source is compared
+    cutover: from shadow to shadow-native: the native source is active, the legacy source is compared
+    rollback: from shadow to legacy: the legacy source is active, the native source does not run
+    shadow: already shadow-native: the native source is active, the legacy source is compared
+    cutover: already shadow-native: the native source is active, the legacy source is compared
+    finish: from shadow-native to native: the native source is active, nothing is compared
+    rollback: from shadow-native to shadow: the legacy source is active, the native source is compared
+    shadow: from native to shadow-native: the native source is active, the legacy source is compared
+    cutover: already native: the native source is active, nothing is compared
+    finish: already native: the native source is active, nothing is compared
+    rollback: from native to shadow: the legacy source is active, the native source is compared
     ");
 }
 
@@ -160,7 +160,7 @@ fn the_gate_opens_when_both_feeds_are_well_and_parity_has_held() {
 
 #[test]
 fn a_closed_gate_says_why_in_numbers() {
-    let see = "; see `k8s-relay migrate status`";
+    let see = "; see `k8s-relay status`";
     for (change, why) in [
         (
             (|facts| facts.legacy = None) as fn(&mut Facts),
@@ -242,8 +242,8 @@ fn a_closed_gate_says_why_in_numbers() {
         assert_eq!(
             forced.to_string(),
             format!(
-                "from shadow to shadow-native: our own watches are told on, \
-                 old watchers are compared; forced, although {why}"
+                "from shadow to shadow-native: the native source is active, \
+                 the legacy source is compared; forced, although {why}"
             )
         );
     }
@@ -293,9 +293,9 @@ fn a_rollback_is_never_refused_and_waits_for_a_watcher_if_there_is_none() {
         }
     }
     insta::assert_snapshot!(said, @r"
-    already legacy: old watchers are told on, our own watches do not run
-    from shadow to legacy: legacy, waiting for a watcher; what the reducer knows stays as it is until one connects
-    from shadow-native to shadow: legacy, waiting for a watcher; our own watches are told on until one connects
-    from native to shadow: legacy, waiting for a watcher; our own watches are told on until one connects
+    already legacy: the legacy source is active, the native source does not run
+    from shadow to legacy: no legacy watcher is connected; the reducer's state stays as it is until one connects
+    from shadow-native to shadow: no legacy watcher is connected; the native source stays active until one connects
+    from native to shadow: no legacy watcher is connected; the native source stays active until one connects
     ");
 }
