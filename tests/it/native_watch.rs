@@ -9,4 +9,5 @@ mod endings;
 mod flawed;
 mod life;
 mod lists;
+mod recovery;
 mod watched;

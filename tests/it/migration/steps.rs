@@ -4,7 +4,7 @@ use k8s_relay::{
     config::Source,
     migrate::{Command, Stage},
     model::Kind,
-    sim::kube::{Fault, When},
+    sim::kube::{Fault, Meta, Object, When},
 };
 
 use super::world::{World, pod};
@@ -198,6 +198,13 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
     .await;
     world.watcher().await;
     world.stage(Stage::ShadowNative).await;
+    // An event of each kind since its list: when all versions are gone, one may follow at once.
+    world
+        .api
+        .apply(Object::ReplicaSet(Meta::new("shop", "set", "uid-set")));
+    world
+        .api
+        .apply(Object::Job(Meta::new("shop", "job", "uid-job")));
     world.goes_on("2").await;
     let messages = world.told();
     // Only ours asks for streamed lists: the old watcher may read pods, and lists anew.
