@@ -7,7 +7,7 @@
 
 use std::{
     fmt, io,
-    net::{Shutdown, SocketAddr},
+    net::{Shutdown, SocketAddr, ToSocketAddrs as _},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -15,12 +15,10 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::outbox::Outbox;
+use crate::late::Late;
 
 /// Finds the addresses of a name and port.
 #[derive(Clone)]
@@ -138,8 +136,8 @@ pub(super) async fn dial(
     for address in addresses {
         let attempt = timeout(tcp.connect_timeout, TcpStream::connect(address)).await;
         let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match attempt.and_then(|stream| Link::new(stream, &tcp)) {
-            Ok(link) => return Ok(link),
+        match attempt {
+            Ok(stream) => return Ok(Link::new(stream, &tcp)),
             Err(source) => {
                 tracing::debug!(%address, error = %source, "not connected");
                 error = DialError::Connect { address, source };
@@ -151,33 +149,44 @@ pub(super) async fn dial(
 
 impl Tcp {
     /// Has a connection notice a peer that has gone without a word. Small messages leave at once.
-    ///
-    /// # Errors
-    /// The system does not allow it.
-    pub fn guard(&self, stream: &TcpStream) -> io::Result<()> {
-        let keepalive = TcpKeepalive::new()
-            .with_time(self.keepalive_time)
-            .with_interval(self.keepalive_interval)
-            .with_retries(self.keepalive_retries);
+    /// An option that the system refuses, as sandboxes do, is left out.
+    pub fn guard(&self, stream: &TcpStream) {
         let socket = SockRef::from(stream);
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(self.user_timeout))
+        optional("TCP_NODELAY", socket.set_tcp_nodelay(true));
+        // One by one: a system that refuses one of them still gets the others.
+        for (name, keepalive) in [
+            (
+                "TCP_KEEPIDLE",
+                TcpKeepalive::new().with_time(self.keepalive_time),
+            ),
+            (
+                "TCP_KEEPINTVL",
+                TcpKeepalive::new().with_interval(self.keepalive_interval),
+            ),
+            (
+                "TCP_KEEPCNT",
+                TcpKeepalive::new().with_retries(self.keepalive_retries),
+            ),
+        ] {
+            optional(name, socket.set_tcp_keepalive(&keepalive));
+        }
+        let limit = Some(self.user_timeout);
+        optional("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(limit));
     }
 }
 
 impl Link {
-    fn new(stream: TcpStream, tcp: &Tcp) -> io::Result<Self> {
-        tcp.guard(&stream)?;
-        let socket = SockRef::from(&stream);
+    fn new(stream: TcpStream, tcp: &Tcp) -> Self {
+        tcp.guard(&stream);
         // What the peer does not take yet waits with us, where a stall is seen.
-        socket.set_tcp_notsent_lowat(KERNEL_BACKLOG)?;
-        Ok(Self {
+        let set = SockRef::from(&stream).set_tcp_notsent_lowat(KERNEL_BACKLOG);
+        optional("TCP_NOTSENT_LOWAT", set);
+        Self {
             stream,
             user_timeout: tcp.user_timeout,
             trusted: true,
             discarded: 0,
-        })
+        }
     }
 
     /// The reducer's address.
@@ -298,11 +307,28 @@ impl Resolver {
 }
 
 impl Default for Resolver {
-    /// Asks the operating system.
+    /// Asks the operating system. A look-up that takes longer than anybody waits goes on, and
+    /// the next attempt gets its answer: with a dead first nameserver each takes 5 s a step.
     fn default() -> Self {
-        Self::new(
-            |host, port| async move { Ok(lookup_host((host, port)).await?.collect::<Vec<_>>()) },
-        )
+        let late = Arc::new(Late::default());
+        Self::new(move |host, port| {
+            let late = late.clone();
+            async move {
+                let question = (host, port);
+                let found = late.get(question.clone(), move || {
+                    let found = question.to_socket_addrs();
+                    // An error of the system can not be copied; its text can.
+                    found.map_or_else(
+                        |error| Err((error.kind(), error.to_string())),
+                        |found| Ok(found.collect::<Vec<_>>()),
+                    )
+                });
+                match found.await.map_err(io::Error::other)? {
+                    Ok(found) => Ok(found),
+                    Err((kind, text)) => Err(io::Error::new(kind, text)),
+                }
+            }
+        })
     }
 }
 
@@ -333,6 +359,13 @@ impl Loss {
             Self::Broken(_) => "broken",
             Self::Stalled => "stalled",
         }
+    }
+}
+
+/// Notes an option of a socket that the system refuses. The connection works without.
+fn optional(option: &'static str, set: io::Result<()>) {
+    if let Err(error) = set {
+        tracing::debug!(option, %error, "a socket option was refused");
     }
 }
 

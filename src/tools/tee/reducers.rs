@@ -67,11 +67,7 @@ impl Reducer {
     }
 
     async fn connection(self, relay: TcpStream, peer: SocketAddr) {
-        if let Err(error) = Tcp::default().guard(&relay) {
-            // It has gone already.
-            tracing::debug!(%peer, %error, "a relay's connection is no more");
-            return;
-        }
+        Tcp::default().guard(&relay);
         let real = match &self.real {
             None => None,
             Some(address) => match connect(address).await {
@@ -175,7 +171,7 @@ async fn connect(address: &HostPort) -> io::Result<TcpStream> {
     let target = (address.host.as_str(), address.port);
     let tcp = Tcp::default();
     let stream = timeout(tcp.connect_timeout, TcpStream::connect(target)).await??;
-    tcp.guard(&stream)?;
+    tcp.guard(&stream);
     Ok(stream)
 }
 
