@@ -189,6 +189,12 @@ fn totals(table: &mut Table<'_>, totals: &Totals) -> fmt::Result {
         [one(number(totals.discarded_bytes))],
     )?;
     table.counter(
+        "reducer_ended_recordings",
+        None,
+        "Recordings (--record-intake-output) that ended early: their disk was full, slow or gone",
+        [one(number(totals.ended_recordings))],
+    )?;
+    table.counter(
         "reducer_messages",
         None,
         "Messages told to the reducer, told again ones included",

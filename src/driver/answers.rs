@@ -104,6 +104,7 @@ impl Driver {
                 stalls: counters.stalls,
                 unflushed_ends: counters.unflushed_ends,
                 discarded_bytes: counters.discarded_bytes,
+                ended_recordings: counters.ended_recordings,
                 pods: told.pods,
                 containers: told.containers,
                 deletes: told.deletes,

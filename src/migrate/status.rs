@@ -202,6 +202,9 @@ pub struct Totals {
     pub unflushed_ends: u64,
     /// Bytes that the reducer said, all thrown away.
     pub discarded_bytes: u64,
+    /// Recordings that ended early, because their disk was full, slow or gone.
+    #[serde(default)]
+    pub ended_recordings: u64,
     /// Pods told.
     pub pods: u64,
     /// Containers told.

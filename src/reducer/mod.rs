@@ -118,6 +118,8 @@ pub struct Counters {
     pub unflushed_ends: u64,
     /// Bytes that the reducer said, all thrown away.
     pub discarded_bytes: u64,
+    /// Recordings that ended early, because their disk was full, slow or gone.
+    pub ended_recordings: u64,
 }
 
 /// How the connection stands, for people.
@@ -266,6 +268,10 @@ impl Reducer {
             let _ = timeout(linger, poll_fn(|cx| self.poll_discard(cx))).await;
         }
         self.line = Line::None;
+        let recorded = timeout(limit, self.outbox.recorder().finish()).await;
+        if recorded.is_err() {
+            tracing::warn!("the recording ends early: its disk is too slow");
+        }
         unsent
     }
 
@@ -312,7 +318,10 @@ impl Reducer {
 
     /// What happened since the start.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            ended_recordings: self.outbox.ended_recordings(),
+            ..self.counters
+        }
     }
 
     /// How the connection stands, for people.

@@ -208,6 +208,16 @@ impl Outbox {
         self.recorder.flush();
     }
 
+    /// The recording, for its end.
+    pub(super) fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Recordings that ended early.
+    pub(super) fn ended_recordings(&self) -> u64 {
+        self.recorder.ended()
+    }
+
     /// Whether the message was taken.
     fn tell<M: Encode>(&mut self, message: &M) -> bool {
         if !self.open {
