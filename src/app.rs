@@ -146,7 +146,13 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
         let sources = Sources::default();
-        let (kept, state) = migrating::state(&config)?;
+        let (kept, state) = {
+            let config = config.clone();
+            at_leisure("reading of the state file", move || {
+                migrating::state(&config)
+            })
+            .await??
+        };
         let (mut watchman, control) = Watchman::new(
             config.native.clone(),
             Arc::clone(&sources.native),
@@ -157,7 +163,10 @@ impl Relay {
         } else {
             None
         };
-        let reducer = Reducer::new(reducer_options(&config))?;
+        let reducer = {
+            let options = reducer_options(&config);
+            at_leisure("opening of the recording", move || Reducer::new(options)).await??
+        };
         let (address, listeners) = listen(&config.server_address).await?;
         let version = env!("CARGO_PKG_VERSION");
         for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
@@ -232,6 +241,15 @@ impl Relay {
     pub fn admins(&self) -> &[Place] {
         &self.places
     }
+}
+
+/// Does at the start what may wait for a disk, where it holds up nothing but the start.
+async fn at_leisure<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| AppError::TaskEnded(what))
 }
 
 fn settings(config: &Config, stage: Stage) -> Settings {

@@ -12,6 +12,7 @@ use k8s_relay::{
     cli::{Cli, Command},
     config::{Config, ConfigError, RelayArgs, Settings},
     logging::{self, Level, LoggingConfig},
+    source::native,
     tools,
 };
 use tokio::runtime::Builder;
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
     };
     let checks = cli.command.is_none() && cli.relay.check_config;
     let is_relay = cli.command.is_none();
+    // One line, like everything else that is logged.
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.to_string().replace('\n', " ");
+        tracing::error!("{words}");
+    }));
     let ended = match cli.command {
         None => relay(cli.relay, &cli.settings),
         Some(command) => tool(command),
@@ -133,12 +139,18 @@ fn tool(command: Command) -> Result<(), Error> {
     }
 }
 
-/// Runs on as many workers as there are cores for this process. At the end nobody waits for
-/// a name that is still being resolved.
+/// Runs on as many workers as there are cores for this process, and at least two: on one, a
+/// worker that computes for long would hold up probes and signals. At the end nobody waits for
+/// a name that is still being resolved, and no credential plugin is left behind.
 fn run(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    let runtime = Builder::new_multi_thread().enable_all().build();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(cores.max(2))
+        .enable_all()
+        .build();
     let runtime = runtime.context("cannot start the runtime")?;
     let result = runtime.block_on(work);
+    native::end_plugins();
     runtime.shutdown_background();
     result
 }

@@ -55,18 +55,23 @@ impl Watchman {
     /// Starts the watches.
     ///
     /// # Errors
-    /// What says how to reach the API server is missing or wrong. That it does not answer is
-    /// no error: the watches try again.
+    /// What says how to reach the API server is missing or wrong. That it, a credential plugin
+    /// or a disk does not answer is no error: the watches try again. May be dropped.
     pub(super) async fn start(&mut self) -> Result<Watches, NativeError> {
         let options = options(&self.config);
         let access = native::Access {
             kubeconfig: self.config.kubeconfig.clone(),
             context: self.config.context.clone(),
         };
-        let server = native::connect(&access, options.patience.connect)
+        let limits = native::Limits {
+            connect: options.patience.connect,
+            plugin: self.config.credentials_timeout,
+            ..native::Limits::default()
+        };
+        let server = native::connect(&access, limits)
             .await
             .map_err(NativeError::Connect)?;
-        info!(server = server.url(), namespaces = ?options.namespaces, "watching");
+        info!(server = &*server.url(), namespaces = ?options.namespaces, "watching");
         let (told, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
         let counters = Arc::clone(&self.counters);
@@ -97,10 +102,14 @@ impl Watchman {
                 () = self.stop.cancelled(), if self.running.is_none() => return Ok(()),
                 order = self.orders.recv() => {
                     let news = match order {
-                        Some(WatchOrder::Start) => match self.start().await {
-                            Ok(watches) => WatchNews::Started(watches),
-                            Err(error) => WatchNews::Failed(format!("{:#}", anyhow::Error::from(error))),
-                        },
+                        Some(WatchOrder::Start) => {
+                            let stop = self.stop.clone();
+                            match stop.run_until_cancelled(self.start()).await {
+                                Some(Ok(watches)) => WatchNews::Started(watches),
+                                Some(Err(error)) => WatchNews::Failed(error.to_string()),
+                                None => return Ok(()),
+                            }
+                        }
                         Some(WatchOrder::Stop) => {
                             self.end().await?;
                             WatchNews::Stopped

@@ -121,6 +121,15 @@ pub struct NativeArgs {
     #[arg(env = "K8S_RELAY_CONTEXT", hide_env_values = true)]
     pub context: Option<String>,
 
+    /// How long a credential plugin of the kubeconfig may take, up to 10m
+    ///
+    /// Then it is killed, with everything that it has started. Meanwhile, and if it fails, the
+    /// last credentials are used.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    #[arg(env = "K8S_RELAY_CREDENTIALS_TIMEOUT", hide_env_values = true)]
+    #[arg(value_parser = values::credentials_timeout)]
+    pub credentials_timeout: Duration,
+
     /// Watch this namespace only; may be given several times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_NAMESPACE", hide_env_values = true)]

@@ -85,6 +85,8 @@ pub struct NativeConfig {
     pub kubeconfig: Option<PathBuf>,
     /// The context in it; `None`: the current one.
     pub context: Option<String>,
+    /// How long a credential plugin may take.
+    pub credentials_timeout: Duration,
     /// The namespaces to watch, without duplicates; none: all.
     pub namespaces: Vec<String>,
     /// The label selector for pods.
@@ -133,6 +135,7 @@ impl Default for NativeConfig {
         Self {
             kubeconfig: None,
             context: None,
+            credentials_timeout: Duration::from_secs(30),
             namespaces: Vec::new(),
             selector: None,
             list: Lists::Auto,
@@ -154,6 +157,7 @@ impl From<NativeArgs> for NativeConfig {
         Self {
             kubeconfig: args.kubeconfig,
             context: args.context,
+            credentials_timeout: args.credentials_timeout,
             namespaces,
             selector: args.selector,
             list: args.list,

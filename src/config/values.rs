@@ -313,6 +313,15 @@ pub(super) fn time(text: &str) -> Result<Duration, ValueError> {
         .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))
 }
 
+/// As long as a program that gets credentials may take.
+pub(super) fn credentials_timeout(text: &str) -> Result<Duration, ValueError> {
+    let limit = duration(text)?;
+    if limit < Duration::from_secs(1) {
+        return Err(ValueError::Duration("expected at least 1s".to_owned()));
+    }
+    at_most(limit, Duration::from_secs(600))
+}
+
 /// How long a pod may wait for its owner.
 pub(super) fn owner_wait(text: &str) -> Result<Duration, ValueError> {
     at_most(time(text)?, DAY)

@@ -1,18 +1,15 @@
 //! `k8s-relay watcher`: stands in for the old watcher, so that a migration can be tried with
 //! nothing else installed.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use tracing::{info, warn};
 
 use crate::{
     config::HostPort,
     sim::old_watcher::{self, PAUSE},
-    source::native::{Access, ConnectError, connect},
+    source::native::{Access, ConnectError, Limits, connect},
 };
-
-/// How long a connection to the API server may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stand in for the old watcher: stream what an API server tells to a relay
 ///
@@ -55,8 +52,8 @@ pub async fn run(args: &WatcherArgs) -> Result<(), ConnectError> {
         kubeconfig: args.kubeconfig.clone(),
         context: args.context.clone(),
     };
-    let server = connect(&access, PATIENCE).await?;
-    info!(server = server.url(), relay = %args.to, "watching");
+    let server = connect(&access, Limits::default()).await?;
+    info!(server = &*server.url(), relay = %args.to, "watching");
     let mut last = None;
     old_watcher::watch(server.client(), &args.to.to_string(), PAUSE, |error| {
         // Five times a second the same would drown everything else.

@@ -11,3 +11,4 @@ mod life;
 mod lists;
 mod recovery;
 mod watched;
+mod ways;

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_reducer;
 mod end;
 mod log;
+mod plugin;
 mod recording;
 mod slow_reducer;
 mod two_streams;

@@ -108,6 +108,7 @@ fn the_variables_are_these() {
     K8S_RELAY_CLOUD
     K8S_RELAY_CONTAINERS
     K8S_RELAY_CONTEXT
+    K8S_RELAY_CREDENTIALS_TIMEOUT
     K8S_RELAY_ESCALATE
     K8S_RELAY_HEALTH_INTERVAL
     K8S_RELAY_KUBECONFIG
@@ -146,6 +147,7 @@ fn without_any_setting_the_defaults_hold() {
     stream-silence = 5m  # default
     kubeconfig =   # default
     context =   # default
+    credentials-timeout = 30s  # default
     namespace =   # default
     selector =   # default
     list = auto  # default
@@ -199,6 +201,7 @@ fn every_setting_can_be_changed() {
             "--source=shadow-native",
             "--kubeconfig=/etc/kube/config",
             "--context=prod",
+            "--credentials-timeout=2m",
             "--namespace=shop",
             "--namespace=billing,shop",
             "--selector=app=web,tier!=db",
@@ -244,6 +247,7 @@ fn every_setting_can_be_changed() {
     stream-silence = 5m  # default
     kubeconfig = /etc/kube/config  # flag
     context = prod  # flag
+    credentials-timeout = 2m  # flag
     namespace = shop,billing,shop  # flag
     selector = app=web,tier!=db  # flag
     list = pages  # flag

@@ -1,29 +1,66 @@
 //! How to reach the API server: settings as every Kubernetes tool has them.
 //!
-//! Laws: whatever is wrong with them is one clear line and ends the start; that the server
-//! itself is not there does not. What the client below would do unseen (try again by itself,
-//! read a token file late) is switched off or done here.
+//! Laws: whatever is wrong with them is one clear line and ends the start; that the server itself,
+//! a credential plugin or a disk does not answer does not. Nothing here blocks. Credentials are
+//! renewed behind the client's back: its next request has the new ones, and what is under way is
+//! left alone.
+//!
+//! | part | what it is | pure |
+//! |---|---|---|
+//! | [`kubeconfig`] | what kubeconfigs say | yes |
+//! | [`proxy`] | which proxy leads there | yes |
+//! | [`exec`] | what is said to credential plugins, and what they answer | yes |
+//! | [`schedule`] | when credentials are renewed | yes |
+//! | `load`, `files` | reading all of it | no |
+//! | `plugin` | credential plugins as processes | no |
+//! | `tls`, `verifier` | who vouches for the server, and who we are | no |
+//! | `way` | connections | no |
+//! | `renewer` | gets credentials, again and again | no |
+
+pub mod exec;
+mod files;
+pub mod kubeconfig;
+mod load;
+mod plugin;
+pub mod proxy;
+mod renewer;
+pub mod schedule;
+mod tls;
+mod verifier;
+mod way;
 
 use std::{
-    env,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
+    error::Error as StdError,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{HeaderValue, Uri, header::USER_AGENT};
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header::USER_AGENT};
+use hyper::body::Incoming;
 use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::{AuthInfo, Context, KubeConfigOptions, Kubeconfig},
+    Client,
+    client::{Body, ClientBuilder},
 };
-use tokio_rustls::rustls::crypto::ring;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tower::Service;
 
-use super::{
-    ending::causes,
-    token::{TokenFile, TokenLayer},
-};
+use files::Seen;
+pub use plugin::{MAX_OUTPUT, end_plugins};
+pub use renewer::Limits;
+use renewer::{Reader, Renewer};
+use way::Way;
+
+use crate::late::Late;
 
 /// Which kubeconfig, and what of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,14 +76,12 @@ pub struct Access {
 #[derive(Clone)]
 pub struct Server {
     pub(super) client: Client,
-    /// For people: without user names or passwords.
-    pub(super) url: Arc<str>,
+    current: watch::Receiver<Current>,
+    renewing: Arc<Renewing>,
 }
 
 /// Why there is no way to an API server. Each is one line.
-///
-/// The causes are in the text: those of kube repeat each other, and some have many lines.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The kubeconfig, or a file that it names, cannot be used.
@@ -68,165 +103,201 @@ pub enum ConnectError {
     Token {
         /// Where it is.
         path: PathBuf,
-        /// What the system says.
-        why: std::io::Error,
+        /// What is wrong.
+        why: String,
     },
     /// It can be neither HTTP nor HTTPS.
     #[error("the API server's address `{0}` must begin with https:// or http://")]
-    Address(Uri),
-    /// Certificates, keys, a proxy or a plugin for credentials are unusable.
+    Address(String),
+    /// Certificates, keys or a proxy are unusable.
     #[error("cannot set up the way to the API server: {0}")]
     Client(String),
 }
 
-/// Prepares the way to the API server. Nothing is sent yet.
+/// Prepares the way to the API server. Nothing is sent yet. Files that are not read in time, and
+/// credential plugins, are waited for by the requests.
 ///
 /// # Errors
 /// The settings are unusable.
-pub async fn connect(access: &Access, patience: Duration) -> Result<Server, ConnectError> {
-    // Fails if there is a provider already: then it is this one, or somebody's choice.
-    let _ = ring::default_provider().install_default();
-    let mut config = load(access).await?;
-    let scheme = config.cluster_url.scheme_str();
-    if !matches!(scheme, Some("http" | "https")) || config.cluster_url.host().is_none() {
-        return Err(ConnectError::Address(config.cluster_url));
-    }
-    config.default_retry = false;
-    config.connect_timeout = Some(patience);
-    let agent = concat!("k8s-relay/", env!("CARGO_PKG_VERSION"));
-    config
-        .headers
-        .push((USER_AGENT, HeaderValue::from_static(agent)));
-    let token = take_token_file(&mut config.auth_info)?;
-    let url = describe(&config.cluster_url).into();
-    let builder =
-        ClientBuilder::try_from(config).map_err(|error| ConnectError::Client(causes(&error)))?;
-    let client = match token {
-        Some(token) => builder.with_layer(&TokenLayer(Arc::new(token))).build(),
-        None => builder.build(),
+pub async fn connect(access: &Access, limits: Limits) -> Result<Server, ConnectError> {
+    let reader = Reader::default();
+    let first = match timeout(limits.files / 2, renewer::read(&reader, access)).await {
+        Ok(Ok(read)) => {
+            read.prepared.clone()?;
+            Some(read)
+        }
+        Ok(Err(why)) => return Err(ConnectError::Client(why)),
+        Err(_) => None,
     };
-    Ok(Server { client, url })
+    let loaded = first.as_ref().and_then(|read| read.prepared.as_ref().ok());
+    let url = loaded.map_or_else(String::new, |prepared| describe(&prepared.loaded.server));
+    let (sender, current) = watch::channel(Current {
+        way: None,
+        trouble: None,
+        url: url.into(),
+        attempt: 0,
+        seen: Arc::default(),
+    });
+    let doubts = Arc::new(Doubts::default());
+    let stop = CancellationToken::new();
+    let renewer = Renewer {
+        access: access.clone(),
+        limits,
+        reader,
+        first,
+        current: sender,
+        doubts: doubts.clone(),
+        stop: stop.clone(),
+    };
+    let renewing = Arc::new(Renewing {
+        stop,
+        _task: spawn(renewer.run()),
+    });
+    let service = Requests {
+        current: current.clone(),
+        doubts,
+        _renewing: renewing.clone(),
+    };
+    Ok(Server {
+        client: ClientBuilder::new(service, "default").build(),
+        current,
+        renewing,
+    })
 }
 
 impl Server {
-    /// Where it is, for people.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Where it is, for people: without user names or passwords. Empty until that is known.
+    pub fn url(&self) -> Arc<str> {
+        self.current.borrow().url.clone()
     }
 
     /// For whoever asks it something else than this room does.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
+
+    /// Ends what gets credentials: when this is ready, no plugin is left. Requests have those
+    /// that there are.
+    pub async fn close(mut self) {
+        self.renewing.stop.cancel();
+        // Its sender goes with it.
+        while self.current.changed().await.is_ok() {}
+    }
 }
 
-async fn load(access: &Access) -> Result<Config, ConnectError> {
-    let (path, kubeconfig) = match &access.kubeconfig {
-        Some(path) => (path.display().to_string(), Kubeconfig::read_from(path)),
-        None => match env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()) {
-            Some(paths) => {
-                let read = Kubeconfig::from_env();
-                let read = read.map(Option::unwrap_or_default);
-                (Path::new(&paths).display().to_string(), read)
+/// How long a request waits for a look at files, and for better credentials.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// What requests are made with.
+#[derive(Clone)]
+struct Current {
+    /// `None`: not yet.
+    way: Option<Arc<Way>>,
+    /// Why there is nothing, or nothing newer.
+    trouble: Option<Arc<str>>,
+    url: Arc<str>,
+    /// The number of the last attempt to get credentials, and the files that it has read.
+    attempt: u64,
+    seen: Arc<Seen>,
+}
+
+/// What requests say of the credentials.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// The number of those that were refused.
+    refused: AtomicU64,
+    /// The attempt since which a file has changed.
+    outdated: AtomicU64,
+    notify: Notify,
+    looks: Late<u64, bool>,
+}
+
+impl Doubts {
+    fn refuse(&self, way: &Way) {
+        self.refused.store(way.number, Relaxed);
+        self.notify.notify_one();
+    }
+
+    /// Has a request wait a little where better credentials are about to be there: those that
+    /// there are were refused, or a file has changed.
+    async fn settle(&self, current: &mut watch::Receiver<Current>) {
+        let Current {
+            way, attempt, seen, ..
+        } = current.borrow().clone();
+        let Some(way) = way else { return };
+        if self.refused.load(Relaxed) != way.number {
+            if !self.has_changed(attempt, seen).await {
+                return;
             }
-            None => match env::home_dir().map(|home| home.join(".kube/config")) {
-                Some(path) if path.exists() => {
-                    (path.display().to_string(), Kubeconfig::read_from(&path))
-                }
-                _ => return in_cluster(access),
-            },
-        },
-    };
-    let options = KubeConfigOptions {
-        context: access.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let unusable = |why| ConnectError::Kubeconfig { path, why };
-    let kubeconfig = match kubeconfig {
-        Ok(kubeconfig) => kubeconfig,
-        Err(error) => return Err(unusable(causes(&error))),
-    };
-    // kube would go there as nobody.
-    if let Some(user) = missing_user(&kubeconfig, access) {
-        return Err(unusable(format!("it names a user `{user}` that it lacks")));
+            self.outdated.store(attempt, Relaxed);
+            self.notify.notify_one();
+        }
+        let is_other = |current: &Current| {
+            let number = current.way.as_ref().map(|way| way.number);
+            number != Some(way.number)
+        };
+        // If there are none by then, or ever, the old ones are tried again.
+        let _ = timeout(SETTLE, current.wait_for(is_other)).await;
     }
-    let names_a_proxy = names_a_proxy(&kubeconfig, access);
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|error| unusable(causes(&error)))?;
-    let server = config.cluster_url.host().unwrap_or_default();
-    let tls = config.cluster_url.scheme_str() == Some("https");
-    let exempt = ["NO_PROXY", "no_proxy"]
-        .into_iter()
-        .find_map(|name| env::var(name).ok());
-    if !names_a_proxy && (!tls || is_exempt(server, exempt.as_deref().unwrap_or_default())) {
-        config.proxy_url = None;
+
+    async fn has_changed(&self, attempt: u64, seen: Arc<Seen>) -> bool {
+        if seen.is_empty() {
+            return false;
+        }
+        let look = self.looks.get(attempt, move || seen.has_changed());
+        matches!(timeout(SETTLE, look).await, Ok(Ok(true)))
     }
-    Ok(config)
 }
 
-/// The context that is wanted, if it is there.
-fn context<'a>(kubeconfig: &'a Kubeconfig, access: &'a Access) -> Option<&'a Context> {
-    let current = kubeconfig.current_context.as_ref();
-    let wanted = access.context.as_ref().or(current);
-    let mut contexts = kubeconfig.contexts.iter();
-    contexts
-        .find(|one| Some(&one.name) == wanted)?
-        .context
-        .as_ref()
+/// The task that gets credentials. It ends with the last handle.
+struct Renewing {
+    stop: CancellationToken,
+    _task: AbortOnDropHandle<()>,
 }
 
-fn missing_user<'a>(kubeconfig: &'a Kubeconfig, access: &'a Access) -> Option<&'a str> {
-    let user = context(kubeconfig, access)?.user.as_deref()?;
-    let mut users = kubeconfig.auth_infos.iter();
-    let is_there = user.is_empty() || users.any(|one| one.name == user);
-    (!is_there).then_some(user)
+/// Sends requests with the credentials that there are.
+struct Requests {
+    current: watch::Receiver<Current>,
+    doubts: Arc<Doubts>,
+    _renewing: Arc<Renewing>,
 }
 
-/// Whether the kubeconfig itself wants a proxy; else one may come from `$HTTPS_PROXY`.
-fn names_a_proxy(kubeconfig: &Kubeconfig, access: &Access) -> bool {
-    let cluster = context(kubeconfig, access).and_then(|context| {
-        let mut clusters = kubeconfig.clusters.iter();
-        clusters.find(|one| one.name == context.cluster)
-    });
-    cluster
-        .and_then(|one| one.cluster.as_ref()?.proxy_url.as_ref())
-        .is_some_and(|proxy| !proxy.is_empty())
-}
+type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Whether `$NO_PROXY` exempts a host, by its name or by a domain that it is in. (kube compares
-/// it with the name of the proxy.)
-fn is_exempt(host: &str, exempt: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    let is_loopback = address.is_ok_and(|address| address.is_loopback());
-    is_loopback
-        || host == "localhost"
-        || exempt.split(',').map(str::trim).any(|one| {
-            let domain = one.trim_start_matches("*.").trim_start_matches('.');
-            let below = host
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.'));
-            one == "*" || !domain.is_empty() && (host == domain || below)
+impl Service<Request<Body>> for Requests {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Incoming>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let (mut current, doubts) = (self.current.clone(), self.doubts.clone());
+        let agent = HeaderValue::from_static(concat!("k8s-relay/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(USER_AGENT, agent);
+        Box::pin(async move {
+            doubts.settle(&mut current).await;
+            let way = way(&mut current).await?;
+            let answer = way.send(request).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                doubts.refuse(&way);
+            }
+            Ok(answer)
         })
-}
-
-fn in_cluster(access: &Access) -> Result<Config, ConnectError> {
-    match &access.context {
-        Some(context) => Err(ConnectError::NoKubeconfig(context.clone())),
-        None => Config::incluster().map_err(|error| ConnectError::Nowhere(causes(&error))),
     }
 }
 
-/// Takes the token file out of kube's hands. As with other tools, the file counts where a
-/// token is given beside it.
-fn take_token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, ConnectError> {
-    let Some(path) = auth.token_file.take().map(PathBuf::from) else {
-        return Ok(None);
-    };
-    auth.token = None;
-    match TokenFile::open(path.clone()) {
-        Ok(token) => Ok(Some(token)),
-        Err(why) => Err(ConnectError::Token { path, why }),
+/// The way that there is, or will be, or why there is none.
+async fn way(current: &mut watch::Receiver<Current>) -> Result<Arc<Way>, BoxError> {
+    let is_known = |current: &Current| current.way.is_some() || current.trouble.is_some();
+    let known = current.wait_for(is_known).await;
+    let known = known.map_err(|_| "there are no credentials any more")?;
+    match (&known.way, &known.trouble) {
+        (Some(way), _) => Ok(way.clone()),
+        (None, Some(trouble)) => Err((**trouble).into()),
+        (None, None) => Err("there are no credentials".into()),
     }
 }
 
@@ -240,30 +311,10 @@ fn describe(url: &Uri) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_of_the_environment_has_exemptions() {
-        for (host, exempt, expected) in [
-            ("api.example.org", "", false),
-            ("api.example.org", "*", true),
-            ("api.example.org", "a, api.example.org", true),
-            ("api.example.org", ".example.org", true),
-            ("api.example.org", "example.org", true),
-            ("api.example.org", "le.org", false),
-            ("10.0.0.1", "10.0.0.1", true),
-            ("127.0.0.1", "", true),
-            ("[::1]", "", true),
-        ] {
-            assert_eq!(is_exempt(host, exempt), expected, "{host} {exempt:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_or_password_in_the_address_is_not_shown() {
-        let url = Uri::from_static("https://me:secret@host:6443/base");
-        assert_eq!(describe(&url), "https://host:6443");
-    }
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ended with the server's last handle"
+)]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
 }

@@ -6,8 +6,7 @@
 //!
 //! | part | what it is | pure |
 //! |---|---|---|
-//! | [`mod@connect`] | kubeconfig, service account, client | no |
-//! | [`token`] | token files that are rotated | no |
+//! | [`mod@connect`] | kubeconfig, service account, credentials, the way to the server | parts of it |
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
 //! | [`backoff`], [`ending`], [`frames`], [`target`] | delays, failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
@@ -30,7 +29,6 @@ pub mod frames;
 pub mod machine;
 mod request;
 pub mod target;
-pub mod token;
 mod watch;
 
 use std::{
@@ -41,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-pub use connect::{Access, ConnectError, Server, connect};
+pub use connect::{Access, ConnectError, Limits, Server, connect, end_plugins};
 pub use counters::Counters;
 use decode::{Decoding, Jobs, Pods, ReplicaSets, Thin};
 use target::Target;
@@ -150,12 +148,18 @@ pub async fn watch(
         watches.start::<Jobs>(scope, namespace, &jobs);
     }
     let mut tasks = watches.tasks;
+    let server = watches.shared.server.clone();
     // The driver waits for the last sender to go.
     drop(watches.shared);
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(|_| NativeError::WatchEnded)?;
+    let mut ended = Ok(());
+    while let Some(one) = tasks.join_next().await {
+        ended = ended.and(one.map_err(|_| NativeError::WatchEnded));
+        if ended.is_err() {
+            break;
+        }
     }
-    Ok(())
+    server.close().await;
+    ended
 }
 
 impl Options {

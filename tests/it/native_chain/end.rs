@@ -43,7 +43,7 @@ pub(super) async fn spawned_with(
         ["--intake-host", "127.0.0.1"],
         ["--intake-port", &port],
         ["--heartbeat-interval-sec", "0"],
-        ["--health-interval", "1day"],
+        ["--health-interval", "1h"],
     ];
     let arguments = [fixed.as_flattened(), arguments].concat();
     Relay::start_at("--debug", &arguments).await

@@ -14,7 +14,7 @@ use k8s_relay::{
     model::Kind,
     source::{
         FeedEvent, WatchFailure, WatchHealth, WatchInput,
-        native::{self, Access, Counters, ListMode, NativeError, Options},
+        native::{self, Access, Counters, Limits, ListMode, NativeError, Options},
     },
 };
 use kube::runtime::watcher::Event;
@@ -63,7 +63,7 @@ impl Watched {
         let (log, logging) = Log::start();
         let dir = tempfile::tempdir().unwrap();
         let access = kubeconfig(&dir, &format!("http://{}", api.address), user);
-        let server = native::connect(&access, 10 * SECOND).await.unwrap();
+        let server = native::connect(&access, Limits::default()).await.unwrap();
         let (sender, inputs) = mpsc::channel(ROOM);
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());

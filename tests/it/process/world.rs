@@ -17,7 +17,7 @@ use crate::support::{must, relay::Relay};
 pub(super) const MIB: u64 = 1 << 20;
 
 /// Nothing is told that no watcher told, but one heartbeat.
-const QUIET: [&str; 4] = ["--heartbeat-interval-sec", "0", "--health-interval", "1day"];
+const QUIET: [&str; 4] = ["--heartbeat-interval-sec", "0", "--health-interval", "1h"];
 
 /// A reducer, a relay that is connected to it, and a watcher that is connected to that.
 pub(super) struct World {

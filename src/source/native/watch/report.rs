@@ -78,7 +78,7 @@ impl<K: Thin> Watch<K> {
 
     fn log(&self, note: &Note) {
         let (kind, namespace) = (self.target.resource(), self.target.namespace());
-        let server = self.shared.server.url();
+        let server = &*self.shared.server.url();
         match note {
             Note::Well { failures } => info!(kind, namespace, failures, "watch works"),
             Note::Failing(why) => {

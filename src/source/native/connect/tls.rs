@@ -1,0 +1,177 @@
+//! TLS towards an API server: who vouches for it, and who we are.
+//!
+//! Invariants: whatever PEM holds, what comes of it is a configuration or one line.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::{
+    self, ClientConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName,
+        pem::{self, PemObject as _},
+    },
+};
+
+use super::verifier::Verifier;
+
+/// Kinds of keys, for people.
+const KINDS: &str = "RSA of 2048 to 8192 bits, ECDSA P-256 and P-384, Ed25519";
+
+/// What a kubeconfig says about TLS, with the contents of the files that it names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Material {
+    /// PEM of authorities; `None`: those of the system.
+    pub(super) authority: Option<Vec<u8>>,
+    /// Nobody needs to vouch for the server.
+    pub(super) insecure: bool,
+    /// The name in the server's certificate, if that is not the host's.
+    pub(super) server_name: Option<String>,
+    /// PEM of our certificates and of the key.
+    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// TLS as it is spoken to one server.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    /// See [`Material::server_name`].
+    pub(super) server_name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// May read the system's authorities.
+    ///
+    /// # Errors
+    /// Something in it is unusable.
+    pub(super) fn new(material: &Material) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = match (&material.authority, material.insecure) {
+            (_, true) => Verifier::of_anybody(&provider),
+            (Some(pem), false) => Verifier::by(authorities(pem)?, &provider)?,
+            (None, false) => Verifier::by(of_the_system()?, &provider)?,
+        };
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let config = match &material.identity {
+            None => config.with_no_client_auth(),
+            Some((certificates, key)) => {
+                let (chain, key) = identity(certificates, key, &provider)?;
+                let config = config.with_client_auth_cert(chain, key);
+                config.map_err(|error| format!("client-certificate and client-key: {error}"))?
+            }
+        };
+        let server_name = material
+            .server_name
+            .as_deref()
+            .map(server_name)
+            .transpose()?;
+        Ok(Self {
+            config: Arc::new(config),
+            server_name,
+        })
+    }
+}
+
+/// A host's name or address as certificates know it.
+///
+/// # Errors
+/// It is none.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.trim_end_matches('.');
+    ServerName::try_from(bare.to_owned()).map_err(|_| format!("`{host}` is no name of a server"))
+}
+
+/// What went wrong with TLS, and what to do if that is a matter of what is supported.
+#[expect(deprecated, reason = "older kinds of the same error")]
+pub(super) fn explain(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription, CertificateError, Error, OtherError};
+    let is_unsupported = matches!(
+        error,
+        Error::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithm
+                | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) | Error::AlertReceived(AlertDescription::HandshakeFailure)
+            | Error::PeerIncompatible(_)
+    );
+    if is_unsupported {
+        return format!(
+            "{error} (is its certificate, or its authority's, of a kind that is not supported, \
+             such as P-521? Issue it with one of these: {KINDS})"
+        );
+    }
+    if let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error
+        && matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+    {
+        return format!("{error} (it may itself be put into certificate-authority-data)");
+    }
+    error.to_string()
+}
+
+/// The certificates of a bundle. As with other tools, one that cannot be read is left out if
+/// there is another.
+fn authorities(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut found = Vec::new();
+    let mut flaw = None;
+    for one in CertificateDer::pem_slice_iter(bytes) {
+        match one {
+            Ok(one) => found.push(one),
+            Err(error) => flaw = Some(error.to_string()),
+        }
+    }
+    match (found.is_empty(), flaw) {
+        (false, _) => Ok(found),
+        (true, Some(flaw)) => Err(format!("the certificate-authority is no PEM: {flaw}")),
+        (true, None) => Err("the certificate-authority holds no certificate".to_owned()),
+    }
+}
+
+fn of_the_system() -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    match (found.certs.is_empty(), found.errors.first()) {
+        (false, _) => Ok(found.certs),
+        (true, Some(error)) => Err(format!("the system's authorities cannot be read: {error}")),
+        (true, None) => {
+            Err("no certificate-authority is named, and the system has no authorities".to_owned())
+        }
+    }
+}
+
+fn identity(
+    certificates: &[u8],
+    key: &[u8],
+    provider: &CryptoProvider,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(certificates).collect();
+    let chain = chain.map_err(|error| format!("the client-certificate is no PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err("the client-certificate holds no certificate".to_owned());
+    }
+    let text = String::from_utf8_lossy(key);
+    if text.contains("ENCRYPTED") {
+        return Err("the client-key is encrypted: nobody is here to type its password".to_owned());
+    }
+    let found = PrivateKeyDer::from_pem_slice(key);
+    let key = found.map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) {
+            return "the client-key holds no private key".to_owned();
+        }
+        format!("the client-key is no PEM of a private key: {error}")
+    })?;
+    // Whether it can be used is asked by itself, for a better word than rustls has.
+    provider
+        .key_provider
+        .load_private_key(key.clone_key())
+        .map_err(|_| {
+            format!("the client-key is broken, or of a kind that is not supported ({KINDS} are)")
+        })?;
+    Ok((chain, key))
+}
+
+#[cfg(test)]
+mod tests;

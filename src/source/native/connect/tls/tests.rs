@@ -1,0 +1,117 @@
+use proptest::prelude::*;
+use rcgen::{CertificateParams, KeyPair};
+
+use super::*;
+
+/// PEM of a certificate and of its key.
+fn pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["a".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn ours(certificate: &str, key: &str) -> Result<Tls, String> {
+    Tls::new(&Material {
+        insecure: true,
+        identity: Some((certificate.into(), key.into())),
+        ..Material::default()
+    })
+}
+
+#[test]
+fn a_certificate_and_its_key_say_who_we_are() {
+    let (certificate, key) = pair();
+    assert!(ours(&certificate, &key).is_ok());
+    // Some tools write both into both files, and words around them.
+    let both = format!("a word\n{key}\n{certificate}\n{certificate}");
+    assert!(ours(&both, &both).is_ok());
+}
+
+#[test]
+fn what_is_no_identity_is_one_line_that_says_so() {
+    let (certificate, key) = pair();
+    let (_, other) = pair();
+    let broken = key.replace('M', "N");
+    let p521 = "-----BEGIN PRIVATE KEY-----\n\
+        MGACAQAwEAYHKoZIzj0CAQYFK4EEACMESTBHAgEBBEIAcVb5zOd0j2V1nPYCCbHh\n\
+        rS3k9c2R5l0n1JmvJp3xUwJ4g9YdXc0dYbXl1KpC0kD2aV6wXn1pW8Yv6r5cJ0k=\n\
+        -----END PRIVATE KEY-----\n";
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (certificate, key, clue) in [
+        ("", key.as_str(), "holds no certificate"),
+        ("junk", &key, "holds no certificate"),
+        (&certificate, "", "no private key"),
+        (&certificate, &certificate, "no private key"),
+        (&certificate, &other, "client-certificate and client-key"),
+        (&certificate, &broken, "client-key"),
+        (&certificate, p521, "P-384"),
+        (&certificate, encrypted, "encrypted"),
+    ] {
+        let why = ours(certificate, key).unwrap_err();
+        assert!(why.contains(clue) && !why.contains('\n'), "{clue}: {why}");
+    }
+}
+
+#[test]
+fn authorities_are_certificates_and_junk_beside_them_does_not_matter() {
+    let (certificate, key) = pair();
+    let by = |authority: &str| {
+        Tls::new(&Material {
+            authority: Some(authority.into()),
+            ..Material::default()
+        })
+    };
+    assert!(by(&certificate).is_ok());
+    assert!(by(&format!("{key}\n# a word\n{certificate}")).is_ok());
+    let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(by(&format!("{odd}{certificate}")).is_ok());
+    for (authority, clue) in [
+        ("", "no certificate"),
+        (key.as_str(), "no certificate"),
+        (odd, "can be read"),
+    ] {
+        let why = by(authority).unwrap_err();
+        assert!(why.contains(clue), "{why}");
+    }
+}
+
+proptest! {
+    /// Whatever stands in keys, certificates and names, it is taken or refused in one line.
+    #[test]
+    fn no_key_certificate_or_name_is_too_odd(
+        at in any::<prop::sample::Index>(),
+        with in any::<char>(),
+        cut in any::<prop::sample::Index>(),
+        name in ".{0,20}",
+    ) {
+        let (certificate, key) = pair();
+        let change = |text: &str| {
+            let mut letters: Vec<char> = text.chars().collect();
+            let at = at.index(letters.len());
+            letters[at] = with;
+            letters.truncate(letters.len().min(cut.index(2 * text.len())));
+            letters.into_iter().collect::<String>()
+        };
+        let (odd_certificate, odd_key) = (change(&certificate), change(&key));
+        for material in [
+            Material { authority: Some(odd_certificate.clone().into()), ..Material::default() },
+            Material { insecure: true, server_name: Some(name), ..Material::default() },
+            Material {
+                insecure: true,
+                identity: Some((odd_certificate.into(), key.into())),
+                ..Material::default()
+            },
+            Material {
+                insecure: true,
+                identity: Some((certificate.into(), odd_key.into())),
+                ..Material::default()
+            },
+        ] {
+            if let Err(why) = Tls::new(&material) {
+                prop_assert!(!why.contains('\n') && !why.is_empty(), "{why:?}");
+            }
+        }
+    }
+}
