@@ -24,7 +24,10 @@ use tokio::{
 use super::{
     Counters, Options, Server, Streams,
     answer::{Part, end_of_page, no_answer, wanted_pause},
-    decode::{Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Thin, decode_line, decode_page},
+    decode::{
+        Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, Thin, decode_line,
+        decode_page,
+    },
     ending::{End, Refusal, causes},
     frames::{Frame, Frames},
     machine::{Ask, Machine, Moment, Next, Rules},
@@ -67,8 +70,6 @@ pub(super) struct Watch<K: Thin> {
     said: Vec<ObjectError>,
     /// What we have said about streamed lists.
     learned: Option<bool>,
-    /// The length of the last page of a list: the next one is probably as long.
-    page_length: usize,
     reported: Reported,
     /// How the last request failed that did.
     last_failure: Option<WatchFailure>,
@@ -120,7 +121,6 @@ impl<K: Thin> Watch<K> {
             dropped: Dropped::default(),
             said: Vec::new(),
             learned: None,
-            page_length: 0,
             reported: Reported::nothing(),
             last_failure: None,
         }
@@ -167,10 +167,7 @@ impl<K: Thin> Watch<K> {
         let body = answer.into_body();
         match sort {
             Sort::Stream => self.stream(body).await,
-            Sort::Page => match self.collect(body, self.page_length).await {
-                Ok(text) => self.page(text).await,
-                Err(end) => Ok(Some(end)),
-            },
+            Sort::Page => self.page(body).await,
             Sort::Version => Ok(self.version(body).await.err()),
         }
     }
@@ -325,24 +322,41 @@ impl<K: Thin> Watch<K> {
         if !usable || !self.machine.beside_came(objects) {
             return Ok(false);
         }
-        if let Some(end) = self.page(text).await? {
+        let mut objects = Vec::new();
+        let read = decode_page::<K>(
+            &text,
+            &self.shared.options.decoding,
+            &mut self.texts,
+            |one| {
+                objects.push(one);
+            },
+        );
+        drop(text);
+        if let Some(end) = self.take_page(read.map_err(end_of_page), objects).await? {
             self.over(end, Sort::Page);
         }
         Ok(true)
     }
 
-    async fn page(&mut self, text: Vec<u8>) -> Result<Option<End>, Gone> {
+    async fn page(&mut self, body: Body) -> Result<Option<End>, Gone> {
+        let mut objects = Vec::new();
+        let read = self.read_page(body, |object| objects.push(object)).await;
+        self.take_page(read, objects).await
+    }
+
+    /// Hands on what a page says.
+    async fn take_page(
+        &mut self,
+        read: Result<PageEnd, End>,
+        objects: Vec<K::Object>,
+    ) -> Result<Option<End>, Gone> {
         let Self {
             shared,
             machine,
-            texts,
             batch,
             dropped,
             ..
         } = self;
-        let mut objects = Vec::new();
-        let decoding = &shared.options.decoding;
-        let read = decode_page::<K>(&text, decoding, texts, |object| objects.push(object));
         let taken = match read {
             Ok(page) => {
                 dropped.add(page.dropped);
@@ -359,40 +373,46 @@ impl<K: Thin> Watch<K> {
                 }
                 taken
             }
-            Err(error) => Err(end_of_page(error)),
+            Err(end) => Err(end),
         };
-        self.page_length = text.len();
-        drop(text);
         self.flush().await?;
         Ok(taken.err())
     }
 
     async fn version(&mut self, body: Body) -> Result<(), End> {
-        let text = self.collect(body, 0).await?;
-        let decoding = &self.shared.options.decoding;
-        let page = decode_page::<K>(&text, decoding, &mut self.texts, |_| ());
-        let page = page.map_err(end_of_page)?;
+        let page = self.read_page(body, |_| ()).await?;
         self.machine.checked(&page.version)
     }
 
-    /// Reads an answer as a whole, that is probably of this length.
-    async fn collect(&mut self, body: Body, length: usize) -> Result<Vec<u8>, End> {
-        let mut text = Vec::with_capacity(length);
-        let most = self.shared.options.max_page;
-        match self.read(body, &mut text, most).await {
-            Part::End(End::Regular) => Ok(text),
+    /// Reads a page while it arrives.
+    async fn read_page(
+        &mut self,
+        body: Body,
+        mut each: impl FnMut(K::Object),
+    ) -> Result<PageEnd, End> {
+        let (mut texts, options) = (self.texts.clone(), self.shared.options.clone());
+        let decoding = &options.decoding;
+        let mut page = PageReader::default();
+        let take = |chunk: &[u8]| page.push::<K>(chunk, decoding, &mut texts, &mut each);
+        match self.read(body, options.max_page, take).await {
+            Part::End(End::Regular) => {
+                let page = page.end::<K>(decoding, &mut texts, each);
+                page.map_err(end_of_page)
+            }
             Part::End(end) => Err(end),
-            Part::Data(_) => Err(End::TooLarge(most)),
+            Part::Data(_) => Err(End::TooLarge(options.max_page)),
         }
     }
 
-    /// Reads until the end, or until something would exceed `most` bytes.
-    async fn read(&mut self, mut body: Body, text: &mut Vec<u8>, most: usize) -> Part {
+    /// Reads until the end, or until it would be more than `most` bytes.
+    async fn read(&mut self, mut body: Body, most: usize, mut take: impl FnMut(&[u8])) -> Part {
+        let mut length = 0;
         loop {
             self.machine.reading(now());
             match in_time(&mut self.machine, body.frame()).await.map(Part::of) {
-                Ok(Part::Data(data)) if text.len() + data.len() <= most => {
-                    text.extend_from_slice(&data);
+                Ok(Part::Data(data)) if length + data.len() <= most => {
+                    length += data.len();
+                    take(&data);
                 }
                 Ok(part) => return part,
                 Err(end) => return Part::End(end),
@@ -405,7 +425,8 @@ impl<K: Thin> Watch<K> {
         let wanted = wanted_pause(answer.headers());
         let mut text = Vec::new();
         // Whatever came of it will do: the status line says no already.
-        let _ = self.read(answer.into_body(), &mut text, MAX_REFUSAL).await;
+        let take = |chunk: &[u8]| text.extend_from_slice(chunk);
+        let _ = self.read(answer.into_body(), MAX_REFUSAL, take).await;
         End::Refused(Refusal::of_answer(code, wanted, &text))
     }
 

@@ -92,7 +92,7 @@ fn line(line: &[u8]) -> Line<'_, PodMeta> {
     decode_line::<Pods>(line, &Decoding::default(), &mut texts, &mut dropped)
 }
 
-fn page(page: &[u8]) -> (Vec<PodMeta>, Result<PageEnd<'_>, PageError>) {
+fn page(page: &[u8]) -> (Vec<PodMeta>, Result<PageEnd, PageError>) {
     let (mut pods, mut texts) = (Vec::new(), Interner::default());
     let end = decode_page::<Pods>(page, &Decoding::default(), &mut texts, |pod| pods.push(pod));
     (pods, end)

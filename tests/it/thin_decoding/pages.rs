@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{UID, counts};
 
-fn read(page: &[u8]) -> (Vec<String>, Result<PageEnd<'_>, PageError>) {
+fn read(page: &[u8]) -> (Vec<String>, Result<PageEnd, PageError>) {
     let mut names = Vec::new();
     let mut texts = Interner::default();
     let end = decode_page::<Pods>(page, &Decoding::default(), &mut texts, |pod| {
@@ -236,7 +236,7 @@ fn a_full_object_has_all_that_is_read_of_metadata_alone() {
             decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
                 sets.push(set)
             });
-        (sets, end.unwrap().version.into_owned())
+        (sets, end.unwrap().version)
     };
     assert_eq!(read(&full), read(&partial));
     assert_eq!(read(&full).0.len(), 1);

@@ -73,16 +73,6 @@ impl<'de> Reader<'de> {
         Ok(Some(Entries(Members::new(self, b'}'))))
     }
 
-    /// The elements of the array that comes next; `None`, and it is skipped, if it is another
-    /// value.
-    pub(super) fn elements(&mut self) -> Result<Option<Elements<'_, 'de>>, Broken> {
-        if self.peek()? != b'[' {
-            return self.skip().map(|()| None);
-        }
-        self.at += 1;
-        Ok(Some(Elements(Members::new(self, b']'))))
-    }
-
     /// Nothing but white space is left.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
         match self.peek() {
@@ -99,6 +89,23 @@ impl<'de> Reader<'de> {
                 Some(byte) => return Ok(*byte),
                 None => return Err(Broken),
             }
+        }
+    }
+
+    /// Passes by this mark, if it comes next. Returns whether it does.
+    pub(super) fn mark(&mut self, mark: u8) -> Result<bool, Broken> {
+        let comes = self.peek()? == mark;
+        self.at += usize::from(comes);
+        Ok(comes)
+    }
+
+    /// Whether the value before is known to end here: a number at the end of what is there may
+    /// go on, unless all is there.
+    pub(super) fn complete(&self, all: bool) -> Result<(), Broken> {
+        if all || self.at < self.bytes.len() {
+            Ok(())
+        } else {
+            Err(Broken)
         }
     }
 
@@ -310,7 +317,7 @@ impl<'r, 'de> Members<'r, 'de> {
 
 impl<'de> Reader<'de> {
     /// A key and its colon.
-    fn key(&mut self) -> Result<Cow<'de, str>, Broken> {
+    pub(super) fn key(&mut self) -> Result<Cow<'de, str>, Broken> {
         if self.peek()? != b'"' {
             return Err(Broken);
         }

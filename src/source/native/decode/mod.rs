@@ -29,7 +29,7 @@ use kube::runtime::watcher::Event;
 pub use flaw::{Dropped, ObjectError};
 pub use line::{Line, decode_line};
 pub use object::{Decoded, ObjectSeed};
-pub use page::{PageEnd, PageError, decode_page};
+pub use page::{PageEnd, PageError, PageReader, decode_page};
 pub use status::Status;
 
 use crate::model::{Interner, Keyed, Kind, OwnerMeta, PodMeta};
