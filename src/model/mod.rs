@@ -10,6 +10,7 @@
 mod ids;
 mod intern;
 mod scope;
+mod slots;
 mod table;
 
 use std::{net::Ipv4Addr, ops::Deref, sync::Arc};

@@ -7,11 +7,9 @@
 
 use std::hash::BuildHasher;
 
+use super::{Uid, slots::Slots};
 use foldhash::fast::FixedState;
 use hashbrown::{HashTable, hash_table};
-use slab::Slab;
-
-use super::Uid;
 
 /// Something that carries its own key.
 pub trait Keyed {
@@ -26,7 +24,7 @@ pub struct Slot(u32);
 /// Entries by uid, in slots.
 #[derive(Debug)]
 pub struct Table<T> {
-    entries: Slab<T>,
+    entries: Slots<T>,
     index: HashTable<Pointer>,
 }
 
@@ -56,7 +54,7 @@ impl Slot {
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Slots::default(),
             index: HashTable::new(),
         }
     }
@@ -70,7 +68,7 @@ impl<T: Keyed> Table<T> {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// For how many entries there is room without growing.
@@ -111,7 +109,7 @@ impl<T: Keyed> Table<T> {
             hash_table::Entry::Occupied(found) => found.get().slot,
             hash_table::Entry::Vacant(place) => {
                 // 2^32 entries of at least 24 bytes do not fit the machines this runs on.
-                let slot = Slot(u32::try_from(entries.vacant_key()).unwrap_or(u32::MAX));
+                let slot = Slot(u32::try_from(entries.next()).unwrap_or(u32::MAX));
                 place.insert(Pointer { hash, slot });
                 entries.insert(make());
                 slot
@@ -121,7 +119,7 @@ impl<T: Keyed> Table<T> {
 
     /// Takes out the entry in this slot.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
-        let entry = self.entries.try_remove(slot.key())?;
+        let entry = self.entries.remove(slot.key())?;
         let hash = spread(hash(entry.uid()));
         if let Ok(found) = self.index.find_entry(hash, |at| at.slot == slot) {
             found.remove();
@@ -134,12 +132,12 @@ impl<T: Keyed> Table<T> {
     pub fn at_or_after(&self, slot: Slot) -> Option<Slot> {
         (slot.0..self.end().0)
             .map(Slot)
-            .find(|slot| self.entries.contains(slot.key()))
+            .find(|slot| self.entries.get(slot.key()).is_some())
     }
 
     /// All entries in the order of their slots, to change anything but their uids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().map(|(_, entry)| entry)
+        self.entries.iter_mut()
     }
 
     /// All entries in the order of their slots.
@@ -151,7 +149,7 @@ impl<T: Keyed> Table<T> {
 
     /// One past the last slot that may be occupied.
     pub fn end(&self) -> Slot {
-        Slot(u32::try_from(self.entries.capacity()).unwrap_or(u32::MAX))
+        Slot(u32::try_from(self.entries.end()).unwrap_or(u32::MAX))
     }
 
     /// Forgets all entries and their room.
@@ -161,12 +159,12 @@ impl<T: Keyed> Table<T> {
 
     /// Gives room back once three quarters of it lie idle. Trailing slots only: an entry never moves.
     fn shrink(&mut self) {
-        if self.entries.is_empty() {
+        if self.is_empty() {
             self.clear();
             return;
         }
         if self.index.capacity() > 64 && self.index.len() < self.index.capacity() / 4 {
-            self.entries.shrink_to_fit();
+            self.entries.shrink();
             let room = self.index.len() * 2;
             self.index.shrink_to(room, |at| spread(at.hash));
         }
@@ -175,7 +173,7 @@ impl<T: Keyed> Table<T> {
 
 impl Pointer {
     /// Whether the entry it points to has this uid, whose hash this is.
-    fn leads_to<T: Keyed>(&self, hash: u32, uid: &Uid, entries: &Slab<T>) -> bool {
+    fn leads_to<T: Keyed>(&self, hash: u32, uid: &Uid, entries: &Slots<T>) -> bool {
         self.hash == hash && entries.get(self.slot.key()).is_some_and(|e| e.uid() == uid)
     }
 }
