@@ -17,7 +17,8 @@ use support::{
     process::Server,
     reducer::{Heard, Reducer},
     report::{Report, Row, Target},
-    watcher::{Call, encode},
+    varied::Varied,
+    watcher::{Call, Client, encode, encode_framed},
 };
 
 /// How long the relay is left alone before its memory is read.
@@ -138,7 +139,33 @@ fn main() {
         of_floor(floor_again),
         String::new(),
     );
+    framed(&mut report);
     report.print();
+}
+
+/// A client that sends each Info in a DATA frame of its own, of a cluster unlike the others.
+fn framed(report: &mut Report) {
+    let varied = Varied::new(CLUSTER.replica_sets as usize, CLUSTER.pods as usize);
+    let reducer = Reducer::start();
+    let relay = Server::relay(reducer.address());
+    reducer.wait("the greeting", |_| true);
+    let call = Call::open_by(Client::Framing, relay.address());
+    call.send(&encode_framed(varied.list.iter().cloned()));
+    let messages = varied.messages();
+    reducer.wait("the list", |heard| {
+        heard.pods + heard.containers >= messages
+    });
+    thread::sleep(QUIET);
+    let settled = relay.resident_kib() as f64 / 1024.0;
+    let peak = relay.peak_kib() as f64 / 1024.0;
+    report.row(Row {
+        figure: "100k live pods of a client that frames each Info, other data",
+        target: Target::AtMost(90.0, 0, " MiB"),
+        value: settled,
+        measured: format!("{settled:.1} MiB"),
+        yardstick: String::new(),
+        cost: format!("peak {peak:.1} MiB"),
+    });
 }
 
 fn gone(infos: impl Iterator<Item = Info>) -> impl Iterator<Item = Info> {

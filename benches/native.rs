@@ -75,6 +75,8 @@ fn main() {
     rounds(&mut report, &mut api, &scale);
     pace(&mut report, &mut api, &scale);
     memory(&mut report, &mut api, &scale);
+    pages(&mut report, scale.cluster, 100.0, 90.0);
+    pages(&mut report, Cluster::new(3_700, 10_000), 30.0, 30.0);
     cgroup(&mut report, &api, &scale);
     report.print();
 }
@@ -285,6 +287,50 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
             cpu.as_secs_f64() / took.as_secs_f64() * 100.0
         ),
     });
+    let each = cpu.as_secs_f64() / f64::from(scale.paced) * 1e6;
+    report.row(Row {
+        figure: "the same: processor time",
+        target: Target::AtMost(80.0, 0, " µs an event"),
+        value: each,
+        measured: format!("{each:.0} µs"),
+        yardstick: String::new(),
+        cost: String::new(),
+    });
+}
+
+/// Lists in pages, of a cluster with many ReplicaSets.
+fn pages(report: &mut Report, cluster: Cluster, peak_limit: f64, settled_limit: f64) {
+    let replica_sets = cluster.pods / 100 * 37;
+    let cluster = Cluster {
+        replica_sets,
+        ..cluster
+    };
+    let api = ApiServer::start(cluster);
+    let reducer = Reducer::start();
+    let relay = Server::native_in_pages(reducer.address(), api.kubeconfig());
+    let messages = u64::from(cluster.pods) * u64::from(1 + cluster.containers);
+    reducer.wait("all pods", |heard| {
+        heard.pods + heard.containers >= messages
+    });
+    thread::sleep(QUIET);
+    let figures = [
+        ("peak", peak_limit, relay.peak_kib()),
+        ("settled", settled_limit, relay.resident_kib()),
+    ];
+    for (name, limit, kib) in figures {
+        let mib = kib as f64 / 1024.0;
+        report.row(Row {
+            figure: &format!(
+                "lists in pages, {}k pods, {replica_sets} ReplicaSets: {name}",
+                cluster.pods / 1000
+            ),
+            target: Target::AtMost(limit, 0, " MiB"),
+            value: mib,
+            measured: format!("{mib:.1} MiB"),
+            yardstick: String::new(),
+            cost: String::new(),
+        });
+    }
 }
 
 fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {

@@ -6,6 +6,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a bench dies of what it does not expect"
+)]
 
 mod support;
 
@@ -20,12 +24,16 @@ use support::{
     process::Server,
     reducer::Reducer,
     report::{Report, Row, Sample, Target},
-    watcher::{Call, Load, encode},
+    varied::Varied,
+    watcher::{Call, Client, Load, encode, encode_framed},
     yardstick,
 };
 
 /// Times that every pod of the cluster is told again.
 const PASSES: u32 = 3;
+
+/// What one Info of a client that frames each may cost, in µs of processor time.
+const FRAMED_COST: f64 = 3.5;
 
 /// One round.
 #[derive(Clone, Copy)]
@@ -110,7 +118,73 @@ fn main() {
     updates("updates of live pods, one container new in each", |round| {
         round.restarts
     });
+    framed(&mut report);
     report.print();
+}
+
+/// A client that sends each Info in a DATA frame of its own, of a cluster unlike the others.
+fn framed(report: &mut Report) {
+    let varied = Varied::new(CLUSTER.replica_sets as usize, CLUSTER.pods as usize);
+    let (list, updates) = (
+        encode_framed(varied.list.iter().cloned()),
+        encode_framed(varied.updates()),
+    );
+    let relay = || {
+        let reducer = Reducer::start();
+        let server = Server::relay(reducer.address());
+        reducer.wait("the greeting", |_| true);
+        let call = Call::open_by(Client::Framing, server.address());
+        let mut announced = 0;
+        [
+            (&list, 1, varied.messages()),
+            (&updates, PASSES, u64::from(PASSES) * varied.containers),
+        ]
+        .map(|(load, passes, messages)| {
+            announced += messages;
+            let (start, cpu) = (Instant::now(), server.cpu_time());
+            (0..passes).for_each(|_| call.send(load));
+            let heard = reducer.wait("it all", |heard| heard.pods + heard.containers >= announced);
+            assert_eq!(heard.resyncs, 0, "the reducer fell behind");
+            Spent {
+                time: heard.at - start,
+                cpu: server.cpu_time() - cpu,
+            }
+        })
+    };
+    let bare = || {
+        let server = Server::yardstick();
+        [(&list, 1), (&updates, PASSES)].map(|(load, passes)| {
+            let call = Call::open_by(Client::Framing, server.address());
+            let (start, cpu) = (Instant::now(), server.cpu_time());
+            (0..passes).for_each(|_| call.send(load));
+            call.finish();
+            Spent {
+                time: start.elapsed(),
+                cpu: server.cpu_time() - cpu,
+            }
+        })
+    };
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| (relay(), bare())).collect();
+    let rows = [
+        ("a frame for each Info, other data: first list", list.len()),
+        ("the same: updates", updates.len() * PASSES as usize),
+    ];
+    for (part, (figure, infos)) in rows.into_iter().enumerate() {
+        let each = |spent: &Spent| spent.cpu.as_secs_f64() / infos as f64 * 1e6;
+        let [ours, bare] = [
+            Sample::new(rounds.iter().map(|(ours, _)| each(&ours[part]))),
+            Sample::new(rounds.iter().map(|(_, bare)| each(&bare[part]))),
+        ];
+        let time = Sample::of_times(rounds.iter().map(|(ours, _)| ours[part].time));
+        report.row(Row {
+            figure,
+            target: Target::AtMost(FRAMED_COST, 1, " µs of CPU an Info"),
+            value: ours.median(),
+            measured: ours.show(2, "µs"),
+            yardstick: bare.show(2, "µs"),
+            cost: format!("{:.0} k Info/s", infos as f64 / time.median() / 1e3),
+        });
+    }
 }
 
 fn times(spent: impl Iterator<Item = Spent>) -> Sample {

@@ -21,6 +21,7 @@ pub mod floor;
 pub mod process;
 pub mod reducer;
 pub mod report;
+pub mod varied;
 pub mod watcher;
 pub mod yardstick;
 

@@ -63,6 +63,16 @@ impl Server {
         Self::start(command)
     }
 
+    /// The same, with lists in pages.
+    pub fn native_in_pages(reducer: SocketAddr, kubeconfig: &Path) -> Self {
+        let mut command = Command::new(RELAY);
+        tell(&mut command, reducer);
+        without_admin(&mut command);
+        watch(&mut command, kubeconfig);
+        command.args(["--list", "pages"]);
+        Self::start(command)
+    }
+
     /// The same in a memory cgroup (v1) from its first page on.
     pub fn native_within(cgroup: &Path, reducer: SocketAddr, kubeconfig: &Path) -> Self {
         let mut command = Command::new("/bin/sh");
