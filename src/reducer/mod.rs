@@ -29,19 +29,20 @@ pub mod outbox;
 pub mod project;
 pub mod record;
 pub mod session;
+mod timer;
 pub mod usage;
 
 use std::{
     future::poll_fn,
     io,
     path::PathBuf,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Sleep, sleep_until, timeout};
+use timer::Timer;
+use tokio::time::timeout;
 
 use crate::{
     matcher::Sink,
@@ -180,10 +181,6 @@ enum Line {
     Dialing(BoxFuture<'static, Result<Link, DialError>>),
     Open(Link),
 }
-
-/// One deadline, awaited by polling.
-#[derive(Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
 
 /// Failures to connect since the last connection, and the latest of them.
 #[derive(Default)]
@@ -564,19 +561,6 @@ impl Trouble {
         let new = self.text != text;
         self.text = text;
         new || self.count.is_power_of_two()
-    }
-}
-
-impl Timer {
-    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        let Some(at) = at.map(tokio::time::Instant::from_std) else {
-            return Poll::Pending;
-        };
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if sleep.deadline() != at {
-            sleep.as_mut().reset(at);
-        }
-        sleep.as_mut().poll(cx)
     }
 }
 
