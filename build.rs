@@ -4,7 +4,7 @@ use tonic_build::manual;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["collector.proto"], ["proto"])?;
+    let files = protox::compile(["collector.proto", "health.proto"], ["proto"])?;
     tonic_prost_build::configure().compile_fds(files)?;
 
     // The same service once more, as the relay serves it: it reads Infos in place.

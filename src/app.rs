@@ -172,16 +172,16 @@ impl Relay {
         for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
             info!(%address, reducer = %config.intake, version, "listening");
         }
+        warn_of_others(&listeners);
         let (admin, questions) =
             admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
-        let server = legacy::serve(
-            listeners,
-            inputs,
-            stop.clone(),
-            legacy::Options::default(),
-            sources.legacy,
-        );
+        let (alone, native_alone) = watch::channel(state.stage == Stage::Native);
+        let serving = legacy::Options {
+            native_alone,
+            ..legacy::Options::default()
+        };
+        let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
         let (states, changes) = watch::channel(Numbered {
             number: 0,
             state: state.clone(),
@@ -197,7 +197,7 @@ impl Relay {
         let options = driver::Options {
             settings: settings(&config, state.stage),
             watches: watched,
-            migrating: migrating::migrating(&config, state, states, written, control),
+            migrating: migrating::migrating(&config, state, states, written, alone, control),
         };
         let leave = CancellationToken::new();
         let driver = Driver::new(options, reducer, outputs)
@@ -337,6 +337,24 @@ async fn listen(wanted: &HostPort) -> Result<(SocketAddr, Vec<TcpListener>), App
     match first {
         Some(first) => Ok((first, listeners)),
         None => Err(failed(unusable)),
+    }
+}
+
+/// Whoever reaches `Collect` can announce and delete pods, for it asks nobody who he is.
+fn warn_of_others(listeners: &[TcpListener]) {
+    let addresses = listeners.iter().filter_map(|one| one.local_addr().ok());
+    let open: Vec<_> = addresses
+        .filter(|address| !address.ip().to_canonical().is_loopback())
+        .map(|address| address.to_string())
+        .collect();
+    if !open.is_empty() {
+        let addresses = open.join(" ");
+        warn!(
+            addresses,
+            "watchers are served without TLS and without authentication on an address that other \
+             machines may reach: whoever reaches it can announce and delete pods. Keep it within the \
+             pod (127.0.0.1), or allow the watchers alone with a NetworkPolicy"
+        );
     }
 }
 

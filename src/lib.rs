@@ -66,4 +66,9 @@ pub mod wire;
 pub mod proto {
     #![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
     tonic::include_proto!("collector");
+
+    /// The generated `grpc.health.v1` package.
+    pub mod health {
+        tonic::include_proto!("grpc.health.v1");
+    }
 }

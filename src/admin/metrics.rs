@@ -4,6 +4,7 @@
 //! Names begin with `k8s_relay_`; a unit ends the name, and `_total` ends a counter's. Label
 //! names and values are from fixed lists, so the number of series is bounded.
 
+mod collect;
 mod handover;
 
 use std::{
@@ -28,7 +29,7 @@ use crate::{
         compare::{Field, Rule},
         status::{Feed, Parity, Totals},
     },
-    source::{legacy::Reason, native::decode::ObjectError},
+    source::native::decode::ObjectError,
 };
 
 /// All metrics as OpenMetrics text.
@@ -60,7 +61,7 @@ impl Collector for Scrape {
         feeds(&mut table, &self.status)?;
         handover::handover(&mut table, &self.status)?;
         parity(&mut table, self.status.parity.as_ref())?;
-        collect(&mut table, &self.sources)?;
+        collect::rows(&mut table, &self.sources)?;
         watches(&mut table, &self.sources)
     }
 }
@@ -433,37 +434,6 @@ fn parity(table: &mut Table<'_>, parity: Option<&Parity>) -> fmt::Result {
         None,
         "Pods that a switch to the other feed would tell of",
         switch,
-    )
-}
-
-fn collect(table: &mut Table<'_>, sources: &Sources) -> fmt::Result {
-    let counters = &sources.legacy;
-    table.counter(
-        "collect_streams_opened",
-        None,
-        "Collect streams that were opened",
-        [one(load(&counters.opened))],
-    )?;
-    table.counter(
-        "collect_streams_closed",
-        None,
-        "Collect streams that were closed again",
-        [one(load(&counters.closed))],
-    )?;
-    table.counter(
-        "collect_infos",
-        None,
-        "Infos that watchers sent",
-        [one(load(&counters.infos))],
-    )?;
-    table.counter(
-        "collect_dropped",
-        None,
-        "What watchers sent that could not be used, or was odd",
-        Reason::ALL.map(|reason| {
-            let count = counters.dropped.get(reason);
-            by("reason", reason.name(), number(count))
-        }),
     )
 }
 

@@ -35,6 +35,7 @@ pub(super) fn migrating(
     state: State,
     states: watch::Sender<Numbered>,
     written: Option<watch::Receiver<Written>>,
+    native_alone: watch::Sender<bool>,
     control: WatchControl,
 ) -> Migrating {
     let migrate = &config.migrate;
@@ -57,6 +58,7 @@ pub(super) fn migrating(
         source: source(config),
         states,
         written,
+        native_alone,
         control,
     }
 }

@@ -36,6 +36,8 @@ pub struct Migrating {
     pub states: watch::Sender<Numbered>,
     /// Says what became of them; `None`: nobody keeps them.
     pub written: Option<watch::Receiver<Written>>,
+    /// Takes whether the native source alone counts, so that streams need not be read.
+    pub native_alone: watch::Sender<bool>,
     /// Starts and ends our own watches.
     pub control: WatchControl,
 }
@@ -46,6 +48,7 @@ pub(super) struct Steps {
     source: Stage,
     states: watch::Sender<Numbered>,
     written: Option<watch::Receiver<Written>>,
+    native_alone: watch::Sender<bool>,
     control: WatchControl,
     /// How many were granted.
     granted: u64,
@@ -85,20 +88,24 @@ impl Steps {
             source,
             states,
             written,
+            native_alone,
             control,
         } = migrating;
-        Self {
+        let steps = Self {
             migration: Migration::new(settings, feeds, now),
             source,
             states,
             written,
+            native_alone,
             control,
             granted: 0,
             pending: None,
             unkept: Vec::new(),
             last: None,
             audit: Audit::default(),
-        }
+        };
+        steps.tell_streams();
+        steps
     }
 
     /// What has come of an order, or of a write; never, if nothing was begun.
@@ -162,6 +169,7 @@ impl Steps {
 
     /// Has the state kept. Gives its number.
     fn keep(&self) -> u64 {
+        self.tell_streams();
         let state = self.migration.state(self.source);
         let mut given = 0;
         self.states.send_modify(|numbered| {
@@ -170,6 +178,13 @@ impl Steps {
             given = numbered.number;
         });
         given
+    }
+
+    /// Streams stop reading in stage `native`, and end when it is left (D4).
+    fn tell_streams(&self) {
+        let alone = self.migration.stage() == Stage::Native;
+        self.native_alone
+            .send_if_modified(|was| std::mem::replace(was, alone) != alone);
     }
 
     /// A step has come to its end, as far as whoever asked for it is concerned.

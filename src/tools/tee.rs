@@ -255,6 +255,7 @@ pub async fn serve(
         vec![watchers],
         shutdown.clone(),
         legacy::Options::default(),
+        Arc::default(),
         |tasks, kill| Calls {
             shared,
             tasks,

@@ -156,6 +156,7 @@ impl World {
                 source: stage,
                 states: watch::channel(Numbered::default()).0,
                 written: None,
+                native_alone: watch::channel(false).0,
                 // Nobody starts or ends watches in these tests.
                 control: WatchControl {
                     orders: mpsc::channel(1).0,

@@ -22,6 +22,8 @@ mod handover;
 #[path = "../../compat/harness/mod.rs"]
 #[allow(dead_code, reason = "the rest of it is used by `compat/main.rs`")]
 mod harness;
+mod legacy_bounds;
+mod legacy_grpc;
 mod legacy_load;
 mod legacy_source;
 mod matcher_laws;

@@ -1,6 +1,7 @@
 //! One call: reads the stream in batches until somebody ends it, and says how it ended.
 
 use std::{
+    error::Error as _,
     fmt,
     net::SocketAddr,
     pin::pin,
@@ -10,11 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use super::{Counters, Reason, StreamIds, Tally, info::Info, merge::Merger};
+use super::{Counters, Reason, StreamIds, Tally, bounds::Place, info::Info, merge::Merger};
 use crate::{
     proto::Response,
     source::{CallEnd, FeedEvent, ObjectName, SourceInput, StreamId},
@@ -39,6 +40,10 @@ pub(super) struct Call {
     pub(super) ids: Arc<StreamIds>,
     pub(super) inputs: mpsc::Sender<SourceInput>,
     pub(super) counters: Arc<Counters>,
+    /// One of those that the open streams share.
+    pub(super) place: Place,
+    /// Whether the native source alone counts, so that Infos are dropped unread.
+    pub(super) native_alone: watch::Receiver<bool>,
     /// The server ends.
     pub(super) shutdown: CancellationToken,
     /// The server's patience has ended.
@@ -52,6 +57,8 @@ pub(super) struct Call {
 pub(super) enum Ending {
     /// The driver or the server wants it so.
     Wanted(CallEnd),
+    /// It has sent nothing, and another stream needs its place.
+    GaveWay,
     /// The watcher half-closed it or went away.
     ByWatcher,
     /// What the watcher sends is no Info.
@@ -86,10 +93,8 @@ impl Call {
             return;
         };
         self.counters.opened.fetch_add(1, Relaxed);
-        let peer = self.peer.map(tracing::field::display);
-        tracing::info!(stream = stream.0, peer, "stream opened");
-
-        let mut told = Told::new(stream, self.counters.clone());
+        let mut told = Told::new(stream, self.peer, self.counters.clone());
+        tracing::debug!(stream = stream.0, peer = ?self.peer, "a stream begins");
         let ending = self.forward(&mut told, wanted).await;
 
         told.ended(ending);
@@ -109,6 +114,7 @@ impl Call {
             biased;
             () = self.shutdown.cancelled() => return None,
             () = self.answer.closed() => return None,
+            () = self.place.gives_way() => return None,
             place = self.inputs.reserve() => place.ok()?,
         };
         Some(self.ids.next(|stream| {
@@ -123,11 +129,16 @@ impl Call {
     /// Sends what the stream tells, until the call ends.
     async fn forward(&mut self, told: &mut Told, wanted: oneshot::Receiver<CallEnd>) -> Ending {
         let shutdown = self.shutdown.clone();
+        let gives_way = self.place.gives_way();
+        let native_alone = self.native_alone.clone();
         let mut wanted = pin!(async {
             tokio::select! {
                 biased;
                 end = wanted => Ending::Wanted(end.unwrap_or(CallEnd::Shutdown)),
                 () = shutdown.cancelled() => Ending::Wanted(CallEnd::Shutdown),
+                () = gives_way => Ending::GaveWay,
+                // What was dropped until then is missing: the watcher shall list anew.
+                () = left(native_alone) => Ending::Wanted(CallEnd::Reset),
             }
         });
         let mut merger = Merger::default();
@@ -155,6 +166,21 @@ impl Call {
                     continue;
                 }
             };
+            if told.infos == 0 && matches!(first, Some(Ok(_))) {
+                // Already now: it may wait for long until the loop has room for its first Info.
+                self.place.keep();
+            }
+            if *self.native_alone.borrow() {
+                if !merger.is_empty() {
+                    merger = Merger::default();
+                    quiet = Quiet::default();
+                }
+                if let Err(ending) = self.ignore(first, told) {
+                    return ending;
+                }
+                tokio::task::consume_budget().await;
+                continue;
+            }
             let mut batch = Batch::default();
             let mut ending = batch.take(first, &mut merger, told).err();
             if batch.infos > 0 {
@@ -175,9 +201,8 @@ impl Call {
                 {
                     ending = batch.take(message, &mut merger, told).err();
                 }
-                quiet.broken_by(&batch.events);
-                told.infos += batch.infos;
-                self.counters.infos.fetch_add(batch.infos, Relaxed);
+quiet.broken_by(&batch.events);
+                told.took(batch.infos);
                 place.send(SourceInput::Batch {
                     stream: told.stream,
                     events: batch.events,
@@ -188,6 +213,38 @@ impl Call {
                 return ending;
             }
         }
+    }
+
+    /// Counts the Infos that are there, and drops them unread.
+    fn ignore(
+        &mut self,
+        first: Option<Result<Bytes, Status>>,
+        told: &mut Told,
+    ) -> Result<(), Ending> {
+        let (mut infos, mut message) = (0, Some(first));
+        let read = loop {
+            match message {
+                None => break Ok(()),
+                Some(Some(Ok(_))) => infos += 1,
+                Some(Some(Err(status))) => break Err(Ending::of_read(&status)),
+                Some(None) => break Err(Ending::ByWatcher),
+            }
+            message = (infos < BATCH_INFOS)
+                .then(|| self.infos.next().now_or_never())
+                .flatten();
+        };
+        told.took(infos);
+        self.counters.ignored.fetch_add(infos, Relaxed);
+        read
+    }
+}
+
+/// Ready once the native source alone has counted, and does no longer.
+async fn left(mut native_alone: watch::Receiver<bool>) {
+    let was = native_alone.wait_for(|alone| *alone).await.is_ok();
+    if !was || native_alone.wait_for(|alone| !*alone).await.is_err() {
+        // Nobody is left who could say so.
+        std::future::pending().await
     }
 }
 
@@ -266,8 +323,14 @@ impl Batch {
 impl Ending {
     /// Why reading failed, from what tonic makes of it.
     fn of_read(status: &Status) -> Self {
-        if status.code() == Code::OutOfRange {
+        if status.source().is_some() {
+            // The transport's own: the stream was reset, or the connection is lost.
+            Self::ByWatcher
+        } else if status.code() == Code::OutOfRange {
             Self::TooLarge(found_length(status.message()))
+        } else if status.code() == Code::ResourceExhausted {
+            // Compressed: it is not inflated any further, so nobody knows how long it is.
+            Self::TooLarge(MAX_INFO as u64 + 1)
         } else if matches!(status.code(), Code::Internal | Code::InvalidArgument) {
             Self::Undecodable
         } else {
@@ -281,6 +344,9 @@ impl Ending {
         match self {
             Self::Wanted(CallEnd::Reset) => Status::cancelled("Cancelled on the server side"),
             Self::Wanted(CallEnd::Shutdown) => Status::unavailable("the relay is shutting down"),
+            Self::GaveWay => {
+                Status::unavailable("too many streams are open, and this one is silent")
+            }
             Self::Wanted(CallEnd::Overflow) | Self::ByWatcher | Self::Undecodable => {
                 Status::cancelled("")
             }
@@ -305,6 +371,7 @@ impl fmt::Display for Ending {
             Self::Wanted(CallEnd::Overflow) => "too many pods wait for their owners",
             Self::Wanted(CallEnd::Reset) => "the watcher shall list anew",
             Self::Wanted(CallEnd::Shutdown) => "the relay is shutting down",
+            Self::GaveWay => "another stream needs its place",
             Self::ByWatcher => "the watcher ended it",
             Self::Undecodable => "the watcher sent what is no Info",
             Self::TooLarge(_) => "the watcher sent an Info that is too large",
@@ -337,32 +404,50 @@ impl<'a> Called<'a> {
 /// What one stream has told, for its log lines.
 struct Told {
     stream: StreamId,
+    peer: Option<SocketAddr>,
     infos: u64,
     tally: Tally,
     counters: Arc<Counters>,
 }
 
 impl Told {
-    fn new(stream: StreamId, counters: Arc<Counters>) -> Self {
+    fn new(stream: StreamId, peer: Option<SocketAddr>, counters: Arc<Counters>) -> Self {
         Self {
             stream,
+            peer,
             infos: 0,
             tally: Tally::default(),
             counters,
         }
     }
 
-    /// Counts for the stream and for all; logs the stream's first of this reason.
+    /// Counts Infos. The first ones are worth a line: many a stream sends none.
+    fn took(&mut self, infos: u64) {
+        if self.infos == 0 && infos > 0 {
+            let peer = self.peer.map(tracing::field::display);
+            tracing::info!(stream = self.stream.0, peer, "stream opened");
+        }
+        self.infos += infos;
+        self.counters.infos.fetch_add(infos, Relaxed);
+    }
+
+    /// Counts for the stream and for all; logs the stream's first of this reason, unless that of
+    /// another stream was logged just now.
     fn dropped(&self, reason: Reason) {
         self.counters.dropped.count(reason);
         if self.tally.count(reason) > 0 {
             return;
         }
-        let (stream, reason, fault) = (self.stream.0, reason.name(), reason.is_fault());
-        if fault {
+        let logged = reason.is_fault() && self.counters.logged.permits(reason);
+        let (stream, reason) = (self.stream.0, reason.name());
+        if logged {
             tracing::warn!(stream, reason, "a watcher sends what cannot be used");
         } else {
-            tracing::debug!(stream, reason, "a watcher sends what is ignored");
+            tracing::debug!(
+                stream,
+                reason,
+                "a watcher sends what is ignored or was warned of"
+            );
         }
     }
 
@@ -383,14 +468,14 @@ impl Told {
         match ending {
             Ending::Undecodable => self.dropped(Reason::Undecodable),
             Ending::TooLarge(_) => self.dropped(Reason::TooLarge),
+            Ending::GaveWay => drop(self.counters.gave_way.fetch_add(1, Relaxed)),
             Ending::Wanted(_) | Ending::ByWatcher => {}
         }
-        tracing::info!(
-            stream = self.stream.0,
-            infos = self.infos,
-            dropped = self.tally.summary(),
-            reason = %ending,
-            "stream closed"
-        );
+        let (stream, infos, dropped) = (self.stream.0, self.infos, self.tally.summary());
+        if infos > 0 {
+            tracing::info!(stream, infos, dropped, reason = %ending, "stream closed");
+        } else {
+            tracing::debug!(stream, dropped, reason = %ending, "a silent stream ends");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::bounds::Seldom;
 use crate::source::Lost;
 
 /// Why something that a watcher sent was dropped, or was at least odd (D12).
@@ -114,6 +115,17 @@ impl Tally {
     }
 }
 
+/// One [`Seldom`] for each [`Reason`].
+#[derive(Debug, Default)]
+pub(super) struct Logged([Seldom; Reason::ALL.len()]);
+
+impl Logged {
+    /// Whether a line about this reason is to be logged now.
+    pub(super) fn permits(&self, reason: Reason) -> bool {
+        self.0.get(reason as usize).is_some_and(Seldom::permits)
+    }
+}
+
 /// What all streams of this process had in common, shared by the server and its readers.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -121,10 +133,24 @@ pub struct Counters {
     pub opened: AtomicU64,
     /// Streams that were closed again.
     pub closed: AtomicU64,
+    /// Streams that were refused because too many are open.
+    pub refused: AtomicU64,
+    /// Streams without an Info that were ended to make room for a new one.
+    pub gave_way: AtomicU64,
+    /// Connections that are open.
+    pub connections: AtomicU64,
+    /// Connections that were closed at once because too many are open.
+    pub connections_refused: AtomicU64,
     /// Infos that were read.
     pub infos: AtomicU64,
+    /// Of these, how many nobody looked at because the native source alone counts.
+    pub ignored: AtomicU64,
     /// What was dropped of them.
     pub dropped: Tally,
+    /// When a line about each reason was logged last, for whatever stream.
+    pub(super) logged: Logged,
+    /// When a line about refused streams was logged last.
+    pub(super) full: Seldom,
     /// Which objects were dropped last.
     pub lost: Lost,
 }

@@ -7,10 +7,12 @@
 //!
 //! Absent here: which stream is active, what the reducer is told.
 
+mod bounds;
 mod call;
 mod codec;
 mod connection;
 mod counters;
+mod health;
 pub mod info;
 pub mod merge;
 mod server;

@@ -1,7 +1,7 @@
 //! The gRPC server: its limits, its end, and one task for each call.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -9,24 +9,28 @@ use bytes::Bytes;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Request, Response, Status, Streaming,
+    codec::CompressionEncoding::{Deflate, Gzip},
     codegen::BoxStream,
+    metadata::MetadataValue,
     transport::{self, Server},
 };
 
 use super::{
     Counters,
+    bounds::Places,
     call::{self, Call, MAX_INFO},
     codec::service::collector_server::{Collector, CollectorServer},
-    connection::{self, Peer},
+    connection::{self, Bound, Peer},
+    health::Healthy,
     unread::{Linger, ReadOn},
 };
 use crate::{
-    proto,
+    proto::{self, health::health_server::HealthServer},
     source::{SourceInput, StreamId},
 };
 
@@ -36,13 +40,20 @@ pub const STREAM_WINDOW: u32 = 128 << 10;
 /// connection's budget for small frames that wait unread (each costs 256 less its length), so
 /// a full stream window of the smallest Infos, 6.6 MB, must fit into that half.
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Calls of one connection at the same time.
-const CONCURRENT_STREAMS: u32 = 4096;
+/// Calls of one connection at the same time, refused ones that have not ended yet included.
+const CONCURRENT_STREAMS: u32 = 256;
 /// Streams of one connection that were reset before they were accepted, and ones that the
-/// server reset for an error: with more the connection is ended.
-const RESET_STREAMS: usize = 4096;
+/// server reset for an error: with more the connection is ended. As many as can be open, so that a
+/// watcher that gives up all of its calls at once does no harm.
+const RESET_STREAMS: usize = CONCURRENT_STREAMS as usize;
+/// How long a request may take to be answered with a head. `Collect` answers at once.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The longest request about health, in bytes. It names a service.
+const MAX_HEALTH_REQUEST: usize = 4 << 10;
+/// In which encodings messages are read.
+const ACCEPTED: &str = "gzip,deflate,identity";
 
-/// The times of the server.
+/// How watchers are served.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How often an idle connection is pinged.
@@ -53,6 +64,17 @@ pub struct Options {
     pub linger: Duration,
     /// How long connections may take to end when the server ends; then they are cut.
     pub grace: Duration,
+    /// Connections that may be open at once. One too many is closed at once.
+    pub connections: usize,
+    /// How long a connection may stand without a call; it is closed after at most twice of it.
+    pub idle: Duration,
+    /// Streams that may be open at once, of all connections. One too many is refused.
+    pub streams: usize,
+    /// A stream that has sent nothing for so long gives way to a new one, if all places are taken.
+    pub silence: Duration,
+    /// Whether the native source alone counts: then Infos are counted and dropped unread. When
+    /// that ends, every stream that was open is ended with a `Response`.
+    pub native_alone: watch::Receiver<bool>,
 }
 
 impl Default for Options {
@@ -62,6 +84,11 @@ impl Default for Options {
             keepalive_timeout: Duration::from_secs(5),
             linger: Duration::from_millis(500),
             grace: Duration::from_secs(1),
+            connections: 512,
+            idle: Duration::from_secs(30),
+            streams: 64,
+            silence: Duration::from_secs(5),
+            native_alone: watch::channel(false).1,
         }
     }
 }
@@ -90,19 +117,25 @@ pub async fn serve(
     options: Options,
     counters: Arc<Counters>,
 ) -> Result<(), SourceError> {
+    let all = counters.clone();
+    let places = Places::new(options.streams, options.silence);
+    let native_alone = options.native_alone.clone();
     let calls = |tasks, kill| Calls {
         inputs,
         counters,
+        places,
+        native_alone,
         ids: Arc::default(),
         shutdown: shutdown.clone(),
         kill,
         tasks,
     };
-    serve_calls(listeners, shutdown.clone(), options, calls).await
+    serve_calls(listeners, shutdown.clone(), options, all, calls).await
 }
 
 /// Serves somebody else's `Collect` as [`serve`] does the relay's: with its windows and limits, calls
-/// that are read on after their end, and its order of ending.
+/// that are read on after their end, its order of ending, and the health service. The bound of
+/// all streams together is `calls`' business.
 ///
 /// `calls` is given the tracker for its tasks, all of which are awaited, and the token that is
 /// cancelled when patience has ended; `shutdown` is its business, too.
@@ -113,6 +146,7 @@ pub async fn serve_calls<C: Collector>(
     listeners: Vec<TcpListener>,
     shutdown: CancellationToken,
     options: Options,
+    counters: Arc<Counters>,
     calls: impl FnOnce(TaskTracker, CancellationToken) -> C,
 ) -> Result<(), SourceError> {
     let tasks = TaskTracker::new();
@@ -121,7 +155,10 @@ pub async fn serve_calls<C: Collector>(
     let _kill_at_end = kill.clone().drop_guard();
     let calls = calls(tasks.clone(), kill.clone());
     let service = ReadOn {
-        inner: CollectorServer::new(calls).max_decoding_message_size(MAX_INFO),
+        inner: CollectorServer::new(calls)
+            .accept_compressed(Gzip)
+            .accept_compressed(Deflate)
+            .max_decoding_message_size(MAX_INFO),
         linger: Linger {
             limit: options.linger,
             tasks: tasks.clone(),
@@ -129,7 +166,13 @@ pub async fn serve_calls<C: Collector>(
             runtime: Handle::current(),
         },
     };
+    let health = HealthServer::new(Healthy::new(shutdown.clone()))
+        .accept_compressed(Gzip)
+        .accept_compressed(Deflate)
+        .max_decoding_message_size(MAX_HEALTH_REQUEST);
+    let bound = Bound::new(options.connections, options.idle, counters);
     let server = Server::builder()
+        .timeout(ANSWER_WITHIN)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(CONCURRENT_STREAMS)
@@ -138,7 +181,11 @@ pub async fn serve_calls<C: Collector>(
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .add_service(service)
-        .serve_with_incoming_shutdown(connection::accept(listeners, &kill), shutdown.cancelled());
+        .add_service(health)
+        .serve_with_incoming_shutdown(
+            connection::accept(listeners, &bound, &kill),
+            shutdown.cancelled(),
+        );
     let impatience = async {
         shutdown.cancelled().await;
         tokio::time::sleep(options.grace).await;
@@ -174,6 +221,8 @@ impl StreamIds {
 struct Calls {
     inputs: mpsc::Sender<SourceInput>,
     counters: Arc<Counters>,
+    places: Arc<Places>,
+    native_alone: watch::Receiver<bool>,
     ids: Arc<StreamIds>,
     shutdown: CancellationToken,
     kill: CancellationToken,
@@ -188,7 +237,16 @@ impl Collector for Calls {
         &self,
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::CollectStream>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map(|peer| peer.address);
+        let Some(place) = self.places.take() else {
+            self.counters.refused.fetch_add(1, Relaxed);
+            if self.counters.full.permits() {
+                tracing::warn!(?peer, "too many streams are open: new ones are refused");
+            }
+            // Clients that retry by themselves do so with this status.
+            return Err(Status::unavailable("too many streams are open"));
+        };
         let (answer, ending) = oneshot::channel();
         let call = Call {
             infos: request.into_inner(),
@@ -196,11 +254,19 @@ impl Collector for Calls {
             ids: self.ids.clone(),
             inputs: self.inputs.clone(),
             counters: self.counters.clone(),
+            place,
+            native_alone: self.native_alone.clone(),
             shutdown: self.shutdown.clone(),
             kill: self.kill.clone(),
             answer,
         };
         self.tasks.spawn(call.run());
-        Ok(Response::new(Box::pin(call::answer(ending))))
+        let mut response: Response<Self::CollectStream> =
+            Response::new(Box::pin(call::answer(ending)));
+        let accepted = MetadataValue::from_static(ACCEPTED);
+        response
+            .metadata_mut()
+            .insert("grpc-accept-encoding", accepted);
+        Ok(response)
     }
 }

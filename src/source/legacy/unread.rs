@@ -22,6 +22,8 @@ use tonic::{
     server::NamedService,
 };
 
+use super::connection::{InUse, Peer};
+
 /// What the tasks that read on need.
 #[derive(Clone, Debug)]
 pub(super) struct Linger {
@@ -49,9 +51,11 @@ impl<S: Service<Request<Unread>>> Service<Request<Body>> for ReadOn<S> {
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
         let linger = self.linger.clone();
+        let in_use = request.extensions().get::<Peer>().map(Peer::in_use);
         self.inner.call(request.map(|body| Unread {
             body: Some(body),
             linger,
+            _in_use: in_use,
         }))
     }
 }
@@ -66,6 +70,7 @@ pub(super) struct Unread {
     /// `None` once it has ended.
     body: Option<Body>,
     linger: Linger,
+    _in_use: Option<InUse>,
 }
 
 impl http_body::Body for Unread {

@@ -20,7 +20,8 @@ use crate::support::must;
 async fn a_whitelist_shows_its_part_in_full_and_no_other() {
     let reducer = reducer(Options::default()).await;
     let relay = relay_to(&reducer, "--info", &["--log-whitelist-channel=tcp"]).await;
-    let _call = connect(&relay).await.open();
+    let mut call = connect(&relay).await.open();
+    World::send(&mut call, Cluster::new(3, 10).list()).await;
     let says = |message: &'static str| move |line: &Value| line["message"] == message;
     relay.logged("the call", says("stream opened")).await;
     relay.logged("the reducer", says("reducer connected")).await;

@@ -215,10 +215,16 @@ impl Raw {
     }
 
     pub(crate) async fn call(&mut self) -> Result<RawCall, h2::Error> {
+        self.encoded_call("identity").await
+    }
+
+    /// A call whose compressed messages are in this encoding.
+    pub(crate) async fn encoded_call(&mut self, encoding: &str) -> Result<RawCall, h2::Error> {
         let mut requests = soon(self.requests.clone().ready()).await?;
         let request = http::Request::post("http://relay/collector.Collector/Collect")
             .header("content-type", "application/grpc")
             .header("te", "trailers")
+            .header("grpc-encoding", encoding)
             .body(())
             .unwrap();
         let (response, frames) = requests.send_request(request, false)?;
