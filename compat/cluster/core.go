@@ -87,7 +87,7 @@ func (r *running) ask(ctx context.Context, path string) ([]byte, error) {
 
 // checkCore compares with what the relay itself says: how many pods are told and live, the
 // digests of its feeds, and in a stage that compares, what has come of that.
-func (r *running) checkCore(ctx context.Context, p picture, told string) error {
+func (r *running) checkCore(ctx context.Context, p picture) error {
 	s, err := r.status(ctx)
 	if err != nil {
 		return err
@@ -108,12 +108,11 @@ func (r *running) checkCore(ctx context.Context, p picture, told string) error {
 	if s.Parity != nil {
 		problems = append(problems, r.checkParity(*s.Parity, want))
 	}
-	return errors.Join(append(problems, r.checkFeeds(ctx, digest.Of(want).String(), told))...)
+	return errors.Join(append(problems, r.checkFeeds(ctx, digest.Of(want).String()))...)
 }
 
-// checkFeeds holds our own watches to the API server, and an old watcher's stream, which may keep
-// what was said once, to what its reducer was told.
-func (r *running) checkFeeds(ctx context.Context, actual, told string) error {
+// checkFeeds holds the native source and a legacy watcher's active stream to the API server.
+func (r *running) checkFeeds(ctx context.Context, expected string) error {
 	text, err := r.ask(ctx, "/digest")
 	if err != nil {
 		return err
@@ -124,10 +123,6 @@ func (r *running) checkFeeds(ctx context.Context, actual, told string) error {
 	}
 	looked := false
 	for _, feed := range feeds {
-		expected := actual
-		if feed.Feed == "legacy" {
-			expected = told
-		}
 		if feed.Feed == "legacy" && !feed.Active {
 			continue
 		}

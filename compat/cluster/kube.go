@@ -223,7 +223,7 @@ func deleting(how metav1.DeletionPropagation) metav1.DeleteOptions {
 	return metav1.DeleteOptions{PropagationPolicy: &how}
 }
 
-// deletes a Deployment, ReplicaSet, StatefulSet, Job or pod.
+// deletes a Deployment, ReplicaSet, StatefulSet, Job, CronJob or pod.
 func (s *script) deletes(kind, app string, how metav1.DeletionPropagation) {
 	s.do(func() error {
 		switch kind {
@@ -235,6 +235,8 @@ func (s *script) deletes(kind, app string, how metav1.DeletionPropagation) {
 			return s.api.AppsV1().StatefulSets(ns).Delete(s.ctx, app, deleting(how))
 		case "Job":
 			return s.api.BatchV1().Jobs(ns).Delete(s.ctx, app, deleting(how))
+		case "CronJob":
+			return s.api.BatchV1().CronJobs(ns).Delete(s.ctx, app, deleting(how))
 		}
 		return s.api.CoreV1().Pods(ns).Delete(s.ctx, app, deleting(how))
 	})

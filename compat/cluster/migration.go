@@ -29,7 +29,6 @@ func (s *script) stands(r *running, stage string) {
 		if err == nil && status.Stage != stage {
 			err = fmt.Errorf("%s: the stage is %s, not %s", r.name, status.Stage, stage)
 		}
-		r.stays = stage == "shadow"
 		return err
 	})
 }

@@ -63,12 +63,10 @@ type running struct {
 	watch   *process
 	// server is where the relay takes streams, admin where it answers.
 	server, admin string
-	// stays: the old watchers are told on, so what was said once is never cleared (D10).
-	stays bool
 }
 
 func (b binaries) start(ctx context.Context, dir string, s setup, kubeconfig string) (*running, error) {
-	r := &running{setup: s, stays: s.watcher}
+	r := &running{setup: s}
 	var err error
 	if r.reducer, err = startReducer(ctx, dir, s.name, b.relay); err != nil {
 		return r, err
@@ -167,14 +165,14 @@ func (r *running) check(ctx context.Context, t *truth, p picture) error {
 		return fmt.Errorf("%s: the reducer has no connection", r.name)
 	}
 	if expected := digest.Of(want).String(); s.Digest != expected {
-		if !r.once && !r.stays {
+		if !r.once {
 			return fmt.Errorf("%s: the reducer has %s, the API server %s", r.name, s.Digest, expected)
 		}
 		if err := r.checkExcused(t, want); err != nil {
 			return err
 		}
 	}
-	return r.checkCore(ctx, p, s.Digest)
+	return r.checkCore(ctx, p)
 }
 
 // checkExcused compares once more, with what differs on purpose put right.
@@ -200,10 +198,6 @@ func (r *running) excuse(t *truth, want, got map[string]digest.Pod) map[string]d
 		if !known {
 			excused[uid] = pod
 			continue
-		}
-		// Nothing that a watcher tells clears an owner (D10): one from before is right as well.
-		if r.stays && slices.Contains(t.owners[uid], owner{pod.OwnerKind, pod.OwnerName, pod.OwnerUID}) {
-			pod.OwnerKind, pod.OwnerName, pod.OwnerUID = now.OwnerKind, now.OwnerName, now.OwnerUID
 		}
 		if r.once {
 			pod = once(t, now, pod)

@@ -24,12 +24,15 @@ var steps = []step{
 	{name: "rolling updates", do: rollingUpdates},
 	{name: "containers are restarted, twice", do: restarts},
 	{name: "owners are deleted, their pods stay as orphans", do: orphans},
+	{name: "the orphans are adopted again", do: adopted},
+	{name: "a pod is released by its labels, and taken back", do: released},
 	{name: "owners are deleted with all that is theirs", do: cascades},
 	{name: "the API server is killed", do: apiServerKilled},
 	{name: "etcd is compacted behind stopped watches: 410 for all", do: compacted},
 	{name: "the right to read is taken and given again", do: rightsTaken},
 	{name: "pods in thousands come and go", do: churn},
 	{name: "a CronJob fires", do: cronJobFires},
+	{name: "a CronJob is deleted, its Jobs stay as orphans", do: orphanedJobs},
 	{name: "cut-over and rollback while nothing moves", do: quietMigration},
 	{name: "cut-over and rollback under churn", do: busyMigration},
 	{name: "everything is deleted", do: emptied},
@@ -81,37 +84,6 @@ func restarts(ctx context.Context, w *world) error {
 		// So that the containers between are seen, too.
 		s.agrees()
 	}
-	return s.err
-}
-
-func orphans(ctx context.Context, w *world) error {
-	s := w.script(ctx)
-	s.deletes("ReplicaSet", "bare-set", metav1.DeletePropagationOrphan)
-	s.deletes("Deployment", "kept", metav1.DeletePropagationOrphan)
-	s.waits(func() error {
-		pods, err := s.podsOf("bare-set")
-		for _, pod := range pods {
-			if owner := metav1.GetControllerOf(&pod); owner != nil {
-				err = fmt.Errorf("%s still belongs to %s", pod.Name, owner.Name)
-			}
-		}
-		return err
-	})
-	s.waits(func() error {
-		sets, err := s.api.AppsV1().ReplicaSets(ns).List(ctx, metav1.ListOptions{LabelSelector: "app=kept"})
-		if err != nil {
-			return err
-		}
-		for _, set := range sets.Items {
-			if owner := metav1.GetControllerOf(&set); owner != nil {
-				err = fmt.Errorf("%s still belongs to %s", set.Name, owner.Name)
-			}
-		}
-		return err
-	})
-	// None has gone with its owner.
-	s.runs("bare-set", 2, 1)
-	s.runs("kept", 2, 1)
 	return s.err
 }
 

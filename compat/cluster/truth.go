@@ -17,8 +17,6 @@ import (
 type truth struct {
 	// controllers of each ReplicaSet and Job ever seen: one that was deleted goes on resolving.
 	controllers map[types.UID]*metav1.OwnerReference
-	// owners that each pod has had, under which it may be told where nothing is ever cleared.
-	owners map[string][]owner
 	// first is each pod as it was seen first with an address.
 	first map[string]digest.Pod
 	// ids of all containers that each pod has had.
@@ -32,8 +30,8 @@ type owner struct {
 
 func newTruth() *truth {
 	return &truth{
-		controllers: map[types.UID]*metav1.OwnerReference{}, owners: map[string][]owner{},
-		first: map[string]digest.Pod{}, ids: map[string]map[string]bool{},
+		controllers: map[types.UID]*metav1.OwnerReference{},
+		first:       map[string]digest.Pod{}, ids: map[string]map[string]bool{},
 	}
 }
 
@@ -85,10 +83,6 @@ func (t *truth) of(pods []corev1.Pod) picture {
 }
 
 func (t *truth) remember(pod digest.Pod) {
-	now := owner{pod.OwnerKind, pod.OwnerName, pod.OwnerUID}
-	if !slices.Contains(t.owners[pod.UID], now) {
-		t.owners[pod.UID] = append(t.owners[pod.UID], now)
-	}
 	if _, known := t.first[pod.UID]; !known {
 		t.first[pod.UID], t.ids[pod.UID] = pod, map[string]bool{}
 	}
