@@ -18,13 +18,16 @@ use allocation_counter::measure;
 use k8s_relay::{
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
-    model::Scope,
+    model::{Scope, Seed},
     proto::{Info, info::Event},
     reducer::{self, Facts, ReducerEvent},
     sim::cluster::{Cluster, told_as},
     source::{
         FeedEvent,
-        legacy::{info, merge::Merger},
+        legacy::{
+            info,
+            merge::{Merger, Merging},
+        },
     },
 };
 use support::{
@@ -62,7 +65,7 @@ fn main() {
     let decoding = measure(|| infos.iter().for_each(|info| drop(read(info)))).count_total;
     row("in: reading a pod", none, decoding, pods, "Infos");
 
-    let mut merger = Merger::default();
+    let mut merger = Merger::new(Merging::NothingClears, Seed::FIXED);
     let mut merge = |load: &Load| {
         let mut events = Vec::with_capacity(2 * load.len());
         let merged = measure(|| {

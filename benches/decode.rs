@@ -18,7 +18,7 @@ use std::{
 
 use allocation_counter::measure;
 use k8s_relay::{
-    model::Interner,
+    model::{Interner, Seed},
     source::native::decode::{
         Decoding, Dropped, Line, ObjectSeed, Pods, ReplicaSets, Thin, decode_line, decode_page,
     },
@@ -49,8 +49,11 @@ fn kind<T: Thin>(report: &mut Report, what: &str, object: &str) {
     let event = |object| format!(r#"{{"type":"MODIFIED","object":{object}}}"#);
     let lines: Vec<String> = objects.iter().map(event).collect();
     let pages: Vec<String> = objects.chunks(100).map(page).collect();
-    let (decoding, mut texts, mut dropped) =
-        (Decoding::default(), Interner::default(), Dropped::default());
+    let (decoding, mut texts, mut dropped) = (
+        Decoding::default(),
+        Interner::new(Seed::FIXED),
+        Dropped::default(),
+    );
 
     let ignored = || {
         for line in &lines {

@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
@@ -28,7 +28,11 @@ use crate::{
     matcher::{Escalate, Reannounce, Windows},
     migrate::{Numbered, Stage, StateFile, StateFileError, Written},
     reducer::{self, Reducer},
-    source::{legacy, native},
+    seed,
+    source::{
+        legacy::{self, merge::Merging},
+        native,
+    },
     stores::Reader,
 };
 
@@ -179,6 +183,11 @@ impl Relay {
         let (alone, native_alone) = watch::channel(state.stage == Stage::Native);
         let serving = legacy::Options {
             native_alone,
+            merging: match config.reannounce {
+                config::Reannounce::Never => Merging::NothingClears,
+                config::Reannounce::OnChange => Merging::WholeObject,
+            },
+            seed: seed::of_process(),
             ..legacy::Options::default()
         };
         let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
@@ -281,6 +290,7 @@ fn settings(config: &Config, stage: Stage) -> Settings {
             config::Reannounce::Never => Reannounce::Never,
             config::Reannounce::OnChange => Reannounce::OnChange,
         },
+        seed: seed::of_process(),
         ..Settings::default()
     }
 }

@@ -55,6 +55,7 @@ pub mod matcher;
 pub mod migrate;
 pub mod model;
 pub mod reducer;
+pub mod seed;
 pub mod sim;
 pub mod source;
 pub mod stores;

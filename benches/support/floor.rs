@@ -19,7 +19,7 @@ use std::{
 use futures_util::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_relay::{
-    model::{Interner, Kind},
+    model::{Interner, Kind, Seed},
     source::native::decode::{Decoding, Dropped, Jobs, ObjectSeed, Pods, ReplicaSets, Thin},
 };
 use kube::{
@@ -147,7 +147,8 @@ struct Thing<T: Thin> {
 
 thread_local! {
     /// Deserializing takes no argument.
-    static SHARED: RefCell<(Interner, Dropped)> = RefCell::default();
+    static SHARED: RefCell<(Interner, Dropped)> =
+        RefCell::new((Interner::new(Seed::FIXED), Dropped::default()));
 }
 
 impl<'de, T: Thin> Deserialize<'de> for Thing<T> {

@@ -10,6 +10,7 @@ use super::{WAITING_BATCHES, spawn};
 use crate::{
     config::{Containers, Lists, NativeConfig},
     driver::{WatchControl, WatchNews, WatchOrder, Watches},
+    seed,
     source::native::{self, ListMode, NativeError, decode},
 };
 
@@ -168,6 +169,7 @@ fn options(config: &NativeConfig) -> native::Options {
             slowest_retry: config.retry.slowest,
             ..native::Patience::default()
         },
+        seed: seed::of_process(),
         ..native::Options::default()
     }
 }

@@ -140,7 +140,9 @@ impl Driver {
                     .feeds
                     .active()
                     .and_then(|matcher| matcher.live(uid))
-                    .is_some_and(|live| fields_hash(&live) != told.fields),
+                    .is_some_and(|live| {
+                        fields_hash(&live, self.feeds.ledger().seed()) != told.fields
+                    }),
             }),
             untold: told.is_none().then(|| self.untold(uid, active, now)),
             feeds: self

@@ -68,9 +68,10 @@ impl Driver {
             return;
         };
         let told = view.told();
+        let seed = self.feeds.ledger().seed();
         let (tally, before) = counting
             .began
-            .get_or_insert_with(|| (Tally::default(), told));
+            .get_or_insert_with(|| (Tally::new(seed), told));
         if let Some(digests) = tally.go_on(view.matcher()) {
             let exact = *before == told;
             counting.done.push(digest(&view, &digests, exact));

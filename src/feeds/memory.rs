@@ -12,7 +12,7 @@ use crate::{
     matcher::{Epoch, Generation, OwnerSort, Resume, Sink},
     model::{
         ContainerId, ContainerMeta, Interner, Kind, OwnerKind, OwnerMeta, OwnerObject, OwnerRef,
-        Pod, PodMeta, Scope, Uid,
+        Pod, PodMeta, Scope, Seed, Uid,
     },
     stores::Store,
 };
@@ -59,9 +59,9 @@ fn nothing_is_kept_of_a_cluster_that_was_emptied_by_lists() {
 #[test]
 fn an_object_takes_at_most_72_bytes_of_a_store() {
     for pods in [1_000, 10_000, 14_000, 15_000, 16_400] {
-        let mut texts = Interner::default();
+        let mut texts = Interner::new(Seed::FIXED);
         let objects: Vec<_> = (0..pods).map(|n| pod(n, 0, &mut texts)).collect();
-        let mut store = Store::new(1);
+        let mut store = Store::new(1, Seed::FIXED);
         let taken = measure(|| {
             for object in objects {
                 store.take(Scope(0), Event::Apply(object));
@@ -95,7 +95,7 @@ impl Cluster {
         feeds.denied(Kind::Job, Scope(0), now);
         Self {
             pods: PODS,
-            texts: Interner::default(),
+            texts: Interner::new(Seed::FIXED),
             feeds,
             feed,
             now,

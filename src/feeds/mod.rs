@@ -140,7 +140,7 @@ impl Feeds {
         Self {
             settings,
             telling: Telling::new(settings.marks, settings.windows, now)
-                .reannouncing(settings.reannounce),
+                .reannouncing(settings.reannounce, settings.seed),
             feeds: BTreeMap::new(),
             active: None,
             newest: Generation(0),
@@ -229,6 +229,7 @@ impl Feeds {
         Policy {
             escalate: self.settings.escalate,
             reannounce: self.settings.reannounce,
+            seed: self.settings.seed,
             ..policy
         }
     }

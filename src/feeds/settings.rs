@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::matcher::{Escalate, Marks, Reannounce, Windows};
+use crate::{
+    matcher::{Escalate, Marks, Reannounce, Windows},
+    model::Seed,
+};
 
 /// What happens to the feeds when the reducer is back (D5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,4 +114,6 @@ pub struct Settings {
     pub escalate: Escalate,
     /// See [`Reannounce`]; for every feed.
     pub reannounce: Reannounce,
+    /// What the hashes of all tables depend on; nothing that is sent does.
+    pub seed: Seed,
 }

@@ -5,10 +5,10 @@
 //! know are those live in the active feed and the kept ones, and no pod is among both.
 
 use super::{Change, Live};
-use crate::model::{Keyed, OwnerRef, PodMeta, Slot, Table, Uid};
+use crate::model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid};
 
 /// The kept pods: a handle and an owner each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     pods: Table<KeptPod>,
     vouched: usize,
@@ -48,6 +48,13 @@ impl Move {
 }
 
 impl Kept {
+    pub(super) const fn new(seed: Seed) -> Self {
+        Self {
+            pods: Table::new(seed),
+            vouched: 0,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.pods.len()
     }

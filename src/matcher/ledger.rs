@@ -1,16 +1,13 @@
 //! What was told on the present connection (D3). The reducer's picture is its fold.
 
-use std::{
-    hash::{BuildHasher, Hash},
-    mem::discriminant,
-};
+use std::mem::discriminant;
 
-use foldhash::quality::FixedState;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::{Epoch, Live, settling::Tick};
-use crate::model::{ContainerMeta, Keyed, Pod, Slot, Table, Uid};
+use crate::model::{ContainerMeta, Keyed, Pod, Seed, Slot, Table, Uid};
 
 /// What is done when a pod changes that was told (D14). One setting for all feeds, so that
 /// they stay comparable.
@@ -27,12 +24,20 @@ pub enum Reannounce {
 }
 
 /// The told pods, each with its told containers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     table: Table<Told>,
     /// Told containers of all pods.
     containers: usize,
+    prints: Prints,
+}
+
+/// By what told pods and containers are known again. Whoever could choose ids that collide could
+/// hide a container: so the hashes have a seed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prints {
     reannounce: Reannounce,
+    seed: Seed,
 }
 
 /// What was told of one pod.
@@ -86,7 +91,7 @@ pub(super) enum News {
 enum Containers {
     Few(SmallVec<[Print; 2]>),
     /// By [`Print::id`].
-    Many(Box<HashMap<u64, Print, foldhash::fast::FixedState>>),
+    Many(Box<HashMap<u64, Print, SeedableRandomState>>),
 }
 
 /// A container: 40 bits of the hash of its id, and 24 of that of its name and image.
@@ -97,16 +102,26 @@ struct Print(u64);
 const FEW: usize = 32;
 
 impl Ledger {
-    pub(super) fn new(reannounce: Reannounce) -> Self {
+    pub(super) fn new(reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            reannounce,
-            ..Self::default()
+            table: Table::new(seed),
+            containers: 0,
+            prints: Prints { reannounce, seed },
         }
     }
 
     /// What is done when a told pod changes.
     pub fn reannounce(&self) -> Reannounce {
-        self.reannounce
+        self.prints.reannounce
+    }
+
+    /// What its hashes depend on: [`fields_hash`] with this seed is what it holds.
+    pub fn seed(&self) -> Seed {
+        self.prints.seed
+    }
+
+    pub(super) fn prints(&self) -> Prints {
+        self.prints
     }
 
     /// How many pods are told.
@@ -146,13 +161,13 @@ impl Ledger {
     /// Whether this container of a told pod was told: its id, and under
     /// [`Reannounce::OnChange`] its name and image as well.
     pub fn has(&self, pod: &Uid, container: &ContainerMeta) -> bool {
-        let print = Print::of(container);
+        let print = self.prints.of(container);
         self.get(pod)
-            .is_some_and(|told| told.containers.has(print, self.reannounce))
+            .is_some_and(|told| told.containers.has(print, self.prints.reannounce))
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.reannounce);
+        *self = Self::new(self.prints.reannounce, self.prints.seed);
     }
 
     pub(super) fn find(&self, uid: &Uid) -> Option<Slot> {
@@ -208,20 +223,20 @@ impl Told {
 
     /// What there is to tell of the pod itself, given what is true of it now. At a hand-over
     /// between streams (`compare`) everything that was announced is held against that (D4).
-    pub(super) fn news(&self, live: &Live<'_>, reannounce: Reannounce, compare: bool) -> News {
+    pub(super) fn news(&self, live: &Live<'_>, prints: Prints, compare: bool) -> News {
         let reannounce = if compare {
             Reannounce::OnChange
         } else {
-            reannounce
+            prints.reannounce
         };
         match (self.announced, reannounce) {
             (Announced::NotYet, _) => News::Pod,
             (Announced::Once, Reannounce::Never) => News::Nothing,
             (Announced::Provisionally, Reannounce::Never) => News::Owner,
             (Announced::Once | Announced::Provisionally, Reannounce::OnChange) => {
-                if self.has_lost_one_of(&live.pod.containers) {
+                if self.has_lost_one_of(&live.pod.containers, prints) {
                     News::LostContainer
-                } else if self.fields != fields_hash(live) {
+                } else if self.fields != fields_hash(live, prints.seed) {
                     News::Fields
                 } else {
                     News::Nothing
@@ -232,9 +247,9 @@ impl Told {
 
     /// Notes that the pod is announced now, as `news` demanded. Containers told before stay
     /// told unless it was deleted: the reducer keeps them (spec 11.7).
-    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, news: News) {
+    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, news: News, prints: Prints) {
         self.epoch = epoch;
-        self.fields = fields_hash(live);
+        self.fields = fields_hash(live, prints.seed);
         self.announced = Announced::Once;
         if news == News::LostContainer {
             self.containers = Containers::NONE;
@@ -246,12 +261,12 @@ impl Told {
     /// other one does not tell, because its source knows no such containers, are not lost: the
     /// pod is not deleted and told anew for their sake. `now`: the pod as the other feed has it,
     /// if it has it already.
-    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>) {
+    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>, prints: Prints) {
         let main = before.main_containers().len();
         let others = before.containers.get(main..).unwrap_or_default();
         let spared = others.iter().filter(|container| {
             let is_known = now.is_some_and(|now| now.containers.contains(container));
-            self.containers.has_exactly(Print::of(container)) && !is_known
+            self.containers.has_exactly(prints.of(container)) && !is_known
         });
         self.spared = u16::try_from(spared.count()).unwrap_or(u16::MAX);
     }
@@ -261,32 +276,36 @@ impl Told {
     pub(super) fn tell_container(
         &mut self,
         container: &ContainerMeta,
-        reannounce: Reannounce,
+        prints: Prints,
         repeat: bool,
         tell: impl FnOnce() -> bool,
     ) -> bool {
-        let print = Print::of(container);
-        let known = self.containers.has(print, reannounce);
+        let print = prints.of(container);
+        let known = self.containers.has(print, prints.reannounce);
         if known && !repeat {
             return true;
         }
         let told = tell();
         if told && !known {
-            self.containers.add(print);
+            self.containers.add(print, prints.seed);
         }
         told
     }
 
     /// Whether a told container is not among these, or is another one there.
-    fn has_lost_one_of(&self, containers: &[ContainerMeta]) -> bool {
-        let kept = Reannounce::OnChange
+    fn has_lost_one_of(&self, containers: &[ContainerMeta], prints: Prints) -> bool {
+        let every_id_once = Prints {
+            reannounce: Reannounce::OnChange,
+            ..prints
+        };
+        let kept = every_id_once
             .tellable(containers)
-            .filter(|(_, container)| self.containers.has_exactly(Print::of(container)));
+            .filter(|(_, container)| self.containers.has_exactly(prints.of(container)));
         kept.count() + usize::from(self.spared) < self.containers()
     }
 }
 
-impl Reannounce {
+impl Prints {
     /// Which of a pod's containers are told, each with its place.
     ///
     /// Under `OnChange` they are the first of each id: the reducer keeps no other (spec 11.3).
@@ -294,8 +313,7 @@ impl Reannounce {
         self,
         containers: &[ContainerMeta],
     ) -> impl Iterator<Item = (usize, &ContainerMeta)> {
-        let mut seen =
-            (containers.len() > FEW).then(HashSet::<_, foldhash::fast::FixedState>::default);
+        let mut seen = (containers.len() > FEW).then(|| HashSet::with_hasher(self.seed.state()));
         containers
             .iter()
             .enumerate()
@@ -307,18 +325,22 @@ impl Reannounce {
                         .take(*at)
                         .any(|other| other.id == container.id),
                 };
-                self == Self::Never || is_first()
+                self.reannounce == Reannounce::Never || is_first()
             })
+    }
+
+    fn of(self, container: &ContainerMeta) -> Print {
+        let ContainerMeta { id, name, image } = container;
+        let (id, rest) = (
+            self.seed.fingerprint(id),
+            self.seed.fingerprint(&(name, image)),
+        );
+        Print(id & Print::ID | rest & !Print::ID)
     }
 }
 
 impl Print {
     const ID: u64 = u64::MAX << 24;
-
-    fn of(container: &ContainerMeta) -> Self {
-        let rest = hash(&(&container.name, &container.image));
-        Self(hash(&container.id) & Self::ID | rest & !Self::ID)
-    }
 
     fn id(self) -> u64 {
         self.0 & Self::ID
@@ -356,15 +378,16 @@ impl Containers {
     }
 
     /// The reducer keeps what it was told first of an id (spec 11.3).
-    fn add(&mut self, print: Print) {
+    fn add(&mut self, print: Print, seed: Seed) {
         if self.of_id(print.id()).is_some() {
             return;
         }
         match self {
             Self::Few(few) if few.len() < FEW => few.push(print),
             Self::Few(few) => {
-                let many = few.iter().copied().chain([print]);
-                let many = many.map(|print| (print.id(), print)).collect();
+                let mut many = HashMap::with_hasher(seed.state());
+                let prints = few.iter().copied().chain([print]);
+                many.extend(prints.map(|print| (print.id(), print)));
                 *self = Self::Many(Box::new(many));
             }
             Self::Many(many) => {
@@ -382,12 +405,12 @@ impl Keyed for Told {
 
 /// A fingerprint of everything that announcing this pod tells, its uid apart. Of an owner's kind
 /// only that has a code of its own on the wire (spec 6.5).
-pub fn fields_hash(live: &Live<'_>) -> u64 {
+pub fn fields_hash(live: &Live<'_>, seed: Seed) -> u64 {
     let pod = live.pod;
     let owner = live
         .owner
         .map(|owner| (&owner.uid, &owner.name, discriminant(&owner.kind)));
-    hash(&(
+    seed.fingerprint(&(
         pod.address,
         pod.host_network,
         &pod.name,
@@ -395,8 +418,4 @@ pub fn fields_hash(live: &Live<'_>) -> u64 {
         &pod.version,
         owner,
     ))
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    FixedState::default().hash_one(value)
 }

@@ -39,7 +39,7 @@ use pods::PodState;
 use settling::Tick;
 pub use telling::{Changeover, Telling};
 
-use crate::model::{OwnerMeta, OwnerRef, PodMeta, Slot, Uid};
+use crate::model::{OwnerMeta, OwnerRef, PodMeta, Seed, Slot, Uid};
 use owners::{Learnt, Owners};
 use pods::Pods;
 
@@ -62,6 +62,8 @@ pub struct Policy {
     pub escalate: Escalate,
     /// Whether live pods follow their owner's owner. The same as [`Telling::reannouncing`] has.
     pub reannounce: Reannounce,
+    /// What the places of its tables depend on; nothing that is told does.
+    pub seed: Seed,
 }
 
 /// What one feed knows, and which of its pods are live.
@@ -119,6 +121,7 @@ impl Policy {
         repeat_containers: true,
         escalate: Escalate::Known,
         reannounce: Reannounce::Never,
+        seed: Seed::FIXED,
     };
 
     /// Our own watches (D9): tombstones for `owner_retention`, no guard rail, pods wait
@@ -132,6 +135,7 @@ impl Policy {
             repeat_containers: false,
             escalate: Escalate::Known,
             reannounce: Reannounce::Never,
+            seed: Seed::FIXED,
         }
     }
 }
@@ -141,11 +145,12 @@ impl Matcher {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
-            pods: Pods::new(policy.reannounce),
+            pods: Pods::new(policy.reannounce, policy.seed),
             owners: Owners::new(
                 policy.deleted_owners,
                 policy.owner_retention,
                 policy.escalate,
+                policy.seed,
             ),
             overflowed: false,
         }
@@ -240,6 +245,16 @@ impl Matcher {
         direct.map_or(Acquaintance::Unneeded, |direct| {
             self.owners.acquaintance(direct)
         })
+    }
+
+    /// Whether the ReplicaSet or Job that owns this pod has a controller of another API group
+    /// than its kind's: a custom one.
+    pub fn has_custom_controller(&self, pod: &PodMeta) -> bool {
+        let controller = pod
+            .owner
+            .as_ref()
+            .and_then(|direct| self.owners.controller(direct));
+        controller.is_some_and(|controller| controller.custom)
     }
 
     /// The live pod of this uid.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{Keyed, OwnerKind, OwnerMeta, OwnerRef, Slot, Table, Uid};
+use crate::model::{Keyed, OwnerKind, OwnerMeta, OwnerRef, Seed, Slot, Table, Uid};
 
 /// Which list an owner object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +119,14 @@ impl Keyed for Owner {
 }
 
 impl Owners {
-    pub(super) fn new(limit: usize, retention: Option<Duration>, escalate: Escalate) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        retention: Option<Duration>,
+        escalate: Escalate,
+        seed: Seed,
+    ) -> Self {
         Self {
-            table: Table::default(),
+            table: Table::new(seed),
             deleted: BTreeMap::new(),
             deletions: 0,
             limit,
@@ -204,6 +209,12 @@ impl Owners {
             Some(owner) if owner.deleted.is_some() => Acquaintance::Deleted,
             Some(_) => Acquaintance::Known,
         }
+    }
+
+    /// The controller of this direct owner of a pod, if both are known.
+    pub(super) fn controller(&self, direct: &OwnerRef) -> Option<&OwnerRef> {
+        let owner = self.table.by_uid(&direct.uid)?;
+        owner.meta.controller.as_ref()
     }
 
     pub(super) fn len(&self) -> usize {

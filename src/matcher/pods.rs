@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{Change, Reannounce, deadlines::Deadlines, followers::Followers};
-use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Slot, Table, Uid};
+use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Seed, Slot, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
 #[derive(Clone, Debug)]
@@ -87,9 +87,9 @@ impl Entry {
 }
 
 impl Pods {
-    pub(super) fn new(reannounce: Reannounce) -> Self {
+    pub(super) fn new(reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            table: Table::default(),
+            table: Table::new(seed),
             missing: BTreeMap::new(),
             deadlines: Deadlines::default(),
             followers: match reannounce {

@@ -21,7 +21,7 @@ use super::{
     ledger::News,
     settling::{Recent, Settling, Tick},
 };
-use crate::model::{Slot, Uid};
+use crate::model::{Seed, Slot, Uid};
 
 /// The ledger and the work that is left to do.
 #[derive(Debug)]
@@ -93,14 +93,14 @@ impl Telling {
             marks: marks.in_order(),
             windows,
             origin,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(Reannounce::Never, Seed::FIXED),
             epoch: Epoch::default(),
             phase: Phase::Offline,
             paused: false,
             again: false,
             feed_changed_at: None,
             carries_unknown: false,
-            kept: Kept::default(),
+            kept: Kept::new(Seed::FIXED),
             holds: false,
             kept_left: false,
             confirmed: 0,
@@ -115,11 +115,15 @@ impl Telling {
         }
     }
 
-    /// Nothing told, no connection, and what is done when a told pod changes (D14).
+    /// Nothing told, no connection, what is done when a told pod changes (D14), and the seed of
+    /// the ledger's hashes.
     #[must_use]
-    pub fn reannouncing(self, reannounce: Reannounce) -> Self {
-        let ledger = Ledger::new(reannounce);
-        Self { ledger, ..self }
+    pub fn reannouncing(self, reannounce: Reannounce, seed: Seed) -> Self {
+        Self {
+            ledger: Ledger::new(reannounce, seed),
+            kept: Kept::new(seed),
+            ..self
+        }
     }
 
     /// What was told on the present connection.
@@ -365,7 +369,8 @@ impl Telling {
 
     fn look_at_kept(&mut self, cursor: Slot, container: usize, now: Instant, sink: &mut impl Sink) {
         // Taken out for the call that needs it beside all the rest, and changes none of it.
-        let kept = std::mem::take(&mut self.kept);
+        let none = Kept::new(self.ledger.seed());
+        let kept = std::mem::replace(&mut self.kept, none);
         match kept.at_or_after(cursor) {
             None => {
                 self.kept_left = false;
@@ -515,7 +520,7 @@ impl Telling {
     ) -> Result<(), usize> {
         let uid = &live.pod.uid;
         let tick = self.tick(now);
-        let reannounce = self.ledger.reannounce();
+        let prints = self.ledger.prints();
         let has_room = sink.queued() < limit;
         let slot = if has_room {
             Some(self.ledger.find_or_enter(uid, self.stream))
@@ -526,7 +531,7 @@ impl Telling {
             return Err(0);
         };
         let compare = told.stream != self.stream;
-        let (news, before) = (told.news(&live, reannounce, compare), told.containers());
+        let (news, before) = (told.news(&live, prints, compare), told.containers());
         if news != News::Nothing {
             if !has_room {
                 return Err(0);
@@ -538,7 +543,7 @@ impl Telling {
                 Some(owner) => sink.pod_new(live.pod, owner),
                 None => sink.pod_new_no_owner(live.pod),
             }
-            told.announce(&live, self.epoch, news);
+            told.announce(&live, self.epoch, news, prints);
             self.dirty = true;
         }
         told.touched = tick;
@@ -548,9 +553,9 @@ impl Telling {
             News::Pod | News::Fields | News::LostContainer => (true, 0),
         };
         let mut left_out = None;
-        for (index, container) in reannounce.tellable(&live.pod.containers) {
+        for (index, container) in prints.tellable(&live.pod.containers) {
             let has_room = index < from
-                || told.tell_container(container, reannounce, repeat, || {
+                || told.tell_container(container, prints, repeat, || {
                     let has_room = sink.queued() < limit;
                     if has_room {
                         sink.pod_container(uid, container);

@@ -33,14 +33,14 @@ pub use seen::{Acquainted, Seen};
 pub use words::{Field, Rule};
 
 use crate::{
-    digest::{Digests, PodHash, PodHasher},
+    digest::{Digests, PodHash},
     feeds::ActiveSource,
-    matcher::{Live, Standing},
-    model::{Keyed, OwnerRef, PodMeta, Slot, Table, Uid},
+    matcher::{Live, Reannounce, Standing},
+    model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid},
     reducer::project,
 };
 use divergences::{Divergences, Turns};
-use normal::{Normal, Verdict};
+use normal::{Judging, Normal, Verdict};
 pub(super) use normal::{kept, note_container};
 use set::Set;
 
@@ -68,7 +68,7 @@ pub struct Comparison {
     changed: u64,
     legacy: Digests,
     native: Digests,
-    hasher: PodHasher,
+    judging: Judging,
 }
 
 /// What there is to say about a comparison in numbers.
@@ -127,7 +127,7 @@ impl Comparison {
     /// must stand until it counts.
     pub fn new(settle: Duration) -> Self {
         Self {
-            entries: Table::default(),
+            entries: Table::new(Seed::FIXED),
             divergences: Divergences::new(settle),
             excused: BTreeMap::new(),
             legacy_only: 0,
@@ -135,7 +135,17 @@ impl Comparison {
             changed: 0,
             legacy: Digests::default(),
             native: Digests::default(),
-            hasher: PodHasher::default(),
+            judging: Judging::default(),
+        }
+    }
+
+    /// Of feeds that reannounce like this; with the seed of its tables.
+    #[must_use]
+    pub fn of(self, reannounce: Reannounce, seed: Seed) -> Self {
+        Self {
+            entries: Table::new(seed),
+            judging: Judging::new(reannounce, seed),
+            ..self
         }
     }
 
@@ -179,7 +189,7 @@ impl Comparison {
             return;
         }
         let standing = (legacy.standing(), native.standing());
-        let verdict = normal::judge(legacy, native, &mut self.hasher);
+        let verdict = self.judging.judge(legacy, native);
         match (known, verdict.pod()) {
             (None, None) => {}
             (Some(slot), None) => self.forget(slot),
@@ -264,7 +274,13 @@ impl Comparison {
         let oldest = self.divergences.oldest().take(limit);
         let rows = oldest.filter_map(|(divergence, stood, counts)| {
             let entry = self.entries.get(divergence.slot)?;
-            Some(show::row(entry, divergence.field, stood, counts))
+            Some(show::row(
+                entry,
+                divergence.field,
+                stood,
+                counts,
+                self.judging.seed(),
+            ))
         });
         rows.collect()
     }
@@ -302,8 +318,8 @@ impl Comparison {
         };
         let was_live = before != State::NONE;
         let known = [was_live.then_some(&entry.told), entry.legacy()];
-        let hasher = &mut self.hasher;
-        let mut tell = |normal: Normal<'_>| Told::new(normal, known, hasher);
+        let judging = &mut self.judging;
+        let mut tell = |normal: Normal<'_>| Told::new(normal, known, judging);
         let (told, legacy) = match (verdict.native, verdict.legacy) {
             (Some(native), Some(legacy)) if !state.fields.is_empty() => {
                 (tell(native), Some(tell(legacy)))
@@ -427,12 +443,12 @@ impl Keyed for Entry {
 
 impl Told {
     /// Hashes the pod, unless it is one of the known.
-    fn new(normal: Normal<'_>, known: [Option<&Self>; 2], hasher: &mut PodHasher) -> Self {
+    fn new(normal: Normal<'_>, known: [Option<&Self>; 2], judging: &mut Judging) -> Self {
         let is_same =
             |known: &&Self| known.owner.as_ref() == normal.owner && known.pod == *normal.pod;
         let known = known.into_iter().flatten().find(is_same);
         let hash = known.map_or_else(
-            || normal::hash(&normal.pod, normal.owner, hasher),
+            || judging.hash(&normal.pod, normal.owner),
             |known| known.hash,
         );
         Self {

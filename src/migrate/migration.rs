@@ -83,7 +83,7 @@ impl Migration {
             forced,
             settle,
             hold,
-            side_by_side: SideBySide::new(settle),
+            side_by_side: side_by_side(feeds, settle),
             look_at: auto.map(|_| now),
             autopilot: auto.map(|patience| Autopilot::new(patience, record)),
         }
@@ -186,7 +186,7 @@ impl Migration {
             match action {
                 Action::Compare(compare) => {
                     feeds.compare(*compare);
-                    self.side_by_side = SideBySide::new(self.settle);
+                    self.side_by_side = side_by_side(feeds, self.settle);
                 }
                 Action::Activate(source) => feeds.switch(*source, now),
                 Action::StartWatches | Action::StopWatches => {}
@@ -272,4 +272,9 @@ impl Migration {
 /// With milliseconds: more is noise.
 fn seconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn side_by_side(feeds: &Feeds, settle: Duration) -> SideBySide {
+    let ledger = feeds.ledger();
+    SideBySide::new(settle, ledger.reannounce(), ledger.seed())
 }

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     feeds::{Feeds, Touched, View},
-    matcher::{Generation, Matcher, Standing},
-    model::{Slot, Uid},
+    matcher::{Generation, Matcher, Reannounce, Standing},
+    model::{Seed, Slot, Uid},
 };
 
 /// Two feeds and their comparison.
@@ -94,15 +94,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) const STANDSTILL: Duration = Duration::from_secs(5);
 
 impl SideBySide {
-    /// Nothing compared yet.
-    pub fn new(settle: Duration) -> Self {
+    /// Nothing compared yet. The feeds reannounce like this.
+    pub fn new(settle: Duration, reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            comparison: Comparison::new(settle),
+            comparison: Comparison::new(settle).of(reannounce, seed),
             feeds: None,
             pass: Pass::Nothing,
             again: false,
             whole: false,
-            waiting: Waiting::new(PATIENCE.min(settle / 2)),
+            waiting: Waiting::new(PATIENCE.min(settle / 2), seed),
             look_again: settle / 3,
             look_again_at: None,
             looked_at: None,

@@ -8,7 +8,7 @@ use super::compare::{kept, note_container};
 use crate::{
     digest::{Digests, PodHasher},
     matcher::Matcher,
-    model::{IdBuf, Slot},
+    model::{IdBuf, Seed, Slot},
     reducer::project,
 };
 
@@ -18,22 +18,23 @@ pub struct Tally {
     cursor: Slot,
     digests: Digests,
     hasher: PodHasher,
+    seed: Seed,
 }
 
 /// Pods that are looked at in one [`Tally::go_on`]: a millisecond at most.
 const SLICE: usize = 512;
 
-impl Default for Tally {
-    fn default() -> Self {
+impl Tally {
+    /// Nothing is counted yet.
+    pub fn new(seed: Seed) -> Self {
         Self {
+            seed,
             cursor: Slot::FIRST,
             digests: Digests::default(),
             hasher: PodHasher::default(),
         }
     }
-}
 
-impl Tally {
     /// Counts a slice more. Returns the digests once all pods have been looked at.
     pub fn go_on(&mut self, matcher: &Matcher) -> Option<Digests> {
         for _ in 0..SLICE {
@@ -44,7 +45,7 @@ impl Tally {
             let Some(live) = matcher.live_at(slot) else {
                 continue;
             };
-            for container in kept(&live.pod.containers) {
+            for container in kept(&live.pod.containers, self.seed) {
                 note_container(live.pod, container, &mut self.hasher);
             }
             let mut ids = [IdBuf::new(), IdBuf::new()];

@@ -11,13 +11,14 @@ use std::{
 
 use crate::{
     feeds::{ActiveSource, Touch},
-    model::{Keyed, Slot, Table, Uid},
+    model::{Keyed, Seed, Slot, Table, Uid},
 };
 
 /// What waits, the oldest first.
 #[derive(Debug)]
 pub(super) struct Waiting {
     patience: Duration,
+    seed: Seed,
     pods: Table<Changed>,
     /// Where they are, or were, and their numbers.
     order: VecDeque<(Slot, u64)>,
@@ -39,10 +40,11 @@ impl Waiting {
     const MOST: usize = 65_536;
 
     /// Nothing waits; what will, does so for this long at most.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(patience: Duration, seed: Seed) -> Self {
         Self {
             patience,
-            pods: Table::default(),
+            seed,
+            pods: Table::new(seed),
             order: VecDeque::new(),
             next_number: 0,
         }
@@ -114,7 +116,7 @@ impl Waiting {
 
     /// None is to be looked at any longer.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.patience);
+        *self = Self::new(self.patience, self.seed);
     }
 
     fn oldest(&self) -> Option<Slot> {
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_both_feeds_have_told_waits_no_longer() {
-        let mut waiting = Waiting::new(PATIENCE);
+        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         assert_eq!(waiting.touch(&told("a"), start), None);
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_changes_again_or_is_looked_at_meanwhile_waits_no_longer() {
-        let mut waiting = Waiting::new(PATIENCE);
+        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         waiting.touch(&told("a"), start);
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_one_feed_alone_has_told_waits_for_long_enough() {
-        let mut waiting = Waiting::new(PATIENCE);
+        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         assert_eq!(waiting.poll_timeout(), None);
         waiting.touch(&told("a"), start);
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut waiting = Waiting::new(PATIENCE);
+        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         for n in 0..=Waiting::MOST {
             assert_eq!(waiting.pop(start), None);
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn one_that_waits_on_does_not_keep_the_places_of_those_after_it() {
-        let mut waiting = Waiting::new(PATIENCE);
+        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
         let now = Instant::now();
         waiting.touch(&told("first"), now);
         for n in 0..10_000 {
@@ -237,7 +239,7 @@ mod tests {
         fn each_waits_once_in_the_order_of_its_first_change(
             steps in prop::collection::vec((0..8u8, any::<bool>(), 0..3u64), 1..200)
         ) {
-            let mut waiting = Waiting::new(PATIENCE);
+            let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
             let mut list: Vec<(Uid, ActiveSource, Instant)> = Vec::new();
             let mut now = Instant::now();
             for (pod, native, passes) in steps {

@@ -4,37 +4,48 @@
 //! what nobody else shares any more is swept out when the table has doubled or, after
 //! [`Interner::sweep`], at once.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, Hash},
-    ops::Deref,
-    sync::Arc,
-};
+use std::{fmt, ops::Deref, sync::Arc};
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::{Controller, OwnerKind, OwnerRef, Uid};
+use super::{Controller, OwnerKind, OwnerRef, Seed, Uid};
 
 /// An immutable, shared text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text(Arc<str>);
 
 /// Finds the one copy of each text and owner reference.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Interner {
+    seed: Seed,
     texts: Pool<Text>,
     owners: Pool<OwnerRef>,
 }
 
 impl Interner {
+    /// Nothing is held yet.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            seed,
+            texts: Pool::default(),
+            owners: Pool::default(),
+        }
+    }
+
+    /// Lets go of everything, and of the room it took. What is still in use elsewhere lives on
+    /// there, unshared.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.seed);
+    }
+
     /// The shared copy of `text`.
     pub fn text(&mut self, text: &str) -> Text {
         if text.is_empty() {
             return Text::default();
         }
         let same = |known: &Text| **known == *text;
-        self.texts.get(hash(text), same, || Text::from(text))
+        self.texts
+            .get(self.seed.hash(text), same, || Text::from(text))
     }
 
     /// The shared reference to this controller of a built-in kind, or of a kind whose API
@@ -45,7 +56,7 @@ impl Interner {
 
     /// The shared reference to this controller. `custom`: see [`Controller::custom`].
     pub fn controller(&mut self, uid: Uid, name: &str, kind: OwnerKind, custom: bool) -> OwnerRef {
-        let hash = hash(&(&uid, name));
+        let hash = self.seed.hash(&(&uid, name));
         let same = |known: &OwnerRef| {
             known.uid == uid && *known.name == *name && known.kind == kind && known.custom == custom
         };
@@ -134,10 +145,6 @@ impl<T: Shared + Clone> Pool<T> {
     }
 }
 
-fn hash(of: &(impl Hash + ?Sized)) -> u64 {
-    FixedState::default().hash_one(of)
-}
-
 impl Shared for Text {
     fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
@@ -187,7 +194,7 @@ mod tests {
 
     #[test]
     fn equal_texts_and_owners_are_one_allocation() {
-        let mut interner = Interner::default();
+        let mut interner = Interner::new(Seed::FIXED);
         let (a, b) = (interner.text("nginx:1"), interner.text("nginx:1"));
         assert!(Arc::ptr_eq(&a.0, &b.0));
         let (a, b) = (
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_is_let_go() {
-        let mut interner = Interner::default();
+        let mut interner = Interner::new(Seed::FIXED);
         let kept = interner.text("kept");
         for n in 0..100_000 {
             interner.text(&format!("gone-{n}"));

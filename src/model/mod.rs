@@ -10,6 +10,7 @@
 mod ids;
 mod intern;
 mod scope;
+mod seed;
 mod slots;
 mod table;
 
@@ -18,6 +19,7 @@ use std::{net::Ipv4Addr, ops::Deref, sync::Arc};
 pub use ids::{ContainerId, IdBuf, MAX_ID_LEN, Runtime, Uid};
 pub use intern::{Interner, Text};
 pub use scope::{Kind, Scope};
+pub use seed::Seed;
 pub use table::{Keyed, Slot, Table};
 
 /// A pod as it is known now. A cheap handle: cloning it copies a pointer.

@@ -17,17 +17,15 @@ pub(super) struct Slots<T> {
     len: usize,
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
+impl<T> Slots<T> {
+    pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             free: Vec::new(),
             len: 0,
         }
     }
-}
 
-impl<T> Slots<T> {
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -140,7 +138,7 @@ mod tests {
         fn entries_stay_in_their_places_and_the_place_left_last_is_taken_first(
             steps in proptest::collection::vec((0..10_u8, any::<proptest::sample::Index>()), 0..3000),
         ) {
-            let (mut slots, mut model, mut left) = (Slots::default(), BTreeMap::new(), Vec::new());
+            let (mut slots, mut model, mut left) = (Slots::new(), BTreeMap::new(), Vec::new());
             for (n, (step, which)) in steps.into_iter().enumerate() {
                 match step {
                     0..7 => {

@@ -5,11 +5,9 @@
 //! costs nine bytes an entry: the key stays with the entry, and of its hash 32 bits are
 //! kept, so that neither growing nor passing by a stranger has to look at entries.
 
-use std::hash::BuildHasher;
-
-use super::{Uid, slots::Slots};
-use foldhash::fast::FixedState;
 use hashbrown::{HashTable, hash_table};
+
+use super::{Seed, Uid, slots::Slots};
 
 /// Something that carries its own key.
 pub trait Keyed {
@@ -24,6 +22,7 @@ pub struct Slot(u32);
 /// Entries by uid, in slots.
 #[derive(Debug)]
 pub struct Table<T> {
+    seed: Seed,
     entries: Slots<T>,
     index: HashTable<Pointer>,
 }
@@ -51,10 +50,12 @@ impl Slot {
     }
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
+impl<T> Table<T> {
+    /// No entries.
+    pub const fn new(seed: Seed) -> Self {
         Self {
-            entries: Slots::default(),
+            seed,
+            entries: Slots::new(),
             index: HashTable::new(),
         }
     }
@@ -78,7 +79,7 @@ impl<T: Keyed> Table<T> {
 
     /// Where the entry of this uid is.
     pub fn find(&self, uid: &Uid) -> Option<Slot> {
-        let hash = hash(uid);
+        let hash = hash(self.seed, uid);
         let found = self
             .index
             .find(spread(hash), |at| at.leads_to(hash, uid, &self.entries));
@@ -102,8 +103,12 @@ impl<T: Keyed> Table<T> {
 
     /// The slot of this uid's entry, made by `make` if there is none yet.
     pub fn find_or_insert_with(&mut self, uid: &Uid, make: impl FnOnce() -> T) -> Slot {
-        let Self { entries, index } = self;
-        let hash = hash(uid);
+        let Self {
+            seed,
+            entries,
+            index,
+        } = self;
+        let hash = hash(*seed, uid);
         let same = |at: &Pointer| at.leads_to(hash, uid, entries);
         match index.entry(spread(hash), same, |at| spread(at.hash)) {
             hash_table::Entry::Occupied(found) => found.get().slot,
@@ -120,7 +125,7 @@ impl<T: Keyed> Table<T> {
     /// Takes out the entry in this slot.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
         let entry = self.entries.remove(slot.key())?;
-        let hash = spread(hash(entry.uid()));
+        let hash = spread(hash(self.seed, entry.uid()));
         if let Ok(found) = self.index.find_entry(hash, |at| at.slot == slot) {
             found.remove();
         }
@@ -154,7 +159,7 @@ impl<T: Keyed> Table<T> {
 
     /// Forgets all entries and their room.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.seed);
     }
 
     /// Gives room back once three quarters of it lie idle. Trailing slots only: an entry never moves.
@@ -178,9 +183,9 @@ impl Pointer {
     }
 }
 
-fn hash(uid: &Uid) -> u32 {
+fn hash(seed: Seed, uid: &Uid) -> u32 {
     // Half of the bits are as good as the other half.
-    FixedState::default().hash_one(uid) as u32
+    seed.hash(uid) as u32
 }
 
 /// The index takes its place from the low bits of a hash and its tag from the high ones.
@@ -205,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_its_slot_while_others_come_and_go() {
-        let mut table = Table::default();
+        let mut table = Table::new(Seed::FIXED);
         let slots: Vec<_> = (0..1000)
             .map(|n| insert(&mut table, &format!("u{n}")))
             .collect();
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_emptied_table_gives_its_room_back() {
-        let mut table = Table::default();
+        let mut table = Table::new(Seed::FIXED);
         for n in 0..10_000 {
             insert(&mut table, &format!("u{n}"));
         }

@@ -8,11 +8,12 @@
 
 use std::net::Ipv4Addr;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashMap;
 
 use crate::{
     digest::{Digests, PodHasher},
+    model::Seed,
     wire::{Message, messages::PodNewWithName},
 };
 
@@ -26,7 +27,7 @@ pub const KEPT: usize = 64;
 /// The pods of one connection. Two pictures are equal if their pods are; counts do not matter.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    pods: HashMap<Box<[u8]>, Pod, FixedState>,
+    pods: HashMap<Box<[u8]>, Pod, SeedableRandomState>,
     containers: usize,
     counts: Counts,
     pod_pool: usize,
@@ -97,13 +98,20 @@ impl Picture {
         Self::default()
     }
 
+    /// An empty picture of what others send: with the seed of its table.
+    pub fn seeded(seed: Seed) -> Self {
+        Self {
+            pods: HashMap::with_hasher(seed.state()),
+            ..Self::default()
+        }
+    }
+
     /// An empty picture with room for so many pods and containers.
     pub fn with_pools(pod_pool: usize, container_pool: usize) -> Self {
-        let (pods, counts) = (HashMap::default(), Counts::default());
         Self {
-            pods,
+            pods: HashMap::with_hasher(Seed::FIXED.state()),
             containers: 0,
-            counts,
+            counts: Counts::default(),
             pod_pool,
             container_pool,
         }
@@ -214,7 +222,7 @@ impl Picture {
 
     /// Forgets all pods. The counts stay.
     pub fn forget(&mut self) {
-        self.pods = HashMap::default();
+        self.pods = HashMap::with_hasher(self.pods.hasher().clone());
         self.containers = 0;
     }
 

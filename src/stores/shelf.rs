@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model::{Keyed, Scope, Slot, Table, Uid};
+use crate::model::{Keyed, Scope, Seed, Slot, Table, Uid};
 
 /// So many places are looked at in one [`Shelf::slice`].
 pub const SLICE: usize = 512;
@@ -73,6 +73,10 @@ impl<T: Keyed + Clone> Shelf<T> {
 }
 
 impl<T> Shelf<T> {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self(RwLock::new(Table::new(seed)))
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Table<Entry<T>>> {
         // A reader that panics leaves nothing half done.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -83,15 +87,16 @@ impl<T> Shelf<T> {
     }
 }
 
-impl Mark {
-    pub(super) fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
+impl<T> Default for Shelf<T> {
+    /// One that stays empty: a [`Store`](super::Store) makes its own.
+    fn default() -> Self {
+        Self::new(Seed::FIXED)
     }
 }
 
-impl<T> Default for Shelf<T> {
-    fn default() -> Self {
-        Self(RwLock::new(Table::default()))
+impl Mark {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashSet;
 use kube::runtime::watcher::Event;
 
@@ -10,7 +10,7 @@ use super::{
     Shelf,
     shelf::{Entry, Mark},
 };
-use crate::model::{Keyed, Scope, Table, Uid};
+use crate::model::{Keyed, Scope, Seed, Table, Uid};
 
 /// The objects of one kind in one feed, and where each scope is in its lists.
 ///
@@ -18,6 +18,7 @@ use crate::model::{Keyed, Scope, Table, Uid};
 /// list at its end.
 #[derive(Debug)]
 pub struct Store<T> {
+    seed: Seed,
     shelf: Arc<Shelf<T>>,
     scopes: Vec<Progress<T>>,
     /// Expected scopes whose first list has neither ended nor been denied.
@@ -69,15 +70,16 @@ struct List<T> {
     /// New and changed objects, which wait for the end.
     staged: Table<T>,
     /// Applied or deleted meanwhile: that is later than what the list says of them.
-    decided: HashSet<Uid, FixedState>,
+    decided: HashSet<Uid, SeedableRandomState>,
 }
 
 impl<T: Keyed + Clone + PartialEq> Store<T> {
     /// Nothing known; so many scopes are expected to list, one at least.
-    pub fn new(scopes: u16) -> Self {
+    pub fn new(scopes: u16, seed: Seed) -> Self {
         let scopes = usize::from(scopes.max(1));
         Self {
-            shelf: Arc::default(),
+            seed,
+            shelf: Arc::new(Shelf::new(seed)),
             scopes: (0..scopes).map(|_| Progress::default()).collect(),
             unlisted: scopes,
         }
@@ -134,9 +136,10 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
     pub fn take(&mut self, scope: Scope, event: Event<T>) -> Taken<T> {
         match event {
             Event::Init => {
+                let seed = self.seed;
                 let progress = self.progress(scope);
                 progress.mark = progress.mark.next();
-                progress.list = Some(Box::default());
+                progress.list = Some(Box::new(List::new(seed)));
                 Taken::Nothing
             }
             Event::InitApply(object) => self.listed(scope, object),
@@ -326,11 +329,11 @@ impl<T> Default for Progress<T> {
     }
 }
 
-impl<T> Default for List<T> {
-    fn default() -> Self {
+impl<T> List<T> {
+    fn new(seed: Seed) -> Self {
         Self {
-            staged: Table::default(),
-            decided: HashSet::default(),
+            staged: Table::new(seed),
+            decided: HashSet::with_hasher(seed.state()),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     digest::Digest,
+    model::Seed,
     sim::picture::{Container, Picture, Pod},
     wire::Message,
 };
@@ -117,10 +118,10 @@ struct Clock {
 
 impl Comparison {
     /// Of two empty pictures. Nothing is judged before [`Self::resume`].
-    pub fn new(settle: Duration) -> Self {
+    pub fn new(settle: Duration, seed: Seed) -> Self {
         Self {
-            first: Picture::new(),
-            second: Picture::new(),
+            first: Picture::seeded(seed),
+            second: Picture::seeded(seed),
             settle,
             judged: false,
             unequal: BTreeMap::new(),

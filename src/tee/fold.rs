@@ -15,7 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 use prost::Message as _;
 
 use crate::{
-    model::{Keyed, Table, Uid},
+    model::{Keyed, Seed, Table, Uid},
     proto::{self, info::Event, info::Type},
     source::legacy::info::{ContainerInfo, Info, OwnedInfo, OwnerInfo, PodInfo},
 };
@@ -28,7 +28,7 @@ const DELETED: [u8; 2] = [0x10, 2];
 const GONE: usize = 10_000;
 
 /// The objects of one stream, each as a message that tells it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fold {
     replica_sets: Table<Told>,
     jobs: Table<Told>,
@@ -58,6 +58,18 @@ impl Keyed for Told {
 }
 
 impl Fold {
+    /// Nothing was told yet.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            replica_sets: Table::new(seed),
+            jobs: Table::new(seed),
+            pods: Table::new(seed),
+            gone: VecDeque::new(),
+            deletes: 0,
+            unreadable: 0,
+        }
+    }
+
     /// Takes the next message of the stream. Whatever is no `Info` changes nothing: a relay ends
     /// the stream there.
     pub fn apply(&mut self, message: &[u8]) {

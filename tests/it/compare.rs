@@ -4,6 +4,7 @@ mod ages;
 mod digests;
 mod laws;
 mod rules;
+mod whole;
 
 use std::{sync::LazyLock, time::Instant};
 

@@ -37,6 +37,7 @@ mod process;
 mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
+mod seeds;
 mod side_by_side;
 mod sim_cluster;
 mod sim_kube;

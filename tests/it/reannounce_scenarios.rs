@@ -20,6 +20,30 @@ use crate::support::{
 // --- what is announced ---
 
 #[test]
+fn a_pod_moves_with_what_owns_it_and_with_what_owns_that_from_orphan_to_adopted_and_back() {
+    let mut native = Native::reannouncing(Marks::default());
+    let (mut stream, feed) = reannouncing();
+    let mut tell = |owner: Option<_>, controller: Option<_>| {
+        let mut web = pod("web");
+        web.0.owner = owner;
+        native.replica_set("rs", Clone::clone(&controller));
+        native.pod(web.clone());
+        stream.replica_set(feed, "rs", controller);
+        stream.pod(feed, web);
+        let told = native.told();
+        assert_eq!(stream.told(), told, "both feeds tell the same");
+        told
+    };
+    let (rs, shop) = (|| Some(replica_set("rs")), || Some(deployment("shop")));
+    assert_eq!(tell(rs(), shop()), "pod_new web v1 Deployment/shop");
+    assert_eq!(tell(rs(), None), "pod_new web v1 ReplicaSet/rs");
+    assert_eq!(tell(rs(), shop()), "pod_new web v1 Deployment/shop");
+    assert_eq!(tell(None, shop()), "pod_new web v1");
+    assert_eq!(tell(None, None), "");
+    assert_eq!(tell(rs(), None), "pod_new web v1 ReplicaSet/rs");
+}
+
+#[test]
 fn a_pod_is_announced_again_with_its_containers_when_anything_that_was_announced_is_another() {
     type Edit = fn(&mut PodDraft);
     let changes: [(&str, Edit); 6] = [

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use k8s_relay::{
     feeds::{Input, Settings},
-    matcher::{Generation, OwnerSort},
+    matcher::{Generation, OwnerSort, Reannounce},
     migrate::{
         compare::Field,
         side_by_side::{Pause, SideBySide},
     },
+    model::Seed,
 };
 
 use crate::support::{
@@ -250,7 +251,7 @@ impl Twins {
             core,
             stream,
             native,
-            compared: SideBySide::new(secs(10)),
+            compared: SideBySide::new(secs(10), Reannounce::Never, Seed::FIXED),
             more: true,
         }
     }

@@ -97,6 +97,13 @@ trait Source: Sized {
     /// The pods that it has told.
     fn known(&self) -> BTreeMap<Uid, PodMeta>;
 
+    /// Under `on-change`: whether it has told all that there is, so that what it knows is that
+    /// to the letter, whatever it told before.
+    fn is_current(&self) -> bool;
+
+    /// An owner in the form that it has when it is told.
+    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta;
+
     /// A pod in the form that it has when it is told first.
     fn as_told(pod: &PodMeta) -> PodMeta;
 }
@@ -351,8 +358,30 @@ impl<S: Source> World<S> {
         }
     }
 
+    /// Nothing is left of what an object has been (D10).
+    fn holds_what_is_there(&self) {
+        let there = self.cluster.pods.iter();
+        let there = there.map(|(uid, pod)| (uid.clone(), S::as_told(pod)));
+        assert_eq!(self.source.known(), there.collect::<BTreeMap<_, _>>());
+        let objects = self.core.feeds.reader().objects();
+        for (held, there) in [
+            (objects.replica_sets, &self.cluster.replica_sets),
+            (objects.jobs, &self.cluster.jobs),
+        ] {
+            let held = held.slice(Slot::FIRST).objects.into_iter();
+            let held: BTreeMap<_, _> = held.map(|one| (one.uid.clone(), one)).collect();
+            let there = there.iter();
+            let there = there.map(|(uid, one)| (uid.clone(), S::owner_as_told(one)));
+            assert_eq!(held, there.collect::<BTreeMap<_, _>>());
+        }
+    }
+
     /// The stores of the active feed hold what its source has told.
     fn holds_what_was_told(&self) {
+        let follows = self.settings.reannounce == Reannounce::OnChange;
+        if follows && self.feed.is_some() && self.source.is_current() {
+            self.holds_what_is_there();
+        }
         let core = &self.core;
         if core.feeds.active_generation().is_some() {
             let objects = core.feeds.reader().objects();

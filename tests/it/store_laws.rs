@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Marks, OwnerSort},
-    model::{Kind, PodMeta, Scope, Slot, Uid},
+    model::{Kind, PodMeta, Scope, Seed, Slot, Uid},
     stores::{SLICE, Shelf, Store, Taken},
 };
 use kube::runtime::watcher::Event;
@@ -24,7 +24,7 @@ proptest! {
         scopes in 1..4_u16,
         words in vec((0..3_u16, any_word()), 0..60),
     ) {
-        let mut store = Store::<PodMeta>::new(scopes);
+        let mut store = Store::<PodMeta>::new(scopes, Seed::FIXED);
         let mut model = Lists::new();
         let mut listed = BTreeSet::new();
         for (scope, word) in words {
@@ -68,7 +68,7 @@ proptest! {
 
 #[test]
 fn a_list_of_nothing_empties_the_store_and_gives_its_room_back() {
-    let mut store = Store::new(1);
+    let mut store = Store::new(1, Seed::FIXED);
     for event in list_of((0..10_000).map(numbered)) {
         store.take(Scope(0), event);
     }
@@ -81,7 +81,7 @@ fn a_list_of_nothing_empties_the_store_and_gives_its_room_back() {
 
 #[test]
 fn an_object_that_a_list_names_but_in_no_usable_form_stays_as_it_was() {
-    let mut store = Store::new(1);
+    let mut store = Store::new(1, Seed::FIXED);
     for event in list_of([PodMeta::from(pod("a")), pod("b").into()]) {
         store.take(Scope(0), event);
     }
@@ -105,7 +105,7 @@ fn an_object_that_a_list_names_but_in_no_usable_form_stays_as_it_was() {
 #[test]
 fn an_object_that_another_scope_tells_of_outlives_the_list_that_lacks_it() {
     let (old, new) = (Scope(0), Scope(1));
-    let mut store = Store::new(2);
+    let mut store = Store::new(2, Seed::FIXED);
     for event in list_of([PodMeta::from(pod("moved")), pod("stays").into()]) {
         store.take(old, event);
     }
@@ -191,7 +191,7 @@ fn a_shadow_is_not_read_until_it_is_active() {
 
 #[test]
 fn a_walk_meets_each_object_that_stays_once_whatever_comes_and_goes() {
-    let mut store = Store::new(1);
+    let mut store = Store::new(1, Seed::FIXED);
     for pod in (0..4 * SLICE as u32).map(numbered) {
         store.take(Scope(0), Event::Apply(pod));
     }
@@ -223,7 +223,7 @@ fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
         let pods = (0..SLICE).map(|n| pod(&format!("p{n}")).version(version).into());
         pods.collect::<Vec<PodMeta>>()
     };
-    let mut store = Store::new(1);
+    let mut store = Store::new(1, Seed::FIXED);
     for event in list_of(version("0")) {
         store.take(Scope(0), event);
     }

@@ -12,7 +12,7 @@ use k8s_relay::{
     feeds::{ActiveSource, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce, Standing, fields_hash},
     migrate::{Command, Migration, Stage, Status, migration},
-    model::{OwnerMeta, OwnerRef, PodMeta, Uid},
+    model::{OwnerMeta, OwnerRef, PodMeta, Seed, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -356,7 +356,7 @@ impl World {
         let active = feeds.active().unwrap();
         let live: BTreeMap<_, _> = active
             .all_live()
-            .map(|live| (live.pod.uid.clone(), fields_hash(&live)))
+            .map(|live| (live.pod.uid.clone(), fields_hash(&live, Seed::FIXED)))
             .collect();
         let told = &self.core.reducer.picture.pods;
         assert!(told.keys().eq(live.keys()), "{told:?}, live {live:?}");

@@ -9,7 +9,7 @@ mod typed;
 use std::net::Ipv4Addr;
 
 use k8s_relay::{
-    model::{Interner, OwnerKind, OwnerMeta, PodMeta},
+    model::{Interner, OwnerKind, OwnerMeta, PodMeta, Seed},
     source::native::decode::{
         Containers, Decoding, Dropped, Line, ObjectError, Pods, ReplicaSets, Thin, decode_line,
     },
@@ -65,7 +65,7 @@ fn decode<T: Thin>(
 ) -> (Result<T::Object, ObjectError>, Dropped) {
     let line = json!({"type": "ADDED", "object": object}).to_string();
     let mut dropped = Dropped::default();
-    let mut texts = Interner::default();
+    let mut texts = Interner::new(Seed::FIXED);
     let object = match decode_line::<T>(line.as_bytes(), decoding, &mut texts, &mut dropped) {
         Line::Added { object, .. } => Ok(object),
         Line::Unusable { why, .. } => Err(why),

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("late", &[]),
     ("logging", &[]),
+    ("seed", &["model"]),
     ("proto", &[]),
     ("config", &["logging"]),
     ("digest", &["wire"]),
@@ -44,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "reducer",
+            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "reducer", "seed",
             "source", "wire", "stores",
         ],
     ),

@@ -250,10 +250,11 @@ impl Telling {
 
     /// What the source of the `new` feed does not know of is not lost.
     fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
+        let prints = self.ledger.prints();
         for told in self.ledger.iter_mut() {
             if let Some(before) = old.live(&told.uid) {
                 let now = new.live(&told.uid).map(|now| &**now.pod);
-                told.spare(before.pod, now);
+                told.spare(before.pod, now, prints);
             }
         }
     }

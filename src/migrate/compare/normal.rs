@@ -3,18 +3,18 @@
 //! Laws: nothing is set aside that no [`Rule`] names. The native side is changed in no way that
 //! depends on the legacy side; the legacy side is brought to the native one where a rule says
 //! so. No field differs if and only if both are told in the same way on the wire, that is, if
-//! their hashes are equal.
+//! their hashes are equal. Where an Info is the whole object (`--reannounce on-change`) no rule applies that
+//! excuses what a stream does not clear.
 
-use std::{borrow::Cow, hash::BuildHasher, net::Ipv4Addr};
+use std::{borrow::Cow, net::Ipv4Addr};
 
-use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::{Acquainted, Field, Rule, Seen, set::Set};
 use crate::{
     digest::{PodHash, PodHasher},
-    matcher::{Acquaintance, Live, Standing},
-    model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Text},
+    matcher::{Acquaintance, Live, Reannounce, Standing},
+    model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Seed, Text},
     reducer::project,
 };
 
@@ -38,26 +38,208 @@ pub(super) struct Normal<'a> {
     pub(super) owner: Option<&'a OwnerRef>,
 }
 
-/// Compares.
-pub(super) fn judge<'a>(legacy: Seen<'a>, native: Seen<'a>, hasher: &mut PodHasher) -> Verdict<'a> {
-    match (legacy, native) {
-        (Seen::Live(legacy, told), Seen::Live(native, ours)) => {
-            both(legacy, told, native, ours, hasher)
+/// How pods are compared.
+#[derive(Debug, Default)]
+pub(super) struct Judging {
+    reannounce: Reannounce,
+    seed: Seed,
+    hasher: PodHasher,
+}
+
+impl Judging {
+    /// Pods of feeds that reannounce like this.
+    pub(super) fn new(reannounce: Reannounce, seed: Seed) -> Self {
+        Self {
+            reannounce,
+            seed,
+            hasher: PodHasher::default(),
         }
-        (Seen::Live(legacy, told), absent) => {
-            let rule = absent_in_native(&legacy, told, absent.standing());
-            Verdict::one_sided(Some(legacy), None, rule)
+    }
+
+    pub(super) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Compares.
+    pub(super) fn judge<'a>(&mut self, legacy: Seen<'a>, native: Seen<'a>) -> Verdict<'a> {
+        match (legacy, native) {
+            (Seen::Live(legacy, told), Seen::Live(native, ours)) => {
+                self.both(legacy, told, native, ours)
+            }
+            (Seen::Live(legacy, told), absent) => {
+                let rule = absent_in_native(&legacy, told, absent.standing());
+                Verdict::one_sided(Some(legacy), None, rule)
+            }
+            (absent, Seen::Live(native, ours)) => {
+                let rule = self.absent_in_legacy(&native, ours, absent.standing());
+                Verdict::one_sided(None, Some(native), rule)
+            }
+            (_, _) => Verdict {
+                legacy: None,
+                native: None,
+                excused: Set::EMPTY,
+                fields: Set::EMPTY,
+            },
         }
-        (absent, Seen::Live(native, ours)) => {
-            let rule = absent_in_legacy(&native, ours, absent.standing());
-            Verdict::one_sided(None, Some(native), rule)
+    }
+
+    /// The hash of a pod with the containers that are compared.
+    pub(super) fn hash(&mut self, pod: &PodMeta, owner: Option<&OwnerRef>) -> PodHash {
+        self.note_containers(pod);
+        let mut ids = [IdBuf::new(), IdBuf::new()];
+        self.hasher
+            .pod(&project::pod_new(pod, owner, &mut ids).message)
+    }
+
+    /// Whether what an Info lacks stays as it was (D10).
+    fn nothing_clears(&self) -> bool {
+        self.reannounce == Reannounce::Never
+    }
+
+    /// Why a pod that is live in the native feed need not be live in the legacy one.
+    fn absent_in_legacy(
+        &self,
+        native: &Live<'_>,
+        ours: &dyn Acquainted,
+        legacy: Standing,
+    ) -> Option<Rule> {
+        match (legacy, &native.pod.owner) {
+            (Standing::NoAddress, _) => native
+                .pod
+                .containers
+                .is_empty()
+                .then_some(Rule::StickyAddress),
+            (Standing::Waiting, None) => self.nothing_clears().then_some(Rule::StickyOwner),
+            (Standing::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
+            (Standing::Waiting, direct) => match ours.acquaintance(native.pod) {
+                Acquaintance::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
+                Acquaintance::Unknown | Acquaintance::Deleted => Some(Rule::OwnerGone),
+                Acquaintance::Unneeded | Acquaintance::Known => None,
+            },
+            (Standing::Unknown | Standing::Live, _) => None,
         }
-        (_, _) => Verdict {
-            legacy: None,
-            native: None,
-            excused: Set::EMPTY,
-            fields: Set::EMPTY,
-        },
+    }
+
+    fn both<'a>(
+        &mut self,
+        legacy: Live<'a>,
+        told: &dyn Acquainted,
+        native: Live<'a>,
+        ours: &dyn Acquainted,
+    ) -> Verdict<'a> {
+        let (excused, legacy) = self.normalise(legacy, told, &native, ours);
+        let native = Normal::of(native);
+        let mut fields = Set::EMPTY;
+        if !legacy.is_told_like(&native) {
+            fields = legacy.different_fields(&native);
+        }
+        fields.add_if(
+            Field::Containers,
+            !self.same_containers(&legacy.pod, &native.pod),
+        );
+        Verdict {
+            legacy: Some(legacy),
+            native: Some(native),
+            excused,
+            fields,
+        }
+    }
+
+    /// Brings the legacy side to the native one, and says by which rules.
+    fn normalise<'a>(
+        &self,
+        legacy: Live<'a>,
+        told: &dyn Acquainted,
+        native: &Live<'a>,
+        ours: &dyn Acquainted,
+    ) -> (Set<Rule>, Normal<'a>) {
+        let mut excused = Set::EMPTY;
+        let mut normal = Normal::of(legacy);
+        let (l, n) = (legacy.pod, native.pod);
+
+        let without_id = |pod: &Pod| pod.main_containers().iter().any(|c| c.id.is_empty());
+        excused.add_if(Rule::NotMainContainer, l.not_main > 0 || n.not_main > 0);
+        excused.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
+
+        if !same_owner(normal.owner, native.owner)
+            && let Some(rule) = self.other_owner(&legacy, told, native, ours)
+        {
+            excused.add(rule);
+            normal.owner = native.owner;
+        }
+
+        let sticky = self.nothing_clears();
+        let no_version =
+            sticky && n.version.is_empty() && !l.version.is_empty() && l.containers.is_empty();
+        let no_host_network = sticky && l.host_network && !n.host_network;
+        let other_address = l.address == Some(Ipv4Addr::BROADCAST) && n.address != l.address;
+        excused.add_if(Rule::StickyVersion, no_version);
+        excused.add_if(Rule::StickyHostNetwork, no_host_network);
+        excused.add_if(Rule::Ipv6Address, other_address);
+        if no_version || no_host_network || other_address {
+            let mut pod = Pod::clone(l);
+            if no_version {
+                pod.version = Text::default();
+            }
+            if other_address {
+                pod.address = n.address;
+            }
+            if no_host_network {
+                pod.host_network = false;
+            }
+            normal.pod = Cow::Owned(PodMeta::new(pod));
+        }
+        (excused, normal)
+    }
+
+    /// Why the legacy feed may tell the pod under another owner.
+    fn other_owner(
+        &self,
+        legacy: &Live<'_>,
+        told: &dyn Acquainted,
+        native: &Live<'_>,
+        ours: &dyn Acquainted,
+    ) -> Option<Rule> {
+        let kept = legacy.pod.owner.as_ref()?;
+        let Some(direct) = &native.pod.owner else {
+            return self.nothing_clears().then_some(Rule::StickyOwner);
+        };
+        let escalated = legacy.owner.is_some_and(|owner| owner.uid != kept.uid);
+        if kept.uid != direct.uid || native.owner != Some(direct) || !escalated {
+            return None;
+        }
+        match ours.acquaintance(native.pod) {
+            // Where a lost controller is gone in a stream, too, that of another API group is left.
+            Acquaintance::Known | Acquaintance::Deleted => {
+                let excused = self.nothing_clears() || ours.has_custom_controller(native.pod);
+                excused.then_some(Rule::KeptController)
+            }
+            Acquaintance::Unknown if is_gone(told.acquaintance(legacy.pod)) => {
+                Some(Rule::OwnerGone)
+            }
+            Acquaintance::Unknown | Acquaintance::Unneeded => None,
+        }
+    }
+
+    fn same_containers(&mut self, a: &PodMeta, b: &PodMeta) -> bool {
+        let with_id = |pod| {
+            Pod::main_containers(pod)
+                .iter()
+                .filter(|c| !c.id.is_empty())
+        };
+        if a.same(b) || with_id(a).eq(with_id(b)) {
+            return true;
+        }
+        self.note_containers(a);
+        let one = self.hasher.containers();
+        self.note_containers(b);
+        one == self.hasher.containers()
+    }
+
+    fn note_containers(&mut self, pod: &PodMeta) {
+        for container in told(pod, self.seed) {
+            note_container(pod, container, &mut self.hasher);
+        }
     }
 }
 
@@ -67,114 +249,6 @@ fn absent_in_native(legacy: &Live<'_>, told: &dyn Acquainted, native: Standing) 
         Standing::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
         Standing::Waiting if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
         Standing::Unknown | Standing::NoAddress | Standing::Waiting | Standing::Live => None,
-    }
-}
-
-/// Why a pod that is live in the native feed need not be live in the legacy one.
-fn absent_in_legacy(native: &Live<'_>, ours: &dyn Acquainted, legacy: Standing) -> Option<Rule> {
-    match (legacy, &native.pod.owner) {
-        (Standing::NoAddress, _) => native
-            .pod
-            .containers
-            .is_empty()
-            .then_some(Rule::StickyAddress),
-        (Standing::Waiting, None) => Some(Rule::StickyOwner),
-        (Standing::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
-        (Standing::Waiting, direct) => match ours.acquaintance(native.pod) {
-            Acquaintance::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
-            Acquaintance::Unknown | Acquaintance::Deleted => Some(Rule::OwnerGone),
-            Acquaintance::Unneeded | Acquaintance::Known => None,
-        },
-        (Standing::Unknown | Standing::Live, _) => None,
-    }
-}
-
-fn both<'a>(
-    legacy: Live<'a>,
-    told: &dyn Acquainted,
-    native: Live<'a>,
-    ours: &dyn Acquainted,
-    hasher: &mut PodHasher,
-) -> Verdict<'a> {
-    let (excused, legacy) = normalise(legacy, told, &native, ours);
-    let native = Normal::of(native);
-    let mut fields = Set::EMPTY;
-    if !legacy.is_told_like(&native) {
-        fields = legacy.different_fields(&native);
-    }
-    fields.add_if(
-        Field::Containers,
-        !same_containers(&legacy.pod, &native.pod, hasher),
-    );
-    Verdict {
-        legacy: Some(legacy),
-        native: Some(native),
-        excused,
-        fields,
-    }
-}
-
-/// Brings the legacy side to the native one, and says by which rules.
-fn normalise<'a>(
-    legacy: Live<'a>,
-    told: &dyn Acquainted,
-    native: &Live<'a>,
-    ours: &dyn Acquainted,
-) -> (Set<Rule>, Normal<'a>) {
-    let mut excused = Set::EMPTY;
-    let mut normal = Normal::of(legacy);
-    let (l, n) = (legacy.pod, native.pod);
-
-    let without_id = |pod: &Pod| pod.main_containers().iter().any(|c| c.id.is_empty());
-    excused.add_if(Rule::NotMainContainer, l.not_main > 0 || n.not_main > 0);
-    excused.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
-
-    if !same_owner(normal.owner, native.owner)
-        && let Some(rule) = other_owner(&legacy, told, native, ours)
-    {
-        excused.add(rule);
-        normal.owner = native.owner;
-    }
-
-    let no_version = n.version.is_empty() && !l.version.is_empty() && l.containers.is_empty();
-    let no_host_network = l.host_network && !n.host_network;
-    let other_address = l.address == Some(Ipv4Addr::BROADCAST) && n.address != l.address;
-    excused.add_if(Rule::StickyVersion, no_version);
-    excused.add_if(Rule::StickyHostNetwork, no_host_network);
-    excused.add_if(Rule::Ipv6Address, other_address);
-    if no_version || no_host_network || other_address {
-        let mut pod = Pod::clone(l);
-        if no_version {
-            pod.version = Text::default();
-        }
-        if other_address {
-            pod.address = n.address;
-        }
-        pod.host_network &= n.host_network;
-        normal.pod = Cow::Owned(PodMeta::new(pod));
-    }
-    (excused, normal)
-}
-
-/// Why the legacy feed may tell the pod under another owner.
-fn other_owner(
-    legacy: &Live<'_>,
-    told: &dyn Acquainted,
-    native: &Live<'_>,
-    ours: &dyn Acquainted,
-) -> Option<Rule> {
-    let kept = legacy.pod.owner.as_ref()?;
-    let Some(direct) = &native.pod.owner else {
-        return Some(Rule::StickyOwner);
-    };
-    let escalated = legacy.owner.is_some_and(|owner| owner.uid != kept.uid);
-    if kept.uid != direct.uid || native.owner != Some(direct) || !escalated {
-        return None;
-    }
-    match ours.acquaintance(native.pod) {
-        Acquaintance::Known | Acquaintance::Deleted => Some(Rule::KeptController),
-        Acquaintance::Unknown if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
-        Acquaintance::Unknown | Acquaintance::Unneeded => None,
     }
 }
 
@@ -250,28 +324,22 @@ impl<'a> Normal<'a> {
     }
 }
 
-/// The hash of a pod with the containers that are compared.
-pub(super) fn hash(pod: &PodMeta, owner: Option<&OwnerRef>, hasher: &mut PodHasher) -> PodHash {
-    note_containers(pod, hasher);
-    let mut ids = [IdBuf::new(), IdBuf::new()];
-    hasher.pod(&project::pod_new(pod, owner, &mut ids).message)
-}
-
 /// The containers that are compared: the main ones that are [`kept`].
-pub(super) fn told(pod: &Pod) -> impl Iterator<Item = &ContainerMeta> {
-    kept(pod.main_containers())
+pub(super) fn told(pod: &Pod, seed: Seed) -> impl Iterator<Item = &ContainerMeta> {
+    kept(pod.main_containers(), seed)
 }
 
 /// Of these containers those with an id, of each id the first, as a reducer keeps them
 /// (spec 11.3), in no particular order.
 pub(in crate::migrate) fn kept(
     containers: &[ContainerMeta],
+    seed: Seed,
 ) -> impl Iterator<Item = &ContainerMeta> {
     let mut places: SmallVec<[(u64, usize); 4]> = containers
         .iter()
         .enumerate()
         .filter(|(_, container)| !container.id.is_empty())
-        .map(|(place, container)| (id_hash(&container.id), place))
+        .map(|(place, container)| (id_hash(&container.id, seed), place))
         .collect();
     if places.len() > 1 {
         places.sort_unstable();
@@ -283,32 +351,11 @@ pub(in crate::migrate) fn kept(
 }
 
 /// Of an id as a reducer knows it: without its runtime.
-fn id_hash(id: &ContainerId) -> u64 {
+fn id_hash(id: &ContainerId, seed: Seed) -> u64 {
     let mut buf = IdBuf::new();
     let id = id.text(&mut buf);
     let id = id.split_once("://").map_or(id, |(_, id)| id);
-    FixedState::default().hash_one(id)
-}
-
-fn same_containers(a: &PodMeta, b: &PodMeta, hasher: &mut PodHasher) -> bool {
-    let with_id = |pod| {
-        Pod::main_containers(pod)
-            .iter()
-            .filter(|c| !c.id.is_empty())
-    };
-    if a.same(b) || with_id(a).eq(with_id(b)) {
-        return true;
-    }
-    note_containers(a, hasher);
-    let one = hasher.containers();
-    note_containers(b, hasher);
-    one == hasher.containers()
-}
-
-fn note_containers(pod: &PodMeta, hasher: &mut PodHasher) {
-    for container in told(pod) {
-        note_container(pod, container, hasher);
-    }
+    seed.fingerprint(id)
 }
 
 /// Takes note of a container of the next pod, as it is told.

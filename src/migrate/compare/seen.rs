@@ -24,6 +24,9 @@ pub enum Seen<'a> {
 pub trait Acquainted: fmt::Debug {
     /// How well it is known.
     fn acquaintance(&self, pod: &PodMeta) -> Acquaintance;
+
+    /// Whether its controller is of another API group than its kind's: no pod is told under that.
+    fn has_custom_controller(&self, pod: &PodMeta) -> bool;
 }
 
 impl Seen<'_> {
@@ -53,11 +56,19 @@ impl Acquainted for Matcher {
     fn acquaintance(&self, pod: &PodMeta) -> Acquaintance {
         self.acquaintance(pod)
     }
+
+    fn has_custom_controller(&self, pod: &PodMeta) -> bool {
+        self.has_custom_controller(pod)
+    }
 }
 
-/// The same of each pod.
+/// The same of each pod; no controller is of another API group.
 impl Acquainted for Acquaintance {
     fn acquaintance(&self, _: &PodMeta) -> Acquaintance {
         *self
+    }
+
+    fn has_custom_controller(&self, _: &PodMeta) -> bool {
+        false
     }
 }

@@ -2,21 +2,23 @@
 
 use std::{fmt::Write, time::Duration};
 
-use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use super::{Entry, Field, Told, normal};
-use crate::{matcher::Standing, migrate::status::Row};
+use crate::{matcher::Standing, migrate::status::Row, model::Seed};
 
 /// A divergence of the pod of `entry`.
-pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool) -> Row {
+pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, seed: Seed) -> Row {
     let native = &entry.told;
     let (legacy, native) = match (field, entry.legacy()) {
         (Field::Presence, _) | (_, None) => (
             standing(entry.state.legacy).to_owned(),
             standing(entry.state.native).to_owned(),
         ),
-        (_, Some(legacy)) => (value(field, legacy, native), value(field, native, legacy)),
+        (_, Some(legacy)) => (
+            value(field, legacy, native, seed),
+            value(field, native, legacy, seed),
+        ),
     };
     Row {
         uid: entry.told.pod.uid.to_string(),
@@ -40,7 +42,7 @@ fn standing(standing: Standing) -> &'static str {
 }
 
 /// The value of one side, beside the other side's.
-fn value(field: Field, told: &Told, other: &Told) -> String {
+fn value(field: Field, told: &Told, other: &Told, seed: Seed) -> String {
     let Told { pod, owner, .. } = told;
     match (field, owner) {
         (Field::Presence, _) => String::new(),
@@ -52,18 +54,20 @@ fn value(field: Field, told: &Told, other: &Told) -> String {
         (Field::Namespace, _) => pod.namespace.to_string(),
         (Field::HostNetwork, _) => pod.host_network.to_string(),
         (Field::Version, _) => pod.version.to_string(),
-        (Field::Containers, _) => containers(told, other),
+        (Field::Containers, _) => containers(told, other, seed),
     }
 }
 
 /// The containers that the other side does not have.
-fn containers(told: &Told, other: &Told) -> String {
-    let others: HashSet<_, FixedState> = normal::told(&other.pod)
-        .map(|container| (&container.id, &container.name, &container.image))
-        .collect();
+fn containers(told: &Told, other: &Told, seed: Seed) -> String {
+    let mut others = HashSet::with_hasher(seed.state());
+    others.extend(
+        normal::told(&other.pod, seed)
+            .map(|container| (&container.id, &container.name, &container.image)),
+    );
     let mut text = String::new();
     let mut common = 0;
-    for container in normal::told(&told.pod) {
+    for container in normal::told(&told.pod, seed) {
         if others.contains(&(&container.id, &container.name, &container.image)) {
             common += 1;
         } else if text.len() <= LONGEST {

@@ -44,18 +44,22 @@ pub enum Rule {
     ContainerWithoutId,
     /// A `Collect` stream has a version, our watches have none, and the stream's latest Info had
     /// no container, so no version either: it is left from before. Hides a lost version of a
-    /// pod that has no containers.
+    /// pod that has no containers. Where an Info is the whole object (`--reannounce on-change`) it does
+    /// not apply.
     StickyVersion,
     /// A `Collect` stream says `true`, our watches say `false`. Kubernetes never changes it,
-    /// so this hides a `true` that we fail to read. A reducer does not use it (spec 6.5).
+    /// so this hides a `true` that we fail to read. A reducer does not use it (spec 6.5). Where an
+    /// Info is the whole object it does not apply.
     StickyHostNetwork,
     /// The pod has no owner of its own (any longer), in a `Collect` stream it has, or waits for
-    /// it. Hides an owner reference that we fail to read.
+    /// it. Hides an owner reference that we fail to read. Where an Info is the whole object it does
+    /// not apply.
     StickyOwner,
     /// Both know the same ReplicaSet or Job as the pod's owner; ours has no controller of a
     /// built-in kind that pods are told under, a `Collect` stream tells them under one that it has
     /// (had), or that is of another API group. Hides a controller that we fail to read;
-    /// not a ReplicaSet or Job that we fail to hear of.
+    /// not a ReplicaSet or Job that we fail to hear of. Where an Info is the whole object it applies to
+    /// controllers of another API group alone.
     KeptController,
     /// The pod is live in one feed with an address that its latest state lacks, since it has
     /// no containers either; the other feed has never seen an address. Hides an address lost on

@@ -44,6 +44,8 @@ pub(super) struct Call {
     pub(super) place: Place,
     /// Whether the native source alone counts, so that Infos are dropped unread.
     pub(super) native_alone: watch::Receiver<bool>,
+    /// What the stream has told.
+    pub(super) merger: Merger,
     /// The server ends.
     pub(super) shutdown: CancellationToken,
     /// The server's patience has ended.
@@ -141,7 +143,6 @@ impl Call {
                 () = left(native_alone) => Ending::Wanted(CallEnd::Reset),
             }
         });
-        let mut merger = Merger::default();
         let mut quiet = Quiet::default();
         loop {
             let first = tokio::select! {
@@ -171,10 +172,8 @@ impl Call {
                 self.place.keep();
             }
             if *self.native_alone.borrow() {
-                if !merger.is_empty() {
-                    merger = Merger::default();
-                    quiet = Quiet::default();
-                }
+                self.merger.clear();
+                quiet = Quiet::default();
                 if let Err(ending) = self.ignore(first, told) {
                     return ending;
                 }
@@ -182,7 +181,7 @@ impl Call {
                 continue;
             }
             let mut batch = Batch::default();
-            let mut ending = batch.take(first, &mut merger, told).err();
+            let mut ending = batch.take(first, &mut self.merger, told).err();
             if batch.infos > 0 {
                 // One Info only is held while there is no place for it: the others wait where
                 // flow control counts them.
@@ -199,9 +198,9 @@ impl Call {
                     && batch.has_room()
                     && let Some(message) = self.infos.next().now_or_never()
                 {
-                    ending = batch.take(message, &mut merger, told).err();
+                    ending = batch.take(message, &mut self.merger, told).err();
                 }
-quiet.broken_by(&batch.events);
+                quiet.broken_by(&batch.events);
                 told.took(batch.infos);
                 place.send(SourceInput::Batch {
                     stream: told.stream,

@@ -1,16 +1,19 @@
 //! Makes feed events of what one stream tells. Pure.
 //!
-//! Laws (D10, spec 13.2): a text that is not empty overwrites, nothing clears, `true`
-//! sticks, an owner is merged field by field; containers are those of the latest Info.
+//! Laws (D10, spec 13.2): under [`Merging::NothingClears`] a text that is not empty overwrites,
+//! nothing clears, `true` sticks, an owner is merged field by field. Under [`Merging::WholeObject`]
+//! an Info is the whole object: what it lacks is gone. Containers are those of the latest Info.
 //! A pod's data exists once: what is kept here is the handle that was emitted. What was
 //! deleted is forgotten.
 //!
 //! Absent here: which pods are live, and whether an owner is still good for resolving.
 
+use std::net::Ipv4Addr;
+
 use crate::{
     model::{
         ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta, OwnerObject,
-        OwnerRef, Pod, PodMeta, Table, Text, Uid,
+        OwnerRef, Pod, PodMeta, Seed, Table, Text, Uid,
     },
     proto::info::{Event as Verb, Type},
     source::{FeedEvent, inet::inet_addr},
@@ -22,9 +25,21 @@ use super::{
     info::{ContainerInfo, Info, OwnedInfo, OwnerInfo, PodInfo},
 };
 
+/// What becomes of something that was known and that the latest Info of its object lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merging {
+    /// parity: it stays (`--reannounce never`).
+    #[default]
+    NothingClears,
+    /// It is gone (`--reannounce on-change`). The address of a live pod is kept elsewhere: by
+    /// the matcher, for every source.
+    WholeObject,
+}
+
 /// The objects of one `Collect` stream, as merged so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Merger {
+    merging: Merging,
     pods: Table<PodMeta>,
     replica_sets: Table<OwnerMeta>,
     jobs: Table<OwnerMeta>,
@@ -41,6 +56,19 @@ enum Change {
 }
 
 impl Merger {
+    /// Nothing is known yet.
+    pub fn new(merging: Merging, seed: Seed) -> Self {
+        Self {
+            merging,
+            pods: Table::new(seed),
+            replica_sets: Table::new(seed),
+            jobs: Table::new(seed),
+            shared: Interner::new(seed),
+            listed: false,
+            deletes: 0,
+        }
+    }
+
     /// Appends what `info` tells: at most two events, and [`FeedEvent::Listed`] before those of
     /// the stream's first MODIFIED or DELETED Info. What cannot be used goes to `dropped`.
     ///
@@ -66,8 +94,8 @@ impl Merger {
         }
         match Type::try_from(info.r#type) {
             Ok(Type::K8sReplicaset) => {
-                let sets = &mut self.replica_sets;
-                if let Some(event) = owner(sets, &mut self.shared, change, info.rs_info, dropped) {
+                let mut sets = Owners(&mut self.replica_sets, &mut self.shared, self.merging);
+                if let Some(event) = sets.take(change, info.rs_info, dropped) {
                     events.push(FeedEvent::ReplicaSet(event));
                 }
                 if info.pod_info.is_some() {
@@ -75,8 +103,8 @@ impl Merger {
                 }
             }
             Ok(Type::K8sJob) => {
-                let jobs = &mut self.jobs;
-                if let Some(event) = owner(jobs, &mut self.shared, change, info.job_info, dropped) {
+                let mut jobs = Owners(&mut self.jobs, &mut self.shared, self.merging);
+                if let Some(event) = jobs.take(change, info.job_info, dropped) {
                     events.push(FeedEvent::Job(event));
                 }
             }
@@ -99,6 +127,15 @@ impl Merger {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Forgets all objects and their room.
+    pub fn clear(&mut self) {
+        self.pods.clear();
+        self.replica_sets.clear();
+        self.jobs.clear();
+        self.shared.clear();
+        self.deletes = 0;
     }
 
     fn pod(
@@ -129,16 +166,16 @@ impl Merger {
     }
 
     fn merged_pod(&mut self, uid: Uid, info: &PodInfo<'_>) -> PodMeta {
-        let shared = &mut self.shared;
+        let (shared, merging) = (&mut self.shared, self.merging);
         if let Some(slot) = self.pods.find(&uid)
             && let Some(known) = self.pods.get_mut(slot)
         {
-            if !pod_says_all(known, info) {
-                *known = PodMeta::new(merge_pod(uid, Some(known), info, shared));
+            if !pod_says_all(known, info, merging) {
+                *known = PodMeta::new(merge_pod(uid, Some(known), info, shared, merging));
             }
             return known.clone();
         }
-        let pod = PodMeta::new(merge_pod(uid, None, info, shared));
+        let pod = PodMeta::new(merge_pod(uid, None, info, shared, merging));
         self.pods.find_or_insert_with(pod.uid(), || pod.clone());
         pod
     }
@@ -147,8 +184,7 @@ impl Merger {
     fn sweep(&mut self) {
         self.deletes += 1;
         if self.is_empty() {
-            // Those that are still in use elsewhere live on there, unshared.
-            self.shared = Interner::default();
+            self.shared.clear();
             self.deletes = 0;
         } else if self.deletes > (self.shared.len() / 2).max(1024) {
             self.shared.sweep();
@@ -157,53 +193,51 @@ impl Merger {
     }
 }
 
-/// A ReplicaSet or Job, given as its uid and owner.
-fn owner(
-    known: &mut Table<OwnerMeta>,
-    shared: &mut Interner,
-    change: Change,
-    info: Option<OwnedInfo<'_>>,
-    dropped: &mut impl FnMut(Reason),
-) -> Option<Event<OwnerMeta>> {
-    let info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
-    let uid = valid_uid(info.uid, dropped)?;
-    match change {
-        Change::Delete => {
-            let gone = take(known, &uid).unwrap_or_else(|| {
-                OwnerMeta::new(OwnerObject {
-                    uid,
-                    controller: None,
-                })
-            });
-            Some(Event::Delete(gone))
-        }
-        Change::Apply => {
-            valid_owner(info.owner.as_ref(), dropped)?;
-            let controller = info.owner.as_ref();
-            Some(Event::Apply(merged_owner(known, shared, uid, controller)))
-        }
-    }
-}
+/// The ReplicaSets or the Jobs of a stream. An Info gives one as its uid and owner.
+struct Owners<'a>(&'a mut Table<OwnerMeta>, &'a mut Interner, Merging);
 
-fn merged_owner(
-    known: &mut Table<OwnerMeta>,
-    shared: &mut Interner,
-    uid: Uid,
-    info: Option<&OwnerInfo<'_>>,
-) -> OwnerMeta {
-    if let Some(slot) = known.find(&uid)
-        && let Some(owner) = known.get_mut(slot)
-    {
-        if !owner_says_all(owner.controller.as_ref(), info) {
-            let controller = merge_owner(owner.controller.as_ref(), info, shared);
-            *owner = OwnerMeta::new(OwnerObject { uid, controller });
+impl Owners<'_> {
+    fn take(
+        &mut self,
+        change: Change,
+        info: Option<OwnedInfo<'_>>,
+        dropped: &mut impl FnMut(Reason),
+    ) -> Option<Event<OwnerMeta>> {
+        let info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
+        let uid = valid_uid(info.uid, dropped)?;
+        match change {
+            Change::Delete => {
+                let gone = take(self.0, &uid).unwrap_or_else(|| {
+                    OwnerMeta::new(OwnerObject {
+                        uid,
+                        controller: None,
+                    })
+                });
+                Some(Event::Delete(gone))
+            }
+            Change::Apply => {
+                valid_owner(info.owner.as_ref(), dropped)?;
+                Some(Event::Apply(self.merged(uid, info.owner.as_ref())))
+            }
         }
-        return owner.clone();
     }
-    let controller = merge_owner(None, info, shared);
-    let owner = OwnerMeta::new(OwnerObject { uid, controller });
-    known.find_or_insert_with(owner.uid(), || owner.clone());
-    owner
+
+    fn merged(&mut self, uid: Uid, info: Option<&OwnerInfo<'_>>) -> OwnerMeta {
+        let Self(known, shared, merging) = self;
+        if let Some(slot) = known.find(&uid)
+            && let Some(owner) = known.get_mut(slot)
+        {
+            if !owner_says_all(owner.controller.as_ref(), info, *merging) {
+                let controller = merge_owner(owner.controller.as_ref(), info, shared, *merging);
+                *owner = OwnerMeta::new(OwnerObject { uid, controller });
+            }
+            return owner.clone();
+        }
+        let controller = merge_owner(None, info, shared, *merging);
+        let owner = OwnerMeta::new(OwnerObject { uid, controller });
+        known.find_or_insert_with(owner.uid(), || owner.clone());
+        owner
+    }
 }
 
 fn take<T: Keyed>(known: &mut Table<T>, uid: &Uid) -> Option<T> {
@@ -226,13 +260,13 @@ fn unknown_pod(uid: Uid) -> Pod {
 }
 
 /// Whether merging `info` would change nothing. Allocates nothing: most updates end here.
-fn pod_says_all(known: &Pod, info: &PodInfo<'_>) -> bool {
-    text_says_all(&known.name, info.name)
-        && text_says_all(&known.namespace, info.ns)
-        && text_says_all(&known.version, info.version)
-        && (known.host_network || !info.is_host_network)
-        && (info.ip.is_empty() || known.address == Some(inet_addr(info.ip)))
-        && owner_says_all(known.owner.as_ref(), info.owner.as_ref())
+fn pod_says_all(known: &Pod, info: &PodInfo<'_>, merging: Merging) -> bool {
+    merging.says_all(&known.name, info.name)
+        && merging.says_all(&known.namespace, info.ns)
+        && merging.says_all(&known.version, info.version)
+        && known.host_network == merging.host_network(known.host_network, info)
+        && known.address == merging.address(known.address, info)
+        && owner_says_all(known.owner.as_ref(), info.owner.as_ref(), merging)
         && known.containers.len() == info.container_infos.len()
         && known
             .containers
@@ -241,20 +275,43 @@ fn pod_says_all(known: &Pod, info: &PodInfo<'_>) -> bool {
             .all(|(known, info)| is_container(known, info))
 }
 
-fn owner_says_all(known: Option<&OwnerRef>, info: Option<&OwnerInfo<'_>>) -> bool {
+fn owner_says_all(
+    known: Option<&OwnerRef>,
+    info: Option<&OwnerInfo<'_>>,
+    merging: Merging,
+) -> bool {
     match (known, info) {
-        (_, None) => true,
+        (None, None) => true,
+        (Some(_), None) => merging == Merging::NothingClears,
         (None, Some(_)) => false,
         (Some(known), Some(info)) => {
-            (info.uid.is_empty() || known.uid == *info.uid)
-                && text_says_all(&known.name, info.name)
-                && text_says_all(known.kind.as_str(), info.kind)
+            (known.uid == *info.uid || merging.keeps(info.uid))
+                && merging.says_all(&known.name, info.name)
+                && merging.says_all(known.kind.as_str(), info.kind)
         }
     }
 }
 
-fn text_says_all(known: &str, told: &str) -> bool {
-    told.is_empty() || known == told
+impl Merging {
+    /// Whether this text of an Info leaves what is known as it is, whatever that is.
+    fn keeps(self, told: &str) -> bool {
+        told.is_empty() && self == Self::NothingClears
+    }
+
+    fn says_all(self, known: &str, told: &str) -> bool {
+        known == told || self.keeps(told)
+    }
+
+    fn host_network(self, known: bool, info: &PodInfo<'_>) -> bool {
+        info.is_host_network || known && self == Self::NothingClears
+    }
+
+    fn address(self, known: Option<Ipv4Addr>, info: &PodInfo<'_>) -> Option<Ipv4Addr> {
+        match info.ip {
+            "" => known.filter(|_| self == Self::NothingClears),
+            text => Some(inet_addr(text)),
+        }
+    }
 }
 
 fn is_container(known: &ContainerMeta, info: &ContainerInfo<'_>) -> bool {
@@ -262,41 +319,44 @@ fn is_container(known: &ContainerMeta, info: &ContainerInfo<'_>) -> bool {
 }
 
 /// Allocates what is new; all else is a handle of what is known, or shared.
-fn merge_pod(uid: Uid, known: Option<&Pod>, info: &PodInfo<'_>, shared: &mut Interner) -> Pod {
+fn merge_pod(
+    uid: Uid,
+    known: Option<&Pod>,
+    info: &PodInfo<'_>,
+    shared: &mut Interner,
+    merging: Merging,
+) -> Pod {
+    let merge_text = |known: Option<&Text>, told: &str, new: &mut dyn FnMut(&str) -> Text| {
+        let kept = known.filter(|known| merging.says_all(known, told));
+        kept.cloned().unwrap_or_else(|| new(told))
+    };
     let known_containers = known.map_or(&[][..], |known| &known.containers);
     let containers = info.container_infos.iter().enumerate();
     Pod {
         uid,
-        name: merge_text(known.map(|known| &known.name), info.name, |name| {
+        name: merge_text(known.map(|known| &known.name), info.name, &mut |name| {
             name.into()
         }),
-        namespace: merge_text(known.map(|known| &known.namespace), info.ns, |text| {
+        namespace: merge_text(known.map(|known| &known.namespace), info.ns, &mut |text| {
             shared.text(text)
         }),
-        version: merge_text(known.map(|known| &known.version), info.version, |text| {
-            shared.text(text)
-        }),
+        version: merge_text(
+            known.map(|known| &known.version),
+            info.version,
+            &mut |text| shared.text(text),
+        ),
         owner: merge_owner(
             known.and_then(|known| known.owner.as_ref()),
             info.owner.as_ref(),
             shared,
+            merging,
         ),
-        address: match info.ip {
-            "" => known.and_then(|known| known.address),
-            text => Some(inet_addr(text)),
-        },
-        host_network: known.is_some_and(|known| known.host_network) || info.is_host_network,
+        address: merging.address(known.and_then(|known| known.address), info),
+        host_network: merging.host_network(known.is_some_and(|known| known.host_network), info),
         containers: containers
             .map(|(n, info)| new_container(known_containers.get(n), info, shared))
             .collect(),
         not_main: 0,
-    }
-}
-
-fn merge_text(known: Option<&Text>, told: &str, new: impl FnOnce(&str) -> Text) -> Text {
-    match known {
-        Some(known) if text_says_all(known, told) => known.clone(),
-        Some(_) | None => new(told),
     }
 }
 
@@ -317,16 +377,18 @@ fn new_container(
     }
 }
 
-/// Mixes the fields of what was known and what is told (quirk Q5).
+/// Mixes the fields of what was known and what is told (quirk Q5), where nothing clears.
 fn merge_owner(
     known: Option<&OwnerRef>,
     info: Option<&OwnerInfo<'_>>,
     shared: &mut Interner,
+    merging: Merging,
 ) -> Option<OwnerRef> {
-    if owner_says_all(known, info) {
+    if owner_says_all(known, info, merging) {
         return known.cloned();
     }
     let info = info?;
+    let known = known.filter(|_| merging == Merging::NothingClears);
     let Some(known) = known else {
         let kind = OwnerKind::parse(info.kind, shared);
         return Some(shared.owner(Uid::new(info.uid), info.name, kind));

@@ -27,9 +27,11 @@ use super::{
     codec::service::collector_server::{Collector, CollectorServer},
     connection::{self, Bound, Peer},
     health::Healthy,
+    merge::{Merger, Merging},
     unread::{Linger, ReadOn},
 };
 use crate::{
+    model::Seed,
     proto::{self, health::health_server::HealthServer},
     source::{SourceInput, StreamId},
 };
@@ -75,6 +77,10 @@ pub struct Options {
     /// Whether the native source alone counts: then Infos are counted and dropped unread. When
     /// that ends, every stream that was open is ended with a `Response`.
     pub native_alone: watch::Receiver<bool>,
+    /// What becomes of something that an Info lacks.
+    pub merging: Merging,
+    /// What the hashes of tables depend on.
+    pub seed: Seed,
 }
 
 impl Default for Options {
@@ -89,6 +95,8 @@ impl Default for Options {
             streams: 64,
             silence: Duration::from_secs(5),
             native_alone: watch::channel(false).1,
+            merging: Merging::default(),
+            seed: Seed::default(),
         }
     }
 }
@@ -120,11 +128,14 @@ pub async fn serve(
     let all = counters.clone();
     let places = Places::new(options.streams, options.silence);
     let native_alone = options.native_alone.clone();
+    let (merging, seed) = (options.merging, options.seed);
     let calls = |tasks, kill| Calls {
         inputs,
         counters,
         places,
         native_alone,
+        merging,
+        seed,
         ids: Arc::default(),
         shutdown: shutdown.clone(),
         kill,
@@ -223,6 +234,8 @@ struct Calls {
     counters: Arc<Counters>,
     places: Arc<Places>,
     native_alone: watch::Receiver<bool>,
+    merging: Merging,
+    seed: Seed,
     ids: Arc<StreamIds>,
     shutdown: CancellationToken,
     kill: CancellationToken,
@@ -242,7 +255,8 @@ impl Collector for Calls {
         let Some(place) = self.places.take() else {
             self.counters.refused.fetch_add(1, Relaxed);
             if self.counters.full.permits() {
-                tracing::warn!(?peer, "too many streams are open: new ones are refused");
+                let peer = peer.map(tracing::field::display);
+                tracing::warn!(peer, "too many streams are open: new ones are refused");
             }
             // Clients that retry by themselves do so with this status.
             return Err(Status::unavailable("too many streams are open"));
@@ -256,6 +270,7 @@ impl Collector for Calls {
             counters: self.counters.clone(),
             place,
             native_alone: self.native_alone.clone(),
+            merger: Merger::new(self.merging, self.seed),
             shutdown: self.shutdown.clone(),
             kill: self.kill.clone(),
             answer,

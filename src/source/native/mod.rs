@@ -47,7 +47,10 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use watch::{Texts, Watch};
 
-use crate::{model::Scope, source::WatchInput};
+use crate::{
+    model::{Scope, Seed},
+    source::WatchInput,
+};
 
 /// What is watched, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub struct Options {
     pub patience: Patience,
     /// The largest page of a list that is read, in bytes.
     pub max_page: usize,
+    /// What the hashes of tables depend on.
+    pub seed: Seed,
 }
 
 /// How objects are listed before they are followed.
@@ -141,7 +146,8 @@ pub async fn watch(
         },
         stop,
     };
-    let [pods, replica_sets, jobs] = [Texts::default(), Texts::default(), Texts::default()];
+    let seed = watches.shared.options.seed;
+    let [pods, replica_sets, jobs] = [(); 3].map(|()| Texts::new(seed));
     for (scope, namespace) in watches.shared.options.scopes() {
         watches.start::<Pods>(scope, namespace.clone(), &pods);
         watches.start::<ReplicaSets>(scope, namespace.clone(), &replica_sets);
@@ -185,6 +191,7 @@ impl Default for Options {
             decoding: Decoding::default(),
             patience: Patience::default(),
             max_page: 64 << 20,
+            seed: Seed::default(),
         }
     }
 }

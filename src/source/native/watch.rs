@@ -35,7 +35,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    model::{Interner, Scope, Uid},
+    model::{Interner, Scope, Seed, Uid},
     source::{FeedEvent, WatchFailure, WatchInput},
 };
 
@@ -77,8 +77,14 @@ pub(super) struct Watch<K: Thin> {
 
 /// The texts of all watches of a kind: what repeats in two namespaces exists once, too. Locked
 /// for one object that has been read, never for a page.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Texts(Arc<Mutex<Interner>>);
+
+impl Texts {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self(Arc::new(Mutex::new(Interner::new(seed))))
+    }
+}
 
 impl SharedTexts for Texts {
     type Guard<'a> = MutexGuard<'a, Interner>;
@@ -317,7 +323,8 @@ impl<K: Thin> Watch<K> {
     async fn page_beside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
         let mut objects = 0;
         let decoding = &self.shared.options.decoding;
-        let page = decode_page::<K>(&text, decoding, &mut Interner::default(), |_| objects += 1);
+        let mut texts = Interner::new(self.shared.options.seed);
+        let page = decode_page::<K>(&text, decoding, &mut texts, |_| objects += 1);
         let usable = page.is_ok_and(|page| objects > 0 || page.unusable.is_empty());
         if !usable || !self.machine.beside_came(objects) {
             return Ok(false);

@@ -47,7 +47,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let (mut comparison, now) = (Comparison::new(SETTLE), Instant::now());
+        let (mut comparison, now) = (Comparison::new(SETTLE, Seed::FIXED), Instant::now());
         comparison.resume(now);
         Self { comparison, now }
     }

@@ -5,11 +5,14 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    model::{OwnerMeta, PodMeta},
+    model::{OwnerMeta, PodMeta, Seed},
     proto::{ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo},
     source::{
         FeedEvent,
-        legacy::{info, merge::Merger},
+        legacy::{
+            info,
+            merge::{Merger, Merging},
+        },
     },
 };
 
@@ -27,7 +30,11 @@ struct Owners(BTreeMap<String, (OwnerMeta, bool)>);
 
 impl Known {
     fn of<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let (mut merger, mut events, mut known) = (Merger::default(), Vec::new(), Self::default());
+        let (mut merger, mut events, mut known) = (
+            Merger::new(Merging::NothingClears, Seed::FIXED),
+            Vec::new(),
+            Self::default(),
+        );
         for message in messages {
             merger.apply(info::Info::read(message).unwrap(), &mut events, |_| ());
         }
@@ -129,7 +136,7 @@ fn any_info() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn folded(messages: &[Vec<u8>]) -> Fold {
-    let mut fold = Fold::default();
+    let mut fold = Fold::new(Seed::FIXED);
     messages.iter().for_each(|message| fold.apply(message));
     fold
 }

@@ -1,10 +1,8 @@
 //! Bytes of a recording in, cut anywhere; records out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::{Buf as _, Bytes};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use lz4_flex::block::decompress_into;
 use twox_hash::XxHash32;
 
@@ -76,7 +74,7 @@ pub struct Reader {
 struct Streams {
     last: u64,
     /// Whether the watcher may still send.
-    open: HashMap<u64, bool, FixedState>,
+    open: BTreeMap<u64, bool>,
 }
 
 impl Reader {

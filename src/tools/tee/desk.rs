@@ -17,6 +17,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
+    seed,
     tee::compare::{Change, Comparison, Side},
     wire::{Message, Reader, StreamError},
 };
@@ -79,7 +80,7 @@ impl Desk {
         let not_yet = || (Cause::Reducer, NOT_CALLED.to_owned());
         let away = || settle.map(|_| not_yet()).into_iter().collect();
         let state = State {
-            comparison: settle.map(Comparison::new),
+            comparison: settle.map(|settle| Comparison::new(settle, seed::of_process())),
             out: [away(), away()],
             connections: [0, 0],
             reached: [0, 0],

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     config::HostPort,
+    seed,
     sim::watcher::{Outcome, Watcher},
     tee::{
         compare::Side,
@@ -64,7 +65,7 @@ impl Beside {
         Arc::new(Self {
             limit,
             state: Mutex::new(State {
-                fold: Fold::default(),
+                fold: Fold::new(seed::of_process()),
                 way: Some(Way::new(limit)),
                 closed: false,
             }),

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use k8s_relay::{
     feeds::{Input, Settings},
-    matcher::{Generation, OwnerSort},
-    model::{Controller, Keyed, OwnerMeta, OwnerRef, Pod, PodMeta, Scope, Uid},
+    matcher::{Generation, OwnerSort, Reannounce},
+    model::{Controller, Keyed, OwnerMeta, OwnerObject, OwnerRef, Pod, PodMeta, Scope, Seed, Uid},
     proto::{
         ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event as Verb, Type},
     },
     source::{
         FeedEvent,
-        legacy::{info, merge::Merger},
+        legacy::{
+            info,
+            merge::{Merger, Merging},
+        },
     },
 };
 use kube::runtime::watcher::Event;
@@ -25,8 +28,8 @@ use crate::support::{
     lists::Fact,
 };
 
-#[derive(Default)]
 pub struct Stream {
+    merging: Merging,
     is_open: bool,
     pods_first: bool,
     merger: Merger,
@@ -44,7 +47,11 @@ impl Source for Stream {
 
     fn start(settings: Settings) -> (Core, Self, Option<Generation>) {
         let core = Core::telling(Recorder::wired(), settings);
-        (core, Self::default(), None)
+        let merging = match settings.reannounce {
+            Reannounce::Never => Merging::NothingClears,
+            Reannounce::OnChange => Merging::WholeObject,
+        };
+        (core, Self::closed(merging), None)
     }
 
     fn sees(&mut self, change: Change) -> Vec<Word> {
@@ -83,7 +90,7 @@ impl Source for Stream {
                 true => pods.chain(owners).collect(),
                 false => owners.chain(pods).collect(),
             },
-            ..Self::default()
+            ..Self::closed(self.merging)
         };
         words.push(Word::Opened);
         words
@@ -104,14 +111,20 @@ impl Source for Stream {
         self.known.clone()
     }
 
+    fn is_current(&self) -> bool {
+        self.is_open && self.later.is_empty()
+    }
+
+    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta {
+        OwnerMeta::new(OwnerObject {
+            controller: without_group(owner.controller.as_ref()),
+            ..OwnerObject::clone(owner)
+        })
+    }
+
     /// No API group is told.
     fn as_told(pod: &PodMeta) -> PodMeta {
-        let owner = pod.owner.as_ref().map(|owner| {
-            OwnerRef::new(Controller {
-                custom: false,
-                ..Controller::clone(owner)
-            })
-        });
+        let owner = without_group(pod.owner.as_ref());
         PodMeta::new(Pod {
             owner,
             ..Pod::clone(pod)
@@ -119,7 +132,28 @@ impl Source for Stream {
     }
 }
 
+fn without_group(owner: Option<&OwnerRef>) -> Option<OwnerRef> {
+    owner.map(|owner| {
+        OwnerRef::new(Controller {
+            custom: false,
+            ..Controller::clone(owner)
+        })
+    })
+}
+
 impl Stream {
+    fn closed(merging: Merging) -> Self {
+        Self {
+            merging,
+            is_open: false,
+            pods_first: false,
+            merger: Merger::new(merging, Seed::FIXED),
+            later: VecDeque::new(),
+            told: BTreeSet::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
     fn tell(&mut self, change: Change) -> Vec<Word> {
         let info = self.info(change).encode_to_vec();
         let info = info::Info::read(&info).unwrap();

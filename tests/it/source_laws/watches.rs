@@ -124,6 +124,15 @@ impl Source for Watches {
         self.pods.told.known.clone()
     }
 
+    /// Its parts list and are cut each by itself.
+    fn is_current(&self) -> bool {
+        false
+    }
+
+    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta {
+        owner.clone()
+    }
+
     fn as_told(pod: &PodMeta) -> PodMeta {
         pod.clone()
     }

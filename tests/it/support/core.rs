@@ -10,7 +10,7 @@ use k8s_relay::{
     matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
-        PodMeta, Scope, Slot, Uid,
+        PodMeta, Scope, Seed, Slot, Uid,
     },
 };
 use kube::runtime::watcher::Event;
@@ -164,11 +164,16 @@ pub struct Pictured {
 
 impl Pictured {
     pub fn fields(&self) -> u64 {
-        fields_hash(&Live {
+        self.fields_under(Seed::FIXED)
+    }
+
+    fn fields_under(&self, seed: Seed) -> u64 {
+        let live = Live {
             slot: Slot::FIRST,
             pod: &self.pod,
             owner: self.owner.as_ref(),
-        })
+        };
+        fields_hash(&live, seed)
     }
 }
 
@@ -188,7 +193,7 @@ impl Picture {
             let told = told[uid];
             let same_containers = told.containers() == known.containers.len()
                 && known.containers.values().all(|one| ledger.has(uid, one));
-            let same = told.fields == known.fields() && same_containers;
+            let same = told.fields == known.fields_under(ledger.seed()) && same_containers;
             (!same).then(|| format!("{told:?} and {known:?}"))
         })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_relay::{
     matcher::{Ledger, Matcher, fields_hash},
-    model::Uid,
+    model::{Seed, Uid},
 };
 
 use super::{
@@ -52,7 +52,7 @@ impl Forms {
 pub fn same_live_set(matcher: &Matcher, live: &BTreeMap<Uid, Form>) {
     let known = matcher
         .all_live()
-        .map(|live| (live.pod.uid.clone(), fields_hash(&live)));
+        .map(|live| (live.pod.uid.clone(), fields_hash(&live, Seed::FIXED)));
     let known: BTreeMap<_, _> = known.collect();
     let wanted: BTreeMap<_, _> = live
         .iter()

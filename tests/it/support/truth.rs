@@ -8,7 +8,9 @@ use std::{
 
 use k8s_relay::{
     matcher::{Escalate, Live, Policy, Reannounce, fields_hash},
-    model::{ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Slot, Uid},
+    model::{
+        ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Seed, Slot, Uid,
+    },
 };
 
 /// What one feed has been told, and what follows from it. Good below the caps.
@@ -208,7 +210,7 @@ impl Form {
         let slot = Slot::FIRST;
         let last_to_first = pod.containers.iter().rev();
         Self {
-            fields: fields_hash(&Live { slot, pod, owner }),
+            fields: fields_hash(&Live { slot, pod, owner }, Seed::FIXED),
             containers: last_to_first
                 .map(|one| (one.id.clone(), one.clone()))
                 .collect(),

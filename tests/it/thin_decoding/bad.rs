@@ -1,7 +1,7 @@
 //! What is wrong with an object costs that object, or less.
 
 use k8s_relay::{
-    model::{Interner, MAX_ID_LEN},
+    model::{Interner, MAX_ID_LEN, Seed},
     source::native::decode::{
         Decoding, Dropped, Line, MAX_OBJECT_LEN, ObjectError, Pods, decode_line,
     },
@@ -236,6 +236,6 @@ fn a_line_over_4_mib_costs_itself() {
 }
 
 fn read(line: &[u8]) -> Line<'_, k8s_relay::model::PodMeta> {
-    let (mut texts, mut dropped) = (Interner::default(), Dropped::default());
+    let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
     decode_line::<Pods>(line, &Decoding::default(), &mut texts, &mut dropped)
 }

@@ -1,7 +1,7 @@
 //! Laws of thin decoding, over mangled input.
 
 use k8s_relay::{
-    model::{Interner, PodMeta},
+    model::{Interner, PodMeta, Seed},
     source::native::decode::{
         Decoding, Dropped, Line, ObjectSeed, PageEnd, PageError, Pods, ReplicaSets, Status,
         decode_line, decode_page,
@@ -88,12 +88,12 @@ fn shuffled(value: &Value, seed: &mut u64) -> Value {
 }
 
 fn line(line: &[u8]) -> Line<'_, PodMeta> {
-    let (mut texts, mut dropped) = (Interner::default(), Dropped::default());
+    let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
     decode_line::<Pods>(line, &Decoding::default(), &mut texts, &mut dropped)
 }
 
 fn page(page: &[u8]) -> (Vec<PodMeta>, Result<PageEnd, PageError>) {
-    let (mut pods, mut texts) = (Vec::new(), Interner::default());
+    let (mut pods, mut texts) = (Vec::new(), Interner::new(Seed::FIXED));
     let end = decode_page::<Pods>(page, &Decoding::default(), &mut texts, |pod| pods.push(pod));
     (pods, end)
 }
@@ -112,7 +112,7 @@ fn read_all(bytes: &[u8]) {
     drop(line(bytes));
     drop(page(bytes));
     drop(Status::decode(bytes));
-    let (mut texts, mut dropped) = (Interner::default(), Dropped::default());
+    let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
     decode_line::<ReplicaSets>(bytes, &Decoding::default(), &mut texts, &mut dropped);
 }
 
@@ -170,7 +170,7 @@ proptest! {
     fn serde_json_reads_the_same(place in any::<Index>(), value in any_json()) {
         let object = replaced(whole_pod(), place, value);
         let read = |from: &mut dyn FnMut(ObjectSeed<'_, Pods>) -> Option<PodMeta>| {
-            let (mut texts, mut dropped) = (Interner::default(), Dropped::default());
+            let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
             let pod = from(ObjectSeed::new(&Decoding::default(), &mut texts, &mut dropped));
             (pod, dropped)
         };

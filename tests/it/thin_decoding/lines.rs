@@ -1,7 +1,7 @@
 //! Lines of a watch.
 
 use k8s_relay::{
-    model::{Interner, Keyed, PodMeta},
+    model::{Interner, Keyed, PodMeta, Seed},
     source::native::decode::{Decoding, Dropped, Line, ObjectError, Pods, Status, decode_line},
 };
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{UID, pod_with, whole_pod};
 
 /// What a line says, as one text.
 fn read(line: &[u8]) -> String {
-    let (mut texts, mut dropped) = (Interner::default(), Dropped::default());
+    let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
     let line = decode_line::<Pods>(line, &Decoding::default(), &mut texts, &mut dropped);
     let unusable = u64::from(matches!(line, Line::Unusable { .. }));
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Pages of a list.
 
 use k8s_relay::{
-    model::{Interner, Uid},
+    model::{Interner, Seed, Uid},
     source::native::decode::{
         Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, ReplicaSets, SharedTexts,
         Status, decode_page,
@@ -13,7 +13,7 @@ use super::{UID, counts};
 
 fn read(page: &[u8]) -> (Vec<String>, Result<PageEnd, PageError>) {
     let mut names = Vec::new();
-    let mut texts = Interner::default();
+    let mut texts = Interner::new(Seed::FIXED);
     let end = decode_page::<Pods>(page, &Decoding::default(), &mut texts, |pod| {
         names.push(pod.name.to_string());
     });
@@ -141,10 +141,18 @@ fn a_page_that_was_cut_says_where() {
 }
 
 /// Texts behind something like a lock, whose uses are counted.
-#[derive(Default)]
 struct Lock {
     texts: Interner,
     taken: usize,
+}
+
+impl Lock {
+    fn new() -> Self {
+        Self {
+            texts: Interner::new(Seed::FIXED),
+            taken: 0,
+        }
+    }
 }
 
 impl SharedTexts for Lock {
@@ -160,13 +168,13 @@ impl SharedTexts for Lock {
 fn shared_texts_are_taken_for_one_object_and_given_back() {
     let page = json!({"metadata": {"resourceVersion": "1"}, "items": vec![item("a"); 700]});
     let page = page.to_string();
-    let mut lock = Lock::default();
+    let mut lock = Lock::new();
     let end = decode_page::<Pods>(page.as_bytes(), &Decoding::default(), &mut lock, |_| ());
     assert!(end.is_ok());
     assert_eq!(lock.taken, 700);
     // JSON is read without them: what is no object needs none.
     let garbled = format!("{}{}", &page[..page.len() / 2], "}}}}");
-    let mut lock = Lock::default();
+    let mut lock = Lock::new();
     let end = decode_page::<Pods>(garbled.as_bytes(), &Decoding::default(), &mut lock, |_| ());
     assert!(matches!(end, Err(PageError::Garbled { .. })), "{end:?}");
     assert!((300..400).contains(&lock.taken), "{}", lock.taken);
@@ -187,7 +195,7 @@ fn what_repeats_in_the_pages_of_two_namespaces_exists_once() {
         let items: Vec<Value> = (0..200).map(set).collect();
         json!({"metadata": {"resourceVersion": "1"}, "items": items}).to_string()
     };
-    let mut texts = Interner::default();
+    let mut texts = Interner::new(Seed::FIXED);
     let mut held = Vec::new();
     let mut lens = Vec::new();
     for namespace in ["a", "b"] {
@@ -231,7 +239,7 @@ fn a_full_object_has_all_that_is_read_of_metadata_alone() {
     let read = |list: &Value| {
         let page = list.to_string();
         let mut sets = Vec::new();
-        let mut texts = Interner::default();
+        let mut texts = Interner::new(Seed::FIXED);
         let end =
             decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
                 sets.push(set)

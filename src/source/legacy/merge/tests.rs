@@ -16,6 +16,10 @@ const REPLICA_SET: i32 = Type::K8sReplicaset as i32;
 const POD: i32 = Type::K8sPod as i32;
 const JOB: i32 = Type::K8sJob as i32;
 
+fn merger() -> Merger {
+    Merger::new(Merging::NothingClears, Seed::FIXED)
+}
+
 fn apply(merger: &mut Merger, info: Info) -> (Vec<FeedEvent>, Vec<&'static str>) {
     let (mut events, mut reasons) = (Vec::new(), Vec::new());
     let bytes = info.encode_to_vec();
@@ -143,7 +147,7 @@ fn the_type_of_an_info_decides_which_payload_counts() {
                 owner: None,
             }),
         };
-        let (events, dropped) = apply(&mut Merger::default(), info);
+        let (events, dropped) = apply(&mut merger(), info);
         assert_eq!(words(&events), expected, "type {type}, pod {with_pod}");
         assert_eq!(dropped, reasons, "type {type}, pod {with_pod}");
     }
@@ -157,7 +161,7 @@ fn an_info_without_the_payload_of_its_type_is_dropped_but_its_pod_may_count() {
             pod_info: Some(web()),
             ..Info::default()
         };
-        let (events, dropped) = apply(&mut Merger::default(), info);
+        let (events, dropped) = apply(&mut merger(), info);
         assert_eq!(
             (words(&events), dropped),
             (
@@ -166,13 +170,13 @@ fn an_info_without_the_payload_of_its_type_is_dropped_but_its_pod_may_count() {
             )
         );
     }
-    let (events, dropped) = apply(&mut Merger::default(), Info::default());
+    let (events, dropped) = apply(&mut merger(), Info::default());
     assert_eq!((events.len(), dropped), (0, vec!["no_payload"]));
 }
 
 #[test]
 fn errors_and_unknown_events_change_nothing() {
-    let mut merger = Merger::default();
+    let mut merger = merger();
     for (event, reason) in [
         (3, "error_event"),
         (4, "unknown_event"),
@@ -200,7 +204,7 @@ fn objects_without_a_valid_uid_are_dropped() {
         };
         let [set, job] = set_and_job(ADDED, uid, owner);
         for info in [pod_info(ADDED, pod), set, job] {
-            let (events, dropped) = apply(&mut Merger::default(), info);
+            let (events, dropped) = apply(&mut merger(), info);
             assert_eq!((events.len(), dropped), (0, vec![reason]));
         }
     }
@@ -208,7 +212,7 @@ fn objects_without_a_valid_uid_are_dropped() {
         uid: "u".repeat(MAX_ID_LEN),
         ..PodInfo::default()
     };
-    apply_pod(&mut Merger::default(), longest);
+    apply_pod(&mut merger(), longest);
 }
 
 #[test]
@@ -218,7 +222,7 @@ fn a_container_whose_id_is_too_long_is_dropped_alone() {
         container_infos: vec![container(""), long.clone(), container("c2"), long],
         ..web()
     };
-    let (events, dropped) = apply(&mut Merger::default(), pod_info(ADDED, pod));
+    let (events, dropped) = apply(&mut merger(), pod_info(ADDED, pod));
     assert_eq!(dropped, ["container_id_too_long"; 2]);
     let [FeedEvent::Pod(Event::Apply(pod))] = &*events else {
         panic!("{events:?}")
@@ -229,7 +233,7 @@ fn a_container_whose_id_is_too_long_is_dropped_alone() {
 
 #[test]
 fn an_update_overwrites_with_what_it_says_and_clears_nothing() {
-    let mut merger = Merger::default();
+    let mut merger = merger();
     let first = apply_pod(&mut merger, web());
     let silent = PodInfo {
         uid: "web-1".into(),
@@ -262,12 +266,56 @@ fn an_update_overwrites_with_what_it_says_and_clears_nothing() {
 }
 
 #[test]
+fn where_an_info_is_the_whole_object_what_it_lacks_is_gone() {
+    let mut merger = Merger::new(Merging::WholeObject, Seed::FIXED);
+    let first = apply_pod(&mut merger, web());
+    assert!(first.host_network && first.owner.is_some());
+    assert!(
+        apply_pod(&mut merger, web()).same(&first),
+        "nothing has changed"
+    );
+    let only_uid = PodInfo {
+        uid: "web-1".into(),
+        ..PodInfo::default()
+    };
+    let bare = apply_pod(&mut merger, only_uid.clone());
+    assert_eq!(*bare, unknown_pod(Uid::new("web-1")));
+    assert!(apply_pod(&mut merger, only_uid).same(&bare));
+    let hybrid = PodInfo {
+        owner: Some(owner_info("", "api", "")),
+        ..web()
+    };
+    apply_pod(&mut merger, web());
+    let owner = apply_pod(&mut merger, hybrid).owner.clone();
+    let owner = owner.expect("it is present");
+    assert!(owner.uid.is_empty() && owner.kind.as_str().is_empty());
+
+    for kind in [0, 1] {
+        let mut controller = |owner| {
+            let info = set_and_job(MODIFIED, "o-1", owner)[kind].clone();
+            let (events, dropped) = apply(&mut merger, info);
+            assert_eq!(dropped, [""; 0]);
+            match events.into_iter().last() {
+                Some(FeedEvent::ReplicaSet(Event::Apply(o)) | FeedEvent::Job(Event::Apply(o))) => {
+                    o.controller.clone()
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let owner = Some(owner_info("d-1", "web", "Deployment"));
+        assert!(controller(owner.clone()).is_some());
+        assert_eq!(controller(None), None, "orphaned");
+        assert!(controller(owner).is_some(), "adopted again");
+    }
+}
+
+#[test]
 fn an_owner_that_is_present_but_empty_is_an_owner_of_another_kind() {
     let pod = PodInfo {
         owner: Some(OwnerInfo::default()),
         ..web()
     };
-    let pod = apply_pod(&mut Merger::default(), pod);
+    let pod = apply_pod(&mut merger(), pod);
     let owner = pod.owner.as_ref().expect("presence counts");
     assert!(owner.uid.is_empty());
     assert_eq!(owner.kind, OwnerKind::Other(Text::default()));
@@ -276,7 +324,7 @@ fn an_owner_that_is_present_but_empty_is_an_owner_of_another_kind() {
 #[test]
 fn replica_sets_and_jobs_merge_their_owners_by_field() {
     for kind in [0, 1] {
-        let mut merger = Merger::default();
+        let mut merger = merger();
         let mut tell = |owner| {
             let info = set_and_job(ADDED, "o-1", owner)[kind].clone();
             let (events, dropped) = apply(&mut merger, info);
@@ -302,7 +350,7 @@ fn replica_sets_and_jobs_merge_their_owners_by_field() {
 
 #[test]
 fn a_delete_tells_what_was_known_and_forgets_it() {
-    let mut merger = Merger::default();
+    let mut merger = merger();
     let known = apply_pod(&mut merger, web());
     let bare = |event| {
         let uid = "web-1".into();
@@ -334,7 +382,7 @@ fn a_delete_tells_what_was_known_and_forgets_it() {
 #[test]
 fn the_first_change_of_any_kind_says_that_the_lists_are_out() {
     for event in [MODIFIED, DELETED] {
-        let mut merger = Merger::default();
+        let mut merger = merger();
         let [set, job] = set_and_job(ADDED, "o", None);
         for info in [set, job, pod_info(ADDED, web())] {
             assert_eq!(apply(&mut merger, info).0.len(), 1);
@@ -350,7 +398,7 @@ fn the_first_change_of_any_kind_says_that_the_lists_are_out() {
         event: MODIFIED,
         ..Info::default()
     };
-    let (events, dropped) = apply(&mut Merger::default(), nothing);
+    let (events, dropped) = apply(&mut merger(), nothing);
     assert_eq!(
         (words(&events), dropped),
         (vec!["listed".into()], vec!["no_payload"])
@@ -359,7 +407,7 @@ fn the_first_change_of_any_kind_says_that_the_lists_are_out() {
 
 #[test]
 fn shared_texts_are_let_go_of_while_most_pods_go() {
-    let mut merger = Merger::default();
+    let mut merger = merger();
     let pod = |n: usize| PodInfo {
         uid: format!("u{n}"),
         version: format!("v{n}"),
@@ -477,7 +525,7 @@ proptest! {
     fn any_history_merges_as_the_rules_say(
         history in prop::collection::vec((any_pod(), prop::bool::weighted(0.2)), 0..40),
     ) {
-        let mut merger = Merger::default();
+        let mut merger = merger();
         let mut naive = BTreeMap::<String, Naive>::new();
         for (pod, delete) in history {
             let uid = pod.uid.clone();

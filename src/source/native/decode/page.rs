@@ -349,11 +349,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::ReplicaSets, *};
-    use crate::model::{Interner, OwnerMeta};
+    use crate::model::{Interner, OwnerMeta, Seed};
 
     fn whole(page: &[u8]) -> (Vec<OwnerMeta>, Result<PageEnd, PageError>) {
         let mut owners = Vec::new();
-        let (decoding, mut texts) = (Decoding::default(), Interner::default());
+        let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let end = decode_page::<ReplicaSets>(page, &decoding, &mut texts, |one| owners.push(one));
         (owners, end)
     }
@@ -361,7 +361,7 @@ mod tests {
     /// Read as soon as anything is there.
     fn in_chunks(chunks: &[&[u8]]) -> (Vec<OwnerMeta>, Result<PageEnd, PageError>) {
         let mut owners = Vec::new();
-        let (decoding, mut texts) = (Decoding::default(), Interner::default());
+        let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let mut page = PageReader::default();
         for chunk in chunks {
             page.read_at = 0;
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn no_more_of_a_page_is_kept_than_what_is_not_read() {
-        let (decoding, mut texts) = (Decoding::default(), Interner::default());
+        let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let mut page = PageReader::default();
         let mut owners = 0;
         page.push::<ReplicaSets>(br#"{"items":["#, &decoding, &mut texts, |_| ());
