@@ -169,7 +169,6 @@ impl Steps {
 
     /// Has the state kept. Gives its number.
     fn keep(&self) -> u64 {
-        self.tell_streams();
         let state = self.migration.state(self.source);
         let mut given = 0;
         self.states.send_modify(|numbered| {
@@ -375,6 +374,7 @@ impl Driver {
             // What they sent until now is lost: each lists anew, and counts from then on.
             self.end_streams(|_| true, CallEnd::Reset);
         }
+        self.steps.tell_streams();
         if asked.answer.is_some() {
             self.steps.migration.commanded(step.command);
         }

@@ -1,6 +1,6 @@
 //! What no watcher should send, sent to the whole process.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use futures_util::stream;
 use k8s_relay::{
@@ -197,6 +197,7 @@ async fn two_thousand_streams_that_send_nothing_cost_nothing_and_fill_no_log() {
     let (before, lines) = (relay.memory(), relay.log().len());
     let mut raw = Raw::connect(relay.address()).await;
     let (mut silent, mut refused) = (Vec::new(), 0);
+    let began = Instant::now();
     for _ in 0..STREAMS {
         let call = raw.call().await.unwrap();
         let head = must("a head", call.response).await.unwrap();
@@ -206,7 +207,10 @@ async fn two_thousand_streams_that_send_nothing_cost_nothing_and_fill_no_log() {
             silent.push((call.frames, head));
         }
     }
-    assert_eq!(refused, STREAMS - 63, "64 streams are open at once");
+    // 64 are open at once, this one included. All others may give way to as many every 5 s.
+    let turns = 1 + began.elapsed().as_secs() as usize / 5;
+    assert!(refused >= STREAMS.saturating_sub(63 * turns), "{refused}");
+    assert!(refused > 0);
     let more = relay.log().len() - lines;
     assert!(more <= 2, "{more} lines");
     let most = relay.memory_peak().saturating_sub(before);

@@ -61,7 +61,41 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
     INFO SIGTERM
     INFO ending: the sources first, then the reducer
     INFO state
+    INFO stopped
     ");
+}
+
+#[tokio::test]
+async fn one_line_warns_of_an_address_that_other_machines_may_reach_and_none_of_loopback() {
+    for (address, warns) in [
+        ("0.0.0.0:0", true),
+        ("[::1]:0", false),
+        ("127.0.0.1:0", false),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
+            .args(["--server-address", address, "--log-format", "json"])
+            .args(["--intake-host", "127.0.0.1", "--intake-port", "1"])
+            .args(["--admin-address", "none"])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut warnings = 0;
+        // Everything about the addresses is said before it ends.
+        while let Some(line) = must("a line", lines.next_line()).await.unwrap() {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let text = line["message"].as_str().unwrap();
+            if text == "listening" {
+                let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+                kill(pid, Signal::SIGTERM).unwrap();
+            }
+            warnings += usize::from(line["level"] == "WARN" && text.contains("without TLS"));
+        }
+        assert_eq!(warnings, usize::from(warns), "{address}");
+    }
 }
 
 #[tokio::test]
