@@ -302,7 +302,7 @@ fn what_documents_say_of_a_migration_is_there() {
         assert!(guide.contains(&format!("| `{}` |", rule.as_str())));
     }
     for stage in Stage::ALL {
-        assert!(readme.contains(&format!("| `{stage}` |")));
+        assert!(guide.contains(&format!("| `{stage}` |")));
     }
     let served = read("tests/it/admin/snapshots/it__admin__metrics__metric_names.snap");
     let is_served = |name: &str| {
