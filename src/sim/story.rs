@@ -59,7 +59,7 @@ pub fn story() -> Vec<Chapter> {
     vec![
         cluster.chapter(
             "A watcher lists its cluster",
-            "It names ReplicaSets and Jobs as owners. The reducer is told the workload behind them.",
+            "Pods name ReplicaSets and Jobs as owners. The relay announces the workload behind them.",
             |c| {
                 c.controlled(Type::K8sReplicaset, "web-5d4f", "Deployment", "web");
                 c.controlled(Type::K8sJob, "nightly-2891", "CronJob", "nightly");
@@ -72,12 +72,12 @@ pub fn story() -> Vec<Chapter> {
         ),
         cluster.chapter(
             "A pod comes before its ReplicaSet",
-            "Nothing is told yet: under whom would it be? The relay lets it wait.",
+            "The relay cannot name its workload yet, so it holds the pod back.",
             |c| c.add_waiting(pod("shop", "api-77aa-q", &["api=api:2.0"]).of("ReplicaSet", "api-77aa")),
         ),
         cluster.chapter(
             "Its ReplicaSet arrives",
-            "Now the pod is told, under its Deployment.",
+            "Now the relay announces the pod, under its Deployment.",
             |c| {
                 c.controlled(Type::K8sReplicaset, "api-77aa", "Deployment", "api");
                 c.arrived("api-77aa-q", "Deployment api");
@@ -98,7 +98,7 @@ pub fn story() -> Vec<Chapter> {
         ),
         Chapter {
             title: "The reducer restarts and has forgotten everything",
-            remark: "The relay connects again and tells it all from memory. The watcher notices nothing.",
+            remark: "The relay connects again and sends everything from memory. The watcher notices nothing.",
             event: Happening::ReducerRestarts,
             truth: cluster.truth.clone(),
         },

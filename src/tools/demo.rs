@@ -28,7 +28,7 @@ use crate::{
 };
 
 const SIGNS: &str =
-    "+ the reducer has learned of a pod, - it has forgotten one, ~ it knows it otherwise\n";
+    "+ the reducer knows a new pod, - it has dropped one, ~ it knows other details of one\n";
 
 /// How long a chapter may take until the reducer knows the truth.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ pub enum DemoError {
     #[error("the story took longer than {} s", AT_MOST.as_secs())]
     TooSlow,
     /// The reducer did not come to know what it should.
-    #[error("chapter {chapter}: the reducer's picture is not the truth: {difference}")]
+    #[error("chapter {chapter}: the reducer's state differs from the expected state: {difference}")]
     NotTheTruth {
         /// The number of the chapter, from 1.
         chapter: usize,
@@ -192,7 +192,7 @@ impl Stage<'_> {
         let containers: usize = before.values().map(|known| known.containers.len()).sum();
         let pods = before.len();
         say(&format!(
-            "\nThe reducer's picture equals the truth: {pods} pods, {containers} containers.\n"
+            "\nThe reducer's state equals the expected state: {pods} pods, {containers} containers.\n"
         ))
     }
 
@@ -251,7 +251,7 @@ fn show(before: &Truth, after: &Truth) -> Result<(), DemoError> {
         say(&format!("   {sign} {known}\n"))?;
     }
     if quiet {
-        say("   (the reducer's picture has not changed)\n")?;
+        say("   (the reducer's state has not changed)\n")?;
     }
     Ok(())
 }

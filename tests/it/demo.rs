@@ -51,7 +51,7 @@ async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
     for change in [
         "   + shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
-        "\nThe reducer's picture equals the truth: 4 pods, 6 containers.\n",
+        "\nThe reducer's state equals the expected state: 4 pods, 6 containers.\n",
     ] {
         assert!(story.contains(change), "{story}");
     }
@@ -64,8 +64,8 @@ async fn without_a_watcher_it_shows_the_same_of_a_cluster_that_the_relay_watches
         "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "   + shop/nightly-2891-x  CronJob nightly  report=report:7\n",
         "   + shop/train-0         Job train        train=pytorch:2.4\n",
-        "   the cluster says: 5 pods, 7 containers; the reducer knows: 5 pods, 7 containers; lists asked for so far: 2\n",
-        "\nThe reducer's picture equals the cluster's own.\n",
+        "   cluster: 5 pods, 7 containers; reducer: 5 pods, 7 containers; list requests so far: 2\n",
+        "\nThe reducer's state equals the cluster's.\n",
     ] {
         assert!(story.contains(change), "{story}");
     }

@@ -40,7 +40,7 @@ pub fn story() -> Vec<Chapter> {
     vec![
         Chapter {
             title: "The relay lists the cluster",
-            remark: "Pods name ReplicaSets and Jobs as owners. The reducer is told the workload behind them.",
+            remark: "Pods name ReplicaSets and Jobs as owners. The relay announces the workload behind them.",
             change: begin,
             scene: Scene::Plain,
         },
@@ -58,7 +58,7 @@ pub fn story() -> Vec<Chapter> {
         },
         Chapter {
             title: "The API server is away, and comes back without its history",
-            remark: "One pod has gone unseen, one is new. The watch is answered 410, the relay lists again and tells the difference.",
+            remark: "Meanwhile one pod has gone and one is new. The watch is answered 410; the relay lists again and sends the difference.",
             change: |store| {
                 store.delete(Kind::Pod, &key("shop", "debug"));
                 store.apply(pod("logging", "agent-z7", "agent=fluent-bit:3.1").of(agent()));
@@ -67,7 +67,7 @@ pub fn story() -> Vec<Chapter> {
         },
         Chapter {
             title: "The reducer restarts and has forgotten everything",
-            remark: "The relay tells it all from memory. The API server notices nothing.",
+            remark: "The relay sends everything from memory. The API server notices nothing.",
             change: |_| {},
             scene: Scene::ReducerRestarts,
         },

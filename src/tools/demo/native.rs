@@ -84,7 +84,7 @@ impl Stage<'_> {
                 sleep(READING).await;
             }
         }
-        say("\nThe reducer's picture equals the cluster's own.\n")
+        say("\nThe reducer's state equals the cluster's.\n")
     }
 
     async fn happen(&self, chapter: &Chapter) -> Result<(), DemoError> {
@@ -136,7 +136,7 @@ impl Stage<'_> {
             .api
             .requests(|book| book.count(Kind::Pod, Sort::WatchList));
         say(&format!(
-            "   the cluster says: {} pods, {said} containers; the reducer knows: {} pods, {told} containers; lists asked for so far: {lists}\n",
+            "   cluster: {} pods, {said} containers; reducer: {} pods, {told} containers; list requests so far: {lists}\n",
             truth.pods.len(),
             known.len(),
         ))
