@@ -111,14 +111,14 @@ fn is_meant_so(manifest: &Manifest, source: &str, log_level: &str) {
         ("server-address", "localhost:8712"),
         ("intake-host", "opentelemetry-ebpf-reducer"),
         ("intake-port", "7000"),
-        ("heartbeat", "every 2s"),
+        ("heartbeat-interval-sec", "2"),
         (
             "admin-address",
             "unix:/run/k8s-relay/admin.sock,0.0.0.0:8713",
         ),
-        ("log-level", log_level),
-        ("log-file", "none"),
-        ("label \"environment\"", "\"my-cluster\""),
+        (log_level, "true"),
+        ("log-file", ""),
+        ("labels.environment", "my-cluster"),
     ] {
         assert_eq!(
             effective.get(name).map(String::as_str),
@@ -162,9 +162,9 @@ fn the_binary_takes_all_else_that_the_chart_can_set() {
             "--log-whitelist-cloud-platform=aws",
         ]);
         let effective = effective(&env, &args);
-        assert_eq!(effective["log-level"], shown);
+        assert_eq!(effective[shown], "true");
         assert_eq!(
-            effective["label \"environment\""], "\"null\"",
+            effective["labels.environment"], "null",
             "as the legacy reads it"
         );
     }
