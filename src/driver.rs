@@ -57,6 +57,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// Streams that ended stay in the progress report, this many of them.
 const ENDED_SHOWN: usize = 16;
 
+/// And this many of those that ended without an Info.
+const SILENT_SHOWN: usize = 3;
+
 /// The loop and what it owns.
 pub struct Driver {
     feeds: Feeds,
@@ -470,12 +473,19 @@ impl Driver {
         }
     }
 
+    /// While its API server is away, a watcher opens a stream every 200 ms that sends nothing: such
+    /// ones do not displace those that did.
     fn forget_ended_streams(&mut self) {
-        let ended = self.streams.iter().filter(|(_, stream)| !stream.open);
-        let surplus = ended.clone().count().saturating_sub(ENDED_SHOWN);
-        let oldest: Vec<_> = ended.map(|(id, _)| *id).take(surplus).collect();
-        for id in oldest {
-            self.streams.remove(&id);
+        for (is_silent, shown) in [(true, SILENT_SHOWN), (false, ENDED_SHOWN)] {
+            let ended = self.streams.iter().filter(|(_, stream)| {
+                let silent = stream.infos == 0;
+                !stream.open && silent == is_silent
+            });
+            let surplus = ended.clone().count().saturating_sub(shown);
+            let oldest: Vec<_> = ended.map(|(id, _)| *id).take(surplus).collect();
+            for id in oldest {
+                self.streams.remove(&id);
+            }
         }
     }
 

@@ -130,7 +130,8 @@ impl Page {
         if let Some(pending) = &status.deletes_pending {
             let (why, since) = (harmless(&pending.why), span(pending.since_seconds));
             let pods = counted(pending.pods, "pod");
-            let text = format!("Deletes are pending, of {pods}, for {since}: {why}.");
+            let text =
+                format!("Deletes are pending for {since}: {why}. {pods} announced: they stay.");
             self.line(&Tone::Odd.paint(&text));
         }
         if status.streams_disagreeing > 0 {
