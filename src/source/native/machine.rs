@@ -26,6 +26,7 @@
 //! | pages, twice | a streamed list, unless the server has none |
 //! | a page, as its continue token has expired | the list anew with a page twice as large, 8 times |
 //! | a page that is too large | the same with half of it |
+//! | a page that leads back to one before it | the list anew, after a back-off |
 //! | a streamed list that pauses without its end mark | a page beside it; the quicker one stays |
 //!
 //! Invariants:
@@ -36,7 +37,8 @@
 //! - A version that the server called expired is never asked for again.
 //! - A list that follows a list without an event between comes after a pause of at least four
 //!   times what the last one took, 30 s to 10 min ([`lists`]).
-//! - On average there are ten requests a minute, pages that follow pages not counted ([`pace`]).
+//! - On average there are ten requests a minute, pages that follow pages with objects not counted
+//!   ([`pace`]).
 //! - No request is made at an earlier version than one that was seen, but after a list.
 //!
 //! Absent here: HTTP, JSON, clocks, chance, the other watches.
@@ -75,6 +77,9 @@ pub struct Machine<T> {
     pause: Option<Instant>,
     /// For requests that fail.
     retry: Backoff,
+    /// For watches that fail by errors of the server's own. A list that has not helped before
+    /// does not begin it anew.
+    own: Backoff,
     pace: Pace,
     probe: Probe,
     lists: Lists,
@@ -192,6 +197,7 @@ impl<T> Machine<T> {
             silent_at: None,
             pause: None,
             retry: Backoff::new(first_retry, slowest_retry),
+            own: Backoff::new(first_retry, slowest_retry),
             pace: Pace::default(),
             probe: Probe::new(rules.selector),
             lists: Lists::new(rules.list, rules.page_size),
@@ -393,23 +399,25 @@ impl<T> Machine<T> {
         let Phase::Paging(token) = &mut self.phase else {
             return Err(End::Garbled);
         };
-        if next.is_some() && next == token.as_deref() {
+        if next.is_some_and(|next| !self.lists.leads_on(next)) {
+            *token = None;
             return Err(End::Garbled);
         }
         if token.is_none() {
             self.list_open = true;
             tell(Event::Init);
         }
-        objects
-            .into_iter()
-            .map(Event::InitApply)
-            .for_each(&mut tell);
+        let mut objects = objects.into_iter().map(Event::InitApply).peekable();
+        let is_progress = objects.peek().is_some();
+        objects.for_each(&mut tell);
         match next {
             Some(next) => {
                 *token = Some(next.to_owned());
-                self.page_came = true;
+                self.page_came = is_progress;
                 self.lists.progress();
-                self.retry.reset();
+                if !self.lists.went_round() {
+                    self.retry.reset();
+                }
                 self.standing.well();
             }
             None => {
@@ -472,7 +480,7 @@ impl<T> Machine<T> {
         };
         if let Some(version) = version {
             self.move_to(&version);
-            self.succeeded();
+            self.moved();
         }
         ControlFlow::Continue(())
     }
@@ -489,9 +497,16 @@ impl<T> Machine<T> {
     }
 
     fn listed(&mut self) {
-        self.lists.done();
+        if !self.lists.done() {
+            self.own.reset();
+        }
         (self.list_open, self.keeps_version) = (false, false);
         self.errors = 0;
+        self.succeeded();
+    }
+
+    fn moved(&mut self) {
+        self.own.reset();
         self.succeeded();
     }
 

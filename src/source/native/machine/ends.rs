@@ -95,6 +95,7 @@ impl<T> Machine<T> {
         }
         if request.opened.is_some() {
             self.retry.reset();
+            self.own.reset();
             self.reauthorized = false;
         }
         self.pace_out(end, at);
@@ -110,7 +111,7 @@ impl<T> Machine<T> {
     /// An error of the server's own. The third one in a row says that this version leads nowhere.
     fn own_error(&mut self, end: End, at: Moment) {
         self.errors = self.errors.saturating_add(1);
-        let delay = self.retry.fail(at.jitter);
+        let delay = self.own.fail(at.jitter);
         let wanted = end.retry_after();
         self.say_failing(end, at);
         if self.errors < ERRORS {

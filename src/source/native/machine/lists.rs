@@ -45,6 +45,12 @@ pub(super) struct Lists {
     way: Option<Way>,
     /// Lists of this way that failed in a row.
     failed: u32,
+    /// Pages of the list that is under way, and where one of them led: the first, second, fourth,
+    /// eighth and so on.
+    pages: u32,
+    led_to: Option<String>,
+    /// A list has led back to where it was, and none has come to its end since.
+    went_round: bool,
     /// When the list that is under way began.
     began: Option<Instant>,
     /// A list has ended, at a time that is not known yet.
@@ -69,6 +75,9 @@ impl Lists {
             doubled: 0,
             way: None,
             failed: 0,
+            pages: 0,
+            led_to: None,
+            went_round: false,
             began: None,
             ended: false,
             last: None,
@@ -102,6 +111,25 @@ impl Lists {
     /// A list begins, or begins anew.
     pub(super) fn begin(&mut self, now: Instant) {
         self.began = Some(now);
+        (self.pages, self.led_to) = (0, None);
+    }
+
+    /// A page leads to this token. `false`: so did one before it, there is no end.
+    pub(super) fn leads_on(&mut self, token: &str) -> bool {
+        if self.led_to.as_deref() == Some(token) {
+            self.went_round = true;
+            return false;
+        }
+        self.pages = self.pages.saturating_add(1);
+        if self.pages.is_power_of_two() {
+            self.led_to = Some(token.to_owned());
+        }
+        true
+    }
+
+    /// Whether the last list has led back to where it was.
+    pub(super) fn went_round(&self) -> bool {
+        self.went_round
     }
 
     /// An object was added, changed or deleted: a list that is needed now is no repetition.
@@ -114,9 +142,12 @@ impl Lists {
         self.failed = 0;
     }
 
-    /// A list has come to its end. When, [`Self::stamp`] says.
-    pub(super) fn done(&mut self) {
+    /// A list has come to its end. When, [`Self::stamp`] says. Returns whether it follows another
+    /// one without an event between.
+    pub(super) fn done(&mut self) -> bool {
+        let is_repeated = self.last.is_some() && !self.event;
         self.failed = 0;
+        self.went_round = false;
         self.limit = self.page_size;
         self.doubled = 0;
         self.without_event = match std::mem::take(&mut self.event) {
@@ -124,6 +155,7 @@ impl Lists {
             false => self.without_event.saturating_add(1),
         };
         self.ended = true;
+        is_repeated
     }
 
     /// It is this late.

@@ -1,7 +1,7 @@
 //! How often a watch may ask at all.
 //!
 //! Invariant: on average one request in [`EACH`], after a quiet time up to [`BURST`] at once. Pages
-//! that follow a page are not counted: each of them is progress.
+//! that follow a page with objects are not counted: each of them is progress.
 
 use std::time::{Duration, Instant};
 

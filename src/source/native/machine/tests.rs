@@ -12,6 +12,7 @@ mod laws;
 mod lists;
 mod progress;
 mod recovery;
+mod rounds;
 
 use std::{borrow::Cow, time::Duration};
 
