@@ -4,10 +4,11 @@
 //! JSON of one version. Absent here: processes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::jiff::{Timestamp, fmt::temporal::Pieces};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::kubeconfig::{Cluster, one_line};
+use super::kubeconfig::{self, Cluster, one_line};
 
 /// The versions of the protocol.
 pub const VERSIONS: [&str; 2] = [
@@ -73,8 +74,7 @@ pub fn answer(output: &[u8], version: &str) -> Result<Answer, String> {
     if output.trim_ascii().is_empty() {
         return Err("it has printed nothing".to_owned());
     }
-    let said: Credential = serde_json::from_slice(output)
-        .map_err(|error| format!("what it prints is no ExecCredential: {error}"))?;
+    let said = credential(output)?;
     if said.kind != "ExecCredential" {
         let kind = one_line(&said.kind);
         return Err(format!("it prints a `{kind}`, not an ExecCredential"));
@@ -112,11 +112,38 @@ pub fn answer(output: &[u8], version: &str) -> Result<Answer, String> {
     })
 }
 
+/// JSON or, as kubectl takes it, what a kubeconfig may be written in.
+fn credential(output: &[u8]) -> Result<Credential, String> {
+    let no =
+        |error: &dyn std::fmt::Display| format!("what it prints is no ExecCredential: {error}");
+    let error = match serde_json::from_slice(output) {
+        Ok(said) => return Ok(said),
+        Err(error) => error,
+    };
+    match kubeconfig::document(output) {
+        Ok(Value::Object(said)) => {
+            serde_json::from_value(Value::Object(said)).map_err(|error| no(&error))
+        }
+        Ok(_) | Err(_) => Err(no(&error)),
+    }
+}
+
 fn seconds(date: &str) -> Result<i64, String> {
-    let read: Result<k8s_openapi::jiff::Timestamp, _> = date.trim().parse();
-    let read =
-        read.map_err(|_| format!("its expirationTimestamp `{}` is no date", one_line(date)))?;
-    Ok(read.as_second())
+    if let Ok(read) = date.trim().parse::<Timestamp>() {
+        return Ok(read.as_second());
+    }
+    // To some "never" is the last second of the year 9999, and that is beyond the calendar.
+    let pieces = Pieces::parse(date.trim()).ok();
+    let beyond = pieces.is_some_and(|pieces| {
+        pieces.date().year() == 9999 && pieces.time().is_some() && pieces.offset().is_some()
+    });
+    match beyond {
+        true => Ok(Timestamp::MAX.as_second()),
+        false => {
+            let date = one_line(date);
+            Err(format!("its expirationTimestamp `{date}` is no date"))
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -168,6 +195,10 @@ mod tests {
                 token("t", Some(1_000_000_000)),
             ),
             (
+                r#"{"token":"t","expirationTimestamp":"9999-12-31T23:59:59Z"}"#,
+                token("t", Some(Timestamp::MAX.as_second())),
+            ),
+            (
                 r#"{"clientCertificateData":"c","clientKeyData":"k","token":""}"#,
                 Answer {
                     identity: pair.clone(),
@@ -183,6 +214,18 @@ mod tests {
             ),
         ] {
             assert_eq!(said(status), Ok(expected), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_be_written_as_kubectl_takes_it() {
+        let json =
+            format!(r#"{{"apiVersion":"{V1}","kind":"ExecCredential","status":{{"token":"t"}}}}"#);
+        let yaml = format!("apiVersion: {V1}\nkind: ExecCredential\nstatus: {{token: t}}\n");
+        let twice = json.replace(r#""token""#, r#""token":"old","token""#);
+        for text in [format!("\u{feff}{json}"), yaml, twice] {
+            let token = answer(text.as_bytes(), V1).map(|answer| answer.token);
+            assert_eq!(token, Ok(Some("t".to_owned())), "{text}");
         }
     }
 
@@ -213,6 +256,10 @@ mod tests {
             (
                 said(r#"{"token":"t","expirationTimestamp":"soon"}"#),
                 "soon",
+            ),
+            (
+                said(r#"{"token":"t","expirationTimestamp":"9999-12-31"}"#),
+                "no date",
             ),
             (said(r#"{"token":5}"#), "no ExecCredential"),
         ] {

@@ -104,8 +104,7 @@ pub enum Source {
 /// It is no kubeconfig.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<File, String> {
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let text = text_of(bytes).ok_or("it is no text")?;
-    let document = match value_of(&text)? {
+    let document = match document(bytes)? {
         Value::Null => Map::new(),
         Value::Object(document) => document,
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -345,6 +344,14 @@ fn source(file: &File, said: &Map<String, Value>, key: &str) -> Result<Option<So
 // === values ===
 
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+/// What a text of JSON or YAML says, in any of the encodings that editors write.
+///
+/// # Errors
+/// It is none. One line.
+pub(super) fn document(bytes: &[u8]) -> Result<Value, String> {
+    value_of(&text_of(bytes).ok_or("it is no text")?)
+}
 
 fn value_of(text: &str) -> Result<Value, String> {
     // JSON may be indented by tabs, which YAML does not like.

@@ -160,8 +160,9 @@ fn from_entry(entry: Entry, seen: &mut Seen, shown: &str) -> Result<Loaded, Conn
     let authorization = authorization(&user, login, seen, shown)?;
     let is_known = authorization.is_some();
     headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+    // As kubectl: a plugin is only for those who have nothing else to show.
     let plugin = match &user.plugin {
-        Some(plugin) if !is_known => {
+        Some(plugin) if !is_known && identity.is_none() => {
             Some(call(plugin, &cluster, authority.as_deref()).map_err(unusable)?)
         }
         Some(_) | None => None,

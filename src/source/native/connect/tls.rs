@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::{
     self, ClientConfig,
+    client::ResolvesClientCert,
     crypto::{CryptoProvider, ring},
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName,
         pem::{self, PemObject as _},
     },
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::verifier::Verifier;
@@ -59,9 +61,7 @@ impl Tls {
         let config = match &material.identity {
             None => config.with_no_client_auth(),
             Some((certificates, key)) => {
-                let (chain, key) = identity(certificates, key, &provider)?;
-                let config = config.with_client_auth_cert(chain, key);
-                config.map_err(|error| format!("client-certificate and client-key: {error}"))?
+                config.with_client_cert_resolver(identity(certificates, key, &provider)?)
             }
         };
         let server_name = material
@@ -101,8 +101,8 @@ pub(super) fn explain(error: &rustls::Error) -> String {
     );
     if is_unsupported {
         return format!(
-            "{error} (is its certificate, or its authority's, of a kind that is not supported, \
-             such as P-521? Issue it with one of these: {KINDS})"
+            "is there a certificate of a kind that is not supported, such as P-521? Supported: \
+             {KINDS} ({error})"
         );
     }
     if let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error
@@ -146,7 +146,7 @@ fn identity(
     certificates: &[u8],
     key: &[u8],
     provider: &CryptoProvider,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+) -> Result<Arc<dyn ResolvesClientCert>, String> {
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(certificates).collect();
     let chain = chain.map_err(|error| format!("the client-certificate is no PEM: {error}"))?;
     if chain.is_empty() {
@@ -164,13 +164,27 @@ fn identity(
         format!("the client-key is no PEM of a private key: {error}")
     })?;
     // Whether it can be used is asked by itself, for a better word than rustls has.
-    provider
-        .key_provider
-        .load_private_key(key.clone_key())
-        .map_err(|_| {
-            format!("the client-key is broken, or of a kind that is not supported ({KINDS} are)")
-        })?;
-    Ok((chain, key))
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        format!("the client-key is broken, or of a kind that is not supported ({KINDS} are)")
+    })?;
+    let identity = CertifiedKey::new(chain, key);
+    match identity.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+        // It is for the server to understand: rustls reads none of version 1, as `openssl x509`
+        // makes them.
+        Err(_) if holds_its_key(&identity) => {}
+        Err(error) => return Err(format!("client-certificate and client-key: {error}")),
+    }
+    Ok(Arc::new(SingleCertAndKey::from(identity)))
+}
+
+/// Whether the public key stands somewhere in the certificate, byte for byte.
+fn holds_its_key(identity: &CertifiedKey) -> bool {
+    let (Some(key), Ok(certificate)) = (identity.key.public_key(), identity.end_entity_cert())
+    else {
+        return false;
+    };
+    memchr::memmem::find(certificate, &key).is_some()
 }
 
 #[cfg(test)]

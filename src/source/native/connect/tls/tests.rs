@@ -29,6 +29,42 @@ fn a_certificate_and_its_key_say_who_we_are() {
 }
 
 #[test]
+fn a_certificate_of_version_1_says_who_we_are_too() {
+    // As `openssl x509 -req` makes it without extensions.
+    let certificate = "\
+        -----BEGIN CERTIFICATE-----\n\
+        MIIBFDCBuwIUJ5J2/OnQ/12YIEQT8SSLBN5N9HcwCgYIKoZIzj0EAwIwDTELMAkG\n\
+        A1UEAwwCY2EwHhcNMjYxMTMwMjE1OTMyWhcNMzYxMTI3MjE1OTMyWjANMQswCQYD\n\
+        VQQDDAJtZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCqrtWuli8LH4XZZzoRk\n\
+        YgXehV1Ct0Bp01UXYOapGWrojaROa/kuMZvXY+uZR8459BwOTJD+H3+ryV6y4XkS\n\
+        WukwCgYIKoZIzj0EAwIDSAAwRQIhAIobCDo4sUph78qXSTpujbP1XjD+LdaVgtsj\n\
+        dQcl9tj2AiBw4N0suq/0oWJVmoxKizCCnJ9BWO+y9GZLUrkD1HMDZw==\n\
+        -----END CERTIFICATE-----\n";
+    let key = "\
+        -----BEGIN PRIVATE KEY-----\n\
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgT+aHEaIA9Rcv+L/5\n\
+        cCbFe1TA/bkc0PfvMG9ju+qG5iyhRANCAAQqq7VrpYvCx+F2Wc6EZGIF3oVdQrdA\n\
+        adNVF2DmqRlq6I2kTmv5LjGb12PrmUfOOfQcDkyQ/h9/q8lesuF5Elrp\n\
+        -----END PRIVATE KEY-----\n";
+    let (_, other) = pair();
+    assert!(ours(certificate, key).is_ok());
+    let why = ours(certificate, &other).unwrap_err();
+    assert!(why.contains("client-certificate and client-key"), "{why}");
+}
+
+#[test]
+fn what_to_do_about_an_unsupported_kind_of_key_comes_before_what_may_be_cut_off() {
+    let why = explain(&rustls::Error::AlertReceived(
+        rustls::AlertDescription::HandshakeFailure,
+    ));
+    let why = format!("client error (Connect): TLS: {why}");
+    let said = why
+        .get(..crate::source::native::ending::MAX_WORDS)
+        .unwrap_or(&why);
+    assert!(said.contains("P-521") && said.contains("Ed25519"), "{said}");
+}
+
+#[test]
 fn what_is_no_identity_is_one_line_that_says_so() {
     let (certificate, key) = pair();
     let (_, other) = pair();
