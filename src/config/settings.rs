@@ -34,8 +34,6 @@ const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
 const ONE_SETTING: [&str; 2] = ["log-level", "log-to"];
 /// The sections of the legacy relay's file.
 const SECTIONS: [&str; 2] = ["labels", "intake"];
-/// Defaults that are no flag's, because it makes a difference whether they were given.
-const UNSAID: [(&str, &str); 1] = [("admin-address", DEFAULT_ADMIN)];
 /// The longest key of a label, in bytes (spec 15.3).
 const MAX_LABEL_KEY: usize = 20;
 /// The longest value of a label, in bytes (spec 15.3).
@@ -400,9 +398,8 @@ impl Setting {
             }
         };
         let mut values = given(matches, id);
-        let unsaid = UNSAID.iter().find(|(unsaid, _)| *unsaid == name);
-        if let (true, Some((_, unsaid))) = (values.is_empty(), unsaid) {
-            values.push((*unsaid).to_owned());
+        if values.is_empty() {
+            values.extend(unsaid(name, matches).map(str::to_owned));
         }
         let value = match values.as_slice() {
             [] => Given::Nothing,
@@ -480,6 +477,19 @@ fn given(matches: &ArgMatches, id: &str) -> Vec<String> {
     let raw = matches.get_raw(id).into_iter().flatten();
     raw.map(|value| value.to_string_lossy().into_owned())
         .collect()
+}
+
+/// The default of a flag that has none itself, because it makes a difference whether it was given.
+fn unsaid(name: &str, matches: &ArgMatches) -> Option<&'static str> {
+    match name {
+        "admin-address" => Some(DEFAULT_ADMIN),
+        "stream-handover" => {
+            let reconnect = given(matches, "reconnect").pop();
+            let resets = reconnect.is_some_and(|how| how == "reset-watcher");
+            Some(if resets { "legacy" } else { "seamless" })
+        }
+        _ => None,
+    }
 }
 
 /// The flag that a key of the file stands for.

@@ -143,7 +143,7 @@ fn without_any_setting_the_defaults_hold() {
     config-file =   # default
     source = legacy  # default
     server-address = localhost:8712  # default
-    stream-handover =   # default
+    stream-handover = seamless  # default
     stream-silence = 5m  # default
     kubeconfig =   # default
     context =   # default
@@ -243,7 +243,7 @@ fn every_setting_can_be_changed() {
     config-file = FILE  # flag
     source = shadow-native  # flag
     server-address = [::]:0  # flag
-    stream-handover =   # default
+    stream-handover = legacy  # default
     stream-silence = 5m  # default
     kubeconfig = /etc/kube/config  # flag
     context = prod  # flag
