@@ -167,7 +167,18 @@ fn jobs(arguments: &Arguments, cases: &[Arc<Case>]) -> Result<Vec<Job>> {
         return plan::jobs(&peers, &names, cases, true);
     }
     let mut jobs = Vec::new();
-    for names in DEFAULT {
+    // One play of a heavy case is enough in the short form.
+    let light: Vec<Arc<Case>> = cases
+        .iter()
+        .filter(|case| !case.is_heavy())
+        .cloned()
+        .collect();
+    for (at, names) in DEFAULT.into_iter().enumerate() {
+        let cases = if at == 0 || arguments.long {
+            cases
+        } else {
+            &light
+        };
         jobs.extend(plan::jobs(&peers, names, cases, arguments.long)?);
     }
     if arguments.case.is_empty() && arguments.filter.is_empty() {

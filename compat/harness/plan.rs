@@ -49,9 +49,11 @@ pub struct Options {
 }
 
 /// The peers of the default run: the recordings against ours, and two of ours against each
-/// other; and apart from them, ours with the one option that makes an exception superfluous.
-pub const DEFAULT: [&[&str]; 2] = [
+/// other; the recordings against ours as it hands streams over by default; and apart from them,
+/// ours with the one option that makes an exception superfluous.
+pub const DEFAULT: [&[&str]; 3] = [
     &["recorded", "this", "this"],
+    &["recorded", "this-seamless"],
     &["recorded", "this-reset-watcher"],
 ];
 

@@ -304,7 +304,7 @@ fn each_peer_is_compared_with_the_one_before_it_and_a_heavy_case_costs_one_play(
     let three = ["recorded", "this", "this#2"].map(str::to_owned).to_vec();
     assert_eq!(names(false), [three[..2].to_vec(), three.clone()]);
     assert_eq!(names(true), [three.clone(), three]);
-    let about_the_reducer = plan::jobs(&peers, plan::DEFAULT[1], &cases, false).unwrap();
+    let about_the_reducer = plan::jobs(&peers, plan::DEFAULT[2], &cases, false).unwrap();
     assert!(about_the_reducer.is_empty());
     assert!(plan::jobs(&peers, &["this"], &cases, false).is_err());
     assert!(plan::jobs(&peers, &["running", "running"], &cases, false).is_err());
