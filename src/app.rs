@@ -190,7 +190,6 @@ impl Relay {
             seed: seed::of_process(),
             ..legacy::Options::default()
         };
-        let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
         let (states, changes) = watch::channel(Numbered {
             number: 0,
             state: state.clone(),
@@ -212,6 +211,13 @@ impl Relay {
         let driver = Driver::new(options, reducer, outputs)
             .asked(questions)
             .leaving_at(leave.clone());
+        let objects = driver.reader();
+        let known = objects.clone();
+        let serving = legacy::Options {
+            elsewhere: legacy::Elsewhere::new(move |uid| known.pod(uid)),
+            ..serving
+        };
+        let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
         let (admin, places) = match admin {
             Some(Admin { places, task }) => (Part::new("admin listener", task), places),
             None => (Part::none("admin listener"), Vec::new()),
@@ -221,7 +227,7 @@ impl Relay {
             stop,
             server: Part::new("Collect server", spawn(server)),
             watches: Part::new("watches", spawn(watchman.run())),
-            objects: driver.reader(),
+            objects,
             driver: Part::new("driver", spawn(driver.run())),
             leave,
             keeper,

@@ -103,6 +103,7 @@ const PURE: &[&str] = &[
     "src/sim/story.rs",
     "src/sim/traffic.rs",
     "src/source/inet.rs",
+    "src/source/legacy/elsewhere.rs",
     "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
     "src/source/native/backoff.rs",

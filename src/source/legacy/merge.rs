@@ -3,8 +3,9 @@
 //! Laws (D10, spec 13.2): under [`Merging::NothingClears`] a text that is not empty overwrites,
 //! nothing clears, `true` sticks, an owner is merged field by field. Under [`Merging::WholeObject`]
 //! an Info is the whole object: what it lacks is gone. Containers are those of the latest Info.
-//! A pod's data exists once: what is kept here is the handle that was emitted. What was
-//! deleted is forgotten.
+//! A pod's data exists once: what is kept here is the handle that was emitted; that is the handle
+//! of another stream if the pod is the same there when it is told first. What was deleted is
+//! forgotten.
 //!
 //! Absent here: which pods are live, and whether an owner is still good for resolving.
 
@@ -21,7 +22,7 @@ use crate::{
 use kube::runtime::watcher::Event;
 
 use super::{
-    Reason,
+    Elsewhere, Reason,
     info::{ContainerInfo, Info, OwnedInfo, OwnerInfo, PodInfo},
 };
 
@@ -44,6 +45,7 @@ pub struct Merger {
     replica_sets: Table<OwnerMeta>,
     jobs: Table<OwnerMeta>,
     shared: Interner,
+    elsewhere: Elsewhere,
     listed: bool,
     /// Deletes since the interner was last swept for their sake.
     deletes: usize,
@@ -64,9 +66,17 @@ impl Merger {
             replica_sets: Table::new(seed),
             jobs: Table::new(seed),
             shared: Interner::new(seed),
+            elsewhere: Elsewhere::default(),
             listed: false,
             deletes: 0,
         }
+    }
+
+    /// The same, but pods that are held elsewhere in the very form in which they are told first
+    /// are not made anew.
+    #[must_use]
+    pub fn sharing(self, elsewhere: Elsewhere) -> Self {
+        Self { elsewhere, ..self }
     }
 
     /// Appends what `info` tells: at most two events, and [`FeedEvent::Listed`] before those of
@@ -175,7 +185,9 @@ impl Merger {
             }
             return known.clone();
         }
-        let pod = PodMeta::new(merge_pod(uid, None, info, shared, merging));
+        let same = |pod: &PodMeta| is_pod(pod, info);
+        let pod = self.elsewhere.find(&uid).filter(same);
+        let pod = pod.unwrap_or_else(|| PodMeta::new(merge_pod(uid, None, info, shared, merging)));
         self.pods.find_or_insert_with(pod.uid(), || pod.clone());
         pod
     }
@@ -257,6 +269,13 @@ fn unknown_pod(uid: Uid) -> Pod {
         containers: Box::default(),
         not_main: 0,
     }
+}
+
+/// Whether `info` alone makes this very pod. Allocates nothing.
+fn is_pod(pod: &Pod, info: &PodInfo<'_>) -> bool {
+    pod.not_main == 0
+        && pod.owner.as_ref().is_none_or(|owner| !owner.custom)
+        && pod_says_all(pod, info, Merging::WholeObject)
 }
 
 /// Whether merging `info` would change nothing. Allocates nothing: most updates end here.

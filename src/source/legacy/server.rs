@@ -21,7 +21,7 @@ use tonic::{
 };
 
 use super::{
-    Counters,
+    Counters, Elsewhere,
     bounds::Places,
     call::{self, Call, MAX_INFO},
     codec::service::collector_server::{Collector, CollectorServer},
@@ -81,6 +81,8 @@ pub struct Options {
     pub merging: Merging,
     /// What the hashes of tables depend on.
     pub seed: Seed,
+    /// Where the pods of other streams are found, to be shared.
+    pub elsewhere: Elsewhere,
 }
 
 impl Default for Options {
@@ -97,6 +99,7 @@ impl Default for Options {
             native_alone: watch::channel(false).1,
             merging: Merging::default(),
             seed: Seed::default(),
+            elsewhere: Elsewhere::default(),
         }
     }
 }
@@ -129,6 +132,7 @@ pub async fn serve(
     let places = Places::new(options.streams, options.silence);
     let native_alone = options.native_alone.clone();
     let (merging, seed) = (options.merging, options.seed);
+    let elsewhere = options.elsewhere.clone();
     let calls = |tasks, kill| Calls {
         inputs,
         counters,
@@ -136,6 +140,7 @@ pub async fn serve(
         native_alone,
         merging,
         seed,
+        elsewhere,
         ids: Arc::default(),
         shutdown: shutdown.clone(),
         kill,
@@ -236,6 +241,7 @@ struct Calls {
     native_alone: watch::Receiver<bool>,
     merging: Merging,
     seed: Seed,
+    elsewhere: Elsewhere,
     ids: Arc<StreamIds>,
     shutdown: CancellationToken,
     kill: CancellationToken,
@@ -261,6 +267,12 @@ impl Collector for Calls {
             // Clients that retry by themselves do so with this status.
             return Err(Status::unavailable("too many streams are open"));
         };
+        let merger = Merger::new(self.merging, self.seed);
+        let merger = match self.counters.opened.load(Relaxed) {
+            // It would look into what it tells itself, while the loop writes it.
+            0 => merger,
+            _ => merger.sharing(self.elsewhere.clone()),
+        };
         let (answer, ending) = oneshot::channel();
         let call = Call {
             infos: request.into_inner(),
@@ -270,7 +282,7 @@ impl Collector for Calls {
             counters: self.counters.clone(),
             place,
             native_alone: self.native_alone.clone(),
-            merger: Merger::new(self.merging, self.seed),
+            merger,
             shutdown: self.shutdown.clone(),
             kill: self.kill.clone(),
             answer,
