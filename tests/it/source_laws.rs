@@ -8,7 +8,7 @@ mod watches;
 use std::collections::BTreeMap;
 
 use k8s_relay::{
-    feeds::{Input, Settings},
+    feeds::{Handover, Input, Settings},
     matcher::{Generation, Marks, OwnerSort, Reannounce},
     model::{Keyed, OwnerMeta, PodMeta, Scope, Slot, Uid},
 };
@@ -30,19 +30,21 @@ proptest! {
     #[test]
     fn whatever_happens_to_cluster_source_and_reducer_the_picture_ends_as_the_live_set(
         settings in settings(Reannounce::Never),
+        handover in prop_oneof![Just(Handover::Seamless), Just(Handover::Legacy)],
         objects in history::objects(),
         happenings in history::of_a_cluster(),
     ) {
-        told_by_both(settings, &objects, &happenings);
+        told_by_both(settings, handover, &objects, &happenings);
     }
 
     #[test]
     fn under_on_change_it_is_the_live_set_whenever_nothing_is_left_to_tell(
         settings in settings(Reannounce::OnChange),
+        handover in prop_oneof![Just(Handover::Seamless), Just(Handover::Legacy)],
         objects in history::objects(),
         happenings in history::of_a_cluster(),
     ) {
-        told_by_both(settings, &objects, &happenings);
+        told_by_both(settings, handover, &objects, &happenings);
     }
 
     #[test]
@@ -62,9 +64,19 @@ fn settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
     (any_settings(reannounce), low_marks()).prop_map(with_marks)
 }
 
-/// One history, once as the events of our own watches and once as Infos.
-fn told_by_both(settings: Settings, objects: &[Object], happenings: &[Happening]) {
-    World::<Watches>::lives(settings, objects, happenings);
+/// One history, once as the events of our own watches and once as Infos. Of streams that follow
+/// each other without a gap more is told than the active one has (`handover/laws.rs`).
+fn told_by_both(
+    settings: Settings,
+    handover: Handover,
+    objects: &[Object],
+    happenings: &[Happening],
+) {
+    let watched = Settings {
+        handover,
+        ..settings
+    };
+    World::<Watches>::lives(watched, objects, happenings);
     World::<Stream>::lives(settings, objects, happenings);
 }
 
