@@ -85,7 +85,7 @@ fn a_file_that_can_not_be_played_is_named() {
             "other: at byte 0: this is no recording of streams",
         ),
         (dir.path(), "cannot read "),
-        (&dir.path().join("none"), "none: No such file or directory"),
+        (&dir.path().join("none"), "none (No such file or directory"),
     ] {
         let ended = run(&[], &["replay", path.to_str().unwrap(), "--to=127.0.0.1:1"]);
         assert_eq!(ended.code, Some(1));

@@ -9,7 +9,7 @@ use std::{
 
 use k8s_relay::{
     app::{AppError, Relay},
-    config::{Config, Heartbeat, HostPort},
+    config::{Config, Heartbeat, HostPort, StreamHandover},
     proto::Info,
     sim::{
         reducer::{self, MockReducer, State},
@@ -222,6 +222,8 @@ impl Behind {
         let mut config = Config {
             heartbeat: Heartbeat::Once,
             health_interval: Duration::from_secs(3600),
+            // As the C++ relay does, which the tee is there to compare with.
+            stream_handover: StreamHandover::Legacy,
             ..Config::between(host_port(here()), host_port(reducer))
         };
         set(&mut config);
