@@ -86,7 +86,7 @@ pub enum AppError {
     Unclean(String),
 }
 
-/// Runs the relay until SIGTERM or SIGINT. A second one ends it at once.
+/// Runs the relay until SIGTERM, SIGINT or SIGHUP. A second one ends it at once.
 ///
 /// # Errors
 ///
@@ -374,11 +374,13 @@ fn warn_of_others(listeners: &[TcpListener]) {
     }
 }
 
-/// Counts SIGTERMs and SIGINTs from now on, while the handle is held.
+/// Counts SIGTERMs, SIGINTs and SIGHUPs from now on, while the handle is held.
 fn count_signals() -> io::Result<(watch::Receiver<u64>, AbortOnDropHandle<()>)> {
-    let (mut term, mut int) = (
+    let (mut term, mut int, mut hup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
+        // A terminal that is closed ends the relay, too: in order, or the reducer leaks pods.
+        signal(SignalKind::hangup())?,
     );
     let (count, signals) = watch::channel(0);
     let counting = spawn(async move {
@@ -386,6 +388,7 @@ fn count_signals() -> io::Result<(watch::Receiver<u64>, AbortOnDropHandle<()>)> 
             tokio::select! {
                 _ = term.recv() => info!("SIGTERM"),
                 _ = int.recv() => info!("SIGINT"),
+                _ = hup.recv() => info!("SIGHUP"),
             }
             count.send_modify(|count| *count += 1);
         }

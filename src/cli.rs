@@ -90,9 +90,9 @@ Config file (YAML), all of it optional:
   source: native          # each flag without its dashes
   namespace: [shop, billing]
 
-Exit status: 0 after SIGTERM or SIGINT, when all was sent and kept; 1 when a part failed, or at the
-end something could not be sent or kept in time (a second signal waits for nothing), with the reason
-as the last line; 2 for a mistake in a setting.
+Exit status: 0 after SIGTERM, SIGINT or SIGHUP, when all was sent and kept; 1 when a part failed, or
+at the end something could not be sent or kept in time (a second signal waits for nothing), with the
+reason as the last line; 2 for a mistake in a setting.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
 
 impl Cli {

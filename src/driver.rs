@@ -106,7 +106,7 @@ pub struct Watches {
 /// The way to whoever starts and ends our own watches.
 #[derive(Debug)]
 pub struct WatchControl {
-    /// One at a time.
+    /// With room for a start and an end.
     pub orders: mpsc::Sender<WatchOrder>,
     /// Each order is answered.
     pub news: mpsc::Receiver<WatchNews>,

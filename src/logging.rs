@@ -11,11 +11,13 @@ use std::{
     fmt,
     fs::OpenOptions,
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use clap::ValueEnum;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use nix::fcntl::OFlag;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -141,7 +143,7 @@ pub fn check(config: &LoggingConfig) -> Result<(), LoggingError> {
     let Some(path) = &config.file else {
         return Ok(());
     };
-    let opened = match OpenOptions::new().append(true).open(path) {
+    let opened = match appending().open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path
                 .parent()
@@ -154,6 +156,14 @@ pub fn check(config: &LoggingConfig) -> Result<(), LoggingError> {
         path: path.clone(),
         source,
     })
+}
+
+/// Opens at once or not at all: a named pipe that nobody reads would hold up the start, before
+/// signals are heard.
+fn appending() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    options
 }
 
 /// Whether colours are shown there: it is a terminal, and neither `NO_COLOR` nor `TERM=dumb` is set.
@@ -241,9 +251,8 @@ struct RotatedFile {
 impl RotatedFile {
     fn open(path: &Path) -> Result<Self, LoggingError> {
         // The rotating writer itself takes no notice of a file that it cannot open.
-        OpenOptions::new()
+        appending()
             .create(true)
-            .append(true)
             .open(path)
             .map_err(|source| LoggingError::File {
                 path: path.to_owned(),

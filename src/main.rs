@@ -66,12 +66,17 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if is_relay {
+            if is_relay && !checks {
                 tracing::error!("{error:#}");
             } else {
                 // For whoever has typed the command, not for a log.
                 drop(log);
-                let _ = writeln!(io::stderr(), "error: {}", in_brackets(&error));
+                let said = match checks {
+                    // As a start would log it.
+                    true => format!("{error:#}"),
+                    false => in_brackets(&error),
+                };
+                let _ = writeln!(io::stderr(), "error: {said}");
             }
             let asked = error.downcast_ref::<tools::ask::AskError>();
             let status = asked.map_or(1, tools::ask::AskError::status);

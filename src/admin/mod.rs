@@ -8,6 +8,7 @@
 //! | [`mod@serve`] | connections: how many, how long, one request each |
 //! | [`access`] | who may change something |
 //! | [`caller`] | who asks, and whether they still wait |
+//! | `refusals` | which refusals are logged |
 //! | [`routes`] | paths and answers |
 //! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
 //! | [`find`] | a pod by its name, in slices of the stores |
@@ -27,6 +28,7 @@ pub mod listen;
 pub mod metrics;
 pub mod probes;
 pub mod question;
+mod refusals;
 pub mod routes;
 pub mod serve;
 

@@ -22,6 +22,7 @@ use super::{
     access::may_change,
     find, metrics,
     probes::{self, Probe},
+    refusals::Refusals,
 };
 use crate::{
     migrate::{
@@ -91,6 +92,7 @@ impl Page {
             .route("/migrate/{step}", post(migrate))
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)
+            .layer(Extension(Arc::new(Refusals::default())))
             .with_state(Arc::new(self))
     }
 
@@ -232,6 +234,7 @@ struct How {
 async fn migrate(
     State(page): State<Arc<Page>>,
     Extension(caller): Extension<Caller>,
+    Extension(refusals): Extension<Arc<Refusals>>,
     headers: HeaderMap,
     Path(step): Path<String>,
     how: Result<Query<How>, QueryRejection>,
@@ -249,7 +252,12 @@ async fn migrate(
     })?;
     if let Err(refusal) = may_change(caller.peer(), &headers) {
         let (by, why) = (caller.peer(), refusal.to_string());
-        tracing::warn!(%command, %by, force, result = "refused", why, "migration step");
+        if let Some(left_out) = refusals.line(now()) {
+            let left_out = Some(left_out).filter(|lines| *lines > 0);
+            tracing::warn!(
+                %command, %by, force, result = "refused", why, left_out, "migration step"
+            );
+        }
         return Err(Trouble::Forbidden(why));
     }
     let answer = page.asker.step(page.limits.answer, command, force, caller);
@@ -320,7 +328,7 @@ impl IntoResponse for Trouble {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long ago something was dropped, for a person to read"
+    reason = "how long ago something was dropped or logged"
 )]
 fn now() -> Instant {
     Instant::now()

@@ -1,4 +1,4 @@
-//! The end of a relay, at SIGTERM or SIGINT, and when a part of it has failed: always the same.
+//! The end of a relay, at SIGTERM, SIGINT or SIGHUP, and when a part of it has failed: always the same.
 //!
 //! In this order: no new calls; every call ends with UNAVAILABLE, every watch ends; what they had
 //! said is applied; the reducer gets it all, then FIN, while the state file is written. It takes
@@ -200,7 +200,9 @@ impl Relay {
         let keeper = async {
             match timeout_at(deadline, self.keeper.over()).await {
                 Ok(Ok(None | Some(Ok(())))) => None,
-                Ok(Ok(Some(Err(error)))) => Some(format!("the stage is not kept: {error}")),
+                Ok(Ok(Some(Err(error)))) => {
+                    Some(format!("the stage is not kept: {}", in_full(&error)))
+                }
                 Ok(Err(_)) | Err(_) => Some("the stage may not be kept".to_owned()),
             }
         };
@@ -243,7 +245,7 @@ impl Undone {
             Ok(Some(Err(error))) => error.into(),
             Err(error) => error,
         };
-        self.0.push(error.to_string());
+        self.0.push(in_full(&error));
     }
 
     /// A part that has not ended in time is waited for no longer.
@@ -255,6 +257,20 @@ impl Undone {
             task.abort();
         }
     }
+}
+
+/// An error with its causes, in one line.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let mut text = error.to_string();
+    for cause in causes.map(ToString::to_string) {
+        // Some say their cause themselves.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 #[expect(

@@ -36,7 +36,7 @@ impl Watchman {
         counters: Arc<native::Counters>,
         stop: CancellationToken,
     ) -> (Self, WatchControl) {
-        let (to_us, orders) = mpsc::channel(1);
+        let (to_us, orders) = mpsc::channel(2);
         let (news, to_driver) = mpsc::channel(1);
         let watchman = Self {
             config,
@@ -72,7 +72,14 @@ impl Watchman {
         let server = native::connect(&access, limits)
             .await
             .map_err(NativeError::Connect)?;
-        info!(server = &*server.url(), namespaces = ?options.namespaces, "watching");
+        let namespaces = match options.namespaces.as_slice() {
+            [] => "all".to_owned(),
+            some => some.join(","),
+        };
+        // Not known while a disk or a plugin is waited for: it is said when it is.
+        let url = server.url();
+        let server_url = Some(&*url).filter(|url| !url.is_empty());
+        info!(server = server_url, namespaces, "watching");
         let (told, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
         let counters = Arc::clone(&self.counters);

@@ -269,7 +269,12 @@ impl Reading {
                 ));
             } else {
                 let label = (value.to_owned(), *line);
-                self.file.labels.insert(key.clone(), label);
+                if let Some((_, before)) = self.file.labels.insert(key.clone(), label) {
+                    self.file.warnings.push(format!(
+                        "line {line}: label {shown:?} is set in line {before}, too: the last one \
+                         counts"
+                    ));
+                }
             }
         }
     }

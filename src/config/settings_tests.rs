@@ -56,7 +56,7 @@ fn a_key_is_a_flag_and_takes_what_the_flag_takes() {
         (
             "\nowner-wait: 60",
             "error: line 2: `owner-wait` is \"60\": \
-             time unit needed, for example 60sec or 60ms, as in `60s` or `2m`",
+             expected a number with a unit, as in `60s` or `2m`",
         ),
         (
             "relist-resync: yes",
@@ -149,6 +149,10 @@ fn labels_are_read_as_the_legacy_relay_reads_them() {
             r#"1:labels.a="3" 1:labels.b="2""#,
         ),
         ("labels: {a: 1}\nlabels: {b: 2}", r#"2:labels.b="2""#),
+        (
+            "labels:\n  a: 1\n  a: 2",
+            "3:labels.a=\"2\" warning: line 3: label \"a\" is set in line 2, too: the last one counts",
+        ),
         ("labels: [1]", "error: line 1: `labels` is not a map"),
         ("labels: some", "error: line 1: `labels` is not a map"),
         ("labels: ''", "error: line 1: `labels` is not a map"),

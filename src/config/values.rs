@@ -290,8 +290,9 @@ pub(super) fn milliseconds(text: &str) -> Result<Duration, ValueError> {
 
 /// A duration with its unit, long enough for a report.
 pub(super) fn health_interval(text: &str) -> Result<Duration, ValueError> {
-    let interval = humantime::parse_duration(text)
-        .map_err(|error| ValueError::Duration(format!("{error}, as in `200ms` or `1s`")))?;
+    let interval = humantime::parse_duration(text).map_err(|_| {
+        ValueError::Duration("expected a number with a unit, as in `200ms` or `1s`".to_owned())
+    })?;
     if interval < MIN_HEALTH_INTERVAL {
         return Err(ValueError::Duration("expected at least 10ms".to_owned()));
     }
@@ -309,8 +310,9 @@ pub fn duration(text: &str) -> Result<Duration, ValueError> {
 
 /// A duration of any length, for those that have bounds of their own.
 pub(super) fn time(text: &str) -> Result<Duration, ValueError> {
-    humantime::parse_duration(text)
-        .map_err(|error| ValueError::Duration(format!("{error}, as in `60s` or `2m`")))
+    humantime::parse_duration(text).map_err(|_| {
+        ValueError::Duration("expected a number with a unit, as in `60s` or `2m`".to_owned())
+    })
 }
 
 /// As long as a program that gets credentials may take.
@@ -339,7 +341,7 @@ fn at_most(time: Duration, longest: Duration) -> Result<Duration, ValueError> {
 
 /// How long streams may be silent: 100 ms to a day.
 pub(super) fn stream_silence(text: &str) -> Result<Duration, ValueError> {
-    let time = duration(text)?;
+    let time = time(text)?;
     match (Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60)).contains(&time) {
         true => Ok(time),
         false => Err(ValueError::Duration("expected 100ms to 1day".to_owned())),

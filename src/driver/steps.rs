@@ -1,7 +1,8 @@
 //! The steps of a migration as the loop takes them: our own watches are started before a step
 //! that needs them, and ended after one that does not.
 //!
-//! Laws: one step at a time. A step whose watches cannot be started is not taken at all. One that
+//! Laws: one step at a time; but a rollback calls off one that still waits for the watches to
+//! start, and is not made to wait itself. A step whose watches cannot be started is not taken at all. One that
 //! nobody waits for any more when its turn comes is not taken either. It is said to be done when
 //! a restart would go on with it (`--state-file`), or that it would not. Every one that is asked
 //! for is a line of the log ([`super::audit`]).
@@ -53,6 +54,8 @@ pub(super) struct Steps {
     /// How many were granted.
     granted: u64,
     pending: Option<Pending>,
+    /// The watches that are about to start are not wanted any more.
+    called_off: bool,
     /// Taken, but not known yet to be kept.
     unkept: Vec<Unkept>,
     last: Option<(EndedStep, Instant)>,
@@ -71,6 +74,13 @@ pub(super) enum StepNews {
 struct Pending {
     step: Step,
     asked: Asked,
+}
+
+impl Pending {
+    /// For the watches to start, else to end.
+    fn awaits_start(&self) -> bool {
+        self.step.actions.contains(&Action::StartWatches)
+    }
 }
 
 /// A step that waits for the state file.
@@ -100,6 +110,7 @@ impl Steps {
             control,
             granted: 0,
             pending: None,
+            called_off: false,
             unkept: Vec::new(),
             last: None,
             audit: Audit::default(),
@@ -135,11 +146,10 @@ impl Steps {
             seconds: now.saturating_duration_since(asked.at).as_secs_f64(),
             waits_for: waits_for.to_owned(),
         };
-        let pending = self.pending.as_ref().map(|Pending { step, asked }| {
-            let starts = step.actions.contains(&Action::StartWatches);
+        let pending = self.pending.as_ref().map(|pending| {
             running(
-                asked,
-                match starts {
+                &pending.asked,
+                match pending.awaits_start() {
                     true => "the native watches start",
                     false => "the native watches end",
                 },
@@ -163,7 +173,7 @@ impl Steps {
     }
 
     fn order(&self, order: WatchOrder) {
-        // There is room: the one before was answered. Who is gone ends the process anyway.
+        // There is room for one start and one end: those before were answered. Who is gone ends the process anyway.
         let _ = self.control.orders.try_send(order);
     }
 
@@ -259,6 +269,9 @@ impl Driver {
         let now = self.now();
         let (command, force) = (request.command, request.force);
         let mut asked = self.asking(command, force, request.by(), now);
+        if command == Command::Rollback && request.is_wanted() {
+            self.call_off(now);
+        }
         if let Some(pending) = &self.steps.pending {
             let why = format!(
                 "a step is being taken already, `{}`: ask again when it is done",
@@ -281,6 +294,15 @@ impl Driver {
                 asked.refused(&why);
                 request.refuse(why);
             }
+        }
+    }
+
+    /// Ends a step that waits for the watches to start: nothing has changed yet.
+    fn call_off(&mut self, now: Instant) {
+        if let Some(Pending { asked, .. }) = self.steps.pending.take_if(|one| one.awaits_start()) {
+            self.steps.called_off = true;
+            let why = "a rollback has called it off".to_owned();
+            self.steps.ended(asked, Err(why), now);
         }
     }
 
@@ -311,7 +333,20 @@ impl Driver {
     /// Our own watches have been started or ended.
     fn watches_changed(&mut self, news: WatchNews) {
         let now = self.now();
-        let pending = self.steps.pending.take();
+        let is_stopped = matches!(news, WatchNews::Stopped);
+        if !is_stopped && std::mem::take(&mut self.steps.called_off) {
+            if let WatchNews::Started(watches) = news {
+                // Read until they have ended, and told to nobody.
+                self.inputs.set_watches(Some(watches.inputs));
+                self.steps.order(WatchOrder::Stop);
+            }
+            return;
+        }
+        // What waits for a start does not end when those before it have ended.
+        let pending = self
+            .steps
+            .pending
+            .take_if(|one| one.awaits_start() != is_stopped);
         match (news, pending) {
             (WatchNews::Started(watches), pending) => {
                 let feed = self.feeds.open_native(watches.scopes, now);
@@ -351,7 +386,10 @@ impl Driver {
         let now = self.now();
         self.steps.granted = asked.number;
         if step.actions.contains(&Action::StartWatches) {
-            self.steps.order(WatchOrder::Start);
+            // Those that were called off and start still are as good as new ones.
+            if !std::mem::take(&mut self.steps.called_off) {
+                self.steps.order(WatchOrder::Start);
+            }
             self.steps.pending = Some(Pending { step, asked });
             return;
         }

@@ -309,12 +309,12 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWatcher => f.write_str("no watcher is connected"),
-            Self::LegacyUnlisted => f.write_str(
-                "the watcher's feed is not listed yet: its first lists are not complete",
-            ),
+            Self::LegacyUnlisted => {
+                f.write_str("the legacy source is not synced yet: its first lists are not complete")
+            }
             Self::NativeUnlisted { unwell, watches } => write!(
                 f,
-                "the native feed is not listed yet: its first lists are not complete, {unwell} of {watches} watches are failing"
+                "the native source is not synced yet: its first lists are not complete, {unwell} of {watches} watches are failing"
             ),
             Self::NativeFailing { unwell, watches } => write!(
                 f,

@@ -66,13 +66,13 @@ pub enum Pause {
     #[error("no watcher is connected")]
     NoStream,
     /// The newest open stream has not told its lists.
-    #[error("the watcher's feed is not listed yet")]
+    #[error("the legacy source is not synced yet")]
     StreamUnlisted,
     /// Our own watches do not run.
     #[error("our own watches do not run")]
     NoWatches,
     /// Our own watches have not listed.
-    #[error("our own watches are not listed yet")]
+    #[error("the native source is not synced yet")]
     WatchesUnlisted,
     /// It has begun.
     #[error("not every pod has been looked at yet")]

@@ -180,7 +180,7 @@ impl StateFile {
                     info!(file = %self.path.display(), "the stage is kept again");
                 }
                 (Err(error), None) => {
-                    let error: &dyn std::error::Error = error;
+                    let error = in_full(error);
                     warn!(error, "a restart would not know the stage");
                 }
                 (Ok(()), None) | (Err(_), Some(_)) => {}

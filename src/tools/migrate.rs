@@ -113,6 +113,13 @@ async fn follow(args: &MigrateArgs, command: Command, number: u64) -> Result<(),
         let ended = status.last_step.filter(|step| step.number >= number);
         if let Some(step) = ended {
             progress.end();
+            if step.number != number {
+                let other = harmless(&step.command);
+                return Err(AskError::Unknown(format!(
+                    "what has come of `{command}` is not known: `{other}` was taken since. \
+                     See `k8s-relay status`."
+                )));
+            }
             if args.ask.json {
                 let json = serde_json::to_vec(&step).unwrap_or_default();
                 ask::print(&json)?;

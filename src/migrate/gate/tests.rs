@@ -172,7 +172,7 @@ fn a_closed_gate_says_why_in_numbers() {
         ),
         (
             |facts| facts.legacy.as_mut().unwrap().listed = false,
-            "the watcher's feed is not listed yet: its first lists are not complete",
+            "the legacy source is not synced yet: its first lists are not complete",
         ),
         (
             |facts| {
@@ -182,7 +182,7 @@ fn a_closed_gate_says_why_in_numbers() {
                     unwell: 2,
                 });
             },
-            "the native feed is not listed yet: its first lists are not complete, 2 of 3 watches are failing",
+            "the native source is not synced yet: its first lists are not complete, 2 of 3 watches are failing",
         ),
         (
             |facts| facts.native.as_mut().unwrap().unwell = 1,

@@ -96,7 +96,8 @@ impl Call {
         };
         self.counters.opened.fetch_add(1, Relaxed);
         let mut told = Told::new(stream, self.peer, self.counters.clone());
-        tracing::debug!(stream = stream.0, peer = ?self.peer, "a stream begins");
+        let peer = self.peer.map(tracing::field::display);
+        tracing::debug!(stream = stream.0, peer, "a stream begins");
         let ending = self.forward(&mut told, wanted).await;
 
         told.ended(ending);
@@ -471,6 +472,7 @@ impl Told {
             Ending::Wanted(_) | Ending::ByWatcher => {}
         }
         let (stream, infos, dropped) = (self.stream.0, self.infos, self.tally.summary());
+        let dropped = Some(dropped).filter(|dropped| !dropped.is_empty());
         if infos > 0 {
             tracing::info!(stream, infos, dropped, reason = %ending, "stream closed");
         } else {

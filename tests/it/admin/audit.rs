@@ -188,3 +188,63 @@ async fn a_command_that_is_refused_over_a_port_for_reading_leaves_a_line() {
     );
     assert_eq!(relay.stop().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_rollback_calls_off_a_step_whose_watches_have_not_started() {
+    let api = SimApi::start(Options::small()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, kubeconfig) = (dir.path().join("relay.sock"), dir.path().join("kubeconfig"));
+    // It can be read as soon as somebody writes it.
+    nix::unistd::mkfifo(&kubeconfig, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let relay = relay(&socket, &["--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let status = async || {
+        let status = b"GET /statusz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let asker = UnixStream::connect(&socket).await.unwrap();
+        say(asker, status).await.json()
+    };
+    let (shadow, rollback) = tokio::join!(asked(&socket, "shadow"), async {
+        let begun = async { while status().await["step"].is_null() {} };
+        must("the step waits", begun).await;
+        asked(&socket, "rollback").await
+    });
+    assert_eq!(rollback.code, 200);
+    assert_eq!(shadow.code, 409);
+    assert_eq!(shadow.json()["error"], "a rollback has called it off");
+    line(&relay, "shadow", "failed").await;
+
+    // Now they start, and end again; what is asked for next is another start.
+    let (path, config) = (kubeconfig.clone(), api.kubeconfig().to_string());
+    let written = tokio::task::spawn_blocking(move || {
+        fs::write(&path, &config).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &config).unwrap();
+    });
+    must("the kubeconfig is read", written).await.unwrap();
+    for (step, stage) in [
+        ("shadow", "shadow"),
+        ("rollback", "legacy"),
+        ("shadow", "shadow"),
+    ] {
+        assert_eq!(asked(&socket, step).await.code, 200, "{step}");
+        assert_eq!(status().await["stage"], stage);
+    }
+    assert_eq!(relay.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn who_may_not_take_steps_does_not_fill_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("relay.sock");
+    let relay = relay(&socket, &[]).await;
+    let request = b"POST /migrate/shadow HTTP/1.1\r\nhost: localhost\r\norigin: http://a\r\n\r\n";
+    for _ in 0..30 {
+        let asker = UnixStream::connect(&socket).await.unwrap();
+        assert_eq!(say(asker, request).await.code, 403);
+    }
+    assert_eq!(asked(&socket, "cutover").await.code, 409);
+    line(&relay, "cutover", "refused").await;
+    let log = relay.log();
+    let lines = log.iter().filter(|line| line["command"] == "shadow");
+    assert_eq!(lines.count(), 10);
+    assert_eq!(relay.stop().await.code(), Some(0));
+}

@@ -2,8 +2,15 @@
 
 use std::{path::Path, process::Output};
 
-use k8s_relay::migrate::Status;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
+use k8s_relay::migrate::{
+    Status,
+    status::{EndedStep, RunningStep},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    process::Command,
+};
 
 use crate::support::{must, relay::Relay};
 
@@ -180,9 +187,10 @@ async fn a_step_that_cannot_be_kept_is_done_and_says_so_with_a_status_of_its_own
     let last = relay.log().pop().unwrap();
     let why = last["message"].as_str().unwrap();
     assert!(
-        why.starts_with("not ended cleanly: the stage is not kept"),
+        why.starts_with("not ended cleanly: the stage is not kept: cannot write"),
         "{why}"
     );
+    assert!(why.ends_with("(os error 2)"), "with its reason: {why}");
 }
 
 #[tokio::test]
@@ -198,4 +206,98 @@ async fn the_help_of_the_commands_teaches_them() {
     insta::assert_snapshot!("status_help", help);
     let (code, _, _) = run(&[], &["migrate"]).await;
     assert_eq!(code, Some(2));
+}
+
+/// Gives these answers, one after the other.
+async fn answering(listener: &TcpListener, answers: &[(&str, String)]) {
+    for (code, body) in answers {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut asked).await.unwrap(), 0);
+        }
+        let answer = format!(
+            "HTTP/1.1 {code}\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_takes_longer_is_waited_for_and_its_end_is_told() {
+    let ended = |number, done: Option<&str>, failed: Option<&str>, not_kept: Option<&str>| {
+        Some(EndedStep {
+            number,
+            command: if number == 7 { "shadow" } else { "rollback" }.to_owned(),
+            done: done.map(str::to_owned),
+            failed: failed.map(str::to_owned),
+            not_kept: not_kept.map(str::to_owned),
+            ..EndedStep::default()
+        })
+    };
+    let done = Some("from legacy to shadow");
+    for (last_step, code, out, error) in [
+        (ended(7, done, None, None), 0, "from legacy to shadow\n", ""),
+        (
+            ended(7, None, Some("no API server"), None),
+            1,
+            "",
+            "error: the step has failed, and nothing has changed (no API server)\n",
+        ),
+        (
+            ended(7, done, None, Some("the disk is full")),
+            4,
+            "from legacy to shadow\n",
+            "error: done, but not kept (the disk is full). \
+             A restart of the relay would begin in the stage before.\n",
+        ),
+        (
+            ended(8, Some("already legacy"), None, None),
+            1,
+            "",
+            "error: what has come of `shadow` is not known: `rollback` was taken since. \
+             See `k8s-relay status`.\n",
+        ),
+        (
+            None,
+            4,
+            "",
+            "error: the step is still in progress. See `k8s-relay status`.\n",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let running = RunningStep {
+            number: 7,
+            command: "shadow".to_owned(),
+            seconds: 6.0,
+            waits_for: "the native watches start".to_owned(),
+            ..RunningStep::default()
+        };
+        let (earlier, running) = (ended(6, Some("before"), None, None), Some(running));
+        let status = |step, last_step| {
+            let status = Status {
+                step,
+                last_step,
+                ..Status::default()
+            };
+            ("200 OK", serde_json::to_string(&status).unwrap())
+        };
+        let answers = [
+            (
+                "202 Accepted",
+                r#"{"in_progress": "wait", "number": 7}"#.to_owned(),
+            ),
+            status(running, earlier),
+            status(None, last_step),
+        ];
+        let args = ["migrate", "shadow", "--admin-address", &place];
+        let ((ended, told, said), ()) =
+            tokio::join!(run(&[], &args), answering(&listener, &answers));
+        assert_eq!((ended, told.as_str()), (Some(code), out), "{said}");
+        let progress = "`shadow` is in progress for 6.0s: the native watches start\n";
+        assert_eq!(said, format!("{progress}{error}"));
+    }
 }

@@ -62,7 +62,7 @@ async fn a_cut_over_while_our_watches_list_is_refused_and_a_forced_one_deletes_n
     world.api.fault(lists, Fault::Silence);
     world.step(Command::Shadow).await.unwrap();
     let refused = world.step(Command::Cutover).await.unwrap_err();
-    assert!(refused.contains("not listed yet"), "{refused}");
+    assert!(refused.contains("not synced yet"), "{refused}");
     world.force(Command::Cutover).await.unwrap();
     world.stage(Stage::ShadowNative).await;
     world.step(Command::Rollback).await.unwrap();

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, in whatever state the relay is: calls end with UNAVAILABLE, what was
+//! SIGTERM, SIGINT and SIGHUP, in whatever state the relay is: calls end with UNAVAILABLE, what was
 //! told arrives, the reducer sees EOF, the exit status says whether all of it could be done.
 
 use k8s_relay::sim::{
@@ -35,7 +35,7 @@ async fn seen(reducer: MockReducer) -> State {
 
 #[tokio::test]
 async fn everything_told_arrives_and_then_eof() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let cluster = Cluster::new(50, 500);
         let mut world = World::start().await;
         let (mut call, mut idle) = (world.watcher.open(), world.watcher.open());

@@ -157,6 +157,20 @@ fn a_log_file_is_rotated_at_1_mib_and_five_are_kept() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_is_no_log_file_and_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let path = pipe.to_str().unwrap();
+    for (arguments, code) in [(&[][..], 1), (&["--check-config"][..], 2)] {
+        let ended = run(&[("EBPF_NET_LOG_FILE_PATH", path)], arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        let line = format!("cannot open the log file {path}: ");
+        assert!(ended.stderr.contains(&line), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_log_file_that_cannot_be_opened_stops_the_start_with_one_line() {
     for path in ["/no/such/directory/relay.log", "/"] {
         let ended = run(&[("EBPF_NET_LOG_FILE_PATH", path)], &[]);

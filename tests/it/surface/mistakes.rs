@@ -44,7 +44,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["--health-interval=1ms"], "expected at least 10ms"),
         (
             &["--health-interval=1"],
-            "time unit needed, for example 1sec or 1ms, as in `200ms` or `1s`",
+            "expected a number with a unit, as in `200ms` or `1s`",
         ),
         (
             &["--reconnect=never"],
@@ -65,7 +65,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["--rollback-after=61m"], "expected 100ms to 1h"),
         (
             &["--parity-hold=300"],
-            "time unit needed, for example 300sec or 300ms, as in `60s` or `2m`",
+            "expected a number with a unit, as in `60s` or `2m`",
         ),
         (
             &["--namespace=Shop"],
@@ -80,7 +80,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["tee", "--settle=2years"], "expected at most 1year"),
         (
             &["--owner-wait=60"],
-            "time unit needed, for example 60sec or 60ms, as in `60s` or `2m`",
+            "expected a number with a unit, as in `60s` or `2m`",
         ),
         (
             &["cluster", "--pods=many"],

@@ -57,7 +57,10 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             "expected HOST:PORT",
         ),
         (&["tee", "--to=a:1", "--backlog=0"], "invalid value '0'"),
-        (&["tee", "--to=a:1", "--settle=10"], "time unit needed"),
+        (
+            &["tee", "--to=a:1", "--settle=10"],
+            "expected a number with a unit",
+        ),
         (&["replay", "file"], "--to <HOST:PORT>"),
         (
             &["replay", "file", "--to=a:1", "--speed=0"],
