@@ -122,7 +122,7 @@ pub(super) fn held(parity: &Parity, stage: Stage) -> (Tone, String) {
             format!("cutover is blocked for {} more", span(rest)),
         )
     } else {
-        (Tone::Good, "cutover is allowed".to_owned())
+        (Tone::Good, "long enough for a cut-over".to_owned())
     };
     (
         tone,

@@ -349,7 +349,7 @@ fn what_is_left_until_a_cutover_is_said_in_numbers() {
     let held = parity(|_| ());
     assert_eq!(
         told(&held, Stage::Shadow),
-        "held for 5m 10s of 5m: cutover is allowed"
+        "held for 5m 10s of 5m: long enough for a cut-over"
     );
     assert_eq!(told(&held, Stage::ShadowNative), "held for 5m 10s");
     let young = parity(|parity| parity.held_seconds = 100.0);
