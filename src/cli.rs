@@ -206,7 +206,7 @@ fn not_utf_8(command: &clap::Command) -> Option<String> {
     })
 }
 
-/// An empty variable counts as unset (spec 15.2), while clap takes it for a value.
+/// An empty variable counts as unset (protocol 15.2), while clap takes it for a value.
 fn forget_empty_variables(command: clap::Command) -> clap::Command {
     let empty = |name: &_| env::var_os(name).is_some_and(|value| value.is_empty());
     command

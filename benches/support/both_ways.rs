@@ -150,7 +150,7 @@ impl BothWays {
     }
 
     /// The pod of this number as it is now, ADDED; with the version that a watcher makes of
-    /// its images (spec 13.0).
+    /// its images (protocol 13.0).
     fn pod(&self, number: u32) -> Info {
         let mut info = self.cluster.pod(number);
         let pod = info.pod_info.as_mut().unwrap();

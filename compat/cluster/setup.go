@@ -24,7 +24,7 @@ type setup struct {
 	watcher bool
 	// native: it has watches of its own.
 	native bool
-	// all: init and ephemeral containers are told, too. A watcher tells none (spec 13.0).
+	// all: init and ephemeral containers are told, too. A watcher tells none (protocol 13.0).
 	all bool
 	// told once: pods are as they were announced first (D14), not as they are.
 	once bool

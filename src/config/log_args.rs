@@ -151,7 +151,7 @@ impl LogArgs {
     }
 }
 
-/// Reads a LIST (spec 15.1).
+/// Reads a LIST (protocol 15.1).
 fn whitelist(list: &str, known: Tokens) -> Result<Whitelist, ValueError> {
     let separators = [',', ' ', '|', ';', '\t', '\r', '\n'];
     let tokens: Vec<&str> = list

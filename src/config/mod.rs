@@ -66,7 +66,7 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// Where the cloud part of the greeting comes from.
     pub cloud: Cloud,
-    /// Budget of each round of AWS metadata (spec 15.5).
+    /// Budget of each round of AWS metadata (protocol 15.5).
     pub aws_timeout: Duration,
     /// Labels of the greeting in bytewise order of their keys.
     pub labels: BTreeMap<String, String>,

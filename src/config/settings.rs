@@ -34,9 +34,9 @@ const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
 const ONE_SETTING: [&str; 2] = ["log-level", "log-to"];
 /// The sections of the legacy relay's file.
 const SECTIONS: [&str; 2] = ["labels", "intake"];
-/// The longest key of a label, in bytes (spec 15.3).
+/// The longest key of a label, in bytes (protocol 15.3).
 const MAX_LABEL_KEY: usize = 20;
-/// The longest value of a label, in bytes (spec 15.3).
+/// The longest value of a label, in bytes (protocol 15.3).
 const MAX_LABEL_VALUE: usize = 40;
 
 /// Every setting of a command line with its origin.
@@ -178,7 +178,7 @@ impl Reading {
             return self.mistake(line, "a key has parts");
         };
         if SECTIONS.contains(&key) {
-            // Of these the last one counts (spec 15.3).
+            // Of these the last one counts (protocol 15.3).
             let again = later.iter().any(|other| other.key == entry.key);
             match (key, again) {
                 (_, true) => {}

@@ -20,7 +20,7 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// When the reducer is sent a heartbeat (spec 9, 15.1).
+/// When the reducer is sent a heartbeat (protocol 9, 15.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
     /// One right after the greeting and none later: the legacy's interval 0.
@@ -55,7 +55,7 @@ pub enum StreamHandover {
     Legacy,
 }
 
-/// Where the cloud part of the greeting comes from (spec 7).
+/// Where the cloud part of the greeting comes from (protocol 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cloud {
     /// No metadata service is asked; the reducer is told an unknown platform
@@ -261,7 +261,7 @@ fn number(text: &str) -> Result<u16, ValueError> {
     }
 }
 
-/// Seconds as the legacy reads a 16-bit number: a negative one wraps (spec 15.1).
+/// Seconds as the legacy reads a 16-bit number: a negative one wraps (protocol 15.1).
 pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, ValueError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

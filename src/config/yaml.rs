@@ -78,7 +78,7 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// The text that a scalar is taken as; a null is `null` (spec 15.3).
+    /// The text that a scalar is taken as; a null is `null` (protocol 15.3).
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Null => Some("null"),

@@ -246,7 +246,7 @@ impl Told {
     }
 
     /// Notes that the pod is announced now, as `news` demanded. Containers told before stay
-    /// told unless it was deleted: the reducer keeps them (spec 11.7).
+    /// told unless it was deleted: the reducer keeps them (protocol 11.7).
     pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, news: News, prints: Prints) {
         self.epoch = epoch;
         self.fields = fields_hash(live, prints.seed);
@@ -308,7 +308,7 @@ impl Told {
 impl Prints {
     /// Which of a pod's containers are told, each with its place.
     ///
-    /// Under `OnChange` they are the first of each id: the reducer keeps no other (spec 11.3).
+    /// Under `OnChange` they are the first of each id: the reducer keeps no other (protocol 11.3).
     pub(super) fn tellable(
         self,
         containers: &[ContainerMeta],
@@ -377,7 +377,7 @@ impl Containers {
         }
     }
 
-    /// The reducer keeps what it was told first of an id (spec 11.3).
+    /// The reducer keeps what it was told first of an id (protocol 11.3).
     fn add(&mut self, print: Print, seed: Seed) {
         if self.of_id(print.id()).is_some() {
             return;
@@ -404,7 +404,7 @@ impl Keyed for Told {
 }
 
 /// A fingerprint of everything that announcing this pod tells, its uid apart. Of an owner's kind
-/// only that has a code of its own on the wire (spec 6.5).
+/// only that has a code of its own on the wire (protocol 6.5).
 pub fn fields_hash(live: &Live<'_>, seed: Seed) -> u64 {
     let pod = live.pod;
     let owner = live

@@ -173,7 +173,7 @@ impl Matcher {
         pods.apply(pod, now, due, |owner| owners.resolve(owner).cloned(), tell);
         let full = policy.waiting_cap.is_some_and(|cap| pods.waiting() >= cap);
         if full && !*overflowed {
-            // parity: spec 13.6, the guard rail; the feed does not come back from it.
+            // parity: protocol 13.6, the guard rail; the feed does not come back from it.
             *overflowed = true;
             tell(Change::Overflow);
         }

@@ -140,7 +140,7 @@ impl Pods {
         let verdict = Verdict::of(&pod, resolve);
         let before = std::mem::replace(&mut entry.pod, pod);
         match (&mut entry.state, verdict) {
-            // parity: spec 13.3.2, a live pod stays live whatever it loses; under an owner that
+            // parity: protocol 13.3.2, a live pod stays live whatever it loses; under an owner that
             // is not known it stays under the one last resolved until that one turns up, or its
             // time is over.
             (PodState::Live { under }, verdict) => {

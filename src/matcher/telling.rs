@@ -59,7 +59,7 @@ pub struct Telling {
     stream: u16,
     /// The last change of feed was one.
     compares: bool,
-    /// Pod data was told, or would have been, since the last resync (spec 14.2).
+    /// Pod data was told, or would have been, since the last resync (protocol 14.2).
     dirty: bool,
     settling: Settling,
     recently_deleted: Recent,

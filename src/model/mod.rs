@@ -35,12 +35,12 @@ pub struct Pod {
     pub name: Text,
     /// `metadata.namespace`.
     pub namespace: Text,
-    /// The image versions text of spec 13.0, opaque to us.
+    /// The image versions text of protocol 13.0, opaque to us.
     pub version: Text,
     /// The controller; `None` if it has none.
     pub owner: Option<OwnerRef>,
     /// The pod's address; `None` until it has one. Text that is no IPv4 address
-    /// (IPv6 among it) is 255.255.255.255, as the legacy tells it (spec 6.4).
+    /// (IPv6 among it) is 255.255.255.255, as the legacy tells it (protocol 6.4).
     pub address: Option<Ipv4Addr>,
     /// Whether the pod shares its node's network.
     pub host_network: bool,
@@ -112,7 +112,7 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
-    /// Reads a kind text (exact and case-sensitive, spec 6.5).
+    /// Reads a kind text (exact and case-sensitive, protocol 6.5).
     pub fn parse(kind: &str, texts: &mut Interner) -> Self {
         match kind {
             "ReplicaSet" => Self::ReplicaSet,

@@ -1,4 +1,4 @@
-//! The first messages of every connection, in the order of spec 7, outside of any cloud.
+//! The first messages of every connection, in the order of protocol 7, outside of any cloud.
 //!
 //! Law: the same facts give the same greeting on each connection.
 //! Absent here: pods, and cloud platforms other than "unknown".
@@ -76,10 +76,10 @@ pub fn greet(facts: &Facts, to: &mut impl Say) {
     to.flush();
 }
 
-/// Among the client types (spec 6.1).
+/// Among the client types (protocol 6.1).
 const K8S: u8 = 3;
 
-/// Among the cloud platforms (spec 6.3).
+/// Among the cloud platforms (protocol 6.3).
 const UNKNOWN: u16 = 0;
 
 #[cfg(test)]

@@ -575,7 +575,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The wall clock, read once (spec 3).
+/// The wall clock, read once (protocol 3).
 #[expect(
     clippy::disallowed_methods,
     reason = "the edge: the rooms behind it take the time as an argument"
@@ -585,5 +585,5 @@ fn since_epoch() -> Duration {
     since.unwrap_or_default()
 }
 
-/// Among the states of a collector (spec 6.2).
+/// Among the states of a collector (protocol 6.2).
 const HEALTHY: u16 = 0;

@@ -46,7 +46,7 @@ pub struct Outbox {
     told: Told,
 }
 
-/// The time on the wire: the monotonic clock, moved by a distance that was sampled once (spec 3).
+/// The time on the wire: the monotonic clock, moved by a distance that was sampled once (protocol 3).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -327,10 +327,10 @@ impl Clock {
     }
 }
 
-/// Pods that the reducer has room for (spec 11.8).
+/// Pods that the reducer has room for (protocol 11.8).
 pub const REDUCER_PODS: usize = 220_000;
 
-/// Containers that the reducer has room for (spec 11.8).
+/// Containers that the reducer has room for (protocol 11.8).
 pub const REDUCER_CONTAINERS: usize = 600_000;
 
 /// Bytes of room that an empty outbox keeps.

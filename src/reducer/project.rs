@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The longest message, in bytes with its timestamp (D8, spec 4).
+/// The longest message, in bytes with its timestamp (D8, protocol 4).
 pub const MAX_MESSAGE: usize = MAX_PLAIN;
 
 /// A message, and what it cost to make it fit.
@@ -44,7 +44,7 @@ pub fn pod_new<'a>(
     let ids = uid.len() + owner_uid.len();
     let ([owner_name, pod_name, ns, version], cut) = pod_texts(pod, owner, ids);
     let message = PodNewWithName {
-        // A pod without an address is never told; the code for "no address" is spec 6.4's.
+        // A pod without an address is never told; the code for "no address" is protocol 6.4's.
         ip: pod.address.unwrap_or(Ipv4Addr::BROADCAST),
         owner_kind,
         is_host_network: pod.host_network.into(),
@@ -107,7 +107,7 @@ pub fn pod_delete<'a>(pod: &'a Uid, uid: &'a mut IdBuf) -> PodDelete<'a> {
     }
 }
 
-/// The code of an owner's kind (spec 6.5).
+/// The code of an owner's kind (protocol 6.5).
 pub fn kind_code(kind: &OwnerKind) -> u8 {
     match kind {
         OwnerKind::ReplicaSet => 0,
@@ -154,10 +154,10 @@ fn level<const N: usize>(mut lengths: [usize; N], room: usize) -> usize {
 /// The kind code of a pod without controller, and of the kind text `NoOwner` (D10).
 const NO_OWNER: u8 = 254;
 
-/// Timestamp and fixed part of `pod_new_with_name` (spec 5.15).
+/// Timestamp and fixed part of `pod_new_with_name` (protocol 5.15).
 const POD_NEW_FIXED: usize = TIMESTAMP + PodNewWithName::ROW.size;
 
-/// Timestamp and fixed part of `pod_container` (spec 5.16).
+/// Timestamp and fixed part of `pod_container` (protocol 5.16).
 const POD_CONTAINER_FIXED: usize = TIMESTAMP + PodContainer::ROW.size;
 
 #[cfg(test)]

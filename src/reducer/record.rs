@@ -1,4 +1,4 @@
-//! The recording: every message we send, plain (spec 2), into a file. The
+//! The recording: every message we send, plain (protocol 2), into a file. The
 //! `version_info` of each greeting marks where a connection begins.
 //!
 //! Invariants: nothing here waits for a disk. A thread of its own writes what a bounded queue

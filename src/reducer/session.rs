@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// Between heartbeats, the first one a whole interval after the greeting.
-    /// Zero means one at once and none later (spec 15.1). Default 2 s.
+    /// Zero means one at once and none later (protocol 15.1). Default 2 s.
     pub heartbeat: Duration,
     /// Between health reports; zero means none. Default 1 s.
     pub health: Duration,

@@ -12,7 +12,7 @@ use nix::{
 
 use crate::wire::messages::AgentResourceUsage;
 
-/// What this process and its ended children have used so far (spec 5.14). What the
+/// What this process and its ended children have used so far (protocol 5.14). What the
 /// system does not tell is zero; a count beyond 32 bits stays at their maximum.
 pub fn resource_usage() -> AgentResourceUsage {
     let usages = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| getrusage(who).ok());
@@ -44,7 +44,7 @@ pub fn cpu_cores() -> u32 {
     online.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
 }
 
-/// The host's name, or `(unknown)` (spec 7).
+/// The host's name, or `(unknown)` (protocol 7).
 pub fn hostname() -> Vec<u8> {
     gethostname().map_or_else(|_| b"(unknown)".to_vec(), OsStringExt::into_vec)
 }

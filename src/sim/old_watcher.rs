@@ -1,5 +1,5 @@
 //! Stands in for an old watcher: a typed client of the API server that streams what it sees to a
-//! relay (spec 13.0). For `k8s-relay watcher` and tests; the real thing is a Go program.
+//! relay (protocol 13.0). For `k8s-relay watcher` and tests; the real thing is a Go program.
 //!
 //! Laws: it lists ReplicaSets, Jobs and pods, in this order, each list whole, and tells all as
 //! ADDED; then it watches from the versions of the lists. Whatever fails, or any end of the call,

@@ -1,10 +1,10 @@
-//! What a reducer knows of one connection's pods: the fold of the messages (spec 11.2–11.5, 18.5).
+//! What a reducer knows of one connection's pods: the fold of the messages (protocol 11.2–11.5, 18.5).
 //!
 //! Laws: a pod told again gets the new details and keeps its containers; the first name and image
 //! of a container stay; `pod_resync` forgets everything. What the real reducer drops without a
 //! word is counted here.
 //! Absent here: that reducers share pods between connections, and that a container told for two
-//! pods ends up with the later one (spec 11.8).
+//! pods ends up with the later one (protocol 11.8).
 
 use std::net::Ipv4Addr;
 
@@ -17,11 +17,11 @@ use crate::{
     wire::{Message, messages::PodNewWithName},
 };
 
-/// Pods a reducer has room for; more are dropped silently (spec 11.8).
+/// Pods a reducer has room for; more are dropped silently (protocol 11.8).
 pub const POD_POOL: usize = 220_000;
 /// Containers a reducer has room for.
 pub const CONTAINER_POOL: usize = 600_000;
-/// Bytes that a reducer keeps of a text (spec 11.2).
+/// Bytes that a reducer keeps of a text (protocol 11.2).
 pub const KEPT: usize = 64;
 
 /// The pods of one connection. Two pictures are equal if their pods are; counts do not matter.
@@ -64,7 +64,7 @@ pub struct Counts {
 pub struct Pod {
     /// The address; a reducer does not use it.
     pub ip: Ipv4Addr,
-    /// The code of the owner's kind (spec 6.5); a reducer does not use it.
+    /// The code of the owner's kind (protocol 6.5); a reducer does not use it.
     pub owner_kind: u8,
     /// 0 or 1; a reducer does not use it.
     pub is_host_network: u8,
@@ -338,7 +338,7 @@ impl Container {
         self.texts.get(2)
     }
 
-    /// All that a reducer keeps of the image: its digest, its tag, or nothing (spec 11.3).
+    /// All that a reducer keeps of the image: its digest, its tag, or nothing (protocol 11.3).
     pub fn version(&self) -> &[u8] {
         let image = self.image();
         let name = after_last(image, b'/').unwrap_or(image);

@@ -1,5 +1,5 @@
 //! Whether a reducer would go on listening: the order of messages, the version, the size of
-//! blocks (spec 10.2, 18). One session is one connection.
+//! blocks (protocol 10.2, 18). One session is one connection.
 
 use super::picture::Picture;
 use crate::wire::lz4::{Counters, MAX_PLAIN};
@@ -19,7 +19,7 @@ pub enum Violation {
     /// A session is opened once.
     #[error("connect came twice")]
     SecondConnect,
-    /// Larger blocks make a reducer lose data silently (spec 8.3).
+    /// Larger blocks make a reducer lose data silently (protocol 8.3).
     #[error("an LZ4 block holds {0} plain bytes, more than {MAX_PLAIN}")]
     BlockTooLarge(usize),
     /// The bytes are malformed.

@@ -1,4 +1,4 @@
-//! The address texts that libc's `inet_addr` reads (spec 6.4). Pure.
+//! The address texts that libc's `inet_addr` reads (protocol 6.4). Pure.
 
 use std::net::Ipv4Addr;
 

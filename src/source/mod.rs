@@ -116,7 +116,7 @@ pub struct WatchFailure {
 /// Why the relay ends a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallEnd {
-    /// The guard rail (spec 13.6): CANCELLED, no `Response`.
+    /// The guard rail (protocol 13.6): CANCELLED, no `Response`.
     Overflow,
     /// `--reconnect reset-watcher`: one `Response`, then CANCELLED.
     Reset,

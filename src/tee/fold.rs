@@ -1,7 +1,7 @@
 //! The folded state of one stream: what must be told to a relay that comes late.
 //!
 //! Law: a relay that is told [`Fold::replay`] on a fresh stream knows of the stream what a
-//! relay knows that has read all of it. A relay merges the Infos of a stream (spec 13.2, D10):
+//! relay knows that has read all of it. A relay merges the Infos of a stream (protocol 13.2, D10):
 //! a text that is not empty overwrites, nothing clears, `true` sticks, an owner is merged field
 //! by field, containers are those of the latest Info. So the latest message of an object is
 //! kept as it came, fields that are not known here among them; only if it says less than was

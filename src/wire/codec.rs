@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use super::messages::Message;
 
-/// Bytes of the timestamp before each body (spec 2).
+/// Bytes of the timestamp before each body (protocol 2).
 pub const TIMESTAMP: usize = 8;
 
 /// The longest body that a length of 16 bits can tell.

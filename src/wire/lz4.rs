@@ -1,5 +1,5 @@
 //! LZ4 frames over block compression: what a relay writes, and whatever a reducer accepts
-//! (spec 8): concatenated and endless frames, empty and skippable ones, linked or independent
+//! (protocol 8): concatenated and endless frames, empty and skippable ones, linked or independent
 //! blocks of up to 4 MiB, checksums and content sizes, which are verified.
 //!
 //! Absent here: messages, and input that has to be kept. The caller keeps what was not used.
@@ -12,7 +12,7 @@ use lz4_flex::block::{
 };
 use twox_hash::XxHash32;
 
-/// The most plain bytes in a frame we write (D7). Larger blocks make the reducer lose data (spec 8.3).
+/// The most plain bytes in a frame we write (D7). Larger blocks make the reducer lose data (protocol 8.3).
 pub const MAX_PLAIN: usize = 16_384;
 
 /// Version 1, linked blocks of at most 64 KiB, nothing optional: the header the legacy writes.

@@ -1,5 +1,5 @@
 //! THE table. One row is one message: its number on the wire, its name, the size of its fixed
-//! part, and each field at its literal offset from the number's first byte (spec 5), so that a
+//! part, and each field at its literal offset from the number's first byte (protocol 5), so that a
 //! reviewer can lay a row beside the legacy layout.
 //!
 //! `tail 8 => a, b, c` means: the `u16` lengths of `a` and `b` stand at 8 and 10, `c` takes what
@@ -16,7 +16,7 @@ messages! { Message<'a>:
     310 VersionInfo = "version_info" (16) before_connect {
         @4 major: u32, @8 minor: u32, @12 patch: u32
     }
-    /// Opens the session. `collector_type` is 3 for a Kubernetes relay (spec 6.1).
+    /// Opens the session. `collector_type` is 3 for a Kubernetes relay (protocol 6.1).
     548 Connect<'a> = "connect" (5) before_connect {
         @4 collector_type: u8;
         tail 5 => hostname
@@ -27,7 +27,7 @@ messages! { Message<'a>:
     }
     /// One label of the configuration.
     416 SetConfigLabel<'a> = "set_config_label" (6) { ; tail 4 => key, value }
-    /// Where the sender runs (spec 6.3); 0 is unknown.
+    /// Where the sender runs (protocol 6.3); 0 is unknown.
     413 CloudPlatform = "cloud_platform" (4) {
         @2 cloud_platform: u16
     }
@@ -53,7 +53,7 @@ messages! { Message<'a>:
     }
     /// Nothing to tell, but alive.
     392 Heartbeat = "heartbeat" (2) {}
-    /// The sender's health (spec 6.2); 0 is healthy.
+    /// The sender's health (protocol 6.2); 0 is healthy.
     496 CollectorHealth = "collector_health" (6) {
         @2 status: u16, @4 detail: u16
     }
@@ -66,7 +66,7 @@ messages! { Message<'a>:
         @44 voluntary_context_switch_count: u32, @48 involuntary_context_switch_count: u32,
         @52 cpu_idle: u16
     }
-    /// A pod, before its containers. `owner_kind` is a code of spec 6.5, `is_host_network` 0 or 1.
+    /// A pod, before its containers. `owner_kind` is a code of protocol 6.5, `is_host_network` 0 or 1.
     515 PodNewWithName<'a> = "pod_new_with_name" (20) {
         @4 ip: Ipv4Addr, @18 owner_kind: u8, @19 is_host_network: u8;
         tail 8 => uid, owner_name, pod_name, owner_uid, ns, version
@@ -79,12 +79,12 @@ messages! { Message<'a>:
     390 PodResync = "pod_resync" (16) {
         @8 resync_count: u64
     }
-    /// A line of a sender's log. Levels: spec 5.19.
+    /// A line of a sender's log. Levels: protocol 5.19.
     411 LogMessage<'a> = "log_message" (5) {
         @4 log_level: u8;
         tail 5 => message
     }
-    /// A probe, instead of a session. `client_type` is a code of spec 6.1.
+    /// A probe, instead of a session. `client_type` is a code of protocol 6.1.
     409 HealthCheck<'a> = "health_check" (5) before_connect {
         @4 client_type: u8;
         tail 5 => origin

@@ -1,4 +1,4 @@
-//! One connection's bytes: the first message plain, everything after it in LZ4 frames (spec 8.1).
+//! One connection's bytes: the first message plain, everything after it in LZ4 frames (protocol 8.1).
 //! And a recording's bytes: the same messages, all plain.
 
 use super::codec::{self, DecodeError, Encode, TooLong};
@@ -171,7 +171,7 @@ impl Reader {
     ///
     /// # Errors
     /// They end inside of a message or of a frame's unit. A frame that was not ended is none:
-    /// some senders never end theirs (spec 8.5).
+    /// some senders never end theirs (protocol 8.5).
     pub fn finish(&self) -> Result<(), StreamError> {
         if !self.input.rest().is_empty() {
             let at = self.input.at();

@@ -1,4 +1,4 @@
-//! The manifests in `deploy/`: what the chart has (spec 15.7), the same with watches beside the
+//! The manifests in `deploy/`: what the chart has (protocol 15.7), the same with watches beside the
 //! watcher, the same without a watcher, and settings that the binary takes in the sense that is meant.
 
 use std::{fs, path::Path};

@@ -1,5 +1,5 @@
 //! The wire against recorded bytes: `compat/golden/messages.json`, the captures of the legacy
-//! relay, and the sample bytes of spec 19.
+//! relay, and the sample bytes of protocol 19.
 
 use std::net::Ipv4Addr;
 
@@ -255,7 +255,7 @@ fn recorded_outputs_are_shown_field_by_field_in_the_same_order() {
 }
 
 #[test]
-fn the_sample_bytes_of_the_spec_are_read() {
+fn the_sample_bytes_of_the_protocol_are_read() {
     let bytes = unhex(
         &[VERSION_INFO, GREETING, NODE, HEARTBEAT]
             .concat()

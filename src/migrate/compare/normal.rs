@@ -330,7 +330,7 @@ pub(super) fn told(pod: &Pod, seed: Seed) -> impl Iterator<Item = &ContainerMeta
 }
 
 /// Of these containers those with an id, of each id the first, as a reducer keeps them
-/// (spec 11.3), in no particular order.
+/// (protocol 11.3), in no particular order.
 pub(in crate::migrate) fn kept(
     containers: &[ContainerMeta],
     seed: Seed,

@@ -11,7 +11,7 @@ pub enum Field {
     Presence,
     /// The uid or name of its effective owner.
     Owner,
-    /// The code of that owner's kind (spec 6.5).
+    /// The code of that owner's kind (protocol 6.5).
     Kind,
     /// Its address.
     Address,
@@ -48,7 +48,7 @@ pub enum Rule {
     /// not apply.
     StickyVersion,
     /// A `Collect` stream says `true`, our watches say `false`. Kubernetes never changes it,
-    /// so this hides a `true` that we fail to read. A reducer does not use it (spec 6.5). Where an
+    /// so this hides a `true` that we fail to read. A reducer does not use it (protocol 6.5). Where an
     /// Info is the whole object it does not apply.
     StickyHostNetwork,
     /// The pod has no owner of its own (any longer), in a `Collect` stream it has, or waits for
@@ -66,7 +66,7 @@ pub enum Rule {
     /// the way for a pod without containers.
     StickyAddress,
     /// A `Collect` stream tells 255.255.255.255 for what is no IPv4 address; we pick the IPv4 one
-    /// of the pod's several. Hides which one we pick. A reducer does not use it (spec 6.4).
+    /// of the pod's several. Hides which one we pick. A reducer does not use it (protocol 6.4).
     Ipv6Address,
     /// The owner's API group is not that of its kind (a Volcano Job): a `Collect` stream, which
     /// does not know groups, lets the pod wait for an owner that never comes. Hides nothing

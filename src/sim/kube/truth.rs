@@ -41,7 +41,7 @@ pub struct Known {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// The image versions text of spec 13.0.
+    /// The image versions text of protocol 13.0.
     pub version: String,
     /// The kind of its effective owner; `None` without one.
     pub owner_kind: Option<String>,

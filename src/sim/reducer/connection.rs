@@ -14,7 +14,7 @@ use super::state::{Connection, End, Entry, Shared, State};
 use crate::sim::session::Violation;
 use crate::wire::{Reader, json};
 
-/// The reducer's own read size (spec 8.3).
+/// The reducer's own read size (protocol 8.3).
 const READ: usize = 64 * 1024;
 
 /// What a connection is told to do.

@@ -339,7 +339,7 @@ impl Ending {
         }
     }
 
-    /// The status that the watcher sees (spec 12, with the amendments of D4 and D5).
+    /// The status that the watcher sees (protocol 12, with the amendments of D4 and D5).
     fn status(self) -> Status {
         match self {
             Self::Wanted(CallEnd::Reset) => Status::cancelled("Cancelled on the server side"),

@@ -1,6 +1,6 @@
 //! Makes feed events of what one stream tells. Pure.
 //!
-//! Laws (D10, spec 13.2): under [`Merging::NothingClears`] a text that is not empty overwrites,
+//! Laws (D10, protocol 13.2): under [`Merging::NothingClears`] a text that is not empty overwrites,
 //! nothing clears, `true` sticks, an owner is merged field by field. Under [`Merging::WholeObject`]
 //! an Info is the whole object: what it lacks is gone. Containers are those of the latest Info.
 //! A pod's data exists once: what is kept here is the handle that was emitted; that is the handle

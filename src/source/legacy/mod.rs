@@ -1,4 +1,4 @@
-//! The `collector.Collector/Collect` service: unchanged watchers stream to it (spec 12).
+//! The `collector.Collector/Collect` service: unchanged watchers stream to it (protocol 12).
 //!
 //! Laws: each call is one stream with a number and a merged picture of its own; the driver
 //! hears `Opened` first and `Closed` last of it. Whoever is slow holds back the watcher, by

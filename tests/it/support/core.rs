@@ -148,7 +148,7 @@ pub struct Recorder {
     wired: Option<Wired>,
 }
 
-/// What the reducer knows (spec 11): each pod as last announced, with the containers it has seen.
+/// What the reducer knows (protocol 11): each pod as last announced, with the containers it has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
     pub pods: BTreeMap<Uid, Pictured>,

@@ -425,7 +425,7 @@ fn shared_texts_are_let_go_of_while_most_pods_go() {
     assert_eq!(merger.pods.capacity(), 0);
 }
 
-/// The rules of spec 13.2 said once more, on plain values.
+/// The rules of protocol 13.2 said once more, on plain values.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Naive {
     texts: [String; 3],

@@ -1,7 +1,7 @@
 //! Thin decoding: of the JSON that an API server sends, only what becomes a
 //! [`PodMeta`] or [`OwnerMeta`] is built; everything else is skipped. Pure.
 //!
-//! Laws (spec 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
+//! Laws (protocol 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
 //! field that comes twice the last one counts. An object that cannot be used costs itself
 //! alone: what stands beside it in a line or page is decoded, and the reason is counted.
 //! Nothing allocates but what is kept, except for a needed text that has escapes.

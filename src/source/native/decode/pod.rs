@@ -1,7 +1,7 @@
 //! Pods.
 //!
 //! Laws: the version text is made of `containerStatuses` alone, of those without id too
-//! (spec 13.0). Told are containers that have an id: the main ones, then init containers,
+//! (protocol 13.0). Told are containers that have an id: the main ones, then init containers,
 //! then ephemeral ones. A status or an entry of `podIPs` that has a wrong type inside costs
 //! itself alone; a wrong type elsewhere costs the pod.
 

@@ -81,7 +81,7 @@ impl Expected {
 /// Reads messages that were written as lines.
 ///
 /// A version in a recording is any text that its author liked; a cluster has none but that of
-/// the images (spec 13.0). So in its place stands what follows from the containers that
+/// the images (protocol 13.0). So in its place stands what follows from the containers that
 /// were told with the pod.
 fn fold(lines: &[String]) -> Picture {
     let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
