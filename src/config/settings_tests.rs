@@ -146,7 +146,8 @@ fn labels_are_read_as_the_legacy_relay_reads_them() {
         ("labels:", ""),
         (
             "labels: {a: 1, b: 2, a: 3}",
-            r#"1:labels.a="3" 1:labels.b="2""#,
+            "1:labels.a=\"3\" 1:labels.b=\"2\" warning: line 1: label \"a\" is set in line 1, too: the \
+             last one counts",
         ),
         ("labels: {a: 1}\nlabels: {b: 2}", r#"2:labels.b="2""#),
         (

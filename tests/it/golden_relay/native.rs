@@ -90,7 +90,7 @@ fn expected(case: &str, exceptions: &[Exception], natives: &[Native]) -> Option<
         return Some(Expected::of(native));
     }
     let recorded = recording::read(case).unwrap().recorded.unwrap();
-    let exception = exceptions::find(exceptions, case, Handover::default());
+    let exception = exceptions::find(exceptions, case, Handover::Legacy);
     let outcome = exception.map_or(recorded.clone(), |e| e.outcome(&recorded).unwrap());
     Expected::at_the_end_of(&outcome.output)
 }

@@ -60,11 +60,8 @@ async fn a_reducer_that_stalls_holds_nothing_up_and_catches_up() {
     let world = World::between(api().await, reducer_with(stalling).await, |_| ()).await;
     world.greeted(1).await;
     world.reducer.pause_reading();
-    cluster(&world.api);
-    world.api.populate(&Cluster {
-        seed: 2,
-        ..Cluster::new(100, 3_000)
-    });
+    world.api.populate(&Cluster::new(100, 3_000));
+    world.api.apply(bare("gone"));
     world.api.apply(bare("last"));
     world
         .held(|held| held.pod(&Uid::new("last")).is_some())
