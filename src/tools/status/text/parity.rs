@@ -104,7 +104,11 @@ impl Page {
 
 pub(super) fn held(parity: &Parity, stage: Stage) -> (Tone, String) {
     if let Some(paused) = parity.paused.as_ref().filter(|_| !parity.comparing) {
-        return (Tone::Odd, format!("paused: {}", harmless(paused)));
+        let held = match parity.held_seconds {
+            0.0 => String::new(),
+            _ => format!("; until then {}", so_far(parity)),
+        };
+        return (Tone::Odd, format!("paused: {}{held}", harmless(paused)));
     }
     let (held, hold) = (parity.held_seconds, parity.hold_seconds);
     let rest = hold - held;
@@ -122,7 +126,7 @@ pub(super) fn held(parity: &Parity, stage: Stage) -> (Tone, String) {
             format!("cutover is blocked for {} more", span(rest)),
         )
     } else {
-        (Tone::Good, "long enough for a cut-over".to_owned())
+        (Tone::Good, ENOUGH.to_owned())
     };
     (
         tone,
@@ -172,3 +176,16 @@ fn listed(counts: &BTreeMap<String, u64>) -> String {
         some => format!(": {}", some.join(", ")),
     }
 }
+
+/// What a pause has not taken away.
+fn so_far(parity: &Parity) -> String {
+    let (held, hold) = (parity.held_seconds, parity.hold_seconds);
+    let so_far = format!("held for {} of {}", span(held), span(hold));
+    match held < hold {
+        true => so_far,
+        false => format!("{so_far}: {ENOUGH}"),
+    }
+}
+
+/// Of the time for which parity has held.
+const ENOUGH: &str = "long enough for a cut-over";

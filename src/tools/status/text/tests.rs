@@ -294,7 +294,7 @@ fn nothing_contradicts_anything_after_a_rollback_without_a_watcher() {
     legacy   none
     native   active   synced   1200   1190   4              300      3 of 3 watches   0.4s ago
 
-    PARITY    paused: no watcher is connected
+    PARITY    paused: no watcher is connected; until then held for 5m 10s of 5m: long enough for a cut-over
               nothing is compared meanwhile; what was found before goes on from there
 
     Next:  k8s-relay migrate cutover   Undo:  k8s-relay migrate rollback
