@@ -105,7 +105,7 @@ pub struct Patience {
     pub steady: Duration,
     /// Before the first attempt after a failure, at least.
     pub first_retry: Duration,
-    /// Between two attempts, at most.
+    /// Between two attempts, at most; between two lists without an event between, at least.
     pub slowest_retry: Duration,
     /// As long as a server may ask us to wait.
     pub retry_after: Duration,

@@ -27,18 +27,20 @@ async fn the_way_to_our_own_watches_and_back_never_blinks() {
     world.goes_on("4").await;
     world.step(Command::Rollback).await.unwrap();
     world.stage(Stage::Shadow).await;
-    // The watcher lists anew, and is announced once it is known to have sent all.
-    world.goes_on("5").await;
-    world
-        .until("the watcher is announced", |status| {
-            let is_active = status.legacy.as_ref().is_some_and(|feed| feed.active);
-            is_active && !status.waiting_for_watcher
-        })
-        .await;
+    // The watcher lists again. A change that comes after its list shows that it has sent all.
+    let mut version = 5;
+    loop {
+        world.goes_on(&version.to_string()).await;
+        version += 1;
+        let status = world.status().await;
+        if status.legacy.is_some_and(|feed| feed.active) && !status.waiting_for_watcher {
+            break;
+        }
+    }
     world.step(Command::Rollback).await.unwrap();
     let status = world.stage(Stage::Legacy).await;
     assert!(status.native.is_none() && status.parity.is_none());
-    world.goes_on("6").await;
+    world.goes_on(&version.to_string()).await;
     // `b` has another image each time, which is a delete, the pod, and its container (D14).
     let told = world.told_since(before);
     assert!(

@@ -1,8 +1,8 @@
 //! How lists have gone, and when and in which way the next one may be made.
 //!
 //! Invariants: before a list that follows a list without an event between there is a pause of at
-//! least four times what the last one took, 30 s to 10 min. With an event between, one list may
-//! follow at once; on average lists take a fifth of the time even so, those that fail included.
+//! least four times what the last one took, and at least the slowest retry (30 s by default), at
+//! most 10 min. With an event between, one list may follow at once; on average lists take a fifth of the time even so, those that fail included.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,7 @@ const DOUBLINGS: u32 = 8;
 /// The share of time: a pause is at least so many times what the last list took.
 const SHARE: u32 = 4;
 
-/// The shortest pause before a list that follows a list without an event between.
-const SHORTEST: Duration = Duration::from_secs(30);
-
-/// The longest one.
+/// The longest pause before a list that follows a list without an event between.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// How everything is listed.
@@ -37,6 +34,8 @@ pub(super) enum Way {
 pub(super) struct Lists {
     mode: ListMode,
     page_size: u32,
+    /// The shortest pause before a list that follows a list without an event between.
+    shortest: Duration,
     /// Objects in a page.
     limit: u32,
     /// How often the page was doubled for this list.
@@ -66,11 +65,12 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    pub(super) fn new(mode: ListMode, page_size: u32) -> Self {
+    pub(super) fn new(mode: ListMode, page_size: u32, shortest: Duration) -> Self {
         let page_size = page_size.max(1);
         Self {
             mode,
             page_size,
+            shortest,
             limit: page_size,
             doubled: 0,
             way: None,
@@ -247,7 +247,7 @@ impl Lists {
         let share = self.paid?.checked_sub(cost(took));
         match self.event {
             true => share,
-            false => share.max(Some(ended + pause(took, times, jitter))),
+            false => share.max(Some(ended + pause(took, self.shortest, times, jitter))),
         }
     }
 }
@@ -258,9 +258,9 @@ fn cost(took: Duration) -> Duration {
 }
 
 /// At least [`SHARE`] times what the list took, within its bounds.
-fn pause(took: Duration, times: u32, jitter: f64) -> Duration {
+fn pause(took: Duration, shortest: Duration, times: u32, jitter: f64) -> Duration {
     took.saturating_mul(SHARE)
-        .max(SHORTEST)
+        .max(shortest)
         .saturating_mul(times)
         .min(LONGEST)
         .mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
