@@ -9,7 +9,7 @@ use std::{
 };
 
 use k8s_relay::{
-    feeds::{ActiveSource, Input, Settings},
+    feeds::{ActiveSource, Handover, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce, Standing, fields_hash},
     migrate::{Command, Migration, Stage, Status, migration},
     model::{OwnerMeta, OwnerRef, PodMeta, Seed, Uid},
@@ -17,19 +17,18 @@ use k8s_relay::{
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
 
-use crate::support::core::{
-    Core, Recorder, deployment, job, legacy, object, pod, replica_set, secs,
-};
+use crate::support::core::{Core, Recorder, deployment, job, object, pod, replica_set, secs};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(384))]
 
     #[test]
     fn no_switch_resyncs_or_deletes_a_pod_that_is_there_and_all_ends_as_the_cluster_is(
+        handover in prop_oneof![Just(Handover::Seamless), Just(Handover::Legacy)],
         reannounce in prop_oneof![Just(Reannounce::Never), Just(Reannounce::OnChange)],
         ops in prop::collection::vec(op(), 1..80),
     ) {
-        let mut world = World::new(reannounce);
+        let mut world = World::new(handover, reannounce);
         for op in ops {
             world.does(op);
         }
@@ -39,7 +38,7 @@ proptest! {
 
 #[test]
 fn while_the_process_stood_still_parity_has_not_held_and_no_difference_has_aged() {
-    let mut world = World::new(Reannounce::Never);
+    let mut world = World::new(Handover::Legacy, Reannounce::Never);
     world.does(Op::StreamSees(u8::MAX));
     world.does(Op::WatchesSee(u8::MAX));
     world.looks_for(20);
@@ -128,12 +127,15 @@ fn op() -> impl Strategy<Value = Op> {
 struct World {
     core: Core,
     migration: Migration,
+    handover: Handover,
     reannounce: Reannounce,
     pods: BTreeMap<u8, PodMeta>,
     owners: BTreeMap<u8, OwnerMeta>,
     /// Pods so far: a pod that is made anew has another uid.
     made: u32,
     stream: Option<Generation>,
+    /// Older streams: open still, and sent nothing any longer.
+    silent: Vec<Generation>,
     to_stream: VecDeque<Input>,
     native: Generation,
     to_watches: VecDeque<Input>,
@@ -146,10 +148,11 @@ struct World {
 }
 
 impl World {
-    fn new(reannounce: Reannounce) -> Self {
+    fn new(handover: Handover, reannounce: Reannounce) -> Self {
         let settings = Settings {
+            handover,
             reannounce,
-            ..legacy()
+            ..Settings::default()
         };
         let mut core = Core::telling(Recorder::wired(), settings);
         core.connect();
@@ -164,11 +167,13 @@ impl World {
             changed_at: core.now,
             core,
             migration,
+            handover,
             reannounce,
             pods: BTreeMap::new(),
             owners: BTreeMap::new(),
             made: 0,
             stream: Some(stream),
+            silent: Vec::new(),
             to_stream: VecDeque::new(),
             native,
             to_watches: VecDeque::new(),
@@ -184,6 +189,7 @@ impl World {
         let resyncs = self.core.reducer.resyncs;
         // Only the legacy's own promise is kept by one, and only where it was given.
         let may_resync = matches!(op, Op::Open { .. })
+            && self.handover == Handover::Legacy
             && self.core.feeds.active_source() == ActiveSource::Collect
             && !self.core.feeds.waits_for_stream();
         let active = self.core.feeds.active_generation();
@@ -219,9 +225,9 @@ impl World {
                 self.migration.enter(&step, feeds, self.core.now);
             }
             Op::Open { closes } => {
-                let before = self.stream.take();
-                if let Some(before) = before.filter(|_| closes) {
-                    self.core.close(before);
+                match self.stream.take() {
+                    Some(before) if closes => self.core.close(before),
+                    before => self.silent.extend(before),
                 }
                 self.stream = Some(self.core.open());
                 self.to_stream = self.list(false).into();
@@ -283,9 +289,10 @@ impl World {
         assert!(due.is_none_or(|due| due > self.core.now), "due for ever");
     }
 
-    /// No pod that both feeds have live is deleted, and before the window has ended that began
-    /// when the active feed became another one, none that is there, if the active feed knows it
-    /// or the one before had told of it lately.
+    /// No pod that both feeds have live is deleted, unless it is announced again in the next
+    /// message; and before the window has ended that began when the active feed became another
+    /// one, none that is there, if the active feed knows it or the one before had told of it
+    /// lately.
     fn look(&mut self) {
         let feeds = &self.core.feeds;
         assert_eq!(self.core.reducer.complaint(feeds.ledger()), None);
@@ -298,8 +305,10 @@ impl World {
             let anew = lines
                 .get(at + 1)
                 .is_some_and(|next| next.starts_with(&format!("pod_new {uid} ")));
-            if anew && self.reannounce == Reannounce::OnChange {
-                continue; // D14: a container is gone
+            let may_resend = self.reannounce == Reannounce::OnChange // D14: a container is gone
+                || self.handover == Handover::Seamless; // D4: the next stream has other ones
+            if anew && may_resend {
+                continue;
             }
             let uid = Uid::new(uid);
             let live = |standing| standing == Standing::Live;
@@ -336,6 +345,12 @@ impl World {
     fn ends_well(&mut self) {
         if self.stream.is_none() {
             self.does(Op::Open { closes: true });
+        }
+        if self.handover == Handover::Seamless {
+            // The newest one takes over, whatever the clock says.
+            for silent in std::mem::take(&mut self.silent) {
+                self.core.close(silent);
+            }
         }
         // A feed that saw an owner before it went knows more of its pods than one that did not.
         for name in 1..4 {
