@@ -8,6 +8,8 @@ use k8s_relay::{
     },
 };
 
+use serde_json::Value;
+
 use super::world::{Truth, World};
 use crate::support::must;
 
@@ -53,6 +55,8 @@ async fn a_second_stream_is_on_standby_and_a_restart_of_the_first_is_not_noticed
     infos += World::send(&mut stranger, change).await;
     world.told(2, infos).await;
     let _silent = world.watcher.open();
+    let third = |line: &Value| line["message"] == "stream opened" && line["stream"] == 3;
+    world.relay.logged("the silent stream", third).await;
     world.known(&Truth::of(one, 0..100)).await;
 
     first.half_close();
