@@ -26,6 +26,7 @@
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
+//! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
 //! | [`late`] | work that may block, on threads of its own; its late answers | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
 //! | [`sim`] | mock reducer, synthetic watcher, stand-in of the old one, simulated cluster, for demo, trials, tests and benches | all but the sockets |
@@ -48,6 +49,7 @@ pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod driver;
+pub mod enrich;
 pub mod feeds;
 pub mod late;
 pub mod logging;

@@ -16,6 +16,7 @@ mod demo;
 mod deploy;
 mod digest_vectors;
 mod driver_watches;
+mod enrich;
 mod feed_scenarios;
 mod golden_relay;
 mod handover;
