@@ -90,7 +90,7 @@ impl ApiServer {
 
     /// Objects of a complete list of all kinds, and the ends of the three lists.
     pub fn list_events(&self) -> u64 {
-        let kinds = [Kind::Pod, Kind::ReplicaSet, Kind::Job];
+        let kinds = [Kind::POD, Kind::REPLICA_SET, Kind::JOB];
         self.api.change(|store| {
             let objects = kinds.iter().map(|&kind| store.count(kind) as u64);
             objects.sum::<u64>() + kinds.len() as u64
@@ -161,13 +161,13 @@ impl ApiServer {
         let job = Meta::new("default", &name, &name);
         self.jobs += 1;
         let objects = self.list_events() - 3;
-        let sent = |book: &Requests| (book.objects, book.lists(Kind::Pod));
+        let sent = |book: &Requests| (book.objects, book.lists(Kind::POD));
         let (before, lists) = self.api.requests(sent);
-        self.api.apply(Object::Job(job));
+        self.api.apply(Object::job(job));
         self.api.compact();
         self.api.end_watches();
         let listed =
-            |book: &Requests| book.lists(Kind::Pod) > lists && book.objects >= before + objects;
+            |book: &Requests| book.lists(Kind::POD) > lists && book.objects >= before + objects;
         self.runtime.block_on(self.api.wait_until(listed));
     }
 }
@@ -182,15 +182,15 @@ impl Drop for ApiServer {
 impl Change {
     fn make(&self, store: &mut Store) {
         match self {
-            Self::Touch(pod) => store.touch(Kind::Pod, pod),
-            Self::Restart(pod, id) => store.change(Kind::Pod, pod, |pod| {
+            Self::Touch(pod) => store.touch(Kind::POD, pod),
+            Self::Restart(pod, id) => store.change(Kind::POD, pod, |pod| {
                 if let Object::Pod(pod) = pod
                     && let Some(container) = pod.containers.first_mut()
                 {
                     container.report = Report::Running(id.clone());
                 }
             }),
-            Self::Delete(pod) => store.delete(Kind::Pod, pod),
+            Self::Delete(pod) => store.delete(Kind::POD, pod),
             Self::Add(pod) => Some(store.apply(Object::clone(pod))),
         }
         .expect("the pod is there");

@@ -19,7 +19,7 @@ use std::{
 use futures_util::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_relay::{
-    model::{Interner, Kind, Seed},
+    model::{Interner, Kind, KindRow, KindTable, Seed},
     source::native::decode::{Decoding, Dropped, Jobs, ObjectSeed, Pods, ReplicaSets, Thin},
 };
 use kube::{
@@ -177,6 +177,10 @@ impl<T: Thin> Clone for Thing<T> {
     }
 }
 
+fn row<T: Thin>() -> KindRow {
+    KindTable::default().row(T::KIND).clone()
+}
+
 impl<T: Thin> fmt::Debug for Thing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thing").finish_non_exhaustive()
@@ -188,38 +192,23 @@ impl<T: Thin> Resource for Thing<T> {
     type Scope = NamespaceResourceScope;
 
     fn kind((): &()) -> Cow<'_, str> {
-        match T::KIND {
-            Kind::Pod => "Pod",
-            Kind::ReplicaSet => "ReplicaSet",
-            Kind::Job => "Job",
-        }
-        .into()
+        row::<T>().kind
     }
 
     fn group((): &()) -> Cow<'_, str> {
-        match T::KIND {
-            Kind::Pod => "",
-            Kind::ReplicaSet => "apps",
-            Kind::Job => "batch",
-        }
-        .into()
+        row::<T>().group
     }
 
     fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
+        row::<T>().version
     }
 
     fn plural((): &()) -> Cow<'_, str> {
-        match T::KIND {
-            Kind::Pod => "pods",
-            Kind::ReplicaSet => "replicasets",
-            Kind::Job => "jobs",
-        }
-        .into()
+        row::<T>().resource
     }
 
     fn metadata_api() -> bool {
-        T::KIND != Kind::Pod
+        T::KIND != Kind::POD
     }
 
     fn meta(&self) -> &ObjectMeta {

@@ -11,7 +11,7 @@ use crate::{
         Status,
         status::{Explanation, Feed, Known, Reducer, Stored, Told, Totals},
     },
-    model::{OwnerRef, Uid},
+    model::{Kind, OwnerRef, Uid},
 };
 
 /// Containers in an explanation, at most.
@@ -223,8 +223,8 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
         watches: Vec::new(),
         stored: Stored {
             pods: objects.pods.len() as u64,
-            replica_sets: objects.replica_sets.len() as u64,
-            jobs: objects.jobs.len() as u64,
+            replica_sets: objects.count(Kind::REPLICA_SET) as u64,
+            jobs: objects.count(Kind::JOB) as u64,
         },
     }
 }

@@ -6,18 +6,11 @@ use std::{collections::BTreeMap, time::Instant};
 use crate::{
     matcher::Generation,
     migrate::status::Watch,
-    model::{Kind, Scope},
+    model::{Kind, KindTable, Scope},
     source::{FeedEvent, WatchFailure, WatchHealth},
 };
 
 use super::standing::last_error;
-
-/// Pods, ReplicaSets and Jobs, by the names of their resources.
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Pod, "pods"),
-    (Kind::ReplicaSet, "replicasets"),
-    (Kind::Job, "jobs"),
-];
 
 /// Rows of watches, at most; those that are not healthy first.
 const ROWS: usize = 96;
@@ -48,6 +41,7 @@ pub(super) struct Tally {
 /// Our own watches.
 pub(super) struct Watched {
     pub(super) feed: Generation,
+    kinds: KindTable,
     /// How many there are.
     watches: usize,
     /// Of those that have said how they fare.
@@ -61,11 +55,12 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// One for each kind in each scope.
+    /// One for each kind that the matcher uses in each scope.
     pub(super) fn new(feed: Generation, scopes: u16) -> Self {
         Self {
             feed,
-            watches: KINDS.len() * usize::from(scopes.max(1)),
+            kinds: KindTable::default(),
+            watches: Kind::MATCHED.len() * usize::from(scopes.max(1)),
             fares: BTreeMap::new(),
             events: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -121,24 +116,22 @@ impl Watched {
 
     /// One row for each watch.
     pub(super) fn rows(&self, now: Instant) -> Vec<Watch> {
-        let scopes = self.watches / KINDS.len();
+        let scopes = self.watches / Kind::MATCHED.len();
         let scopes = 0..u16::try_from(scopes).unwrap_or(u16::MAX);
         let mut all: Vec<_> = scopes
-            .flat_map(|scope| KINDS.map(|(kind, resource)| (kind, resource, Scope(scope))))
+            .flat_map(|scope| Kind::MATCHED.map(|kind| (kind, Scope(scope))))
             .collect();
         if all.len() > ROWS {
             let is_well = |fares: &Fares| fares.health == WatchHealth::Well;
-            all.sort_by_key(|(kind, _, scope)| {
-                self.fares.get(&(*kind, *scope)).is_some_and(is_well)
-            });
+            all.sort_by_key(|watch| self.fares.get(watch).is_some_and(is_well));
             all.truncate(ROWS);
         }
         let rows = all.into_iter();
-        rows.map(|(kind, resource, scope)| self.row(kind, resource, scope, now))
+        rows.map(|(kind, scope)| self.row(kind, scope, now))
             .collect()
     }
 
-    fn row(&self, kind: Kind, resource: &str, scope: Scope, now: Instant) -> Watch {
+    fn row(&self, kind: Kind, scope: Scope, now: Instant) -> Watch {
         let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
         let fares = self.fares.get(&(kind, scope));
         let state = match fares.map(|fares| (fares.health, fares.was_well)) {
@@ -150,7 +143,7 @@ impl Watched {
         };
         let failure = fares.and_then(|fares| fares.last_failure.as_ref());
         Watch {
-            resource: resource.to_owned(),
+            resource: self.kinds.row(kind).resource.to_string(),
             namespace: self.namespaces.get(usize::from(scope.0)).cloned(),
             state: state.to_owned(),
             since_seconds: fares.map(|fares| seconds(fares.since)),
@@ -191,9 +184,9 @@ const HEALTHY: &str = "healthy";
 
 fn kind(event: &FeedEvent) -> Option<Kind> {
     match event {
-        FeedEvent::Pod(_) => Some(Kind::Pod),
-        FeedEvent::ReplicaSet(_) => Some(Kind::ReplicaSet),
-        FeedEvent::Job(_) => Some(Kind::Job),
+        FeedEvent::Pod(_) => Some(Kind::POD),
+        FeedEvent::ReplicaSet(_) => Some(Kind::REPLICA_SET),
+        FeedEvent::Job(_) => Some(Kind::JOB),
         FeedEvent::Seen(kind, _) => Some(*kind),
         FeedEvent::Listed => None,
     }
@@ -223,22 +216,22 @@ mod tests {
         watched.heard(
             Scope(0),
             &[FeedEvent::Seen(
-                Kind::Pod,
+                Kind::POD,
                 Box::new(crate::model::Uid::new("uid")),
             )],
             start,
         );
-        watched.fares(Kind::Pod, Scope(0), WatchHealth::Well, start, None);
+        watched.fares(Kind::POD, Scope(0), WatchHealth::Well, start, None);
         let failed = Some(failure);
         watched.fares(
-            Kind::Job,
+            Kind::JOB,
             Scope(1),
             WatchHealth::Denied,
             start,
             failed.clone(),
         );
-        watched.fares(Kind::Pod, Scope(1), WatchHealth::Well, start, None);
-        watched.fares(Kind::Pod, Scope(1), WatchHealth::Denied, start, failed);
+        watched.fares(Kind::POD, Scope(1), WatchHealth::Well, start, None);
+        watched.fares(Kind::POD, Scope(1), WatchHealth::Denied, start, failed);
         let rows = watched.rows(start + 3 * second);
         let shown: Vec<_> = rows
             .iter()
@@ -266,7 +259,7 @@ mod tests {
     fn all_fail_since_the_last_of_them_does_and_not_while_one_is_silent() {
         let mut watched = Watched::new(Generation(1), 1);
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        for (n, (kind, _)) in (0..).zip(KINDS) {
+        for (n, kind) in (0..).zip(Kind::MATCHED) {
             assert_eq!(watched.all_failing_since(), None);
             watched.fares(
                 kind,
@@ -292,8 +285,8 @@ mod tests {
     fn a_watch_that_has_said_nothing_yet_is_not_well_and_does_not_fail() {
         let mut watched = Watched::new(Generation(1), 2);
         assert_eq!(watched.tally(), tally(6, 0, 0));
-        fares(&mut watched, Kind::Pod, 0, WatchHealth::Well);
-        fares(&mut watched, Kind::Pod, 1, WatchHealth::Failing);
+        fares(&mut watched, Kind::POD, 0, WatchHealth::Well);
+        fares(&mut watched, Kind::POD, 1, WatchHealth::Failing);
         assert_eq!(watched.tally(), tally(5, 1, 0));
     }
 
@@ -310,11 +303,11 @@ mod tests {
             (WatchHealth::Denied, 6, 1, 1),
             (WatchHealth::Well, 5, 0, 0),
         ] {
-            fares(&mut watched, Kind::Pod, 0, health);
+            fares(&mut watched, Kind::POD, 0, health);
             assert_eq!(watched.tally(), tally(unwell, failing, revoked));
         }
-        fares(&mut watched, Kind::Pod, 1, WatchHealth::Denied);
-        fares(&mut watched, Kind::Job, 0, WatchHealth::Denied);
+        fares(&mut watched, Kind::POD, 1, WatchHealth::Denied);
+        fares(&mut watched, Kind::JOB, 0, WatchHealth::Denied);
         assert_eq!(watched.tally(), tally(5, 0, 0), "each watch for itself");
     }
 }

@@ -7,7 +7,7 @@ use kube::runtime::watcher::Event;
 use super::{ActiveSource, Input, Touched};
 use crate::{
     matcher::{Change, Matcher, Move, OwnerSort, Policy, Sink, Telling},
-    model::{Keyed, Kind, OwnerMeta, PodMeta, Scope},
+    model::{Keyed, Kind, OwnerMeta, PerKind, PodMeta, Scope},
     stores::{Difference, Objects, Store, Taken},
 };
 
@@ -21,8 +21,7 @@ pub(super) struct Feed {
     pub(super) synced: bool,
     pub(super) opened_at: Instant,
     pub(super) pods: Store<PodMeta>,
-    replica_sets: Store<OwnerMeta>,
-    jobs: Store<OwnerMeta>,
+    owners: PerKind<Store<OwnerMeta>>,
     /// `None` if there was none yet.
     pub(super) last_event: Option<Instant>,
     /// It has sent a pod.
@@ -85,8 +84,7 @@ impl Feed {
             synced: false,
             opened_at: now,
             pods: Store::new(scopes, policy.seed),
-            replica_sets: Store::new(scopes, policy.seed),
-            jobs: Store::new(scopes, policy.seed),
+            owners: PerKind::only(&Kind::OWNERS, |_| Store::new(scopes, policy.seed)),
             last_event: None,
             has_sent_pods: false,
             told: 0,
@@ -104,8 +102,7 @@ impl Feed {
     pub(super) fn objects(&self) -> Objects {
         Objects {
             pods: self.pods.shelf().clone(),
-            replica_sets: self.replica_sets.shelf().clone(),
-            jobs: self.jobs.shelf().clone(),
+            owners: self.owners.map(|store| store.shelf().clone()),
         }
     }
 
@@ -131,10 +128,10 @@ impl Feed {
                 false
             }
             Input::Seen(kind, uid) => {
-                match kind {
-                    Kind::Pod => self.pods.seen(scope, &uid),
-                    Kind::ReplicaSet => self.replica_sets.seen(scope, &uid),
-                    Kind::Job => self.jobs.seen(scope, &uid),
+                if kind == Kind::POD {
+                    self.pods.seen(scope, &uid);
+                } else if let Some(owners) = self.owners.get_mut(kind) {
+                    owners.seen(scope, &uid);
                 }
                 false
             }
@@ -152,10 +149,10 @@ impl Feed {
 
     /// This watch is refused: see [`Store::denied`].
     pub(super) fn denied(&mut self, kind: Kind, scope: Scope) {
-        match kind {
-            Kind::Pod => self.pods.denied(scope),
-            Kind::ReplicaSet => self.replica_sets.denied(scope),
-            Kind::Job => self.jobs.denied(scope),
+        if kind == Kind::POD {
+            self.pods.denied(scope);
+        } else if let Some(owners) = self.owners.get_mut(kind) {
+            owners.denied(scope);
         }
         self.note_synced();
     }
@@ -228,10 +225,8 @@ impl Feed {
         hearing.expect(&event);
         let mut elsewhere = false;
         let mut tell = |change: Change<'_>| hearing.change(change, repeat);
-        let store = match sort {
-            OwnerSort::ReplicaSet => &mut self.replica_sets,
-            OwnerSort::Job => &mut self.jobs,
-        };
+        #[expect(clippy::indexing_slicing, reason = "each kind of owner has its store")]
+        let store = &mut self.owners[sort.kind()];
         match store.take(scope, event) {
             Taken::Nothing | Taken::Same(_) => {}
             Taken::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
@@ -251,8 +246,7 @@ impl Feed {
     }
 
     fn note_synced(&mut self) {
-        self.synced |=
-            self.pods.is_listed() && self.replica_sets.is_listed() && self.jobs.is_listed();
+        self.synced |= self.pods.is_listed() && self.owners.values().all(Store::is_listed);
     }
 }
 

@@ -92,7 +92,7 @@ impl Cluster {
         let mut feeds = Feeds::new(settings, now);
         let feed = feeds.open_native(1, now);
         feeds.connected(now, &mut Nobody);
-        feeds.denied(Kind::Job, Scope(0), now);
+        feeds.denied(Kind::JOB, Scope(0), now);
         Self {
             pods: PODS,
             texts: Interner::new(Seed::FIXED),

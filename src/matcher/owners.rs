@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{Keyed, OwnerKind, OwnerMeta, OwnerRef, Seed, Slot, Table, Uid};
+use crate::model::{Keyed, Kind, OwnerKind, OwnerMeta, OwnerRef, Seed, Slot, Table, Uid};
 
 /// Which list an owner object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,16 @@ pub enum OwnerSort {
     ReplicaSet,
     /// A Job.
     Job,
+}
+
+impl OwnerSort {
+    /// The kind of its objects.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::ReplicaSet => Kind::REPLICA_SET,
+            Self::Job => Kind::JOB,
+        }
+    }
 }
 
 /// Which controllers of a ReplicaSet or Job its pods are told under.

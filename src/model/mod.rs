@@ -9,7 +9,7 @@
 
 mod ids;
 mod intern;
-mod scope;
+mod kind;
 mod seed;
 mod slots;
 mod table;
@@ -18,7 +18,7 @@ use std::{net::Ipv4Addr, ops::Deref, sync::Arc};
 
 pub use ids::{ContainerId, IdBuf, MAX_ID_LEN, Runtime, Uid};
 pub use intern::{Interner, Text};
-pub use scope::{Kind, Scope};
+pub use kind::{Form, Kind, KindError, KindRow, KindTable, PerKind, Scope};
 pub use seed::Seed;
 pub use table::{Keyed, Slot, Table};
 

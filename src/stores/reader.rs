@@ -3,18 +3,16 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Shelf;
-use crate::model::{OwnerMeta, PodMeta, Uid};
+use crate::model::{Kind, OwnerMeta, PerKind, PodMeta, Uid};
 
 /// What one feed holds. A cheap handle; whoever keeps it keeps that feed's objects alive,
 /// also when the feed is gone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Objects {
     /// The pods, live or not.
     pub pods: Arc<Shelf<PodMeta>>,
-    /// The ReplicaSets.
-    pub replica_sets: Arc<Shelf<OwnerMeta>>,
-    /// The Jobs.
-    pub jobs: Arc<Shelf<OwnerMeta>>,
+    /// The objects of each kind of owner.
+    pub owners: PerKind<Arc<Shelf<OwnerMeta>>>,
 }
 
 /// The writer's end: says whose objects are read.
@@ -26,7 +24,7 @@ pub struct Active(Arc<RwLock<Objects>>);
 pub struct Reader(Arc<RwLock<Objects>>);
 
 impl Active {
-    /// From now on these are read. Costs three pointers, however many objects there are.
+    /// From now on these are read. Costs a pointer a kind, however many objects there are.
     pub fn show(&self, objects: Objects) {
         let before = {
             let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -48,14 +46,9 @@ impl Reader {
         self.with(|active| active.pods.get(uid))
     }
 
-    /// The ReplicaSet of this uid.
-    pub fn replica_set(&self, uid: &Uid) -> Option<OwnerMeta> {
-        self.with(|active| active.replica_sets.get(uid))
-    }
-
-    /// The Job of this uid.
-    pub fn job(&self, uid: &Uid) -> Option<OwnerMeta> {
-        self.with(|active| active.jobs.get(uid))
+    /// The object of this kind and uid, other than a pod.
+    pub fn owner(&self, kind: Kind, uid: &Uid) -> Option<OwnerMeta> {
+        self.with(|active| active.owners.get(kind)?.get(uid))
     }
 
     /// The stores of the feed that is active now, for several questions to the same feed or a
@@ -66,5 +59,25 @@ impl Reader {
 
     fn with<R>(&self, look: impl FnOnce(&Objects) -> R) -> R {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Objects {
+    /// Nothing, for ever.
+    fn default() -> Self {
+        Self {
+            pods: Arc::default(),
+            owners: PerKind::only(&Kind::OWNERS, |_| Arc::default()),
+        }
+    }
+}
+
+impl Objects {
+    /// How many objects there are of this kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::POD => self.pods.len(),
+            kind => self.owners.get(kind).map_or(0, |owners| owners.len()),
+        }
     }
 }

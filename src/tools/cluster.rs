@@ -15,12 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{ToolError, wrote};
 use crate::{
     config,
-    model::Kind,
+    model::{Kind, KindTable},
     sim::{
         cluster::Cluster,
-        kube::{
-            ApiError, Mix, Options, Population, Requests, SimApi, Sizes, Sort, View, store::KINDS,
-        },
+        kube::{ApiError, Mix, Options, Population, Requests, SimApi, Sizes, Sort, View},
     },
 };
 
@@ -206,6 +204,7 @@ fn options(args: &ClusterArgs) -> Options {
         },
         history: args.history as usize,
         bookmarks_every: args.bookmarks_every,
+        ..Options::default()
     }
 }
 
@@ -231,7 +230,7 @@ fn population(args: &ClusterArgs) -> (Population, Mix) {
 
 /// One line that says all.
 fn ready(api: &SimApi, args: &ClusterArgs) -> String {
-    let [pods, sets, jobs] = api.change(|store| KINDS.map(|kind| store.count(kind)));
+    let [pods, sets, jobs] = api.change(|store| Kind::MATCHED.map(|kind| store.count(kind)));
     let scheme = if args.tls { "https" } else { "http" };
     let kubeconfig = match &args.kubeconfig_out {
         Some(file) => format!("; kubeconfig in {}", file.display()),
@@ -267,12 +266,8 @@ fn summary(requests: &Requests, events: u64) -> String {
         requests.objects,
         requests.body_bytes / 1_000_000,
     );
-    for kind in KINDS {
-        let name = match kind {
-            Kind::Pod => "pods",
-            Kind::ReplicaSet => "replicasets",
-            Kind::Job => "jobs",
-        };
+    for (kind, row) in KindTable::default().iter() {
+        let name = &*row.resource;
         let [lists, pages, watches, streamed] =
             [Sort::List, Sort::Page, Sort::Watch, Sort::WatchList]
                 .map(|sort| requests.count(kind, sort));

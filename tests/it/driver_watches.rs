@@ -101,9 +101,9 @@ async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
     let script = async {
         let mut peer = Peer::accept(&world.listener).await;
         for (kind, health) in [
-            (Kind::Job, WatchHealth::Denied),
-            (Kind::ReplicaSet, WatchHealth::Failing),
-            (Kind::ReplicaSet, WatchHealth::Well),
+            (Kind::JOB, WatchHealth::Denied),
+            (Kind::REPLICA_SET, WatchHealth::Failing),
+            (Kind::REPLICA_SET, WatchHealth::Well),
         ] {
             let scope = Scope(0);
             let health = WatchInput::Health {

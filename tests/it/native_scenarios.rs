@@ -59,7 +59,7 @@ fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
     let stream = core.open();
     core.pod(stream, pod("told"));
     core.handle(watches, Input::Pod(Event::Apply(pod("shadow").into())));
-    for kind in [Kind::Pod, Kind::ReplicaSet, Kind::Job] {
+    for kind in [Kind::POD, Kind::REPLICA_SET, Kind::JOB] {
         core.feeds.denied(kind, Scope(0), core.now);
     }
     core.close(stream);
@@ -102,12 +102,12 @@ fn two_thousand_quiet_streams_leave_nothing_due_but_what_the_watches_wait_for() 
 #[test]
 fn watches_are_listed_when_each_kind_has_listed_or_was_denied_in_each_scope() {
     let every = [
-        (Kind::Pod, 0),
-        (Kind::Pod, 1),
-        (Kind::ReplicaSet, 0),
-        (Kind::ReplicaSet, 1),
-        (Kind::Job, 0),
-        (Kind::Job, 1),
+        (Kind::POD, 0),
+        (Kind::POD, 1),
+        (Kind::REPLICA_SET, 0),
+        (Kind::REPLICA_SET, 1),
+        (Kind::JOB, 0),
+        (Kind::JOB, 1),
     ];
     for denied in 0..1_u32 << every.len() {
         let mut native = Native::with(Recorder::default(), self::native(Marks::default()), 2);
@@ -131,7 +131,7 @@ fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
     native.list_pods([pod("a").into(), pod("b").into()]);
     native.told();
     let now = native.now;
-    native.feeds.denied(Kind::Pod, Scope(0), now);
+    native.feeds.denied(Kind::POD, Scope(0), now);
     native.rest();
     assert_snapshot!(native.told(), @"");
     // Allowed again: what was missed is told.
@@ -143,7 +143,7 @@ fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
 fn pods_of_jobs_that_are_denied_are_told_under_their_job_after_the_owner_wait() {
     let mut native = new();
     let now = native.now;
-    native.feeds.denied(Kind::Job, Scope(0), now);
+    native.feeds.denied(Kind::JOB, Scope(0), now);
     native.list_pods([pod("a").owned_by(job("backup")).into()]);
     native.pass(secs(59));
     assert_snapshot!(native.told(), @"");
@@ -386,10 +386,8 @@ fn new() -> Native {
 
 fn list_nothing(native: &mut Native, kind: Kind, scope: Scope) {
     match kind {
-        Kind::Pod => native.list_pods_in(scope, []),
-        Kind::ReplicaSet => {
-            list_of([]).for_each(|e| native.owner_event_in(scope, OwnerSort::ReplicaSet, e));
-        }
-        Kind::Job => list_of([]).for_each(|e| native.owner_event_in(scope, OwnerSort::Job, e)),
+        Kind::POD => native.list_pods_in(scope, []),
+        Kind::JOB => list_of([]).for_each(|e| native.owner_event_in(scope, OwnerSort::Job, e)),
+        _ => list_of([]).for_each(|e| native.owner_event_in(scope, OwnerSort::ReplicaSet, e)),
     }
 }

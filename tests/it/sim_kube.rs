@@ -102,7 +102,7 @@ async fn pages_add_up_to_the_list_at_the_version_of_the_first_while_the_cluster_
         };
         api.apply(Pod::new("a", &format!("late-{}", found.len()), "u"));
         api.delete(
-            Kind::Pod,
+            Kind::POD,
             &whole.items[7].namespace().unwrap(),
             &whole.items[7].name_any(),
         );
@@ -110,7 +110,7 @@ async fn pages_add_up_to_the_list_at_the_version_of_the_first_while_the_cluster_
     }
     let names: Vec<_> = whole.items.iter().map(KubePod::name_any).collect();
     assert_eq!(found, names);
-    assert_eq!(api.requests(|book| book.count(Kind::Pod, Sort::Page)), 2);
+    assert_eq!(api.requests(|book| book.count(Kind::POD, Sort::Page)), 2);
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn objects_have_the_size_of_real_ones() {
 #[tokio::test]
 async fn owners_are_told_as_metadata_alone_to_who_asks_for_it() {
     let (api, client) = small().await;
-    api.apply(Object::Job(
+    api.apply(Object::job(
         Meta::new("shop", "nightly-1", "uid-j")
             .of(Owner::controller("CronJob", "nightly", "uid-c")),
     ));
@@ -202,9 +202,9 @@ async fn a_watch_tells_what_changes_after_its_version_in_order() {
     let (api, client) = small().await;
     let mut events = watch(&client, &WatchParams::default(), api.version()).await;
     api.apply(Pod::new("a", "one", "u"));
-    api.apply(Object::ReplicaSet(Meta::new("a", "not-asked-for", "r")));
+    api.apply(Object::replica_set(Meta::new("a", "not-asked-for", "r")));
     api.apply(Pod::new("a", "one", "u").address("10.0.0.1"));
-    api.delete(Kind::Pod, "a", "one");
+    api.delete(Kind::POD, "a", "one");
     for event in ["added one", "modified one", "deleted one"] {
         assert_eq!(next(&mut events).await, event);
     }
@@ -249,7 +249,7 @@ async fn bookmarks_tell_how_far_a_watch_is_and_only_those_who_want_them() {
     )
     .await;
     api.wait_until(|book| book.open_watches == 2).await;
-    let version = api.apply(Object::Job(Meta::new("a", "moves-the-version", "j")));
+    let version = api.apply(Object::job(Meta::new("a", "moves-the-version", "j")));
     api.send_bookmarks();
     assert_eq!(next(&mut events).await, format!("bookmark at {version}"));
     // Nothing has changed since: there is nothing to mark.
@@ -271,7 +271,7 @@ async fn a_streamed_list_is_all_objects_and_then_the_mark_of_their_end() {
     assert_eq!(next(&mut events).await, format!("initial end at {version}"));
     api.apply(Pod::new("a", "one", "u"));
     assert_eq!(next(&mut events).await, "added one");
-    assert_eq!(api.requests(|book| book.lists(Kind::Pod)), 1);
+    assert_eq!(api.requests(|book| book.lists(Kind::POD)), 1);
 }
 
 #[tokio::test]

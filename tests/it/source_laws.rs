@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use k8s_relay::{
     feeds::{Handover, Input, Settings},
     matcher::{Generation, Marks, OwnerSort, Reannounce},
-    model::{Keyed, OwnerMeta, PodMeta, Scope, Slot, Uid},
+    model::{Keyed, Kind, OwnerMeta, PodMeta, Scope, Slot, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -377,8 +377,11 @@ impl<S: Source> World<S> {
         assert_eq!(self.source.known(), there.collect::<BTreeMap<_, _>>());
         let objects = self.core.feeds.reader().objects();
         for (held, there) in [
-            (objects.replica_sets, &self.cluster.replica_sets),
-            (objects.jobs, &self.cluster.jobs),
+            (
+                &objects.owners[Kind::REPLICA_SET],
+                &self.cluster.replica_sets,
+            ),
+            (&objects.owners[Kind::JOB], &self.cluster.jobs),
         ] {
             let held = held.slice(Slot::FIRST).objects.into_iter();
             let held: BTreeMap<_, _> = held.map(|one| (one.uid.clone(), one)).collect();
@@ -431,7 +434,7 @@ impl<S: Source> World<S> {
         assert_eq!(self.core.feeds.ledger().capacity(), 0);
         assert_eq!(self.core.feeds.active().unwrap().capacity(), 0);
         let objects = self.core.feeds.reader().objects();
-        let owners = [objects.replica_sets.capacity(), objects.jobs.capacity()];
+        let owners = Kind::OWNERS.map(|kind| objects.owners[kind].capacity());
         assert_eq!((objects.pods.capacity(), owners), (0, [0; 2]));
     }
 

@@ -149,9 +149,13 @@ fn readers_see_each_event_at_once_and_a_re_list_at_its_end() {
     for sort in [OwnerSort::ReplicaSet, OwnerSort::Job] {
         native.owner_event(sort, Event::Apply(object(&format!("{sort:?}"), None)));
     }
-    assert!(reader.replica_set(&Uid::new("ReplicaSet")).is_some());
-    assert!(reader.job(&Uid::new("Job")).is_some());
-    assert!(reader.job(&Uid::new("ReplicaSet")).is_none());
+    assert!(
+        reader
+            .owner(Kind::REPLICA_SET, &Uid::new("ReplicaSet"))
+            .is_some()
+    );
+    assert!(reader.owner(Kind::JOB, &Uid::new("Job")).is_some());
+    assert!(reader.owner(Kind::JOB, &Uid::new("ReplicaSet")).is_none());
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn a_shadow_is_not_read_until_it_is_active() {
     let reader = core.feeds.reader();
     let native = core.feeds.open_native(1, core.now);
     core.handle(native, Input::Pod(Event::Apply(pod("shadow").into())));
-    core.feeds.denied(Kind::Job, Scope(0), core.now);
+    core.feeds.denied(Kind::JOB, Scope(0), core.now);
     assert!(reader.objects().pods.is_empty());
 }
 

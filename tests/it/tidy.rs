@@ -123,7 +123,7 @@ const PURE: &[&str] = &[
     "src/source/native/machine/probe.rs",
     "src/source/native/machine/standing.rs",
     "src/source/native/machine/streaming.rs",
-    "src/source/native/target.rs",
+    "src/source/native/resource.rs",
     "src/stores",
     "src/tee",
     "src/wire",

@@ -197,7 +197,7 @@ async fn the_old_watchers_stand_in_tells_owners_before_pods_and_then_what_happen
     let mut seen = calls.next().await;
     assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
     // Its watch begins where its list has ended, so nothing between them is lost.
-    api.delete(Kind::Pod, "shop", "web-1");
+    api.delete(Kind::POD, "shop", "web-1");
     assert_eq!(seen.next().await, "DELETED uid-web");
 }
 
@@ -231,7 +231,7 @@ async fn cluster() -> (SimApi, tempfile::NamedTempFile) {
     let owner = Owner::controller("ReplicaSet", "web", "uid-set");
     let pod = Pod::new("shop", "web-1", "uid-web").address("10.0.0.1");
     api.apply(pod.of(owner));
-    api.apply(Object::ReplicaSet(Meta::new("shop", "web", "uid-set")));
+    api.apply(Object::replica_set(Meta::new("shop", "web", "uid-set")));
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&kubeconfig, api.kubeconfig().to_string()).unwrap();
     (api, kubeconfig)

@@ -21,6 +21,7 @@ use super::{
     store::{Page, key},
     world::World,
 };
+use crate::model::{Kind, KindTable};
 
 /// Whom the server takes everybody for.
 const USER: &str = "system:serviceaccount:default:k8s-relay";
@@ -41,7 +42,7 @@ pub(super) async fn answer(
     link: Arc<Link>,
     request: Request<Incoming>,
 ) -> Result<Response<StreamBody<Frames>>, Infallible> {
-    let asked = Asked::new(&request);
+    let asked = Asked::new(&world.kinds, &request);
     let number = world.book(|book| book.add(asked.entry(&request, link.number)));
     let fault = {
         let namespace = asked.namespace();
@@ -92,10 +93,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(request: &Request<Incoming>) -> Self {
+    fn new(kinds: &KindTable, request: &Request<Incoming>) -> Self {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let target = Target::parse(&path);
+        let target = Target::parse(kinds, &path);
         let options = Options::parse(&query);
         let sort = match (&target, &options) {
             (None, _) if path == "/version" => Sort::Version,
@@ -120,7 +121,7 @@ impl Asked {
         }
     }
 
-    fn kind(&self) -> Option<crate::model::Kind> {
+    fn kind(&self) -> Option<Kind> {
         self.target.as_ref().map(|target| target.kind)
     }
 
@@ -153,9 +154,9 @@ impl Asked {
     fn served(self, world: &Arc<World>, ignorant: bool) -> Result<Reply, Status> {
         self.admitted(world)?;
         let Some(target) = self.target else {
-            return Ok(match discovery::document(&self.path) {
+            return Ok(match discovery::document(&world.kinds, &self.path) {
                 Some(document) => Reply::json(document.to_string().into()),
-                None if discovery::knows_group(&self.path) => {
+                None if discovery::knows_group(&world.kinds, &self.path) => {
                     return Err(Status::no_such_resource());
                 }
                 None => Reply::not_found(),
@@ -196,7 +197,8 @@ impl Asked {
                 Sort::List | Sort::Page | Sort::Version | Sort::Other => "list",
             };
             let namespace = target.namespace.as_deref();
-            return Err(Status::forbidden(USER, verb, target.kind, namespace));
+            let row = world.kinds.row(target.kind);
+            return Err(Status::forbidden(USER, verb, row, namespace));
         }
         Ok(())
     }
@@ -209,7 +211,8 @@ fn object(world: &World, target: &Target, name: &str, form: Form) -> Result<Repl
         let stored = state.store.get(target.kind, &key(namespace, name));
         stored.cloned()
     };
-    let stored = stored.ok_or_else(|| Status::no_such_object(target.kind, name))?;
+    let row = world.kinds.row(target.kind);
+    let stored = stored.ok_or_else(|| Status::no_such_object(row, name))?;
     let mut out = String::new();
     let renderer = &world.renderer;
     renderer.object(&mut out, &stored.object, stored.version, form, Place::Alone);
@@ -231,7 +234,9 @@ fn list(world: &World, target: &Target, options: &Options, form: Form) -> Result
         let page = page.map_err(|gone| too_old(&listing, gone))?;
         (listing, page)
     };
-    let list = List::new(target.kind, form, items, listing.version, last.as_deref());
+    let (kind, api_version) = world.renderer.called(target.kind, form);
+    let called = (kind, &*api_version);
+    let list = List::new(called, form, items, listing.version, last.as_deref());
     Ok(Reply::of(Source::List(list)))
 }
 

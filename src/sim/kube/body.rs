@@ -15,13 +15,12 @@ use tokio::{
 use super::{
     faults::Cut,
     query::{Begin, Options, Target, token},
-    render::{Form, Place, Renderer},
+    render::{Form, Place},
     server::Link,
     status::Status,
     store::{Change, Gone, Key, Stored},
     world::World,
 };
-use crate::model::Kind;
 
 /// About so many bytes are written at once.
 const CHUNK: usize = 128 * 1024;
@@ -124,19 +123,14 @@ pub(super) struct List {
 }
 
 impl List {
-    /// A list at a version, that goes on after `last`.
+    /// A list of objects that are called so, at a version, that goes on after `last`.
     pub(super) fn new(
-        kind: Kind,
+        (name, api_version): (&str, &str),
         form: Form,
         items: Vec<Stored>,
         version: u64,
         last: Option<&str>,
     ) -> Self {
-        let names = super::objects::names(kind);
-        let (name, api_version) = match form {
-            Form::Full => (names.kind, names.api_version),
-            Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
-        };
         let go_on = last.map_or_else(String::new, |last| {
             format!(r#","continue":"{}""#, token(version, last))
         });
@@ -344,7 +338,7 @@ impl Watch {
         if self.initial.is_empty() && std::mem::take(&mut self.mark_owed) {
             let (kind, form, version) = (self.target.kind, self.form, self.cursor);
             event(out, "BOOKMARK", |out| {
-                Renderer::bookmark(out, kind, form, version, true);
+                world.renderer.bookmark(out, kind, form, version, true);
             });
         }
         before - self.initial.len()
@@ -388,7 +382,8 @@ impl Watch {
         if self.options.bookmarks && version > self.told {
             self.told = version;
             event(out, "BOOKMARK", |out| {
-                Renderer::bookmark(out, self.target.kind, self.form, version, false);
+                let renderer = &self.world.renderer;
+                renderer.bookmark(out, self.target.kind, self.form, version, false);
             });
         }
     }

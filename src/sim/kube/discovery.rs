@@ -4,21 +4,26 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{Names, names};
-use crate::model::Kind;
+use crate::model::{KindRow, KindTable};
 
 /// The version that is simulated.
 const VERSION: &str = "v1.35.4";
 
 /// Whether a path is one of an API group that exists: what is not found there is said as a
 /// `Status`.
-pub(super) fn knows_group(path: &str) -> bool {
-    let groups = ["/api/v1/", "/apis/apps/", "/apis/batch/"];
-    groups.iter().any(|group| path.starts_with(group))
+pub(super) fn knows_group(kinds: &KindTable, path: &str) -> bool {
+    kinds.iter().any(|(_, row)| {
+        let root = match &*row.group {
+            "" => row.root(),
+            group => format!("/apis/{group}"),
+        };
+        path.strip_prefix(&root)
+            .is_some_and(|rest| rest.starts_with('/'))
+    })
 }
 
 /// The document at a path.
-pub(super) fn document(path: &str) -> Option<Value> {
+pub(super) fn document(kinds: &KindTable, path: &str) -> Option<Value> {
     Some(match path {
         "/version" | "/version/" => json!({
             "major": "1",
@@ -43,38 +48,54 @@ pub(super) fn document(path: &str) -> Option<Value> {
         "/apis" => json!({
             "kind": "APIGroupList",
             "apiVersion": "v1",
-            "groups": [group("apps"), group("batch")],
+            "groups": groups(kinds),
         }),
-        "/api/v1" => resources(Kind::Pod, "po"),
-        "/apis/apps/v1" => resources(Kind::ReplicaSet, "rs"),
-        "/apis/batch/v1" => resources(Kind::Job, "job"),
-        _ => return None,
+        root => {
+            let of_root = kinds.iter().filter(|(_, row)| row.root() == root);
+            let rows: Vec<_> = of_root.map(|(_, row)| row).collect();
+            let version = rows.first()?.api_version();
+            json!({
+                "kind": "APIResourceList",
+                "apiVersion": "v1",
+                "groupVersion": version,
+                "resources": rows.into_iter().map(resource).collect::<Vec<_>>(),
+            })
+        }
     })
 }
 
-fn group(name: &str) -> Value {
-    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-    json!({"name": name, "versions": [version], "preferredVersion": version})
+/// Each group but the core, in the order of the table, with its versions.
+fn groups(kinds: &KindTable) -> Vec<Value> {
+    let mut groups: Vec<(&str, Vec<Value>)> = Vec::new();
+    for (_, row) in kinds.iter().filter(|(_, row)| !row.group.is_empty()) {
+        let version = json!({"groupVersion": row.api_version(), "version": row.version});
+        match groups.iter_mut().find(|(group, _)| *group == row.group) {
+            Some((_, versions)) if versions.contains(&version) => {}
+            Some((_, versions)) => versions.push(version),
+            None => groups.push((&row.group, vec![version])),
+        }
+    }
+    let groups = groups.into_iter();
+    groups
+        .map(|(name, versions)| {
+            json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
+        })
+        .collect()
 }
 
-fn resources(kind: Kind, short: &str) -> Value {
-    let Names {
-        api_version,
-        kind,
-        plural,
-        ..
-    } = names(kind);
+fn resource(row: &KindRow) -> Value {
+    let capitals = row.kind.chars().filter(char::is_ascii_uppercase);
+    let short: String = match &*row.kind {
+        "Pod" => "po".to_owned(),
+        "Job" => "job".to_owned(),
+        _ => capitals.collect::<String>().to_ascii_lowercase(),
+    };
     json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": api_version,
-        "resources": [{
-            "name": plural,
-            "singularName": kind.to_lowercase(),
-            "namespaced": true,
-            "kind": kind,
-            "verbs": ["get", "list", "watch"],
-            "shortNames": [short],
-        }],
+        "name": row.resource,
+        "singularName": row.kind.to_lowercase(),
+        "namespaced": row.namespaced,
+        "kind": row.kind,
+        "verbs": ["get", "list", "watch"],
+        "shortNames": [short],
     })
 }

@@ -246,13 +246,13 @@ mod tests {
     fn a_fault_hits_the_requests_it_was_scripted_for_and_no_others() {
         let mut plan = Plan::default();
         plan.add(
-            When::watch().of(Kind::Pod).after(1).times(2),
+            When::watch().of(Kind::POD).after(1).times(2),
             Fault::Silence,
         );
         let mut hits = |kind, sort| plan.strike(Some(kind), None, sort).is_some();
-        assert!(!hits(Kind::Job, Sort::Watch));
-        assert!(!hits(Kind::Pod, Sort::List));
-        let watches: Vec<bool> = (0..4).map(|_| hits(Kind::Pod, Sort::Watch)).collect();
+        assert!(!hits(Kind::JOB, Sort::Watch));
+        assert!(!hits(Kind::POD, Sort::List));
+        let watches: Vec<bool> = (0..4).map(|_| hits(Kind::POD, Sort::Watch)).collect();
         assert_eq!(watches, [false, true, true, false]);
     }
 
@@ -262,15 +262,15 @@ mod tests {
         let id = plan.add(When::any().inside("shop"), Fault::code(503));
         for _ in 0..3 {
             assert!(
-                plan.strike(Some(Kind::Pod), Some("shop"), Sort::List)
+                plan.strike(Some(Kind::POD), Some("shop"), Sort::List)
                     .is_some()
             );
-            assert!(plan.strike(Some(Kind::Pod), None, Sort::List).is_none());
+            assert!(plan.strike(Some(Kind::POD), None, Sort::List).is_none());
             assert!(plan.strike(None, None, Sort::Version).is_none());
         }
         plan.cancel(id);
         assert!(
-            plan.strike(Some(Kind::Pod), Some("shop"), Sort::List)
+            plan.strike(Some(Kind::POD), Some("shop"), Sort::List)
                 .is_none()
         );
     }
@@ -280,7 +280,7 @@ mod tests {
         let mut plan = Plan::default();
         plan.add(When::list().once(), Fault::code(500));
         plan.add(When::list(), Fault::Silence);
-        let mut struck = || plan.strike(Some(Kind::Pod), None, Sort::List);
+        let mut struck = || plan.strike(Some(Kind::POD), None, Sort::List);
         assert_eq!(struck(), Some(Fault::code(500)));
         assert_eq!(struck(), Some(Fault::Silence));
     }

@@ -208,7 +208,7 @@ impl Life {
             };
             let member = self.dice.pick(workload.pods.len());
             if let Some(member) = member.and_then(|at| workload.pods.get(at)) {
-                return store.touch(Kind::Pod, &member.key).is_some();
+                return store.touch(Kind::POD, &member.key).is_some();
             }
         }
         false
@@ -221,7 +221,7 @@ impl Life {
             let namespace = self.namespace(number);
             let name = cluster::replica_set_name(number);
             let set = Object::from_info(&cluster.replica_set(number), &namespace, &name);
-            let Some(Object::ReplicaSet(meta)) = set else {
+            let Some(Object::Plain(_, meta)) = set else {
                 continue;
             };
             let deployment = meta.controller().cloned();
@@ -235,7 +235,7 @@ impl Life {
             workload.sets.push_back(key(&namespace, &name));
             self.workloads.push(workload);
             let app = format!("service-{number}");
-            store.apply(Object::ReplicaSet(meta.label("app", &app)));
+            store.apply(Object::replica_set(meta.label("app", &app)));
         }
         for number in 0..pods {
             let set = number.checked_rem(cluster.replica_sets).unwrap_or(0);

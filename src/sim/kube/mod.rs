@@ -3,7 +3,7 @@
 //!
 //! | file | what it is | pure |
 //! |---|---|---|
-//! | [`objects`] | pods, ReplicaSets and Jobs | yes |
+//! | [`objects`] | pods, and the metadata of all other kinds | yes |
 //! | [`render`] | their JSON, of realistic size | yes |
 //! | [`store`] | the objects under one running version, with a bounded history | yes |
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
@@ -15,7 +15,7 @@
 //! | [`SimApi`] | all of it, as one thing to start and to play with | no |
 //!
 //! Laws: what it answers, a real API server of version 1.35 answers, in everything that a
-//! list or watch of the three kinds uses. It is read-only: objects change by the hand of
+//! list or watch of its kinds uses. It is read-only: objects change by the hand of
 //! whoever holds the [`SimApi`].
 //!
 //! ```no_run
@@ -24,7 +24,7 @@
 //!
 //! let api = SimApi::start(Options::small()).await?;
 //! api.apply(Pod::new("shop", "web-1", "uid-1").address("10.0.0.1"));
-//! api.fault(When::watch().of(Kind::Pod).after(1).times(3), Fault::code(503));
+//! api.fault(When::watch().of(Kind::POD).after(1).times(3), Fault::code(503));
 //! # Ok(())
 //! # }
 //! ```
@@ -82,7 +82,7 @@ use super::{
     cluster::{self, Cluster},
     port::Port,
 };
-use crate::model::Kind;
+use crate::model::{Kind, KindTable};
 
 /// Why a simulated cluster could not start, or give access to itself.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,8 @@ pub struct Options {
     pub token: Option<String>,
     /// Whether lists are streamed to who asks (`WatchList`).
     pub watch_list: bool,
+    /// What it serves.
+    pub kinds: KindTable,
     /// How large objects are.
     pub sizes: Sizes,
     /// So many changes of each kind are remembered; older versions are gone (410).
@@ -134,6 +136,7 @@ impl Default for Options {
             tls: false,
             token: None,
             watch_list: true,
+            kinds: KindTable::default(),
             sizes: Sizes::default(),
             history: 100_000,
             bookmarks_every: Duration::from_secs(60),
@@ -182,7 +185,7 @@ impl SimApi {
         let port = Port::take(addr).map_err(|source| ApiError::Listen { addr, source })?;
         let tls = options.tls.then(|| Tls::make(port.addr())).transpose()?;
         let state = State {
-            store: Store::new(options.history),
+            store: Store::of(options.kinds.clone(), options.history),
             plan: faults::Plan::default(),
             requests: Requests::default(),
             denied: BTreeSet::new(),
@@ -191,7 +194,7 @@ impl SimApi {
             bookmark_round: 0,
             end_round: 0,
         };
-        let renderer = Renderer::new(options.sizes);
+        let renderer = Renderer::new(options.kinds, options.sizes);
         let api = Self {
             port,
             tls,

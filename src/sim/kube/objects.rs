@@ -1,4 +1,4 @@
-//! What a simulated cluster holds: pods, ReplicaSets and Jobs, as far as anybody looks.
+//! What a simulated cluster holds: pods, and of all other kinds the metadata.
 //!
 //! Pure. Absent here: JSON (see [`render`](super::render)) and versions, which the
 //! [`store`](super::store) gives.
@@ -17,10 +17,8 @@ use crate::{
 pub enum Object {
     /// A pod.
     Pod(Pod),
-    /// A ReplicaSet.
-    ReplicaSet(Meta),
-    /// A Job.
-    Job(Meta),
+    /// An object of which nobody looks at more than the metadata.
+    Plain(Kind, Meta),
     /// Any JSON at all under the name of an object, for tests of bad input.
     Raw(Raw),
 }
@@ -130,12 +128,21 @@ pub enum Report {
 }
 
 impl Object {
+    /// A ReplicaSet.
+    pub fn replica_set(meta: Meta) -> Self {
+        Self::Plain(Kind::REPLICA_SET, meta)
+    }
+
+    /// A Job.
+    pub fn job(meta: Meta) -> Self {
+        Self::Plain(Kind::JOB, meta)
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Pod(_) => Kind::Pod,
-            Self::ReplicaSet(_) => Kind::ReplicaSet,
-            Self::Job(_) => Kind::Job,
+            Self::Pod(_) => Kind::POD,
+            Self::Plain(kind, _) => *kind,
             Self::Raw(raw) => raw.kind,
         }
     }
@@ -144,7 +151,7 @@ impl Object {
     pub fn namespace(&self) -> &str {
         match self {
             Self::Pod(pod) => &pod.meta.namespace,
-            Self::ReplicaSet(meta) | Self::Job(meta) => &meta.namespace,
+            Self::Plain(_, meta) => &meta.namespace,
             Self::Raw(raw) => &raw.namespace,
         }
     }
@@ -153,7 +160,7 @@ impl Object {
     pub fn name(&self) -> &str {
         match self {
             Self::Pod(pod) => &pod.meta.name,
-            Self::ReplicaSet(meta) | Self::Job(meta) => &meta.name,
+            Self::Plain(_, meta) => &meta.name,
             Self::Raw(raw) => &raw.name,
         }
     }
@@ -162,7 +169,7 @@ impl Object {
     pub fn meta(&self) -> Option<&Meta> {
         match self {
             Self::Pod(pod) => Some(&pod.meta),
-            Self::ReplicaSet(meta) | Self::Job(meta) => Some(meta),
+            Self::Plain(_, meta) => Some(meta),
             Self::Raw(_) => None,
         }
     }
@@ -171,7 +178,7 @@ impl Object {
     pub fn pod(&self) -> Option<&Pod> {
         match self {
             Self::Pod(pod) => Some(pod),
-            Self::ReplicaSet(_) | Self::Job(_) | Self::Raw(_) => None,
+            Self::Plain(..) | Self::Raw(_) => None,
         }
     }
 
@@ -189,11 +196,11 @@ impl Object {
             Type::K8sPod => Some(Self::Pod(info.pod_info.as_ref()?.into())),
             Type::K8sReplicaset => {
                 let set = info.rs_info.as_ref()?;
-                Some(Self::ReplicaSet(owner_meta(&set.uid, set.owner.as_ref())))
+                Some(Self::replica_set(owner_meta(&set.uid, set.owner.as_ref())))
             }
             Type::K8sJob => {
                 let job = info.job_info.as_ref()?;
-                Some(Self::Job(owner_meta(&job.uid, job.owner.as_ref())))
+                Some(Self::job(owner_meta(&job.uid, job.owner.as_ref())))
             }
         }
     }
@@ -408,31 +415,5 @@ impl Container {
             Report::Running(id) | Report::Ended(id) if !id.is_empty() => Some(id),
             Report::Running(_) | Report::Ended(_) | Report::None | Report::Waiting => None,
         }
-    }
-}
-
-/// How a kind is called in paths and in answers.
-pub(super) struct Names {
-    /// Its API group; empty for the core.
-    pub(super) group: &'static str,
-    /// Group and version.
-    pub(super) api_version: &'static str,
-    /// Such as `Pod`.
-    pub(super) kind: &'static str,
-    /// Such as `pods`.
-    pub(super) plural: &'static str,
-}
-
-pub(super) fn names(kind: Kind) -> Names {
-    let (group, api_version, kind, plural) = match kind {
-        Kind::Pod => ("", "v1", "Pod", "pods"),
-        Kind::ReplicaSet => ("apps", "apps/v1", "ReplicaSet", "replicasets"),
-        Kind::Job => ("batch", "batch/v1", "Job", "jobs"),
-    };
-    Names {
-        group,
-        api_version,
-        kind,
-        plural,
     }
 }

@@ -9,7 +9,7 @@ use super::{
     status::Status,
     store::{Gone, Store},
 };
-use crate::model::Kind;
+use crate::model::{Kind, KindRow, KindTable};
 
 /// A path that names objects of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,21 +24,25 @@ pub struct Target {
 
 impl Target {
     /// Reads `/api/v1/[namespaces/NS/]pods[/NAME]` and the like.
-    pub fn parse(path: &str) -> Option<Self> {
-        let rest = |prefix: &str| Some(path.strip_prefix(prefix)?.split('/').collect::<Vec<_>>());
-        let (kind, plural, parts) = if let Some(parts) = rest("/api/v1/") {
-            (Kind::Pod, "pods", parts)
-        } else if let Some(parts) = rest("/apis/apps/v1/") {
-            (Kind::ReplicaSet, "replicasets", parts)
-        } else {
-            (Kind::Job, "jobs", rest("/apis/batch/v1/")?)
-        };
+    pub fn parse(kinds: &KindTable, path: &str) -> Option<Self> {
+        kinds
+            .iter()
+            .find_map(|(kind, row)| Self::of(kind, row, path))
+    }
+
+    /// The same, if the path is one of this kind.
+    fn of(kind: Kind, row: &KindRow, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(&row.root())?.strip_prefix('/')?;
+        let parts: Vec<_> = rest.split('/').collect();
+        let is = |resource: &str| resource == row.resource;
         let (namespace, name) = match parts.as_slice() {
-            [resource] if *resource == plural => (None, None),
-            ["namespaces", namespace, resource] if *resource == plural => (Some(*namespace), None),
-            ["namespaces", namespace, resource, name] if *resource == plural => {
-                (Some(*namespace), Some(*name))
-            }
+            [resource] if is(resource) => (None, None),
+            [resource, name] if is(resource) && !row.namespaced => (None, Some(*name)),
+            ["namespaces", namespace, rest @ ..] if row.namespaced => match rest {
+                [resource] if is(resource) => (Some(*namespace), None),
+                [resource, name] if is(resource) => (Some(*namespace), Some(*name)),
+                _ => return None,
+            },
             _ => return None,
         };
         Some(Self {
@@ -343,23 +347,23 @@ mod tests {
     #[test]
     fn only_the_paths_of_the_three_kinds_name_objects() {
         for (path, kind, namespace, name) in [
-            ("/api/v1/pods", Kind::Pod, None, None),
-            ("/api/v1/namespaces/a/pods", Kind::Pod, Some("a"), None),
+            ("/api/v1/pods", Kind::POD, None, None),
+            ("/api/v1/namespaces/a/pods", Kind::POD, Some("a"), None),
             (
                 "/api/v1/namespaces/a/pods/b",
-                Kind::Pod,
+                Kind::POD,
                 Some("a"),
                 Some("b"),
             ),
-            ("/apis/apps/v1/replicasets", Kind::ReplicaSet, None, None),
+            ("/apis/apps/v1/replicasets", Kind::REPLICA_SET, None, None),
             (
                 "/apis/batch/v1/namespaces/a%2d1/jobs",
-                Kind::Job,
+                Kind::JOB,
                 Some("a-1"),
                 None,
             ),
         ] {
-            let target = Target::parse(path).unwrap();
+            let target = Target::parse(&KindTable::default(), path).unwrap();
             assert_eq!(
                 (
                     target.kind,
@@ -376,7 +380,7 @@ mod tests {
             "/api/v1/pods/a",
             "/apis/apps/v2/replicasets",
         ] {
-            assert_eq!(Target::parse(path), None, "{path}");
+            assert_eq!(Target::parse(&KindTable::default(), path), None, "{path}");
         }
     }
 

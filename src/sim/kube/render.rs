@@ -4,10 +4,13 @@
 //! server escapes them, `<`, `>` and `&` included. Items of a list have no `kind` and
 //! `apiVersion` of their own, unless they are `PartialObjectMetadata`.
 
-use std::fmt::{Display, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
-use super::objects::{Container, Meta, Names, Object, Owner, Phase, Pod, Raw, Report, names};
-use crate::model::Kind;
+use super::objects::{Container, Meta, Object, Owner, Phase, Pod, Raw, Report};
+use crate::model::{Kind, KindTable};
 
 /// When everything in here began.
 const BEGAN: &str = "2026-01-15T08:00:00Z";
@@ -60,15 +63,17 @@ pub enum Place {
 /// Writes objects.
 #[derive(Debug)]
 pub struct Renderer {
+    kinds: KindTable,
     pod_filler: String,
     owner_filler: String,
     dressed: bool,
 }
 
 impl Renderer {
-    /// Writes objects of these sizes.
-    pub fn new(sizes: Sizes) -> Self {
+    /// Writes objects of these kinds in these sizes.
+    pub fn new(kinds: KindTable, sizes: Sizes) -> Self {
         let bare = Self {
+            kinds,
             pod_filler: String::new(),
             owner_filler: String::new(),
             dressed: sizes.pod >= DRESSED,
@@ -99,9 +104,8 @@ impl Renderer {
         if let Object::Raw(raw) = object {
             return self.raw(out, raw, version);
         }
-        let Names {
-            api_version, kind, ..
-        } = names(object.kind());
+        let row = self.kinds.row(object.kind());
+        let (kind, api_version) = (&row.kind, row.api_version());
         out.push('{');
         match (form, place) {
             (Form::Metadata, _) => put(
@@ -124,16 +128,10 @@ impl Renderer {
                     self.pod_status(out, pod);
                 }
             }
-            Object::ReplicaSet(meta) => {
+            Object::Plain(kind, meta) => {
                 self.metadata(out, meta, version, &self.owner_filler);
                 if form == Form::Full {
-                    put(out, REPLICA_SET_REST);
-                }
-            }
-            Object::Job(meta) => {
-                self.metadata(out, meta, version, &self.owner_filler);
-                if form == Form::Full {
-                    put(out, JOB_REST);
+                    put(out, rest(*kind));
                 }
             }
             Object::Raw(_) => {}
@@ -141,18 +139,26 @@ impl Renderer {
         out.push('}');
     }
 
+    /// Kind text and API version of the objects of a kind in this form.
+    pub fn called(&self, kind: Kind, form: Form) -> (&str, Cow<'_, str>) {
+        let row = self.kinds.row(kind);
+        match form {
+            Form::Full => (&row.kind, row.api_version()),
+            Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".into()),
+        }
+    }
+
     /// A bookmark's object: nothing but a version, and perhaps the mark that all initial
     /// events were sent.
-    pub fn bookmark(out: &mut String, kind: Kind, form: Form, version: u64, initial_end: bool) {
-        let Names {
-            api_version,
-            kind: name,
-            ..
-        } = names(kind);
-        let (name, api_version) = match form {
-            Form::Full => (name, api_version),
-            Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
-        };
+    pub fn bookmark(
+        &self,
+        out: &mut String,
+        kind: Kind,
+        form: Form,
+        version: u64,
+        initial_end: bool,
+    ) {
+        let (name, api_version) = self.called(kind, form);
         write(
             out,
             format_args!(
@@ -170,13 +176,7 @@ impl Renderer {
             out,
             match (form, kind) {
                 (Form::Metadata, _) => "",
-                (Form::Full, Kind::Pod) => r#","spec":{"containers":null},"status":{}"#,
-                (Form::Full, Kind::ReplicaSet) => {
-                    r#","spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}}},"status":{"replicas":0}"#
-                }
-                (Form::Full, Kind::Job) => {
-                    r#","spec":{"template":{"metadata":{},"spec":{"containers":null}}},"status":{}"#
-                }
+                (Form::Full, kind) => rest_of_bookmark(kind),
             },
         );
         out.push('}');
@@ -195,8 +195,10 @@ impl Renderer {
     fn metadata(&self, out: &mut String, meta: &Meta, version: u64, filler: &str) {
         put(out, r#""metadata":{"name":"#);
         text(out, &meta.name);
-        put(out, r#","namespace":"#);
-        text(out, &meta.namespace);
+        if !meta.namespace.is_empty() {
+            put(out, r#","namespace":"#);
+            text(out, &meta.namespace);
+        }
         put(out, r#","uid":"#);
         text(out, &meta.uid);
         write(
@@ -470,7 +472,7 @@ fn typical_pod() -> Object {
 fn typical_owner() -> Object {
     let uid = "00000000-0000-0000-0000-000000000000";
     let owner = Owner::controller("Deployment", "service-1000", uid);
-    Object::ReplicaSet(Meta::new("namespace-100", "service-1000-0123456789", uid).of(owner))
+    Object::replica_set(Meta::new("namespace-100", "service-1000-0123456789", uid).of(owner))
 }
 
 const VOLUMES: &str = r#""volumes":[{"name":"kube-api-access-x7k2p","projected":{"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt","path":"ca.crt"}]}},{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"}}]}}],"defaultMode":420}}],"#;
@@ -484,3 +486,28 @@ const CONDITIONS: &str = r#","conditions":[{"type":"PodReadyToStartContainers","
 const REPLICA_SET_REST: &str = r#","spec":{"replicas":1,"selector":{"matchLabels":{"app":"app"}},"template":{"metadata":{"labels":{"app":"app"}},"spec":{"containers":[{"name":"app","image":"registry.example/app:1","resources":{}}],"restartPolicy":"Always"}}},"status":{"replicas":1,"readyReplicas":1,"availableReplicas":1,"observedGeneration":1}"#;
 
 const JOB_REST: &str = r#","spec":{"parallelism":1,"completions":1,"backoffLimit":6,"template":{"metadata":{},"spec":{"containers":[{"name":"app","image":"registry.example/app:1","resources":{}}],"restartPolicy":"Never"}}},"status":{"active":1,"ready":1}"#;
+
+/// What stands behind the metadata of an object of this kind.
+fn rest(kind: Kind) -> &'static str {
+    match kind {
+        Kind::REPLICA_SET => REPLICA_SET_REST,
+        Kind::JOB => JOB_REST,
+        _ => r#","spec":{},"status":{}"#,
+    }
+}
+
+/// What stands behind the metadata of a bookmark of this kind: whatever has no default that is
+/// left out.
+fn rest_of_bookmark(kind: Kind) -> &'static str {
+    match kind {
+        Kind::POD => r#","spec":{"containers":null},"status":{}"#,
+        Kind::REPLICA_SET => {
+            r#","spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}}},"status":{"replicas":0}"#
+        }
+        Kind::JOB => {
+            r#","spec":{"template":{"metadata":{},"spec":{"containers":null}}},"status":{}"#
+        }
+        // Of a custom resource the server knows no fields.
+        _ => "",
+    }
+}

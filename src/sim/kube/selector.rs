@@ -76,7 +76,7 @@ fn label(object: &Object, need: &Need) -> Option<String> {
             let value = raw.json.get("metadata")?.get("labels")?.get(&need.key)?;
             Some(value.as_str()?.to_owned())
         }
-        Object::Pod(_) | Object::ReplicaSet(_) | Object::Job(_) => {
+        Object::Pod(_) | Object::Plain(..) => {
             let mut labels = object.meta()?.labels.iter();
             let (_, value) = labels.find(|(key, _)| **key == *need.key)?;
             Some((**value).to_owned())

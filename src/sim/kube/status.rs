@@ -4,8 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{Names, names};
-use crate::model::Kind;
+use crate::model::KindRow;
 
 /// A refusal: what a server answers instead of what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,18 +75,18 @@ impl Status {
     }
 
     /// 403: RBAC does not allow it.
-    pub fn forbidden(user: &str, verb: &str, kind: Kind, namespace: Option<&str>) -> Self {
-        let Names { group, plural, .. } = names(kind);
+    pub fn forbidden(user: &str, verb: &str, row: &KindRow, namespace: Option<&str>) -> Self {
+        let (group, plural) = (&row.group, &row.resource);
         let place = match namespace {
             Some(namespace) => format!("in the namespace \"{namespace}\""),
             None => "at the cluster scope".to_owned(),
         };
-        let qualified = qualified(kind);
+        let qualified = qualified(row);
         let message = format!(
             "{qualified} is forbidden: User \"{user}\" cannot {verb} resource \"{plural}\" in API group \"{group}\" {place}"
         );
         Self {
-            details: Some(Box::new(resource(kind, None))),
+            details: Some(Box::new(resource(row, None))),
             ..Self::new(403, "Forbidden", message)
         }
     }
@@ -105,10 +104,10 @@ impl Status {
     }
 
     /// 404: no object of this name.
-    pub fn no_such_object(kind: Kind, name: &str) -> Self {
-        let qualified = qualified(kind);
+    pub fn no_such_object(row: &KindRow, name: &str) -> Self {
+        let qualified = qualified(row);
         Self {
-            details: Some(Box::new(resource(kind, Some(name)))),
+            details: Some(Box::new(resource(row, Some(name)))),
             ..Self::new(404, "NotFound", format!("{qualified} \"{name}\" not found"))
         }
     }
@@ -253,23 +252,21 @@ impl Status {
 }
 
 /// Such as `jobs.batch`.
-fn qualified(kind: Kind) -> String {
-    let Names { group, plural, .. } = names(kind);
-    match group {
-        "" => plural.to_owned(),
-        group => format!("{plural}.{group}"),
+fn qualified(row: &KindRow) -> String {
+    match &*row.group {
+        "" => row.resource.to_string(),
+        group => format!("{}.{group}", row.resource),
     }
 }
 
-fn resource(kind: Kind, name: Option<&str>) -> Value {
-    let Names { group, plural, .. } = names(kind);
+fn resource(row: &KindRow, name: Option<&str>) -> Value {
     let mut details = serde_json::Map::new();
     if let Some(name) = name {
         details.insert("name".to_owned(), name.into());
     }
-    if !group.is_empty() {
-        details.insert("group".to_owned(), group.into());
+    if !row.group.is_empty() {
+        details.insert("group".to_owned(), row.group.as_ref().into());
     }
-    details.insert("kind".to_owned(), plural.into());
+    details.insert("kind".to_owned(), row.resource.as_ref().into());
     Value::Object(details)
 }

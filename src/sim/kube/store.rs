@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::objects::Object;
-use crate::model::Kind;
+use crate::model::{Kind, KindTable, PerKind};
 
 /// How an object is filed: `namespace/name`, in etcd's order.
 pub type Key = Arc<str>;
@@ -49,7 +49,8 @@ pub struct Gone {
 #[derive(Debug)]
 pub struct Store {
     version: u64,
-    shelves: [Shelf; 3],
+    kinds: KindTable,
+    shelves: PerKind<Shelf>,
     history: usize,
     departed: VecDeque<Arc<Object>>,
 }
@@ -75,18 +76,26 @@ pub struct Page {
     pub last: Option<Key>,
 }
 
-/// All kinds.
-pub const KINDS: [Kind; 3] = [Kind::Pod, Kind::ReplicaSet, Kind::Job];
-
 impl Store {
-    /// An empty store that remembers so many changes of each kind.
+    /// An empty store of the fixed kinds that remembers so many changes of each.
     pub fn new(history: usize) -> Self {
+        Self::of(KindTable::default(), history)
+    }
+
+    /// An empty store of these kinds that remembers so many changes of each.
+    pub fn of(kinds: KindTable, history: usize) -> Self {
         Self {
             version: 1,
-            shelves: Default::default(),
+            shelves: PerKind::all(&kinds, |_, _| Shelf::default()),
+            kinds,
             history,
             departed: VecDeque::new(),
         }
+    }
+
+    /// What it may hold.
+    pub fn kinds(&self) -> &KindTable {
+        &self.kinds
     }
 
     /// The version of the newest change.
@@ -143,7 +152,7 @@ impl Store {
     pub fn delete(&mut self, kind: Kind, key: &str) -> Option<u64> {
         let (key, before) = self.shelf_mut(kind).objects.remove_entry(key)?;
         self.version += 1;
-        if kind != Kind::Pod {
+        if matches!(kind, Kind::REPLICA_SET | Kind::JOB) {
             self.departed.push_back(Arc::clone(&before.object));
             let surplus = self.departed.len().saturating_sub(DEPARTED);
             self.departed.drain(..surplus);
@@ -231,7 +240,7 @@ impl Store {
     /// Forgets all history: every version but the present one is gone.
     pub fn compact(&mut self) {
         let version = self.version;
-        for shelf in &mut self.shelves {
+        for shelf in self.shelves.values_mut() {
             shelf.history = VecDeque::new();
             shelf.from = version;
         }
@@ -242,7 +251,7 @@ impl Store {
     pub fn reset_to_version(&mut self, version: u64) {
         self.version = version;
         self.compact();
-        for shelf in &mut self.shelves {
+        for shelf in self.shelves.values_mut() {
             for stored in shelf.objects.values_mut() {
                 stored.version = stored.version.min(version);
             }
@@ -290,21 +299,16 @@ impl Store {
     }
 
     fn shelf(&self, kind: Kind) -> &Shelf {
-        let [pods, replica_sets, jobs] = &self.shelves;
-        match kind {
-            Kind::Pod => pods,
-            Kind::ReplicaSet => replica_sets,
-            Kind::Job => jobs,
-        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a kind is one of its store's table"
+        )]
+        &self.shelves[kind]
     }
 
     fn shelf_mut(&mut self, kind: Kind) -> &mut Shelf {
-        let [pods, replica_sets, jobs] = &mut self.shelves;
-        match kind {
-            Kind::Pod => pods,
-            Kind::ReplicaSet => replica_sets,
-            Kind::Job => jobs,
-        }
+        #[expect(clippy::indexing_slicing, reason = "as above")]
+        &mut self.shelves[kind]
     }
 }
 

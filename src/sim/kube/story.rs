@@ -60,7 +60,7 @@ pub fn story() -> Vec<Chapter> {
             title: "The API server is away, and comes back without its history",
             remark: "Meanwhile one pod has gone and one is new. The watch is answered 410; the relay lists again and sends the difference.",
             change: |store| {
-                store.delete(Kind::Pod, &key("shop", "debug"));
+                store.delete(Kind::POD, &key("shop", "debug"));
                 store.apply(pod("logging", "agent-z7", "agent=fluent-bit:3.1").of(agent()));
             },
             scene: Scene::ServerRestarts,
@@ -75,8 +75,8 @@ pub fn story() -> Vec<Chapter> {
             title: "The nightly Job is cleaned up",
             remark: "After both restarts, life goes on over the same watches.",
             change: |store| {
-                store.delete(Kind::Pod, &key("shop", "nightly-2891-x"));
-                store.delete(Kind::Job, &key("shop", "nightly-2891"));
+                store.delete(Kind::POD, &key("shop", "nightly-2891-x"));
+                store.delete(Kind::JOB, &key("shop", "nightly-2891"));
             },
             scene: Scene::Plain,
         },
@@ -84,7 +84,7 @@ pub fn story() -> Vec<Chapter> {
 }
 
 fn begin(store: &mut Store) {
-    store.apply(Object::ReplicaSet(controlled(
+    store.apply(Object::replica_set(controlled(
         "web-5d4f",
         "Deployment",
         "web",
@@ -99,19 +99,19 @@ fn begin(store: &mut Store) {
 }
 
 fn roll(store: &mut Store) {
-    store.apply(Object::ReplicaSet(controlled(
+    store.apply(Object::replica_set(controlled(
         "web-9b21",
         "Deployment",
         "web",
     )));
     for (new, old) in [("c", "a"), ("d", "b")] {
         store.apply(web("web-9b21", new, "app=nginx:1.27"));
-        store.delete(Kind::Pod, &key("shop", &format!("web-5d4f-{old}")));
+        store.delete(Kind::POD, &key("shop", &format!("web-5d4f-{old}")));
     }
 }
 
 fn fire(store: &mut Store) {
-    store.apply(Object::Job(controlled(
+    store.apply(Object::job(controlled(
         "nightly-2891",
         "CronJob",
         "nightly",
@@ -124,7 +124,7 @@ fn fire(store: &mut Store) {
         container.report = Report::Ended(id("nightly-2891-x/report"));
     }
     store.apply(run);
-    store.change(Kind::Pod, &key("shop", "web-9b21-c"), |object| {
+    store.change(Kind::POD, &key("shop", "web-9b21-c"), |object| {
         if let Object::Pod(pod) = object
             && let Some(container) = pod.containers.first_mut()
         {

@@ -77,7 +77,7 @@ pub enum Strictness {
 impl Truth {
     /// What is to be known of all that is in the store.
     pub fn of(store: &Store, view: View) -> Self {
-        let owners = [Kind::ReplicaSet, Kind::Job].map(|kind| store.all(kind));
+        let owners = [Kind::REPLICA_SET, Kind::JOB].map(|kind| store.all(kind));
         let owners = owners
             .into_iter()
             .flatten()
@@ -89,7 +89,7 @@ impl Truth {
             .filter_map(Object::meta)
             .map(|meta| (&*meta.uid, meta))
             .collect();
-        let pods = store.all(Kind::Pod);
+        let pods = store.all(Kind::POD);
         let known = pods.filter_map(|(_, stored)| {
             let pod = stored.object.pod()?;
             let known = Known::of(pod, &owners, view)?;

@@ -9,11 +9,12 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{faults::Plan, render::Renderer, requests::Requests, store::Store};
-use crate::model::Kind;
+use crate::model::{Kind, KindTable};
 
 /// The simulated cluster behind its lock, and the bells that ring at changes.
 pub(super) struct World {
     state: Mutex<State>,
+    pub(super) kinds: KindTable,
     pub(super) renderer: Renderer,
     pub(super) bookmarks_every: Duration,
     changed: watch::Sender<()>,
@@ -40,6 +41,7 @@ pub(super) struct State {
 impl World {
     pub(super) fn new(state: State, renderer: Renderer, bookmarks_every: Duration) -> Self {
         Self {
+            kinds: state.store.kinds().clone(),
             state: Mutex::new(state),
             renderer,
             bookmarks_every,

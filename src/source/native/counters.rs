@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{decode::ObjectError, ending::Reason};
-use crate::{model::Kind, source::Lost};
-
-const KINDS: usize = 3;
+use crate::{
+    model::{Kind, KindTable, PerKind},
+    source::Lost,
+};
 
 /// Shared by the watches and those who report on them.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub struct Counters {
     /// Requests that failed: whatever their watch had to wait or to list again for.
     pub failures: AtomicU64,
     /// Requests that are over, by kind and reason. Pages and versions that came are none.
-    ends: [[AtomicU64; Reason::ALL.len()]; KINDS],
+    ends: PerKind<[AtomicU64; Reason::ALL.len()]>,
     /// Objects and parts of objects that were dropped, by reason.
     dropped: [AtomicU64; ObjectError::ALL.len()],
     /// Which objects were dropped last.
@@ -25,6 +26,14 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Nothing counted; for watches of these kinds.
+    pub fn new(kinds: &KindTable) -> Self {
+        Self {
+            ends: PerKind::all(kinds, |_, _| Default::default()),
+            ..Self::default()
+        }
+    }
+
     /// How often objects or parts of them were dropped for this reason.
     pub fn dropped(&self, why: ObjectError) -> u64 {
         self.dropped
@@ -36,13 +45,13 @@ impl Counters {
     /// of failure.
     pub fn restarts(&self, kind: Kind, reason: Reason) -> u64 {
         self.ends
-            .get(kind as usize)
+            .get(kind)
             .and_then(|reasons| reasons.get(reason as usize))
             .map_or(0, |count| count.load(Relaxed))
     }
 
     pub(super) fn count_end(&self, kind: Kind, reason: Reason) {
-        let reasons = self.ends.get(kind as usize);
+        let reasons = self.ends.get(kind);
         if let Some(count) = reasons.and_then(|reasons| reasons.get(reason as usize)) {
             count.fetch_add(1, Relaxed);
         }

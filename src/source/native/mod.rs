@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`mod@connect`] | kubeconfig, service account, credentials, the way to the server | parts of it |
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
-//! | [`backoff`], [`ending`], [`frames`], [`target`] | delays, failures, lines, requests | yes |
+//! | [`backoff`], [`ending`], [`frames`], [`resource`] | delays, failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
 //! | `watch`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
 //!
@@ -28,7 +28,7 @@ pub mod ending;
 pub mod frames;
 pub mod machine;
 mod request;
-pub mod target;
+pub mod resource;
 mod watch;
 
 use std::{
@@ -42,19 +42,21 @@ use std::{
 pub use connect::{Access, ConnectError, Limits, Server, connect, end_plugins};
 pub use counters::Counters;
 use decode::{Decoding, Jobs, Pods, ReplicaSets, Thin};
-use target::Target;
+use resource::Resource;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use watch::{Texts, Watch};
 
 use crate::{
-    model::{Scope, Seed},
+    model::{KindTable, Scope, Seed},
     source::WatchInput,
 };
 
 /// What is watched, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// What is watched.
+    pub kinds: KindTable,
     /// The namespaces, a scope each in this order; none: one scope with all of them.
     pub namespaces: Vec<String>,
     /// A label selector for pods.
@@ -184,6 +186,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kinds: KindTable::default(),
             namespaces: Vec::new(),
             selector: None,
             list: ListMode::default(),
@@ -220,12 +223,13 @@ struct Watches {
 
 impl Watches {
     fn start<K: Thin>(&mut self, scope: Scope, namespace: Option<String>, texts: &Texts) {
-        let target = Target {
+        let resource = Resource {
             kind: K::KIND,
+            row: self.shared.options.kinds.row(K::KIND).clone(),
             namespace,
             selector: self.shared.options.selector.clone(),
         };
-        let watch = Watch::<K>::new(target, scope, self.shared.clone(), texts.clone());
+        let watch = Watch::<K>::new(resource, scope, self.shared.clone(), texts.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             // Whatever the watch waits for, it may be dropped there.

@@ -16,7 +16,7 @@ use super::{
     answer::{Part, is_html, no_answer, redirect},
     ending::{End, Refusal},
     machine::{Ask, Machine},
-    target::Target,
+    resource::Resource,
     watch::now,
 };
 
@@ -39,12 +39,12 @@ impl Sort {
 }
 
 pub(super) fn request(
-    target: &Target,
+    resource: &Resource,
     ask: &Ask<'_>,
     options: &Options,
 ) -> Result<Request<Body>, http::Error> {
-    Request::get(target.path(ask, &options.patience))
-        .header(ACCEPT, target.accept(ask))
+    Request::get(resource.path(ask, &options.patience))
+        .header(ACCEPT, resource.accept(ask))
         .body(Body::empty())
 }
 

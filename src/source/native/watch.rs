@@ -32,7 +32,7 @@ use super::{
     frames::{Frame, Frames},
     machine::{Ask, Machine, Moment, Next, Rules},
     request::{Declined, Sort, accepted, in_time, request, until, whole_answer},
-    target::Target,
+    resource::Resource,
 };
 use crate::{
     model::{Interner, Scope, Seed, Uid},
@@ -57,7 +57,7 @@ pub(super) struct Shared {
 
 /// A watch of a kind in a scope.
 pub(super) struct Watch<K: Thin> {
-    target: Target,
+    resource: Resource,
     scope: Scope,
     shared: Shared,
     machine: Machine<K::Object>,
@@ -110,15 +110,15 @@ enum Heard {
 pub(super) struct Gone;
 
 impl<K: Thin> Watch<K> {
-    pub(super) fn new(target: Target, scope: Scope, shared: Shared, texts: Texts) -> Self {
+    pub(super) fn new(resource: Resource, scope: Scope, shared: Shared, texts: Texts) -> Self {
         let rules = Rules {
             patience: shared.options.patience.clone(),
             list: shared.options.list,
             page_size: shared.options.page_size,
-            selector: target.is_selected(),
+            selector: resource.is_selected(),
         };
         Self {
-            target,
+            resource,
             scope,
             shared,
             machine: Machine::new(rules),
@@ -140,7 +140,7 @@ impl<K: Thin> Watch<K> {
                 Next::Wait(until) => sleep_until(until.into()).await,
                 Next::Ask(ask) => {
                     let sort = Sort::of(&ask);
-                    let end = match request(&self.target, &ask, &self.shared.options) {
+                    let end = match request(&self.resource, &ask, &self.shared.options) {
                         Ok(request) => self.ask(request, sort).await?,
                         Err(error) => Some(End::Unreachable(causes(&error))),
                     };
@@ -249,7 +249,7 @@ impl<K: Thin> Watch<K> {
 
     /// Asks for a page while a stream is read.
     fn ask_beside(&self, ask: &Ask<'_>) -> Option<Beside> {
-        let request = request(&self.target, ask, &self.shared.options).ok()?;
+        let request = request(&self.resource, ask, &self.shared.options).ok()?;
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let client = self.shared.server.client.clone();
         let Options {

@@ -134,7 +134,7 @@ impl Stage<'_> {
         let told: usize = known.values().map(|pod| pod.containers.len()).sum();
         let lists = self
             .api
-            .requests(|book| book.count(Kind::Pod, Sort::WatchList));
+            .requests(|book| book.count(Kind::POD, Sort::WatchList));
         say(&format!(
             "   cluster: {} pods, {said} containers; reducer: {} pods, {told} containers; list requests so far: {lists}\n",
             truth.pods.len(),

@@ -78,7 +78,7 @@ async fn a_pod_that_the_watches_cannot_use_or_that_lost_its_owner_is_explained()
         let api = SimApi::start(Options::small()).await.unwrap();
         let bad = |name: &str, metadata| {
             Object::Raw(Raw {
-                kind: Kind::Pod,
+                kind: Kind::POD,
                 namespace: "shop".into(),
                 name: name.to_owned(),
                 json: json!({"metadata": metadata, "status": {"podIP": 7}}),

@@ -203,16 +203,16 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
     // An event of each kind since its list: when all versions are gone, one may follow at once.
     world
         .api
-        .apply(Object::ReplicaSet(Meta::new("shop", "set", "uid-set")));
+        .apply(Object::replica_set(Meta::new("shop", "set", "uid-set")));
     world
         .api
-        .apply(Object::Job(Meta::new("shop", "job", "uid-job")));
+        .apply(Object::job(Meta::new("shop", "job", "uid-job")));
     world.goes_on("2").await;
     let messages = world.told();
     // Only ours asks for streamed lists: the old watcher may read pods, and lists anew.
     let taken = world
         .api
-        .fault(When::watch_list().of(Kind::Pod), Fault::code(403));
+        .fault(When::watch_list().of(Kind::POD), Fault::code(403));
     world.api.end_watches();
     world.api.apply(pod("b", "3"));
     world.api.compact();

@@ -45,7 +45,7 @@ async fn a_cut_over_while_the_reducer_is_away_is_told_when_it_is_back() {
     world.reducer.stop_listening().await;
     world.reducer.disconnect().await;
     world.cut_over().await;
-    world.api.delete(Kind::Pod, "shop", "c");
+    world.api.delete(Kind::POD, "shop", "c");
     world.reducer.start_listening().await.unwrap();
     world.known().await;
     world.stop().await;
@@ -58,7 +58,7 @@ async fn a_cut_over_while_our_watches_list_is_refused_and_a_forced_one_deletes_n
     world.known().await;
     let messages = world.told();
     // Our own list of pods never comes to its end.
-    let lists = When::watch_list().or(Sort::List).of(Kind::Pod);
+    let lists = When::watch_list().or(Sort::List).of(Kind::POD);
     world.api.fault(lists, Fault::Silence);
     world.step(Command::Shadow).await.unwrap();
     let refused = world.step(Command::Cutover).await.unwrap_err();

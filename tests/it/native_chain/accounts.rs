@@ -33,7 +33,7 @@ async fn it_says_how_far_each_kind_is_whenever_it_is_at_rest() {
     let path = kubeconfig(&dir, &api.kubeconfig());
     api.apply(bare("one"));
     api.apply(bare("two"));
-    api.apply(Object::Job(Meta::new("shop", "job", "job")));
+    api.apply(Object::job(Meta::new("shop", "job", "job")));
     let port = reducer.addr().port();
     let relay = talkative("--trace", path.to_str().unwrap(), port, &[]).await;
     // The beginning and the end of each list count, too.
@@ -42,7 +42,7 @@ async fn it_says_how_far_each_kind_is_whenever_it_is_at_rest() {
     });
     listed.await;
     api.apply(bare("three"));
-    api.delete(Kind::Job, "shop", "job").unwrap();
+    api.delete(Kind::JOB, "shop", "job").unwrap();
     let known = relay.until("two events more", |progress| {
         progress.watches == "Pod:5 ReplicaSet:2 Job:4"
     });
@@ -56,7 +56,7 @@ async fn at_its_end_it_says_how_many_watches_there_were_and_how_many_were_not_we
         let (api, reducer, dir) = (api().await, reducer().await, tempfile::tempdir().unwrap());
         let path = kubeconfig(&dir, &api.kubeconfig());
         if unwell > 0 {
-            api.deny(Kind::Job);
+            api.deny(Kind::JOB);
         }
         api.apply(bare("one"));
         let namespaces = ["--namespace", "shop", "--namespace", "other"];

@@ -22,7 +22,7 @@ fn bare(name: &str) -> Pod {
 fn cluster(api: &SimApi) {
     api.populate(&Cluster::new(5, 40));
     let web = Owner::controller("Deployment", "web", "web");
-    api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+    api.apply(Object::replica_set(Meta::new("shop", "set", "set").of(web)));
     let set = Owner::controller("ReplicaSet", "set", "set");
     api.apply(bare("gone").of(set.clone()));
     api.apply(bare("stays").of(set));
@@ -38,8 +38,8 @@ async fn a_reducer_that_comes_an_hour_later_gets_everything() {
     world
         .held(|held| held.pod(&Uid::new("gone")).is_some())
         .await;
-    world.api.delete(Kind::Pod, "shop", "gone").unwrap();
-    world.api.delete(Kind::ReplicaSet, "shop", "set").unwrap();
+    world.api.delete(Kind::POD, "shop", "gone").unwrap();
+    world.api.delete(Kind::REPLICA_SET, "shop", "set").unwrap();
     world.api.apply(bare("new"));
     world
         .held(|held| held.pod(&Uid::new("new")).is_some() && held.pod(&Uid::new("gone")).is_none())
@@ -66,7 +66,7 @@ async fn a_reducer_that_stalls_holds_nothing_up_and_catches_up() {
     world
         .held(|held| held.pod(&Uid::new("last")).is_some())
         .await;
-    world.api.delete(Kind::Pod, "shop", "gone").unwrap();
+    world.api.delete(Kind::POD, "shop", "gone").unwrap();
     world
         .held(|held| held.pod(&Uid::new("gone")).is_none())
         .await;
@@ -97,7 +97,7 @@ async fn a_reducer_that_reads_message_by_message_loses_nothing() {
         world.api.apply(bare(&format!("pod-{}", number % 7)));
         world
             .api
-            .delete(Kind::Pod, "shop", &format!("pod-{}", (number + 3) % 7));
+            .delete(Kind::POD, "shop", &format!("pod-{}", (number + 3) % 7));
     }
     let rest = async { while taken.recv().await.is_some() {} };
     tokio::select! {
@@ -122,7 +122,7 @@ async fn a_reducer_that_comes_and_goes_knows_the_truth_whenever_it_is_there() {
         world.api.apply(bare(&format!("while-{round}")));
         world
             .api
-            .delete(Kind::Pod, "shop", &format!("before-{}", round - 1));
+            .delete(Kind::POD, "shop", &format!("before-{}", round - 1));
     }
     world.greeted(4).await;
     world.known().await;
@@ -133,7 +133,7 @@ async fn a_reducer_that_comes_and_goes_knows_the_truth_whenever_it_is_there() {
 async fn owners_that_are_gone_still_name_their_pods_to_a_reducer_that_comes_back() {
     let world = World::of(cluster).await;
     world.known().await;
-    world.api.delete(Kind::ReplicaSet, "shop", "set").unwrap();
+    world.api.delete(Kind::REPLICA_SET, "shop", "set").unwrap();
     world.quiet().await;
     world.reducer.reset().await;
     world.greeted(2).await;

@@ -34,7 +34,7 @@ fn sized(api: &SimApi, length: usize) {
         uid("set"),
         Owner::controller("Deployment", &long('d'), &uid("web")),
     );
-    api.apply(Object::ReplicaSet(
+    api.apply(Object::replica_set(
         Meta::new("shop", &long('s'), &set).of(web),
     ));
     let of = Owner::controller("ReplicaSet", &long('s'), &set);
@@ -43,7 +43,7 @@ fn sized(api: &SimApi, length: usize) {
         uid("job"),
         Owner::controller("CronJob", &long('c'), &uid("night")),
     );
-    api.apply(Object::Job(Meta::new("shop", &long('j'), &job).of(night)));
+    api.apply(Object::job(Meta::new("shop", &long('j'), &job).of(night)));
     api.apply(bare(&uid("done")).of(Owner::controller("Job", &long('j'), &job)));
     // A namespace of that length, too.
     api.apply(Pod::new(&long('m'), "here", &uid("inside")).address("10.0.0.1"));
@@ -107,8 +107,8 @@ async fn pods_may_change_their_owner_and_address_and_be_born_again_under_their_n
     for kind in ["ReplicaSet", "Job"] {
         let meta = Meta::new("shop", kind, kind);
         world.api.apply(match kind {
-            "Job" => Object::Job(meta),
-            _ => Object::ReplicaSet(meta),
+            "Job" => Object::job(meta),
+            _ => Object::replica_set(meta),
         });
     }
     for (number, kind) in kinds.into_iter().enumerate() {
@@ -117,7 +117,7 @@ async fn pods_may_change_their_owner_and_address_and_be_born_again_under_their_n
         world.api.apply(pod("same").of(owner.clone()));
         world.quiet().await;
         assert_eq!(world.wrong(), None, "{kind}");
-        world.api.delete(Kind::Pod, "shop", "same").unwrap();
+        world.api.delete(Kind::POD, "shop", "same").unwrap();
         world.api.apply(pod(&format!("same-{number}")).of(owner));
         world.quiet().await;
         assert_eq!(world.wrong(), None, "{kind}, born again");
@@ -125,13 +125,13 @@ async fn pods_may_change_their_owner_and_address_and_be_born_again_under_their_n
         let again = pod(&format!("again-{number}"));
         world
             .missed(|api| {
-                api.delete(Kind::Pod, "shop", "same").unwrap();
+                api.delete(Kind::POD, "shop", "same").unwrap();
                 api.apply(again);
             })
             .await;
         world.quiet().await;
         assert_eq!(world.wrong(), None, "{kind}, born again unseen");
-        world.api.delete(Kind::Pod, "shop", "same").unwrap();
+        world.api.delete(Kind::POD, "shop", "same").unwrap();
     }
 }
 
@@ -144,7 +144,9 @@ async fn deletes_may_come_twice_or_for_nothing() {
         api.apply(bare("other"));
         for name in ["set-1", "set-2"] {
             let above = Owner::controller("Deployment", "web", "web");
-            api.apply(Object::ReplicaSet(Meta::new("shop", name, "set").of(above)));
+            api.apply(Object::replica_set(
+                Meta::new("shop", name, "set").of(above),
+            ));
         }
         api.apply(bare("owned").of(Owner::controller("ReplicaSet", "set", "set")));
     })
@@ -158,16 +160,16 @@ async fn deletes_may_come_twice_or_for_nothing() {
     };
     assert!(twin("one") || twin("two"));
     for name in ["one", "two"] {
-        world.api.delete(Kind::Pod, "shop", name).unwrap();
+        world.api.delete(Kind::POD, "shop", name).unwrap();
         world.quiet().await;
         assert!(!twin("one") && !twin("two"), "it is gone");
     }
     for name in ["set-1", "set-2"] {
-        world.api.delete(Kind::ReplicaSet, "shop", name).unwrap();
+        world.api.delete(Kind::REPLICA_SET, "shop", name).unwrap();
     }
     // Was never there with an address, so nobody was told of it.
     world.api.apply(Pod::new("shop", "early", "early"));
-    world.api.delete(Kind::Pod, "shop", "early").unwrap();
+    world.api.delete(Kind::POD, "shop", "early").unwrap();
     world.quiet().await;
     assert_eq!(world.wrong(), None);
     let state = world.end().await;
@@ -184,23 +186,23 @@ async fn a_delete_that_the_server_sends_twice_counts_once() {
             json!({"metadata": {"uid": uid, "name": "echo", "namespace": "shop"}, "status": 17});
         world.api.apply(bare(uid));
         world.api.apply(Object::Raw(Raw {
-            kind: Kind::Pod,
+            kind: Kind::POD,
             namespace: "shop".into(),
             name: "echo".into(),
             json,
         }));
         world.quiet().await;
         let before = world.messages();
-        world.api.delete(Kind::Pod, "shop", uid).unwrap();
-        world.api.delete(Kind::Pod, "shop", "echo").unwrap();
+        world.api.delete(Kind::POD, "shop", uid).unwrap();
+        world.api.delete(Kind::POD, "shop", "echo").unwrap();
         world.quiet().await;
         assert_eq!(world.told_since(before), [format!("pod_delete {uid}")]);
     }
     for _ in 0..2 {
         world
             .api
-            .apply(Object::Job(Meta::new("shop", "job", "job")));
-        world.api.delete(Kind::Job, "shop", "job").unwrap();
+            .apply(Object::job(Meta::new("shop", "job", "job")));
+        world.api.delete(Kind::JOB, "shop", "job").unwrap();
     }
     world.quiet().await;
     assert_eq!(world.wrong(), None);
@@ -235,14 +237,14 @@ async fn of_two_objects_with_one_uid_the_later_word_counts_and_a_list_finds_the_
         world.missed(|_| ()).await;
         world.quiet().await;
         assert!(known().is_some(), "{list}");
-        world.api.delete(Kind::Pod, "shop", "one").unwrap();
+        world.api.delete(Kind::POD, "shop", "one").unwrap();
         world.quiet().await;
         assert_eq!(known(), None, "a uid that is deleted is gone");
         world.missed(|_| ()).await;
         world.quiet().await;
         assert_eq!(known().as_deref(), Some("two"), "{list}");
         world
-            .missed(|api| _ = api.delete(Kind::Pod, "shop", "two"))
+            .missed(|api| _ = api.delete(Kind::POD, "shop", "two"))
             .await;
         world.quiet().await;
         assert_eq!(known(), None, "{list}");
@@ -286,7 +288,7 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
                     Owner::controller("Deployment", "web", "web"),
                     Owner::controller("ReplicaSet", "set", "set"),
                 );
-                api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+                api.apply(Object::replica_set(Meta::new("shop", "set", "set").of(web)));
                 api.apply(bare("good").of(set));
                 api.apply(bare("other"));
             },
@@ -305,12 +307,12 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
                     "ownerReferences": owners}}),
             }));
         };
-        spoil(Kind::Pod, "good", &world.api);
-        spoil(Kind::ReplicaSet, "set", &world.api);
+        spoil(Kind::POD, "good", &world.api);
+        spoil(Kind::REPLICA_SET, "set", &world.api);
         let new = |name: &str| bare(name).of(Owner::controller("ReplicaSet", "set", "set"));
         world
             .missed(|api| {
-                api.delete(Kind::Pod, "shop", "other").unwrap();
+                api.delete(Kind::POD, "shop", "other").unwrap();
                 api.apply(new("new"));
             })
             .await;
@@ -329,7 +331,7 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
         };
         assert_eq!([under("good"), under("new")], ["web", "web"], "{list}");
         // It is still known which one it was.
-        world.api.delete(Kind::Pod, "shop", "good").unwrap();
+        world.api.delete(Kind::POD, "shop", "good").unwrap();
         world.quiet().await;
         assert_eq!(world.told_since(before)[2..], ["pod_delete good"]);
         world.end().await;
@@ -339,7 +341,7 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
 /// Puts all of it among what is good.
 fn among(api: &SimApi, round: &str) {
     for (number, json) in nonsense().into_iter().enumerate() {
-        for kind in [Kind::Pod, Kind::ReplicaSet, Kind::Job] {
+        for kind in [Kind::POD, Kind::REPLICA_SET, Kind::JOB] {
             api.apply(Object::Raw(Raw {
                 kind,
                 namespace: "shop".into(),
@@ -350,7 +352,7 @@ fn among(api: &SimApi, round: &str) {
         let name = format!("{round}-{number}-good");
         let uid = |what: &str| format!("{what}-{name}");
         let web = Owner::controller("Deployment", &name, &uid("web"));
-        api.apply(Object::ReplicaSet(
+        api.apply(Object::replica_set(
             Meta::new("shop", &name, &uid("set")).of(web),
         ));
         let set = Owner::controller("ReplicaSet", &name, &uid("set"));
@@ -377,7 +379,7 @@ async fn a_bad_object_costs_itself_alone_in_pages_streams_and_watches() {
         among(&world.api, "watched");
         for (number, _) in nonsense().iter().enumerate() {
             let name = format!("listed-{number}-bad");
-            world.api.delete(Kind::Pod, "shop", &name).unwrap();
+            world.api.delete(Kind::POD, "shop", &name).unwrap();
         }
         world.quiet().await;
         let good: Vec<String> = world.truth().pods.into_keys().collect();

@@ -23,11 +23,11 @@ fn cluster(api: &SimApi) {
         Owner::controller("CronJob", "night", "night"),
         Owner::controller("Deployment", "web", "web"),
     );
-    api.apply(Object::Job(
+    api.apply(Object::job(
         Meta::new("shop", "night-1", "night-1").of(night),
     ));
-    api.apply(Object::Job(Meta::new("shop", "once", "once")));
-    api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+    api.apply(Object::job(Meta::new("shop", "once", "once")));
+    api.apply(Object::replica_set(Meta::new("shop", "set", "set").of(web)));
     for (name, kind, owner) in [
         ("night-pod", "Job", "night-1"),
         ("once-pod", "Job", "once"),
@@ -57,21 +57,21 @@ async fn under(world: &World, pod: &str, wanted: &str) {
 #[tokio::test]
 async fn pods_of_jobs_wait_for_them_and_all_others_do_not() {
     let fill = |api: &SimApi| {
-        api.deny(Kind::Job);
+        api.deny(Kind::JOB);
         cluster(api);
     };
     let world = World::with(fill, |config| {
         config.native.owner_wait = Duration::from_secs(3600);
     })
     .await;
-    let lists = |book: &Requests| book.lists(Kind::Job) >= 2;
+    let lists = |book: &Requests| book.lists(Kind::JOB) >= 2;
     must("Jobs are refused", world.api.wait_until(lists)).await;
     under(&world, "web-pod", "web").await;
     under(&world, "bare", "bare").await;
     world.api.apply(bare("last"));
     world.knows(&["last"]).await;
     assert_eq!(owner(&world, "night-pod"), None);
-    world.api.allow(Kind::Job);
+    world.api.allow(Kind::JOB);
     world.known().await;
     assert_eq!(owner(&world, "night-pod").unwrap(), "night");
     assert_eq!(world.wrong(), None);
@@ -80,7 +80,7 @@ async fn pods_of_jobs_wait_for_them_and_all_others_do_not() {
 #[tokio::test]
 async fn pods_of_jobs_are_told_under_their_job_in_time_and_under_the_cron_job_once_it_is_granted() {
     let fill = |api: &SimApi| {
-        api.deny(Kind::Job);
+        api.deny(Kind::JOB);
         cluster(api);
     };
     let world = World::with(fill, |config| {
@@ -91,7 +91,7 @@ async fn pods_of_jobs_are_told_under_their_job_in_time_and_under_the_cron_job_on
     under(&world, "once-pod", "once").await;
     under(&world, "web-pod", "web").await;
     let before = world.messages();
-    world.api.allow(Kind::Job);
+    world.api.allow(Kind::JOB);
     under(&world, "night-pod", "night").await;
     world.quiet().await;
     assert_eq!(world.wrong(), None);
@@ -108,7 +108,7 @@ async fn a_permission_that_is_taken_keeps_what_is_known_and_goes_on_when_it_is_b
     let world = World::of(cluster).await;
     world.quiet().await;
     let before = world.messages();
-    for kind in [Kind::Pod, Kind::Job] {
+    for kind in [Kind::POD, Kind::JOB] {
         world.api.deny(kind);
         let lists = world.api.requests(Requests::total);
         world.api.end_watches();
@@ -119,10 +119,10 @@ async fn a_permission_that_is_taken_keeps_what_is_known_and_goes_on_when_it_is_b
         must("it is refused", world.api.wait_until(refused)).await;
     }
     world.api.apply(bare("new"));
-    world.api.delete(Kind::Pod, "shop", "bare").unwrap();
+    world.api.delete(Kind::POD, "shop", "bare").unwrap();
     assert_eq!(world.told_since(before), [""; 0]);
-    world.api.allow(Kind::Pod);
-    world.api.allow(Kind::Job);
+    world.api.allow(Kind::POD);
+    world.api.allow(Kind::JOB);
     world.quiet().await;
     let mut told = world.told_since(before);
     told.sort_unstable();
@@ -132,14 +132,14 @@ async fn a_permission_that_is_taken_keeps_what_is_known_and_goes_on_when_it_is_b
 #[tokio::test]
 async fn without_pods_there_is_nothing_to_tell_until_they_are_granted() {
     let fill = |api: &SimApi| {
-        api.deny(Kind::Pod);
+        api.deny(Kind::POD);
         cluster(api);
     };
     let world = World::of(fill).await;
-    let lists = |book: &Requests| book.lists(Kind::Pod) >= 3;
+    let lists = |book: &Requests| book.lists(Kind::POD) >= 3;
     must("pods are asked for", world.api.wait_until(lists)).await;
     assert_eq!(world.told_since(0), [""; 0]);
-    world.api.allow(Kind::Pod);
+    world.api.allow(Kind::POD);
     world.known().await;
     assert_eq!(world.lists()[1..], [1, 1], "nobody else is delayed");
 }
@@ -147,7 +147,7 @@ async fn without_pods_there_is_nothing_to_tell_until_they_are_granted() {
 #[tokio::test]
 async fn one_line_says_what_to_grant() {
     let api = api().await;
-    api.deny(Kind::Job);
+    api.deny(Kind::JOB);
     cluster(&api);
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &["--owner-wait", "10ms"]).await;
     let known =

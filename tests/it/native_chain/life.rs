@@ -31,11 +31,11 @@ impl Life<'_> {
     fn step(&mut self) {
         match self.chance.u8(..100) {
             0..45 => self.pod(),
-            45..60 => self.kill(Kind::Pod, "pod"),
-            60..75 => self.owner(Kind::ReplicaSet),
-            75..88 => self.owner(Kind::Job),
-            88..92 if self.owners_go => self.kill(Kind::ReplicaSet, "replicaset"),
-            92..96 if self.owners_go => self.kill(Kind::Job, "job"),
+            45..60 => self.kill(Kind::POD, "pod"),
+            60..75 => self.owner(Kind::REPLICA_SET),
+            75..88 => self.owner(Kind::JOB),
+            88..92 if self.owners_go => self.kill(Kind::REPLICA_SET, "replicaset"),
+            92..96 if self.owners_go => self.kill(Kind::JOB, "job"),
             96..98 => self.api.end_watches(),
             _ => self.api.send_bookmarks(),
         }
@@ -54,7 +54,7 @@ impl Life<'_> {
         let (namespace, name) = self.place("pod");
         let key = format!("{namespace}/{name}");
         let known = self.api.change(|store| {
-            let stored = store.get(Kind::Pod, &key)?;
+            let stored = store.get(Kind::POD, &key)?;
             stored.object.pod().cloned()
         });
         self.births += 1;
@@ -80,7 +80,7 @@ impl Life<'_> {
             _ if self.owners_change => {
                 // Whoever adopts a pod is there.
                 let adopters = self.api.change(|store| {
-                    let all = [Kind::ReplicaSet, Kind::Job].map(|kind| store.all(kind));
+                    let all = [Kind::REPLICA_SET, Kind::JOB].map(|kind| store.all(kind));
                     let all = all.into_iter().flatten();
                     let adopters = all.filter_map(|(_, stored)| {
                         let meta = stored.object.meta()?;
@@ -124,8 +124,8 @@ impl Life<'_> {
 
     fn owner(&mut self, kind: Kind) {
         let (of, above) = match kind {
-            Kind::Job => ("job", ["CronJob", "Workflow"]),
-            Kind::Pod | Kind::ReplicaSet => ("replicaset", ["Deployment", "Rollout"]),
+            Kind::JOB => ("job", ["CronJob", "Workflow"]),
+            _ => ("replicaset", ["Deployment", "Rollout"]),
         };
         let (namespace, name) = self.place(of);
         let uid = format!("{namespace}-{name}");
@@ -146,10 +146,7 @@ impl Life<'_> {
             Some(above) => meta.of(Owner::controller(above, "top", &format!("uid-{above}-top"))),
             None => meta,
         };
-        self.api.apply(match kind {
-            Kind::Job => Object::Job(meta),
-            Kind::Pod | Kind::ReplicaSet => Object::ReplicaSet(meta),
-        });
+        self.api.apply(Object::Plain(kind, meta));
     }
 
     fn kill(&mut self, kind: Kind, of: &str) {

@@ -18,7 +18,7 @@ fn cluster(api: &SimApi) {
         api.apply(bare(name));
     }
     let web = Owner::controller("Deployment", "web", "web");
-    api.apply(Object::ReplicaSet(Meta::new("shop", "set", "set").of(web)));
+    api.apply(Object::replica_set(Meta::new("shop", "set", "set").of(web)));
     api.apply(bare("web").of(Owner::controller("ReplicaSet", "set", "set")));
 }
 
@@ -32,7 +32,7 @@ async fn nothing_has_changed_and_nothing_is_told() {
         world
             .missed(|api| {
                 let set = key("shop", "set");
-                api.change(|store| store.touch(Kind::ReplicaSet, &set))
+                api.change(|store| store.touch(Kind::REPLICA_SET, &set))
                     .unwrap();
             })
             .await;
@@ -50,14 +50,14 @@ async fn only_the_difference_is_told() {
     let before = world.messages();
     world
         .missed(|api| {
-            api.delete(Kind::Pod, "shop", "one").unwrap();
-            api.delete(Kind::Pod, "shop", "two").unwrap();
+            api.delete(Kind::POD, "shop", "one").unwrap();
+            api.delete(Kind::POD, "shop", "two").unwrap();
             api.apply(Pod {
                 meta: Meta::new("shop", "two", "two-again"),
                 ..bare("two")
             });
             api.apply(bare("three").container("more", "shop/more:1", "id-more"));
-            api.delete(Kind::ReplicaSet, "shop", "set").unwrap();
+            api.delete(Kind::REPLICA_SET, "shop", "set").unwrap();
             api.apply(bare("four"));
         })
         .await;
@@ -83,7 +83,7 @@ async fn what_expires_while_it_is_watched_is_listed_again_at_once() {
     world.quiet().await;
     let before = world.messages();
     let gone = k8s_relay::sim::kube::Fault::gone_in_stream;
-    let when = || k8s_relay::sim::kube::When::watch().of(Kind::Pod).once();
+    let when = || k8s_relay::sim::kube::When::watch().of(Kind::POD).once();
     world.api.fault(when(), gone());
     world.api.end_watches();
     world.quiet().await;
@@ -104,7 +104,7 @@ async fn who_wants_everything_anew_gets_it_after_a_resync() {
     let before = world.messages();
     world
         .missed(|api| {
-            api.delete(Kind::Pod, "shop", "one").unwrap();
+            api.delete(Kind::POD, "shop", "one").unwrap();
         })
         .await;
     world.quiet().await;
@@ -126,7 +126,7 @@ async fn an_etcd_that_was_restored_is_listed_again() {
     world.quiet().await;
     let before = world.messages();
     world.api.change(|store| {
-        store.delete(Kind::Pod, "shop/one");
+        store.delete(Kind::POD, "shop/one");
         store.reset_to_version(3);
     });
     world.api.reset_to_version(3);

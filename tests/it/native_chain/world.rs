@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::support::{PATIENCE, must};
 
-pub(super) const KINDS: [Kind; 3] = [Kind::Pod, Kind::ReplicaSet, Kind::Job];
+pub(super) const KINDS: [Kind; 3] = [Kind::POD, Kind::REPLICA_SET, Kind::JOB];
 
 /// The namespace of what [`World::quiet`] adds.
 pub(super) const MARKS: &str = "marks";
@@ -176,8 +176,8 @@ impl World {
                     .of(Owner::controller(kind, &name, &uid)),
             );
             self.api.apply(match kind {
-                "Job" => k8s_relay::sim::kube::Object::Job(meta),
-                _ => k8s_relay::sim::kube::Object::ReplicaSet(meta),
+                "Job" => k8s_relay::sim::kube::Object::job(meta),
+                _ => k8s_relay::sim::kube::Object::replica_set(meta),
             });
         }
         self.knows(&pods).await;

@@ -20,13 +20,13 @@ fn fill(api: &SimApi) {
         let owner = |kind: &str, name: &str| Owner::controller(kind, name, &uid(name));
         let volcano = Owner::custom("batch.volcano.sh/v1alpha1", "Job", "train", &uid("train"));
         let rollout = Owner::custom("argoproj.io/v1alpha1", "Rollout", "canary", &uid("canary"));
-        api.apply(Object::ReplicaSet(
+        api.apply(Object::replica_set(
             meta("web-1").of(owner("Deployment", "web")),
         ));
-        api.apply(Object::ReplicaSet(meta("canary-1").of(rollout)));
-        api.apply(Object::ReplicaSet(meta("orphaned")));
-        api.apply(Object::Job(meta("night-1").of(owner("CronJob", "night"))));
-        api.apply(Object::Job(meta("once")));
+        api.apply(Object::replica_set(meta("canary-1").of(rollout)));
+        api.apply(Object::replica_set(meta("orphaned")));
+        api.apply(Object::job(meta("night-1").of(owner("CronJob", "night"))));
+        api.apply(Object::job(meta("once")));
         let mut last = 0;
         let mut pod = |name: &str| {
             last += 1;
@@ -84,8 +84,8 @@ fn fill(api: &SimApi) {
 fn live_on(api: &SimApi) {
     let started = Pod::new("a", "pending", "a-pending").address("10.3.0.1");
     api.apply(started.container("main", "shop/main:1", "containerd://late"));
-    api.delete(Kind::Pod, "a", "web-1-x").unwrap();
-    api.delete(Kind::Pod, "b", "only-6").unwrap();
+    api.delete(Kind::POD, "a", "web-1-x").unwrap();
+    api.delete(Kind::POD, "b", "only-6").unwrap();
     let again = Owner::controller("ReplicaSet", "web-1", "a-web-1");
     api.apply(
         Pod::new("a", "web-1-y", "a-web-1-y")
@@ -100,7 +100,7 @@ fn live_on(api: &SimApi) {
             .of(next),
     );
     let web = Owner::controller("Deployment", "web", "b-web");
-    api.apply(Object::ReplicaSet(
+    api.apply(Object::replica_set(
         Meta::new("b", "web-2", "b-web-2").of(web),
     ));
 }
@@ -123,7 +123,7 @@ async fn every_kind_of_pod_is_known_as_the_api_server_has_it_however_it_is_liste
         world.known().await;
         let (asked, other) = world
             .api
-            .requests(|book| (book.count(Kind::Pod, sort), book.count(Kind::Pod, not)));
+            .requests(|book| (book.count(Kind::POD, sort), book.count(Kind::POD, not)));
         assert_eq!((asked, other), (1, 0), "{list}");
         world.end().await;
     }
@@ -163,7 +163,7 @@ async fn only_the_named_namespaces_are_watched_each_by_its_own_watches() {
     let before = world.messages();
     world
         .missed(|api| {
-            api.delete(Kind::Pod, "b", "bare").unwrap();
+            api.delete(Kind::POD, "b", "bare").unwrap();
         })
         .await;
     world.known_of(watched).await;

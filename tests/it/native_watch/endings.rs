@@ -290,7 +290,7 @@ async fn the_driver_learns_why_and_since_when_a_watch_fails_and_of_each_new_reas
         second.reason,
         "what was, is still known"
     );
-    let restarts = |reason| watched.counters.restarts(Kind::Pod, reason);
+    let restarts = |reason| watched.counters.restarts(Kind::POD, reason);
     assert_eq!(restarts(Reason::ServerError), 1);
     assert_eq!(restarts(second.reason), 2);
     assert_eq!(restarts(Reason::Ended), 0);

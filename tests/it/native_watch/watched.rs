@@ -144,7 +144,7 @@ impl Watched {
                 self.told.extend(events.into_iter().filter_map(text));
             }
             WatchInput::Health {
-                kind: Kind::Pod,
+                kind: Kind::POD,
                 health,
                 since,
                 last_failure,
@@ -197,7 +197,7 @@ pub fn access(path: PathBuf) -> Access {
 fn text(event: FeedEvent) -> Option<String> {
     let event = match event {
         FeedEvent::Pod(event) => event,
-        FeedEvent::Seen(Kind::Pod, uid) => return Some(format!("seen-{uid}")),
+        FeedEvent::Seen(Kind::POD, uid) => return Some(format!("seen-{uid}")),
         FeedEvent::ReplicaSet(_) | FeedEvent::Job(_) | FeedEvent::Seen(..) | FeedEvent::Listed => {
             return None;
         }

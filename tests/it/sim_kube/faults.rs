@@ -6,7 +6,7 @@ use super::*;
 async fn faults_hit_the_requests_they_were_scripted_for() {
     let (api, client) = small().await;
     let list = ListParams::default();
-    api.fault(When::list().of(Kind::Pod).once(), Fault::code(500));
+    api.fault(When::list().of(Kind::POD).once(), Fault::code(500));
     assert_eq!(code(pods(&client).list(&list).await), 500);
     api.fault(When::list().once(), Fault::Garbage(b"<html>".to_vec()));
     assert!(matches!(
@@ -34,13 +34,13 @@ async fn faults_hit_the_requests_they_were_scripted_for() {
     let mut waiting = Box::pin(all.list(&list));
     tokio::select! {
         _ = &mut waiting => panic!("it was answered"),
-        () = must("the request", api.wait_until(|book| book.count(Kind::Pod, Sort::List) == 3)) => {}
+        () = must("the request", api.wait_until(|book| book.count(Kind::POD, Sort::List) == 3)) => {}
     }
     drop(waiting);
     api.cancel(silent);
     assert_eq!(pods(&client).list(&list).await.unwrap().items.len(), 12);
     let codes = api.requests(|book| {
-        book.of(Kind::Pod, Sort::List)
+        book.of(Kind::POD, Sort::List)
             .map(|r| r.code)
             .collect::<Vec<_>>()
     });
@@ -93,7 +93,7 @@ async fn connections_are_refused_reset_and_accepted_again() {
 #[tokio::test]
 async fn a_denied_kind_is_forbidden_and_the_others_are_not() {
     let (api, client) = small().await;
-    api.deny(Kind::Job);
+    api.deny(Kind::JOB);
     let jobs: Api<Job> = Api::namespaced(client.clone(), "shop");
     let Err(Error::Api(status)) = jobs.list(&ListParams::default()).await else {
         panic!("it was let in");
@@ -112,7 +112,7 @@ async fn a_denied_kind_is_forbidden_and_the_others_are_not() {
             .len(),
         12
     );
-    api.allow(Kind::Job);
+    api.allow(Kind::JOB);
     assert!(
         jobs.list(&ListParams::default())
             .await

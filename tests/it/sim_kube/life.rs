@@ -17,7 +17,7 @@ async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
         for round in 0..200_u32 {
             let name = format!("pod-{}", round % 7);
             match round % 5 {
-                4 => drop(api.delete(Kind::Pod, "a", &name)),
+                4 => drop(api.delete(Kind::POD, "a", &name)),
                 _ => drop(api.apply(Pod::new("a", &name, &format!("u-{round}")))),
             }
             if round == 100 {
@@ -99,10 +99,10 @@ async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
     })
     .await
     .unwrap();
-    api.apply(Object::ReplicaSet(
+    api.apply(Object::replica_set(
         Meta::new("shop", "web-1", "rs").of(Owner::controller("Deployment", "web", "d")),
     ));
-    api.apply(Object::ReplicaSet(Meta::new("shop", "blue-1", "rs-2").of(
+    api.apply(Object::replica_set(Meta::new("shop", "blue-1", "rs-2").of(
         Owner::custom("argoproj.io/v1alpha1", "Rollout", "blue", "r"),
     )));
     let pod = |name: &str| Pod::new("shop", name, &format!("uid of {name}")).address("10.0.0.1");
@@ -131,7 +131,7 @@ async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
         ..View::default()
     };
     assert_eq!(owners(any), known(["web", "blue", "train", "d", "unknown"]));
-    api.delete(Kind::ReplicaSet, "shop", "web-1");
+    api.delete(Kind::REPLICA_SET, "shop", "web-1");
     assert_eq!(
         owners(View::default()),
         known(["web", "blue-1", "train", "d", "unknown"])

@@ -99,7 +99,7 @@ impl Life {
                 if let Some(workload) = self.workloads.get_mut(at) {
                     workload.pods.retain(|member| member.key != key);
                 }
-                store.delete(Kind::Pod, &key).is_some()
+                store.delete(Kind::POD, &key).is_some()
             }
             Act::Finish(at) => self.finish(at, store),
             Act::RemoveSet(at) => self.remove_set(at, store),
@@ -217,7 +217,7 @@ impl Life {
         let at = self.dice.pick(self.workloads.len())?;
         let workload = self.workloads.get(at)?;
         let member = workload.pods.get(self.dice.pick(workload.pods.len())?)?;
-        let pod = store.get(Kind::Pod, &member.key)?.object.pod()?;
+        let pod = store.get(Kind::POD, &member.key)?.object.pod()?;
         let runs = pod.phase == Phase::Running && pod.ephemeral.len() < 3;
         runs.then(|| Story::from([act(Key::clone(&member.key))]))
     }
@@ -244,9 +244,9 @@ impl Life {
         let meta = self.set_meta(workload, &name, &uid);
         let key = key(&workload.namespace, &name);
         let (kind, object) = match workload.sort {
-            Sort::CronJob => ("Job", Object::Job(meta)),
+            Sort::CronJob => ("Job", Object::job(meta)),
             Sort::Deployment | Sort::StatefulSet | Sort::DaemonSet | Sort::Custom | Sort::Bare => {
-                ("ReplicaSet", Object::ReplicaSet(meta))
+                ("ReplicaSet", Object::replica_set(meta))
             }
         };
         store.apply(object);
@@ -273,7 +273,7 @@ impl Life {
         let Some(key) = workload.and_then(|workload| workload.pending.pop_front()) else {
             return false;
         };
-        let pod = store.get(Kind::Pod, &key).and_then(|s| s.object.pod());
+        let pod = store.get(Kind::POD, &key).and_then(|s| s.object.pod());
         let Some(mut pod) = pod.cloned() else {
             return false;
         };
@@ -302,9 +302,9 @@ impl Life {
             return false;
         };
         let (kind, keep) = match workload.sort {
-            Sort::CronJob => (Kind::Job, 1),
+            Sort::CronJob => (Kind::JOB, 1),
             Sort::Deployment | Sort::StatefulSet | Sort::DaemonSet | Sort::Custom | Sort::Bare => {
-                (Kind::ReplicaSet, SETS)
+                (Kind::REPLICA_SET, SETS)
             }
         };
         if workload.sets.len() <= keep {
@@ -339,7 +339,7 @@ fn change_pod(
     key: &Key,
     change: impl FnOnce(&mut crate::sim::kube::objects::Pod),
 ) -> bool {
-    let changed = store.change(Kind::Pod, key, |object| {
+    let changed = store.change(Kind::POD, key, |object| {
         if let Object::Pod(pod) = object {
             change(pod);
         }

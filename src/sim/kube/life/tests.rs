@@ -1,10 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::sim::kube::{
-    store::KINDS,
-    truth::{Truth, View},
-};
+use crate::sim::kube::truth::{Truth, View};
 
 fn life(mix: Mix) -> (Life, Store) {
     let mut store = Store::new(1_000_000);
@@ -17,7 +14,7 @@ fn life(mix: Mix) -> (Life, Store) {
 /// What happened to pods, by the word a watch would say, and whether anything had changed.
 fn happened(store: &Store, since: u64) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    for change in store.changes(Kind::Pod, since).unwrap() {
+    for change in store.changes(Kind::POD, since).unwrap() {
         let word = match (&change.before, &change.after) {
             (None, _) => "added",
             (_, None) => "deleted",
@@ -56,11 +53,11 @@ fn a_long_life_neither_fills_nor_empties_a_cluster() {
         idle: 0,
         ..Mix::default()
     });
-    assert_eq!(KINDS.map(|kind| store.count(kind)), [500, 100, 0]);
+    assert_eq!(Kind::MATCHED.map(|kind| store.count(kind)), [500, 100, 0]);
     for _ in 0..100_000 {
         assert!(life.step(&mut store));
     }
-    let [pods, sets, jobs] = KINDS.map(|kind| store.count(kind));
+    let [pods, sets, jobs] = Kind::MATCHED.map(|kind| store.count(kind));
     assert!((480..540).contains(&pods), "{pods} pods");
     assert!((100..400).contains(&sets), "{sets} ReplicaSets");
     assert!((1..=15).contains(&jobs), "{jobs} Jobs");

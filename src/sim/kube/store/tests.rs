@@ -6,7 +6,7 @@ fn pod(name: &str) -> Pod {
 }
 
 fn names(store: &Store, version: u64) -> Result<Vec<String>, Gone> {
-    let page = store.list(Kind::Pod, version, None, None, None, |_| true)?;
+    let page = store.list(Kind::POD, version, None, None, None, |_| true)?;
     let names = page
         .items
         .iter()
@@ -20,13 +20,13 @@ fn a_list_shows_what_was_there_at_its_version() {
     store.apply(pod("a"));
     let two = store.apply(pod("c"));
     let added = store.apply(pod("b"));
-    let deleted = store.delete(Kind::Pod, "shop/a").unwrap();
-    store.touch(Kind::Pod, &key("shop", "c")).unwrap();
+    let deleted = store.delete(Kind::POD, "shop/a").unwrap();
+    store.touch(Kind::POD, &key("shop", "c")).unwrap();
     assert_eq!(names(&store, two).unwrap(), ["a", "c"]);
     assert_eq!(names(&store, added).unwrap(), ["a", "b", "c"]);
     assert_eq!(names(&store, deleted).unwrap(), ["b", "c"]);
     assert_eq!(names(&store, store.version()).unwrap(), ["b", "c"]);
-    let then = store.list(Kind::Pod, two, None, Some("shop/a"), None, |_| true);
+    let then = store.list(Kind::POD, two, None, Some("shop/a"), None, |_| true);
     assert_eq!(then.unwrap().items[0].version, two);
 }
 
@@ -41,7 +41,7 @@ fn pages_of_one_version_add_up_to_its_list_while_objects_come_and_go() {
     let (mut pages, mut after) = (Vec::new(), None::<Key>);
     loop {
         let page = store.list(
-            Kind::Pod,
+            Kind::POD,
             version,
             Some("shop"),
             after.as_deref(),
@@ -56,7 +56,7 @@ fn pages_of_one_version_add_up_to_its_list_while_objects_come_and_go() {
             break;
         }
         let gone = format!("shop/{:02}", pages.len());
-        store.delete(Kind::Pod, &gone);
+        store.delete(Kind::POD, &gone);
         store.apply(pod(&format!("{:02}b", pages.len() + 3)));
     }
     assert_eq!(pages, whole);
@@ -68,7 +68,7 @@ fn a_namespace_holds_only_its_own_objects() {
     for namespace in ["shop", "shop-2", "sho"] {
         store.apply(Pod::new(namespace, "web", "u"));
     }
-    let page = store.list(Kind::Pod, store.version(), Some("shop"), None, None, |_| {
+    let page = store.list(Kind::POD, store.version(), Some("shop"), None, None, |_| {
         true
     });
     let page = page.unwrap();
@@ -88,11 +88,11 @@ fn history_is_bounded_and_what_it_lost_is_gone() {
         Gone { oldest: newest - 3 }
     );
     assert_eq!(names(&store, newest - 3).unwrap(), ["a", "b"]);
-    assert_eq!(store.changes(Kind::Pod, newest - 3).unwrap().len(), 3);
-    assert_eq!(store.changes(Kind::Job, 1).unwrap().len(), 0);
+    assert_eq!(store.changes(Kind::POD, newest - 3).unwrap().len(), 3);
+    assert_eq!(store.changes(Kind::JOB, 1).unwrap().len(), 0);
     store.compact();
-    assert!(store.changes(Kind::Pod, newest - 1).is_err());
-    assert_eq!(store.changes(Kind::Pod, newest).unwrap().len(), 0);
+    assert!(store.changes(Kind::POD, newest - 1).is_err());
+    assert_eq!(store.changes(Kind::POD, newest).unwrap().len(), 0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_restored_store_counts_on_from_a_lower_version() {
     }
     store.reset_to_version(2);
     assert_eq!(store.version(), 2);
-    assert!(store.all(Kind::Pod).all(|(_, stored)| stored.version <= 2));
+    assert!(store.all(Kind::POD).all(|(_, stored)| stored.version <= 2));
     assert_eq!(store.apply(pod("d")), 3);
-    assert_eq!(store.changes(Kind::Pod, 2).unwrap().len(), 1);
+    assert_eq!(store.changes(Kind::POD, 2).unwrap().len(), 1);
 }

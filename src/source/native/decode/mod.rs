@@ -92,20 +92,20 @@ pub trait Thin: Send + 'static {
     fn fact(event: Event<Self::Object>) -> FeedEvent;
 }
 
-/// [`Kind::Pod`].
+/// [`Kind::POD`].
 #[derive(Clone, Copy, Debug)]
 pub enum Pods {}
 
-/// [`Kind::ReplicaSet`].
+/// [`Kind::REPLICA_SET`].
 #[derive(Clone, Copy, Debug)]
 pub enum ReplicaSets {}
 
-/// [`Kind::Job`].
+/// [`Kind::JOB`].
 #[derive(Clone, Copy, Debug)]
 pub enum Jobs {}
 
 impl Thin for Pods {
-    const KIND: Kind = Kind::Pod;
+    const KIND: Kind = Kind::POD;
     type Object = PodMeta;
     type Draft<'de> = pod::PodDraft<'de>;
 
@@ -115,7 +115,7 @@ impl Thin for Pods {
 }
 
 impl Thin for ReplicaSets {
-    const KIND: Kind = Kind::ReplicaSet;
+    const KIND: Kind = Kind::REPLICA_SET;
     type Object = OwnerMeta;
     type Draft<'de> = owner::OwnerDraft<'de>;
 
@@ -125,7 +125,7 @@ impl Thin for ReplicaSets {
 }
 
 impl Thin for Jobs {
-    const KIND: Kind = Kind::Job;
+    const KIND: Kind = Kind::JOB;
     type Object = OwnerMeta;
     type Draft<'de> = owner::OwnerDraft<'de>;
 

@@ -77,7 +77,7 @@ impl<K: Thin> Watch<K> {
     }
 
     fn log(&self, note: &Note) {
-        let (kind, namespace) = (self.target.resource(), self.target.namespace());
+        let (kind, namespace) = (&*self.resource.row.resource, self.resource.namespace());
         let server = &*self.shared.server.url();
         match note {
             Note::Well { failures } => info!(kind, namespace, failures, "watch works"),
@@ -88,7 +88,7 @@ impl<K: Thin> Watch<K> {
                 info!(kind, namespace, server, %why, "watch is refused, and tried again");
             }
             Note::StaysDenied(why) => {
-                let grant = self.target.grant();
+                let grant = self.resource.row.grant();
                 warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
             }
             Note::ListsAgain(why) => info!(kind, namespace, %why, "watch lists again"),
@@ -107,7 +107,7 @@ impl<K: Thin> Watch<K> {
             self.shared.counters.drop_objects(why, objects);
             if !self.said.contains(&why) {
                 self.said.push(why);
-                let (kind, namespace) = (self.target.resource(), self.target.namespace());
+                let (kind, namespace) = (&*self.resource.row.resource, self.resource.namespace());
                 warn!(kind, namespace, %why, "an object is dropped; such ones are counted");
             }
         }

@@ -117,7 +117,7 @@ impl Player {
             Move::Anew => {
                 self.server_goes(case).await;
                 self.api.change(clear);
-                self.changed = Some(Kind::Pod);
+                self.changed = Some(Kind::POD);
             }
             Move::Disconnect => {
                 self.reducer_is_away = true;
@@ -176,7 +176,7 @@ impl Player {
     async fn fence(&mut self, case: &str) {
         self.changed = None;
         self.fences += 1;
-        let uids = [Kind::ReplicaSet, Kind::Job].map(|kind| self.put_fence(kind));
+        let uids = [Kind::REPLICA_SET, Kind::JOB].map(|kind| self.put_fence(kind));
         if self.reducer_is_away {
             let seen = async {
                 while !uids
@@ -200,15 +200,11 @@ impl Player {
     fn put_fence(&self, kind: Kind) -> String {
         let name = format!("fence-{kind:?}-{}", self.fences);
         let owner = Meta::new(ASIDE, &name, &name);
-        let (owner, text): (Object, _) = match kind {
-            Kind::Job => (Object::Job(owner), "Job"),
-            _ => (Object::ReplicaSet(owner), "ReplicaSet"),
-        };
         let uid = format!("{name}-pod");
         let pod = Pod::new(ASIDE, &uid, &uid)
             .address("10.9.9.9")
-            .of(Owner::controller(text, &name, &name));
-        self.api.apply(owner);
+            .of(Owner::controller(&format!("{kind:?}"), &name, &name));
+        self.api.apply(Object::Plain(kind, owner));
         self.api.apply(pod);
         uid
     }
@@ -225,7 +221,7 @@ impl Player {
 }
 
 fn clear(store: &mut store::Store) {
-    for kind in store::KINDS {
+    for kind in Kind::MATCHED {
         let keys: Vec<store::Key> = store.all(kind).map(|(key, _)| key.clone()).collect();
         for key in keys {
             store.delete(kind, &key);

@@ -213,13 +213,13 @@ fn the_object(info: &Info) -> Result<(Kind, &str, Option<&OwnerInfo>), Inexpress
     let kind = Type::try_from(info.r#type).map_err(|_| Inexpressible::NoObject)?;
     match (kind, &info.pod_info, &info.rs_info, &info.job_info) {
         (Type::K8sPod, Some(pod), None, None) if pod.containers_ids.is_empty() => {
-            Ok((Kind::Pod, &pod.uid, pod.owner.as_ref()))
+            Ok((Kind::POD, &pod.uid, pod.owner.as_ref()))
         }
         (Type::K8sPod, Some(_), None, None) => Err(Inexpressible::DeprecatedField),
         (Type::K8sReplicaset, None, Some(set), None) => {
-            Ok((Kind::ReplicaSet, &set.uid, set.owner.as_ref()))
+            Ok((Kind::REPLICA_SET, &set.uid, set.owner.as_ref()))
         }
-        (Type::K8sJob, None, None, Some(job)) => Ok((Kind::Job, &job.uid, job.owner.as_ref())),
+        (Type::K8sJob, None, None, Some(job)) => Ok((Kind::JOB, &job.uid, job.owner.as_ref())),
         (_, None, None, None) => Err(Inexpressible::NoObject),
         (_, _, _, _) => Err(Inexpressible::SeveralObjects),
     }

@@ -6,7 +6,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{Patience, machine::Ask};
-use crate::model::Kind;
+use crate::model::{Form, Kind, KindRow};
 
 const OBJECTS: &str = "application/json";
 /// Behind the first choice stands what every server has: a full object has all that is read.
@@ -17,62 +17,32 @@ const METADATA_LIST: &str =
 
 /// A kind in all namespaces, or in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Resource {
     /// The kind.
     pub kind: Kind,
+    /// Its row.
+    pub row: KindRow,
     /// The namespace; `None`: all.
     pub namespace: Option<String>,
     /// The label selector; not heeded unless the kind is pods.
     pub selector: Option<String>,
 }
 
-impl Target {
-    /// The plural name of the kind, as in paths and roles.
-    pub fn resource(&self) -> &'static str {
-        match self.kind {
-            Kind::Pod => "pods",
-            Kind::ReplicaSet => "replicasets",
-            Kind::Job => "jobs",
-        }
-    }
-
-    /// The API group of the kind, as in roles.
-    pub fn group(&self) -> &'static str {
-        match self.kind {
-            Kind::Pod => "",
-            Kind::ReplicaSet => "apps",
-            Kind::Job => "batch",
-        }
-    }
-
+impl Resource {
     /// The namespace for people.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("all")
     }
 
-    /// What a role must allow: `list and watch on jobs in API group "batch"`.
-    pub fn grant(&self) -> String {
-        format!(
-            "list and watch on {} in API group \"{}\"",
-            self.resource(),
-            self.group()
-        )
-    }
-
     /// Path and parameters of a request.
     pub fn path(&self, ask: &Ask<'_>, patience: &Patience) -> String {
-        let mut path = match self.kind {
-            Kind::Pod => "/api/v1",
-            Kind::ReplicaSet => "/apis/apps/v1",
-            Kind::Job => "/apis/batch/v1",
-        }
-        .to_owned();
+        let mut path = self.row.root();
         if let Some(namespace) = &self.namespace {
             path.push_str("/namespaces/");
             encode(&mut path, namespace);
         }
         path.push('/');
-        path.push_str(self.resource());
+        path.push_str(&self.row.resource);
         let mut query = Query {
             text: path,
             separator: '?',
@@ -105,7 +75,7 @@ impl Target {
                 query.add("resourceVersion", version);
             }
         }
-        if let (Kind::Pod, Some(selector)) = (self.kind, &self.selector) {
+        if let Some(selector) = self.selector.as_ref().filter(|_| self.is_selected()) {
             query.add("labelSelector", selector);
         }
         query.text
@@ -113,15 +83,15 @@ impl Target {
 
     /// Whether requests for it have a selector.
     pub fn is_selected(&self) -> bool {
-        self.kind == Kind::Pod && self.selector.is_some()
+        self.kind == Kind::POD && self.selector.is_some()
     }
 
     /// The `Accept` header of a request.
     pub fn accept(&self, ask: &Ask<'_>) -> &'static str {
-        match (self.kind, ask) {
-            (Kind::Pod, _) => OBJECTS,
-            (Kind::ReplicaSet | Kind::Job, Ask::Page { .. } | Ask::Version { .. }) => METADATA_LIST,
-            (Kind::ReplicaSet | Kind::Job, Ask::StreamedList | Ask::Watch { .. }) => METADATA,
+        match (self.row.form, ask) {
+            (Form::Pod, _) => OBJECTS,
+            (Form::Metadata, Ask::Page { .. } | Ask::Version { .. }) => METADATA_LIST,
+            (Form::Metadata, Ask::StreamedList | Ask::Watch { .. }) => METADATA,
         }
     }
 }
@@ -159,10 +129,12 @@ fn encode(uri: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::KindTable;
 
-    fn target(kind: Kind, namespace: Option<&str>) -> Target {
-        Target {
+    fn resource(kind: Kind, namespace: Option<&str>) -> Resource {
+        Resource {
             kind,
+            row: KindTable::default().row(kind).clone(),
             namespace: namespace.map(str::to_owned),
             selector: Some("app=web,tier in (a)".to_owned()),
         }
@@ -181,49 +153,49 @@ mod tests {
                         &allowWatchBookmarks=true&timeoutSeconds=300";
         for (kind, namespace, ask, expected) in [
             (
-                Kind::Pod,
+                Kind::POD,
                 None,
                 &watch,
                 format!("/api/v1/pods?{following}&{selector}"),
             ),
             (
-                Kind::Pod,
+                Kind::POD,
                 Some("a"),
                 &Ask::StreamedList,
                 format!("/api/v1/namespaces/a/pods?{streamed}&{selector}"),
             ),
             (
-                Kind::ReplicaSet,
+                Kind::REPLICA_SET,
                 None,
                 &page,
                 "/apis/apps/v1/replicasets?limit=500&continue=a%2Fb%3D".to_owned(),
             ),
             (
-                Kind::Job,
+                Kind::JOB,
                 Some("b"),
                 &watch,
                 format!("/apis/batch/v1/namespaces/b/jobs?{following}"),
             ),
             (
-                Kind::Pod,
+                Kind::POD,
                 None,
                 &Ask::Version { selected: false },
                 "/api/v1/pods?limit=1".to_owned(),
             ),
             (
-                Kind::Pod,
+                Kind::POD,
                 None,
                 &Ask::Version { selected: true },
                 format!("/api/v1/pods?limit=1&{selector}"),
             ),
             (
-                Kind::Job,
+                Kind::JOB,
                 None,
                 &Ask::Version { selected: true },
                 "/apis/batch/v1/jobs?limit=1".to_owned(),
             ),
         ] {
-            let path = target(kind, namespace).path(ask, &Patience::default());
+            let path = resource(kind, namespace).path(ask, &Patience::default());
             assert_eq!(path, expected);
         }
     }
@@ -236,18 +208,22 @@ mod tests {
         };
         let watch = Ask::Watch { version: "1" };
         for (kind, ask, expected) in [
-            (Kind::Pod, &page, OBJECTS),
-            (Kind::Pod, &watch, OBJECTS),
-            (Kind::Job, &page, METADATA_LIST),
+            (Kind::POD, &page, OBJECTS),
+            (Kind::POD, &watch, OBJECTS),
+            (Kind::JOB, &page, METADATA_LIST),
             (
-                Kind::ReplicaSet,
+                Kind::REPLICA_SET,
                 &Ask::Version { selected: false },
                 METADATA_LIST,
             ),
-            (Kind::ReplicaSet, &Ask::StreamedList, METADATA),
-            (Kind::Job, &watch, METADATA),
+            (Kind::REPLICA_SET, &Ask::StreamedList, METADATA),
+            (Kind::JOB, &watch, METADATA),
         ] {
-            assert_eq!(target(kind, None).accept(ask), expected, "{kind:?} {ask:?}");
+            assert_eq!(
+                resource(kind, None).accept(ask),
+                expected,
+                "{kind:?} {ask:?}"
+            );
         }
     }
 }
