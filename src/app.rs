@@ -12,7 +12,6 @@ mod watches;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
@@ -21,12 +20,13 @@ use tracing::{info, warn};
 
 use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
-    admin::{ListenError, Place, Sources},
+    admin::Sources,
     config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
     driver::{self, Driver},
     feeds::{Handover, OnReconnect, Patience, Settings},
     matcher::{Escalate, Reannounce, Windows},
     migrate::{Numbered, Stage, StateFile, StateFileError, Written},
+    net::{BoundAddr, ListenError, Listener, grpc::ServeError},
     reducer::{self, Reducer},
     seed,
     source::{
@@ -53,7 +53,7 @@ pub enum AppError {
         /// As it was asked for.
         address: HostPort,
         /// What the system says.
-        source: io::Error,
+        source: ListenError,
     },
     /// The address of the admin listener cannot be used.
     #[error("cannot listen on {address} (set --admin-address; `none` disables the listener)")]
@@ -74,7 +74,7 @@ pub enum AppError {
     Signals(#[source] io::Error),
     /// The `Collect` server ended by itself.
     #[error("the Collect server has ended")]
-    Source(#[from] legacy::SourceError),
+    Source(#[from] ServeError),
     /// The watches cannot be started, or have ended by themselves.
     #[error(transparent)]
     Watches(#[from] native::NativeError),
@@ -126,7 +126,7 @@ pub fn check(config: &Config) -> Result<(), AppError> {
 pub struct Relay {
     address: SocketAddr,
     stop: CancellationToken,
-    server: Part<Result<(), legacy::SourceError>>,
+    server: Part<Result<(), ServeError>>,
     watches: Part<Result<(), native::NativeError>>,
     objects: Reader,
     driver: Part<Reducer>,
@@ -135,7 +135,7 @@ pub struct Relay {
     /// Writes the state file, if there is one.
     keeper: Part<Result<(), StateFileError>>,
     admin: Part<()>,
-    places: Vec<Place>,
+    admins: Vec<BoundAddr>,
     /// How long its end may take.
     limits: end::Limits,
 }
@@ -173,7 +173,7 @@ impl Relay {
         };
         let (address, listeners) = listen(&config.server_address).await?;
         let version = env!("CARGO_PKG_VERSION");
-        for address in listeners.iter().filter_map(|one| one.local_addr().ok()) {
+        for address in bound(&listeners) {
             info!(%address, reducer = %config.intake, version, "listening");
         }
         warn_of_others(&listeners);
@@ -218,8 +218,8 @@ impl Relay {
             ..serving
         };
         let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
-        let (admin, places) = match admin {
-            Some(Admin { places, task }) => (Part::new("admin listener", task), places),
+        let (admin, admins) = match admin {
+            Some(Admin { addresses, task }) => (Part::new("admin listener", task), addresses),
             None => (Part::none("admin listener"), Vec::new()),
         };
         Ok(Self {
@@ -232,7 +232,7 @@ impl Relay {
             leave,
             keeper,
             admin,
-            places,
+            admins,
             limits: end::Limits::default(),
         })
     }
@@ -248,13 +248,13 @@ impl Relay {
     }
 
     /// Where the first admin listener is, if there is one.
-    pub fn admin(&self) -> Option<&Place> {
-        self.places.first()
+    pub fn admin(&self) -> Option<&BoundAddr> {
+        self.admins.first()
     }
 
     /// Where the admin listeners are.
-    pub fn admins(&self) -> &[Place] {
-        &self.places
+    pub fn admins(&self) -> &[BoundAddr] {
+        &self.admins
     }
 }
 
@@ -324,43 +324,30 @@ fn reducer_options(config: &Config) -> reducer::Options {
     }
 }
 
-/// Listens on every address of the name, as the legacy relay does: `localhost` often has two,
-/// and a watcher may call either. Gives the first beside all; they have one port.
-async fn listen(wanted: &HostPort) -> Result<(SocketAddr, Vec<TcpListener>), AppError> {
+/// Listens on every address of the name, as the legacy relay does. Gives the first as well.
+async fn listen(wanted: &HostPort) -> Result<(SocketAddr, Vec<Listener>), AppError> {
     let failed = |source| AppError::Listen {
         address: wanted.clone(),
         source,
     };
-    let name = (wanted.host.as_str(), wanted.port);
-    let mut first: Option<SocketAddr> = None;
-    let mut listeners = Vec::new();
-    let mut unusable = io::Error::from(io::ErrorKind::NotFound);
-    for mut address in lookup_host(name).await.map_err(failed)? {
-        // Matters for port 0, which is another one each time.
-        address.set_port(first.map_or(wanted.port, |first| first.port()));
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                if first.is_none() {
-                    first = Some(listener.local_addr().map_err(failed)?);
-                }
-                listeners.push(listener);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(failed(error)),
-            // The name may have an address of a family that this machine does not use.
-            Err(error) => unusable = error,
-        }
-    }
-    match first {
-        Some(first) => Ok((first, listeners)),
-        None => Err(failed(unusable)),
-    }
+    let listeners = Listener::each_tcp(&wanted.host, wanted.port).await;
+    let listeners = listeners.map_err(failed)?;
+    let first = bound(&listeners).find_map(|one| match one {
+        BoundAddr::Tcp(address) => Some(address),
+        BoundAddr::Unix(_) => None,
+    });
+    let first = first.ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound).into()))?;
+    Ok((first, listeners))
+}
+
+fn bound(listeners: &[Listener]) -> impl Iterator<Item = BoundAddr> {
+    listeners.iter().filter_map(|one| one.address().ok())
 }
 
 /// Whoever reaches `Collect` can announce and delete pods, for it asks nobody who he is.
-fn warn_of_others(listeners: &[TcpListener]) {
-    let addresses = listeners.iter().filter_map(|one| one.local_addr().ok());
-    let open: Vec<_> = addresses
-        .filter(|address| !address.ip().to_canonical().is_loopback())
+fn warn_of_others(listeners: &[Listener]) {
+    let open: Vec<_> = bound(listeners)
+        .filter(BoundAddr::is_open)
         .map(|address| address.to_string())
         .collect();
     if !open.is_empty() {

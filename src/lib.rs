@@ -22,6 +22,7 @@
 //! | [`digest`] | one number for a set of live pods | yes |
 //! | [`migrate`] | both sources in one process, compared; the stages from one to the other, and the gate between them | all but the state file |
 //! | [`admin`] | the listener for people and probes, which asks the loop | who may, metrics, readiness |
+//! | [`net`] | what all servers share: listeners, who connects, bounds, gRPC | who connects |
 //! | [`driver`] | the one loop that owns all of the above | no |
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
@@ -56,6 +57,7 @@ pub mod logging;
 pub mod matcher;
 pub mod migrate;
 pub mod model;
+pub mod net;
 pub mod reducer;
 pub mod seed;
 pub mod sim;

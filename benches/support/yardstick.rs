@@ -5,11 +5,11 @@ use std::{env, pin::Pin};
 
 use futures_util::Stream;
 use k8s_relay::{
+    net::grpc,
     proto::{
         Info, Response,
         collector_server::{Collector, CollectorServer},
     },
-    source::legacy,
 };
 use tokio::{net::TcpListener, runtime};
 use tonic::{
@@ -33,8 +33,8 @@ async fn serve() {
     let address = listener.local_addr().unwrap();
     eprintln!(r#"{{"message":"listening","address":"{address}"}}"#);
     Server::builder()
-        .initial_stream_window_size(legacy::STREAM_WINDOW)
-        .initial_connection_window_size(legacy::CONNECTION_WINDOW)
+        .initial_stream_window_size(grpc::STREAM_WINDOW)
+        .initial_connection_window_size(grpc::CONNECTION_WINDOW)
         .add_service(CollectorServer::new(Drain))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await

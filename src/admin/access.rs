@@ -6,10 +6,7 @@
 //! or, where a name was bent to lead here, that name as `Host`; and the browser says with
 //! `Sec-Fetch-Site` that some page asks, also where it leaves the origin out.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName,
@@ -17,50 +14,7 @@ use http::{
     uri::Authority,
 };
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process that may open our socket file.
-    Unix {
-        /// Its user, as far as the system says.
-        uid: Option<u32>,
-        /// Its number.
-        pid: Option<i32>,
-    },
-    /// Somebody at this address.
-    Tcp {
-        /// Theirs.
-        from: SocketAddr,
-        /// Whether the port that they came by is bound to loopback alone.
-        loopback: bool,
-    },
-}
-
-impl Peer {
-    /// A process of which nothing is known.
-    pub const UNIX: Self = Self::Unix {
-        uid: None,
-        pid: None,
-    };
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { from, .. } => from.fmt(f),
-            Self::Unix { uid, pid } => {
-                f.write_str("the Unix socket")?;
-                if let Some(uid) = uid {
-                    write!(f, ", user {uid}")?;
-                }
-                match pid {
-                    Some(pid) => write!(f, ", process {pid}"),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
+use crate::net::Peer;
 
 /// Why a change of state is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +87,8 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn asked(peer: Option<&str>, headers: &[(http::HeaderName, &str)]) -> Result<(), Refusal> {

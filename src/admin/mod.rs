@@ -4,10 +4,8 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`question`] | what the loop can be asked, and how it is asked in time |
-//! | [`listen`] | the port or the socket file |
 //! | [`mod@serve`] | connections: how many, how long, one request each |
 //! | [`access`] | who may change something |
-//! | [`caller`] | who asks, and whether they still wait |
 //! | `refusals` | which refusals are logged |
 //! | [`routes`] | paths and answers |
 //! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
@@ -21,10 +19,8 @@
 //! web page. It knows nothing of matchers and ledgers.
 
 pub mod access;
-pub mod caller;
 pub mod client;
 pub mod find;
-pub mod listen;
 pub mod metrics;
 pub mod probes;
 pub mod question;
@@ -32,8 +28,6 @@ mod refusals;
 pub mod routes;
 pub mod serve;
 
-pub use caller::Caller;
-pub use listen::{ListenError, Listener, Place};
 pub use question::{Asker, Done, DoneSender, Question, Silence, StepAnswer, StepRequest};
 pub use routes::{Limits, Page, Sources};
 pub use serve::{Connections, serve};

@@ -7,13 +7,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::caller::Caller;
 use crate::{
     migrate::{
         Command, Status,
         status::{Explanation, FeedDigest},
     },
     model::Uid,
+    net::Caller,
     stores::Objects,
 };
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     async fn asked(asker: &Asker) -> Result<StepAnswer, Silence> {
-        let caller = Caller::detached(super::super::access::Peer::UNIX);
+        let caller = Caller::detached(crate::net::Peer::UNIX);
         asker.step(LIMIT, Command::Shadow, false, caller).await
     }
 

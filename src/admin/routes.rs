@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asker, Caller, Done, Question, Silence, StepAnswer,
+    Asker, Done, Question, Silence, StepAnswer,
     access::may_change,
     find, metrics,
     probes::{self, Probe},
@@ -30,6 +30,7 @@ use crate::{
         status::{Dropped, FeedDigest, Findings},
     },
     model::Uid,
+    net::Caller,
     source::{Lost, legacy, native},
 };
 

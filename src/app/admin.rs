@@ -7,16 +7,15 @@ use tracing::{info, warn};
 
 use super::{AppError, spawn};
 use crate::{
-    admin::{
-        Asker, Connections, Limits, ListenError, Listener, Page, Place, Question, Sources, serve,
-    },
+    admin::{Asker, Connections, Limits, Page, Question, Sources, serve},
     config::{AdminAddress, AdminAddresses},
+    net::{BoundAddr, ListenError, Listener},
 };
 
 /// Listeners that serve. They end, and their socket files go, when this is dropped.
 pub(super) struct Admin {
     /// At least one.
-    pub(super) places: Vec<Place>,
+    pub(super) addresses: Vec<BoundAddr>,
     pub(super) task: AbortOnDropHandle<()>,
 }
 
@@ -30,7 +29,7 @@ pub(super) async fn start(
     stop: CancellationToken,
 ) -> Result<(Option<Admin>, mpsc::Receiver<Question>), AppError> {
     let (asker, questions) = Asker::new();
-    let (mut places, mut listeners) = (Vec::new(), Vec::new());
+    let (mut bound, mut listeners) = (Vec::new(), Vec::new());
     for address in &addresses.at {
         let listener = match listen(address).await {
             Ok(Some(listener)) => listener,
@@ -47,12 +46,12 @@ pub(super) async fn start(
                 continue;
             }
         };
-        let place = listener.place().map_err(|error| AppError::Admin {
+        let at = listener.address().map_err(|error| AppError::Admin {
             address: address.clone(),
             source: error.into(),
         })?;
-        info!(admin = %place, "listening");
-        places.push(place);
+        info!(admin = %at, "listening");
+        bound.push(at);
         listeners.push(listener);
     }
     if listeners.is_empty() {
@@ -71,7 +70,8 @@ pub(super) async fn start(
     // None of them ends by itself.
     let serving = select_all(serving);
     let task = spawn(async move { drop(serving.await) });
-    Ok((Some(Admin { places, task }), questions))
+    let addresses = bound;
+    Ok((Some(Admin { addresses, task }), questions))
 }
 
 async fn listen(address: &AdminAddress) -> Result<Option<Listener>, ListenError> {

@@ -68,7 +68,7 @@ pub enum ToolError {
     Watcher(#[from] crate::sim::watcher::WatcherError),
     /// The server for watchers has ended by itself.
     #[error(transparent)]
-    Serve(#[from] crate::source::legacy::SourceError),
+    Serve(#[from] crate::net::grpc::ServeError),
     /// What should be equal is not, or could not be compared.
     #[error("{0}")]
     Different(String),

@@ -43,7 +43,11 @@ use self::{
 use super::ToolError;
 use crate::{
     config::{self, HostPort},
-    source::legacy::{self, serve_calls},
+    net::{
+        Listener,
+        grpc::{self, ServeError, Services, Tasks},
+    },
+    source::legacy,
     tee::compare::Side,
 };
 
@@ -251,16 +255,16 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         opened: Mutex::new(0),
     });
-    let server = serve_calls(
-        vec![watchers],
+    let calls = |tasks: &Tasks| Calls {
+        shared,
+        tasks: tasks.clone(),
+    };
+    let server = grpc::serve(
+        vec![Listener::Tcp(watchers)],
+        |tasks| Services::default().with(legacy::service(calls(tasks))),
         shutdown.clone(),
-        legacy::Options::default(),
+        grpc::Options::default(),
         Arc::default(),
-        |tasks, kill| Calls {
-            shared,
-            tasks,
-            kill,
-        },
     );
     #[expect(
         clippy::disallowed_methods,
@@ -297,7 +301,7 @@ async fn watch(
     desk: &Desk,
     settle: Duration,
     ask: impl Stream<Item = ()>,
-    server: &mut AbortOnDropHandle<Result<(), legacy::SourceError>>,
+    server: &mut AbortOnDropHandle<Result<(), ServeError>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ToolError> {
     let period = (settle / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));

@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use k8s_relay::source::{SourceInput, legacy::Options};
+use k8s_relay::{
+    net::grpc,
+    source::{SourceInput, legacy::Options},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -52,7 +55,7 @@ async fn of_a_thousand_silent_streams_64_are_open_and_a_watcher_beside_them_goes
     for _ in 64..1_000 {
         assert_eq!(refusal(raw.call().await.unwrap()).await, refused);
     }
-    assert_eq!(served.counters.refused.load(Relaxed), 936);
+    assert_eq!(served.counters.streams.refused.load(Relaxed), 936);
     assert_eq!(served.counters.opened.load(Relaxed), 64);
     watcher.send(pod("b"));
     served.batch().await;
@@ -113,15 +116,18 @@ async fn a_silent_stream_gives_way_to_a_new_one_and_a_watcher_never_does() {
     assert_eq!(oldest.end().await, end);
     watcher.send(pod("b"));
     while !matches!(served.next().await, SourceInput::Batch { .. }) {}
-    assert_eq!(served.counters.gave_way.load(Relaxed), 18);
-    assert_eq!(served.counters.refused.load(Relaxed), 0);
+    assert_eq!(served.counters.streams.gave_way.load(Relaxed), 18);
+    assert_eq!(served.counters.streams.refused.load(Relaxed), 0);
     served.stop().await;
 }
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_at_once_and_the_next_one_after_an_end_is_not() {
     let options = Options {
-        connections: 2,
+        connections: grpc::Options {
+            connections: 2,
+            ..grpc::Options::default()
+        },
         ..Options::default()
     };
     let mut served = Served::with(8, options).await;
@@ -132,11 +138,11 @@ async fn a_connection_too_many_is_closed_at_once_and_the_next_one_after_an_end_i
     for _ in 0..10 {
         closed(TcpStream::connect(served.address).await.unwrap()).await;
     }
-    assert_eq!(served.counters.connections_refused.load(Relaxed), 10);
-    assert_eq!(served.counters.connections.load(Relaxed), 2);
+    assert_eq!(served.counters.connections.refused.load(Relaxed), 10);
+    assert_eq!(served.counters.connections.open.load(Relaxed), 2);
     standing.connection.abort();
     soon(async {
-        while served.counters.connections.load(Relaxed) > 1 {
+        while served.counters.connections.open.load(Relaxed) > 1 {
             tokio::task::yield_now().await;
         }
     })
@@ -153,7 +159,10 @@ async fn a_connection_too_many_is_closed_at_once_and_the_next_one_after_an_end_i
 async fn a_connection_without_a_call_is_closed_and_one_with_a_call_stays() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let options = Options {
-        idle: Duration::from_millis(50),
+        connections: grpc::Options {
+            idle: Duration::from_millis(50),
+            ..grpc::Options::default()
+        },
         ..Options::default()
     };
     let mut served = Served::with(8, options).await;

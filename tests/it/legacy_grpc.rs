@@ -8,6 +8,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use k8s_relay::{
+    net::grpc,
     proto::health::{
         HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
         health_client::HealthClient,
@@ -199,8 +200,11 @@ async fn the_health_of_the_server_and_of_collect_is_serving() {
 #[tokio::test]
 async fn who_watches_the_health_is_told_of_the_end_before_the_server_goes() {
     let options = Options {
-        // Whoever had to be cut would make the test too late.
-        grace: Duration::from_secs(3600),
+        connections: grpc::Options {
+            // A connection that had to be cut would make the test too late.
+            grace: Duration::from_secs(3600),
+            ..grpc::Options::default()
+        },
         ..Options::default()
     };
     let served = Served::with(8, options).await;

@@ -2,6 +2,7 @@
 
 use k8s_relay::{
     model::{Keyed, Uid},
+    net::grpc,
     proto::{Info, PodInfo, info::Event as Verb},
     source::{CallEnd, FeedEvent, SourceInput, StreamId, legacy::Options},
 };
@@ -168,8 +169,11 @@ async fn a_watcher_that_goes_away_closes_its_stream() {
 #[tokio::test]
 async fn a_watcher_that_falls_silent_is_pinged_and_given_up() {
     let options = Options {
-        keepalive_interval: Duration::from_millis(50),
-        keepalive_timeout: Duration::from_millis(50),
+        connections: grpc::Options {
+            keepalive_interval: Duration::from_millis(50),
+            keepalive_timeout: Duration::from_millis(50),
+            ..grpc::Options::default()
+        },
         ..Options::default()
     };
     let mut served = Served::with(8, options).await;
@@ -343,7 +347,10 @@ async fn at_the_end_every_call_is_told_before_the_server_goes() {
 #[tokio::test]
 async fn neither_a_watcher_nor_a_driver_that_stands_still_keeps_the_server() {
     let options = Options {
-        grace: Duration::from_millis(100),
+        connections: grpc::Options {
+            grace: Duration::from_millis(100),
+            ..grpc::Options::default()
+        },
         ..Options::default()
     };
     let served = Served::with(1, options).await;

@@ -34,6 +34,7 @@ mod mock_reducer;
 mod native_chain;
 mod native_scenarios;
 mod native_watch;
+mod net;
 mod process;
 mod reannounce_scenarios;
 mod reducer_ends;

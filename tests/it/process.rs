@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bad_reducer;
+mod descriptors;
 mod end;
 mod log;
 mod plugin;

@@ -26,7 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("enrich", &["model"]),
     ("feeds", &["model", "matcher", "stores"]),
     ("stores", &["model"]),
-    ("source", &["late", "model", "proto"]),
+    ("net", &["proto"]),
+    ("source", &["late", "model", "net", "proto"]),
     ("reducer", &["late", "model", "matcher", "wire"]),
     ("sim", &["digest", "model", "proto", "wire"]),
     (
@@ -35,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "digest", "feeds", "matcher", "model", "reducer", "stores", "wire",
         ],
     ),
-    ("admin", &["migrate", "model", "source", "stores"]),
+    ("admin", &["migrate", "model", "net", "source", "stores"]),
     (
         "driver",
         &[
@@ -46,8 +47,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "reducer", "seed",
-            "source", "wire", "stores",
+            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "net", "reducer",
+            "seed", "source", "wire", "stores",
         ],
     ),
     (
@@ -82,6 +83,7 @@ const PURE: &[&str] = &[
     "src/migrate/status.rs",
     "src/migrate/tally.rs",
     "src/model",
+    "src/net/peer.rs",
     "src/reducer/greeting.rs",
     "src/reducer/outbox.rs",
     "src/reducer/project.rs",

@@ -23,13 +23,13 @@ pub(super) fn rows(table: &mut Table<'_>, sources: &Sources) -> fmt::Result {
         "collect_streams_refused",
         None,
         "Collect streams that were refused because too many were open",
-        [one(load(&counters.refused))],
+        [one(load(&counters.streams.refused))],
     )?;
     table.counter(
         "collect_streams_gave_way",
         None,
         "Collect streams without an Info that were ended to make room for a new one",
-        [one(load(&counters.gave_way))],
+        [one(load(&counters.streams.gave_way))],
     )?;
     // In this order: no stream closes before it opens.
     let closed = counters.closed.load(Relaxed);
@@ -44,13 +44,13 @@ pub(super) fn rows(table: &mut Table<'_>, sources: &Sources) -> fmt::Result {
         "collect_connections",
         None,
         "Connections that are open at the port of Collect",
-        [one(load(&counters.connections))],
+        [one(load(&counters.connections.open))],
     )?;
     table.counter(
         "collect_connections_refused",
         None,
         "Connections that were closed at once because too many were open",
-        [one(load(&counters.connections_refused))],
+        [one(load(&counters.connections.refused))],
     )?;
     table.counter(
         "collect_infos",

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use super::{Counters, Reason, StreamIds, Tally, bounds::Place, info::Info, merge::Merger};
+use super::{Counters, Reason, StreamIds, Tally, info::Info, merge::Merger};
 use crate::{
+    net::Place,
     proto::Response,
     source::{CallEnd, FeedEvent, ObjectName, SourceInput, StreamId},
 };
@@ -468,8 +469,7 @@ impl Told {
         match ending {
             Ending::Undecodable => self.dropped(Reason::Undecodable),
             Ending::TooLarge(_) => self.dropped(Reason::TooLarge),
-            Ending::GaveWay => drop(self.counters.gave_way.fetch_add(1, Relaxed)),
-            Ending::Wanted(_) | Ending::ByWatcher => {}
+            Ending::GaveWay | Ending::Wanted(_) | Ending::ByWatcher => {}
         }
         let (stream, infos, dropped) = (self.stream.0, self.infos, self.tally.summary());
         let dropped = Some(dropped).filter(|dropped| !dropped.is_empty());

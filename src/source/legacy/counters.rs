@@ -1,9 +1,14 @@
 //! What the watchers sent that could not be used, and how much there was in all.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use super::bounds::Seldom;
-use crate::source::Lost;
+use crate::{
+    net::{PlaceCounts, Seldom},
+    source::Lost,
+};
 
 /// Why something that a watcher sent was dropped, or was at least odd (D12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,14 +138,11 @@ pub struct Counters {
     pub opened: AtomicU64,
     /// Streams that were closed again.
     pub closed: AtomicU64,
-    /// Streams that were refused because too many are open.
-    pub refused: AtomicU64,
-    /// Streams without an Info that were ended to make room for a new one.
-    pub gave_way: AtomicU64,
-    /// Connections that are open.
-    pub connections: AtomicU64,
-    /// Connections that were closed at once because too many are open.
-    pub connections_refused: AtomicU64,
+    /// Streams that were refused because too many are open, and ones without an Info that gave
+    /// way to a new one.
+    pub streams: Arc<PlaceCounts>,
+    /// Connections that are open, and ones that were closed at once because too many are.
+    pub connections: Arc<PlaceCounts>,
     /// Infos that were read.
     pub infos: AtomicU64,
     /// Of these, how many nobody looked at because the native source alone counts.
@@ -149,8 +151,6 @@ pub struct Counters {
     pub dropped: Tally,
     /// When a line about each reason was logged last, for whatever stream.
     pub(super) logged: Logged,
-    /// When a line about refused streams was logged last.
-    pub(super) full: Seldom,
     /// Which objects were dropped last.
     pub lost: Lost,
 }

@@ -7,21 +7,17 @@
 //!
 //! Absent here: which stream is active, what the reducer is told.
 
-mod bounds;
 mod call;
 mod codec;
-mod connection;
 mod counters;
 mod elsewhere;
-mod health;
 pub mod info;
 pub mod merge;
 mod server;
-mod unread;
 
 pub use call::{MAX_INFO, refusal};
 pub use codec::service::collector_server::Collector;
 pub use counters::{Counters, Reason, Tally};
 pub use elsewhere::Elsewhere;
 use server::StreamIds;
-pub use server::{CONNECTION_WINDOW, Options, STREAM_WINDOW, SourceError, serve, serve_calls};
+pub use server::{Options, serve, service};

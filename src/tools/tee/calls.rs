@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     config::HostPort,
+    net::grpc::Tasks,
     proto,
     sim::watcher::{Outcome, Watcher},
     source::legacy::{Collector, refusal},
@@ -46,8 +47,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// The service.
 pub(super) struct Calls {
     pub(super) shared: Arc<Shared>,
-    pub(super) tasks: TaskTracker,
-    pub(super) kill: CancellationToken,
+    pub(super) tasks: Tasks,
 }
 
 /// What all calls share.
@@ -98,9 +98,9 @@ impl Collector for Calls {
         // A `Response` and a status.
         let (answer, answers) = mpsc::channel(2);
         let infos = request.into_inner();
-        let call = Call::open(self.shared.clone(), &self.tasks, &self.kill);
-        let kill = self.kill.clone();
-        self.tasks.spawn(async move {
+        let Tasks { tracker, kill } = self.tasks.clone();
+        let call = Call::open(self.shared.clone(), &tracker, &kill);
+        tracker.spawn(async move {
             tokio::select! {
                 () = call.run(infos, answer) => {}
                 () = kill.cancelled() => {}

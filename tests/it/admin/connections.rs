@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_relay::admin::{
-    Asker, Connections, Limits, Listener, Page, Place, Question, Sources, serve,
+use k8s_relay::{
+    admin::{Asker, Connections, Limits, Page, Question, Sources, serve},
+    migrate::Status,
+    net::{BoundAddr, Listener},
 };
-use k8s_relay::migrate::Status;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -48,7 +49,7 @@ impl Alone {
             stop: CancellationToken::new(),
         };
         let listener = Listener::tcp("127.0.0.1", 0).await.unwrap();
-        let Place::Tcp(place) = listener.place().unwrap() else {
+        let BoundAddr::Tcp(place) = listener.address().unwrap() else {
             panic!("a port");
         };
         let serving = tokio::spawn(serve(listener, page.router(), connections));

@@ -8,8 +8,8 @@ use std::{
 
 use k8s_relay::app::{AppError, Relay};
 use k8s_relay::{
-    admin::Place,
     config::{AdminAddress, AdminAddresses},
+    net::BoundAddr,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::TcpStream;
@@ -94,7 +94,7 @@ async fn a_socket_file_that_is_served_or_no_socket_stops_the_start() {
     let file = dir.path().join("file");
     fs::write(&file, "precious").unwrap();
     let why = refused(unix(&file)).await;
-    assert!(why.contains("the file is no socket"), "{why}");
+    assert!(why.contains("the file is not a socket"), "{why}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert!(
         refused(unix(dir.path().join("no/such/folder")))
@@ -155,7 +155,7 @@ async fn of_a_socket_and_a_port_each_answers_and_only_the_socket_changes_anythin
         };
     })
     .await;
-    let [_, Place::Tcp(port)] = world.places.as_slice() else {
+    let [_, BoundAddr::Tcp(port)] = world.places.as_slice() else {
         panic!("{:?}", world.places);
     };
     let step = b"POST /migrate/rollback HTTP/1.1\r\nhost: localhost\r\n\r\n";

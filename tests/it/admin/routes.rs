@@ -211,7 +211,7 @@ async fn the_state_is_not_changed_from_elsewhere() {
         config.admin_address = AdminAddress::Tcp("0.0.0.0:0".parse().unwrap()).into();
     })
     .await;
-    let k8s_relay::admin::Place::Tcp(place) = world.place else {
+    let k8s_relay::net::BoundAddr::Tcp(place) = world.place else {
         panic!("a port");
     };
     let ask = async |method: &str, path: &str| {
@@ -236,7 +236,7 @@ async fn over_a_port_that_others_reach_nothing_is_changed_from_this_machine_eith
         config.admin_address = AdminAddress::Tcp("0.0.0.0:0".parse().unwrap()).into();
     })
     .await;
-    let k8s_relay::admin::Place::Tcp(place) = world.place else {
+    let k8s_relay::net::BoundAddr::Tcp(place) = world.place else {
         panic!("a port");
     };
     let ask = async |method: &str, path: &str| {

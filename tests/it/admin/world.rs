@@ -6,9 +6,9 @@ use std::{
 };
 
 use k8s_relay::{
-    admin::Place,
     app::{AppError, Relay},
     config::{AdminAddress, Config, Heartbeat, HostPort},
+    net::BoundAddr,
     sim::{
         reducer::{MockReducer, Options, State},
         watcher::Watcher,
@@ -26,8 +26,8 @@ use crate::support::must;
 pub(super) struct World {
     pub(super) reducer: MockReducer,
     pub(super) collect: SocketAddr,
-    pub(super) place: Place,
-    pub(super) places: Vec<Place>,
+    pub(super) place: BoundAddr,
+    pub(super) places: Vec<BoundAddr>,
     end: CancellationToken,
     relay: AbortOnDropHandle<Result<(), AppError>>,
 }
@@ -97,8 +97,8 @@ impl World {
     /// Says these bytes, and reads to the end.
     pub(super) async fn say(&self, bytes: &[u8]) -> Answer {
         match &self.place {
-            Place::Tcp(address) => say(TcpStream::connect(address).await.unwrap(), bytes).await,
-            Place::Unix(path) => say(UnixStream::connect(path).await.unwrap(), bytes).await,
+            BoundAddr::Tcp(address) => say(TcpStream::connect(address).await.unwrap(), bytes).await,
+            BoundAddr::Unix(path) => say(UnixStream::connect(path).await.unwrap(), bytes).await,
         }
     }
 

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use k8s_relay::{
-    admin::{
-        Place,
-        client::{CallError, Target, call},
-    },
+    admin::client::{CallError, Target, call},
     app::{AppError, Relay},
     config::{
         AdminAddress, Config, Containers, Heartbeat, HostPort, MigrateConfig, Reannounce, Retry,
         Source,
     },
     migrate::{Command, Stage, Status, status::FeedDigest},
+    net::BoundAddr,
     sim::{
         kube::{Options, Owner, Pod, SimApi, Strictness, Truth, View},
         old_watcher,
@@ -100,8 +98,8 @@ impl World {
         let relay = Relay::start(self.config.clone()).await.unwrap();
         let end = CancellationToken::new();
         let target = match relay.admin().unwrap() {
-            Place::Tcp(address) => Target::Tcp(address.ip().to_string(), address.port()),
-            Place::Unix(path) => Target::Unix(path.clone()),
+            BoundAddr::Tcp(address) => Target::Tcp(address.ip().to_string(), address.port()),
+            BoundAddr::Unix(path) => Target::Unix(path.clone()),
         };
         self.relay = Some(Running {
             target,

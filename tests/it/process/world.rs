@@ -112,10 +112,17 @@ pub(super) async fn reducer(options: Options) -> MockReducer {
 }
 
 pub(super) async fn relay_to(reducer: &MockReducer, level: &str, arguments: &[&str]) -> Relay {
+    let to = to(reducer);
+    let to: Vec<_> = to.iter().map(String::as_str).collect();
+    Relay::start_at(level, &[&to, arguments].concat()).await
+}
+
+/// The arguments of a relay to this reducer.
+pub(super) fn to(reducer: &MockReducer) -> Vec<String> {
     let port = reducer.addr().port().to_string();
     let intake = ["--intake-host", "127.0.0.1", "--intake-port", &port];
-    let arguments = [&intake, &QUIET, arguments].concat();
-    Relay::start_at(level, &arguments).await
+    let all = intake.into_iter().chain(QUIET);
+    all.map(ToOwned::to_owned).collect()
 }
 
 pub(super) async fn connect(relay: &Relay) -> Watcher {

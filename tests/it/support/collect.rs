@@ -6,10 +6,11 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{Reason as H2Reason, RecvStream, SendStream, client::SendRequest};
 use k8s_relay::{
+    net::{Listener, grpc::ServeError},
     proto::{Info, PodInfo, Response, collector_client::CollectorClient, info::Type},
     source::{
         CallEnd, FeedEvent, SourceInput, StreamId,
-        legacy::{Counters, Options, SourceError, serve},
+        legacy::{Counters, Options, serve},
     },
 };
 use prost::Message;
@@ -39,7 +40,7 @@ pub(crate) struct Served {
     pub(crate) inputs: mpsc::Receiver<SourceInput>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) server: JoinHandle<Result<(), SourceError>>,
+    pub(crate) server: JoinHandle<Result<(), ServeError>>,
 }
 
 pub(crate) struct Opened {
@@ -57,11 +58,22 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let other_address = other.local_addr().unwrap();
+        let listeners = vec![Listener::Tcp(listener), Listener::Tcp(other)];
+        Self {
+            address,
+            other_address,
+            ..Self::at(listeners, room, options)
+        }
+    }
+
+    /// Serves there; the addresses are for the caller to know.
+    pub(crate) fn at(listeners: Vec<Listener>, room: usize, options: Options) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let (sender, inputs) = mpsc::channel(room);
         let shutdown = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let server = serve(
-            vec![listener, other],
+            listeners,
             sender,
             shutdown.clone(),
             options,
@@ -69,8 +81,8 @@ impl Served {
         );
         let server = tokio::spawn(server);
         Self {
-            address,
-            other_address,
+            address: nowhere,
+            other_address: nowhere,
             inputs,
             counters,
             shutdown,
@@ -220,7 +232,17 @@ impl Raw {
 
     /// A call whose compressed messages are in this encoding.
     pub(crate) async fn encoded_call(&mut self, encoding: &str) -> Result<RawCall, h2::Error> {
-        let mut requests = soon(self.requests.clone().ready()).await?;
+        RawCall::begin(self.requests.clone(), encoding).await
+    }
+}
+
+impl RawCall {
+    /// A call over this connection, whose compressed messages are in this encoding.
+    pub(crate) async fn begin(
+        requests: SendRequest<Bytes>,
+        encoding: &str,
+    ) -> Result<Self, h2::Error> {
+        let mut requests = soon(requests.ready()).await?;
         let request = http::Request::post("http://relay/collector.Collector/Collect")
             .header("content-type", "application/grpc")
             .header("te", "trailers")
@@ -228,11 +250,9 @@ impl Raw {
             .body(())
             .unwrap();
         let (response, frames) = requests.send_request(request, false)?;
-        Ok(RawCall { frames, response })
+        Ok(Self { frames, response })
     }
-}
 
-impl RawCall {
     /// Waits until flow control lets the frame out, then sends it. `Err` is the reason for
     /// which the server has reset the stream.
     pub(crate) async fn send(&mut self, frame: Bytes) -> Result<(), H2Reason> {

@@ -40,7 +40,20 @@ impl Relay {
 
     /// As [`Self::start`], with this level of the log. Progress is seen with `--trace` only.
     pub async fn start_at(level: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
+        let program = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+        Self::run(program, level, arguments).await
+    }
+
+    /// As [`Self::start_at`]; it may have up to `most` descriptors open.
+    pub async fn with_descriptors(most: u32, level: &str, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_k8s-relay")]);
+        Self::run(shell, level, arguments).await
+    }
+
+    async fn run(mut program: Command, level: &str, arguments: &[&str]) -> Self {
+        let mut child = program
             .args(["--server-address", "127.0.0.1:0", "--admin-address", "none"])
             .args(["--log-format", "json", level])
             .args(arguments)

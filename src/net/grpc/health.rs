@@ -1,17 +1,16 @@
-//! `grpc.health.v1.Health` beside `Collect`: probes and clients ask whether watchers are served.
+//! `grpc.health.v1.Health` beside the services: probes and clients ask whether they are served.
 //!
-//! Invariants: what serves answers SERVING, whatever becomes of the reducer: a watcher need not
-//! be sent elsewhere for that. A watch of the health is told NOT_SERVING and ends when the server
-//! does; at most [`WATCHES`] of them are open at once.
+//! Invariants: what serves answers SERVING, whatever becomes of the parts behind it: a client
+//! need not be sent elsewhere for that. A watch of the health is sent NOT_SERVING and ends when
+//! the server does; at most [`WATCHES`] of them are open at once.
 
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codegen::BoxStream, server::NamedService};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use super::{codec::service::collector_server::CollectorServer, connection::Peer};
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
     health_check_response::ServingStatus, health_server::Health,
@@ -22,13 +21,18 @@ const WATCHES: usize = 64;
 
 /// The service; `shutdown` is cancelled when the server is to end.
 pub(super) struct Healthy {
+    /// The services that can be asked for: the server as a whole, and each of its own.
+    known: Vec<&'static str>,
     shutdown: CancellationToken,
     watches: Arc<Semaphore>,
 }
 
 impl Healthy {
-    pub(super) fn new(shutdown: CancellationToken) -> Self {
+    /// Of the services of these names.
+    pub(super) fn new(mut known: Vec<&'static str>, shutdown: CancellationToken) -> Self {
+        known.push("");
         Self {
+            known,
             shutdown,
             watches: Arc::new(Semaphore::new(WATCHES)),
         }
@@ -42,9 +46,6 @@ impl Healthy {
         }
     }
 }
-
-/// The services that can be asked for: the server as a whole, and `Collect`'s.
-const KNOWN: [&str; 2] = ["", CollectorServer::<()>::NAME];
 
 fn answer(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse {
@@ -60,7 +61,7 @@ impl Health for Healthy {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        if KNOWN.contains(&&*request.get_ref().service) {
+        if self.known.contains(&&*request.get_ref().service) {
             Ok(Response::new(answer(self.status())))
         } else {
             Err(Status::not_found("no such service is served here"))
@@ -71,9 +72,10 @@ impl Health for Healthy {
         &self,
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
-        let all = KNOWN.map(|name| (name.to_owned(), answer(self.status())));
+        let all = self.known.iter();
+        let all = all.map(|name| ((*name).to_owned(), answer(self.status())));
         Ok(Response::new(HealthListResponse {
-            statuses: HashMap::from(all),
+            statuses: HashMap::from_iter(all),
         }))
     }
 
@@ -81,13 +83,12 @@ impl Health for Healthy {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let in_use = request.extensions().get::<Peer>().map(Peer::in_use);
         let Ok(place) = self.watches.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted(
                 "too many watches of the health are open",
             ));
         };
-        let known = KNOWN.contains(&&*request.get_ref().service);
+        let known = self.known.contains(&&*request.get_ref().service);
         let now = if known {
             self.status()
         } else {
@@ -96,7 +97,7 @@ impl Health for Healthy {
         let shutdown = self.shutdown.clone();
         let end = async move {
             shutdown.cancelled().await;
-            drop((place, in_use));
+            drop(place);
             known.then(|| Ok(answer(ServingStatus::NotServing)))
         };
         let first = stream::iter([Ok(answer(now))]);

@@ -1,14 +1,14 @@
-//! Who is at the other end of a connection, and whether they still wait there.
+//! Who asks over a connection, and whether they still wait there.
 //!
-//! Absent here: what they may do ([`super::access`]).
+//! Absent here: what they may do.
 
 use std::{fmt, io, mem::MaybeUninit, sync::Arc};
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
-use super::access::Peer;
+use super::{Peer, Stream};
 
-/// Who asks, and whether they still wait for the answer.
+/// Who asks, and whether they still wait for the answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Caller {
     peer: Peer,
@@ -17,10 +17,17 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// At the other end of this connection, a handle of which is kept.
-    pub fn new(peer: Peer, socket: Option<Socket>) -> Self {
-        let socket = socket.map(Arc::new);
-        Self { peer, socket }
+    /// The peer at the other end of this connection. A handle of its own is kept, if the system
+    /// grants one; else the caller is always taken to wait.
+    pub fn new(peer: Peer, stream: &Stream) -> Self {
+        let socket = match stream {
+            Stream::Left(tcp) => SockRef::from(tcp).try_clone(),
+            Stream::Right(unix) => SockRef::from(unix).try_clone(),
+        };
+        Self {
+            peer,
+            socket: socket.ok().map(Arc::new),
+        }
     }
 
     /// One that is always taken to wait.

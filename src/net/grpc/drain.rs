@@ -1,10 +1,10 @@
 //! Reads on what a call has left unread, and throws it away.
 //!
-//! When the relay ends a call, its watcher is still sending. h2 charges each small frame
+//! When a service ends a call, its client is still sending. h2 charges each small frame
 //! that nobody reads to a budget of the whole connection and never gives that back once
 //! the request's body was dropped: after a few ended calls it would end the connection with
-//! `too_many_data_frames`. So a dropped body is read on until the watcher has
-//! seen the call's status and ends its side, at most for `linger`.
+//! `too_many_data_frames`. So a dropped body is read on until the client has
+//! seen the call's status and ends its side, at most for a while.
 
 use std::{
     pin::Pin,
@@ -14,54 +14,27 @@ use std::{
 
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    Status,
-    body::Body,
-    codegen::{Bytes, Service, http::Request},
-    server::NamedService,
-};
+use tonic::{Status, body::Body, codegen::Bytes};
 
-use super::connection::{InUse, Peer};
+use super::{Tasks, calls::InUse};
 
 /// What the tasks that read on need.
 #[derive(Clone, Debug)]
-pub(super) struct Linger {
-    pub(super) limit: Duration,
-    pub(super) tasks: TaskTracker,
-    pub(super) kill: CancellationToken,
-    pub(super) runtime: Handle,
+pub(super) struct Drain {
+    limit: Duration,
+    tasks: Tasks,
+    runtime: Handle,
 }
 
-/// A service whose requests' bodies are read to their end, whoever drops them.
-#[derive(Clone, Debug)]
-pub(super) struct ReadOn<S> {
-    pub(super) inner: S,
-    pub(super) linger: Linger,
-}
-
-impl<S: Service<Request<Unread>>> Service<Request<Body>> for ReadOn<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+impl Drain {
+    /// Reads on for at most `limit`. To be called within a runtime: its tasks run there.
+    pub(super) fn new(limit: Duration, tasks: &Tasks) -> Self {
+        Self {
+            limit,
+            tasks: tasks.clone(),
+            runtime: Handle::current(),
+        }
     }
-
-    fn call(&mut self, request: Request<Body>) -> S::Future {
-        let linger = self.linger.clone();
-        let in_use = request.extensions().get::<Peer>().map(Peer::in_use);
-        self.inner.call(request.map(|body| Unread {
-            body: Some(body),
-            linger,
-            _in_use: in_use,
-        }))
-    }
-}
-
-impl<S: NamedService> NamedService for ReadOn<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 /// A request's body that survives its own drop for a while.
@@ -69,8 +42,18 @@ impl<S: NamedService> NamedService for ReadOn<S> {
 pub(super) struct Unread {
     /// `None` once it has ended.
     body: Option<Body>,
-    linger: Linger,
+    drain: Drain,
     _in_use: Option<InUse>,
+}
+
+impl Unread {
+    pub(super) fn new(body: Body, drain: Drain, in_use: Option<InUse>) -> Self {
+        Self {
+            body: Some(body),
+            drain,
+            _in_use: in_use,
+        }
+    }
 }
 
 impl http_body::Body for Unread {
@@ -107,16 +90,15 @@ impl Drop for Unread {
         let Some(mut body) = self.body.take() else {
             return;
         };
-        // Mostly the watcher is gone already, and no task is needed.
+        // Mostly the client is gone already, and no task is needed.
         if read_on(&mut body, &mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
-        let Linger {
+        let Drain {
             limit,
-            tasks,
-            kill,
+            tasks: Tasks { tracker, kill },
             runtime,
-        } = self.linger.clone();
+        } = self.drain.clone();
         let reading = async move {
             tokio::select! {
                 () = std::future::poll_fn(|cx| read_on(&mut body, cx)) => {}
@@ -124,13 +106,13 @@ impl Drop for Unread {
                 () = kill.cancelled() => {}
             }
         };
-        tasks.spawn_on(reading, &runtime);
+        tracker.spawn_on(reading, &runtime);
     }
 }
 
 /// Throws away what is there; ready when the body has ended.
 fn read_on(body: &mut Body, cx: &mut Context<'_>) -> Poll<()> {
-    // A watcher that sends as fast as this reads must not keep the thread.
+    // A client that sends as fast as this reads must not keep the thread.
     for _ in 0..1024 {
         match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) => {}

@@ -1,0 +1,133 @@
+//! What every call gets, whatever its service: it keeps its connection in use for as long as it
+//! is open, and its request is read to the end ([`super::drain`]).
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Bytes, Service},
+};
+
+use super::{
+    connection::Remote,
+    drain::{Drain, Unread},
+};
+
+/// The calls of one connection.
+#[derive(Debug, Default)]
+pub(super) struct CallCounts {
+    begun: AtomicUsize,
+    open: AtomicU64,
+}
+
+impl CallCounts {
+    /// How many have begun since the connection opened.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Relaxed)
+    }
+
+    /// How many holders are left of calls that have begun.
+    pub(super) fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+}
+
+/// A part of a call that is open: its connection is not idle until this is dropped.
+#[derive(Debug)]
+pub(super) struct InUse(Arc<CallCounts>);
+
+impl InUse {
+    pub(super) fn new(calls: Arc<CallCounts>) -> Self {
+        calls.begun.fetch_add(1, Relaxed);
+        calls.open.fetch_add(1, Relaxed);
+        Self(calls)
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A service whose calls are counted and whose requests are read to their end.
+#[derive(Clone, Debug)]
+pub(super) struct Counted<S> {
+    inner: S,
+    drain: Drain,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(inner: S, drain: Drain) -> Self {
+        Self { inner, drain }
+    }
+}
+
+impl<S> Service<Request<Body>> for Counted<S>
+where
+    S: Service<Request<Unread>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Answer>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let remote = request.extensions().get::<Remote>();
+        // The request may end long before the answer, and the reverse.
+        let [asking, answering] = [(); 2].map(|()| remote.map(Remote::in_use));
+        let drain = self.drain.clone();
+        let answered = self
+            .inner
+            .call(request.map(|body| Unread::new(body, drain, asking)));
+        Box::pin(async move {
+            let answer = answered.await?;
+            Ok(answer.map(|body| Answer {
+                body,
+                _in_use: answering,
+            }))
+        })
+    }
+}
+
+/// The body of an answer: the call is open until it is dropped.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    _in_use: Option<InUse>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
