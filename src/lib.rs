@@ -27,6 +27,7 @@
 //! | [`app`] | builds the rooms, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
+//! | [`command`] | the process: the command line in, logging, the exit status out | no |
 //! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
 //! | [`late`] | work that may block, on threads of its own; its late answers | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
@@ -47,6 +48,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod digest;
 pub mod driver;

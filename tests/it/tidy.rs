@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("tools", &["*"]),
     ("cli", &["config", "tools"]),
+    ("command", &["*"]),
 ];
 
 /// Rooms and files that do no IO, read no clock, are not async and know no chance.
