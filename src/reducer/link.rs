@@ -1,23 +1,32 @@
-//! One TCP connection to the reducer, and how it comes to be.
+//! One connection to the reducer, and how it comes to be.
 //!
-//! Laws: input is read and thrown away all the time, and a connection ends with FIN:
+//! Invariants: input is read and thrown away all the time, and a connection ends with FIN:
 //! unread input or a stall would turn the close into RST, on which the reducer leaks pods (D5).
 //!
-//! Absent here: what is said, when to dial again.
+//! Absent here: what is sent, when to connect again, what lies above TCP ([`super::transport`]).
 
 use std::{
     fmt, io,
     net::{Shutdown, SocketAddr, ToSocketAddrs as _},
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    net::TcpStream,
+    task::coop::unconstrained,
+    time::timeout,
+};
 
-use super::outbox::Outbox;
+use super::{
+    outbox::Outbox,
+    transport::{Layer, Transport},
+};
 use crate::late::Late;
 
 /// Finds the addresses of a name and port.
@@ -100,12 +109,15 @@ pub enum Loss {
 }
 
 /// An open connection.
-#[derive(Debug)]
 pub(super) struct Link {
-    stream: TcpStream,
+    transport: Box<dyn Transport>,
+    /// Who polls it. What is written between two polls must not take its place.
+    waker: Waker,
     user_timeout: Duration,
     /// Whether the kernel watches over progress, or only we do.
     trusted: bool,
+    /// A layer above TCP has bytes that the network has not taken yet.
+    holds: bool,
     discarded: u64,
 }
 
@@ -124,6 +136,7 @@ pub(super) async fn dial(
     host: String,
     port: u16,
     tcp: Tcp,
+    layer: Layer,
 ) -> Result<Link, DialError> {
     let lookup = timeout(tcp.resolve_timeout, (resolver.0)(host.clone(), port)).await;
     let addresses = match lookup.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -134,10 +147,10 @@ pub(super) async fn dial(
     let source = io::Error::new(io::ErrorKind::NotFound, "no address");
     let mut error = DialError::Resolve { host, source };
     for address in addresses {
-        let attempt = timeout(tcp.connect_timeout, TcpStream::connect(address)).await;
+        let attempt = timeout(tcp.connect_timeout, Link::open(address, &tcp, &layer)).await;
         let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match attempt {
-            Ok(stream) => return Ok(Link::new(stream, &tcp)),
+            Ok(link) => return Ok(link),
             Err(source) => {
                 tracing::debug!(%address, error = %source, "not connected");
                 error = DialError::Connect { address, source };
@@ -176,22 +189,25 @@ impl Tcp {
 }
 
 impl Link {
-    fn new(stream: TcpStream, tcp: &Tcp) -> Self {
+    async fn open(address: SocketAddr, tcp: &Tcp, layer: &Layer) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         tcp.guard(&stream);
         // What the peer does not take yet waits with us, where a stall is seen.
         let set = SockRef::from(&stream).set_tcp_notsent_lowat(KERNEL_BACKLOG);
         optional("TCP_NOTSENT_LOWAT", set);
-        Self {
-            stream,
+        Ok(Self {
+            transport: layer.over(stream).await?,
+            waker: Waker::noop().clone(),
             user_timeout: tcp.user_timeout,
             trusted: true,
+            holds: false,
             discarded: 0,
-        }
+        })
     }
 
     /// The reducer's address.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.transport.tcp().peer_addr().ok()
     }
 
     /// Bytes that the reducer said, which it never should.
@@ -204,16 +220,15 @@ impl Link {
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
         let mut scratch = [0; 4096];
         for _ in 0..ROUNDS {
-            match self.stream.poll_read_ready(cx) {
-                Poll::Ready(Ok(())) => {}
+            let mut read = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.transport).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    return Poll::Ready(Loss::Closed);
+                }
+                Poll::Ready(Ok(())) => self.discarded += read.filled().len() as u64,
+                Poll::Ready(Err(error)) if is_idle(&error) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Pending => return Poll::Pending,
-            }
-            match self.stream.try_read(&mut scratch) {
-                Ok(0) => return Poll::Ready(Loss::Closed),
-                Ok(len) => self.discarded += len as u64,
-                Err(error) if is_idle(&error) => {}
-                Err(error) => return Poll::Ready(error.into()),
             }
         }
         cx.waker().wake_by_ref();
@@ -226,34 +241,61 @@ impl Link {
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
     ) -> io::Result<Written> {
+        self.waker.clone_from(cx.waker());
+        let written = self.write(cx, outbox, ROUNDS)?;
+        if !written.blocked && !outbox.unsent().is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(written)
+    }
+
+    /// Hands bytes to the network as far as it takes them at once. The rest is for
+    /// [`Self::poll_write`], whose caller is woken for it.
+    pub(super) fn try_write(&mut self, outbox: &mut Outbox) -> io::Result<Written> {
+        let waker = self.waker.clone();
+        let write = std::future::poll_fn(|cx| Poll::Ready(self.write(cx, outbox, usize::MAX)));
+        // What the network takes is asked of the network, not of a budget of this task.
+        match pin!(unconstrained(write)).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(Written::default()),
+        }
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+        rounds: usize,
+    ) -> io::Result<Written> {
         let mut written = Written::default();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             if outbox.unsent().is_empty() {
-                return Ok(written);
+                break;
             }
-            match self.stream.poll_write_ready(cx) {
-                Poll::Ready(ready) => ready?,
+            match Pin::new(&mut self.transport).poll_write(cx, outbox.unsent()) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(len)) => {
+                    outbox.advance(len);
+                    written.bytes += len;
+                    self.trust();
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
                     written.blocked = true;
                     return Ok(written);
                 }
             }
-            written.bytes += self.write_once(outbox)?.unwrap_or(0);
         }
-        cx.waker().wake_by_ref();
+        // A layer may have taken more than the network has.
+        self.holds = Pin::new(&mut self.transport).poll_flush(cx)?.is_pending();
+        written.blocked = self.holds;
         Ok(written)
     }
 
-    /// Hands bytes to the network as far as it takes them at once.
-    pub(super) fn try_write(&mut self, outbox: &mut Outbox) -> io::Result<Written> {
-        let mut written = Written::default();
-        while !outbox.unsent().is_empty() && !written.blocked {
-            match self.write_once(outbox)? {
-                Some(len) => written.bytes += len,
-                None => written.blocked = true,
-            }
-        }
-        Ok(written)
+    /// Whether the network has all that was taken from the outbox, as far as was seen by writing.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.holds
     }
 
     /// Our own clock decides about a stall from here on. The kernel's limit, which a
@@ -267,31 +309,27 @@ impl Link {
     /// still reaches it, and then the FIN.
     pub(super) fn end(&mut self) {
         self.distrust();
-        if let Err(error) = SockRef::from(&self.stream).shutdown(Shutdown::Write) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ended = match Pin::new(&mut self.transport).poll_shutdown(&mut cx) {
+            Poll::Ready(ended) => ended,
+            // A layer cannot say its last word now: the FIN does not wait for it.
+            Poll::Pending => SockRef::from(self.transport.tcp()).shutdown(Shutdown::Write),
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "the connection was gone before its end");
         }
     }
 
-    fn write_once(&mut self, outbox: &mut Outbox) -> io::Result<Option<usize>> {
-        match self.stream.try_write(outbox.unsent()) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(len) => {
-                outbox.advance(len);
-                if !self.trusted {
-                    self.trusted = true;
-                    self.set_user_timeout(Some(self.user_timeout));
-                }
-                Ok(Some(len))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+    /// The network takes bytes: the kernel may watch over it again.
+    fn trust(&mut self) {
+        if !std::mem::replace(&mut self.trusted, true) {
+            self.set_user_timeout(Some(self.user_timeout));
         }
     }
 
     fn set_user_timeout(&self, limit: Option<Duration>) {
-        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(limit) {
-            tracing::debug!(%error, "the user timeout can not be set");
+        if let Err(error) = SockRef::from(self.transport.tcp()).set_tcp_user_timeout(limit) {
+            tracing::debug!(%error, "the user timeout cannot be set");
         }
     }
 }
@@ -317,7 +355,7 @@ impl Default for Resolver {
                 let question = (host, port);
                 let found = late.get(question.clone(), move || {
                     let found = question.to_socket_addrs();
-                    // An error of the system can not be copied; its text can.
+                    // An error of the system cannot be copied; its text can.
                     found.map_or_else(
                         |error| Err((error.kind(), error.to_string())),
                         |found| Ok(found.collect::<Vec<_>>()),

@@ -7,7 +7,8 @@
 //! | [`session`] | when to dial, beat, give up, try again | yes |
 //! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
 //! | [`record`] | everything sent, in a file | no |
-//! | [`link`] | the socket | no |
+//! | [`link`] | the connection | no |
+//! | [`transport`] | what carries its bytes: TCP, or a layer above it | no |
 //! | [`options`] | all settings of the room | yes |
 //! | [`usage`] | this process and its machine | no |
 //!
@@ -30,6 +31,7 @@ pub mod project;
 pub mod record;
 pub mod session;
 mod timer;
+pub mod transport;
 pub mod usage;
 
 use std::{
@@ -58,6 +60,7 @@ pub use options::Options;
 pub use outbox::{Clock, Outbox, Told};
 pub use record::Recorder;
 pub use session::Times;
+pub use transport::{Layer, Transport};
 
 /// The reducer, near enough to talk to.
 pub struct Reducer {
@@ -428,10 +431,14 @@ impl Reducer {
         if !self.session.is_up() {
             return Poll::Ready(false);
         }
-        match self.poll_pump(cx) {
-            Poll::Ready(_) => Poll::Ready(self.outbox.queued() == 0),
-            Poll::Pending if self.outbox.queued() == 0 => Poll::Ready(true),
-            Poll::Pending => Poll::Pending,
+        let over = self.poll_pump(cx).is_ready();
+        let is_flushed = match &self.line {
+            Line::Open(link) => link.is_flushed() && self.outbox.queued() == 0,
+            Line::None | Line::Dialing(_) => self.outbox.queued() == 0,
+        };
+        match over || is_flushed {
+            true => Poll::Ready(is_flushed),
+            false => Poll::Pending,
         }
     }
 
@@ -451,10 +458,11 @@ impl Reducer {
                     host,
                     port,
                     tcp,
+                    layer,
                     resolver,
                     ..
                 } = self.options.clone();
-                self.line = Line::Dialing(Box::pin(dial(resolver, host, port, tcp)));
+                self.line = Line::Dialing(Box::pin(dial(resolver, host, port, tcp, layer)));
             }
             Action::Heartbeat => self.say(now, |to| to.say(Heartbeat {})),
             Action::Health => self.say(now, |to| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Resolver, Tcp, Times};
+use super::{Facts, Layer, Resolver, Tcp, Times};
 
 /// What to connect to, and how.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub times: Times,
     /// Limits and options of the socket.
     pub tcp: Tcp,
+    /// What lies between TCP and the protocol.
+    pub layer: Layer,
     /// How names are resolved.
     pub resolver: Resolver,
     /// [`Drained`](super::ReducerEvent::Drained) says that no more than this waits, in bytes. Default 1 MiB.
@@ -37,6 +39,7 @@ impl Options {
             record: None,
             times: Times::default(),
             tcp: Tcp::default(),
+            layer: Layer::default(),
             resolver: Resolver::default(),
             low_mark: 1 << 20,
             high_mark: 4 << 20,

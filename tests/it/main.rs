@@ -39,6 +39,7 @@ mod process;
 mod reannounce_scenarios;
 mod reducer_ends;
 mod reducer_link;
+mod reducer_transport;
 mod seeds;
 mod side_by_side;
 mod sim_cluster;

@@ -17,7 +17,7 @@ use k8s_relay::{
     wire::{Reader, StreamError},
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
     select,
 };
@@ -117,8 +117,8 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The far end of one connection.
-pub struct Peer {
-    pub stream: TcpStream,
+pub struct Peer<S = TcpStream> {
+    pub stream: S,
     pub reader: Reader,
     /// The plain bytes of everything that was read.
     pub plain: Vec<u8>,
@@ -127,6 +127,13 @@ pub struct Peer {
 impl Peer {
     pub async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = soon(listener.accept()).await.unwrap();
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Peer<S> {
+    /// Reads there.
+    pub fn over(stream: S) -> Self {
         Self {
             stream,
             reader: Reader::new(),
