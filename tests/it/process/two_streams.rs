@@ -55,7 +55,7 @@ async fn a_second_stream_is_on_standby_and_a_restart_of_the_first_is_not_noticed
     infos += World::send(&mut stranger, change).await;
     world.told(2, infos).await;
     let _silent = world.watcher.open();
-    let third = |line: &Value| line["message"] == "stream opened" && line["stream"] == 3;
+    let third = |line: &Value| line["message"] == "a stream begins" && line["stream"] == 3;
     world.relay.logged("the silent stream", third).await;
     world.known(&Truth::of(one, 0..100)).await;
 
