@@ -6,10 +6,10 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 /// An answer that nobody waited for is of use for this long.
 const KEPT: Duration = Duration::from_secs(60);

@@ -49,7 +49,7 @@ use kube::{
 };
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
@@ -137,6 +137,7 @@ pub async fn connect(access: &Access, limits: Limits) -> Result<Server, ConnectE
         url: url.into(),
         attempt: 0,
         seen: Arc::default(),
+        rests_until: None,
     });
     let doubts = Arc::new(Doubts::default());
     let stop = CancellationToken::new();
@@ -199,6 +200,8 @@ struct Current {
     /// The number of the last attempt to get credentials, and the files that it has read.
     attempt: u64,
     seen: Arc<Seen>,
+    /// These are in doubt, and until then nobody tries to get others.
+    rests_until: Option<Instant>,
 }
 
 /// What requests say of the credentials.
@@ -232,12 +235,14 @@ impl Doubts {
             self.outdated.store(attempt, Relaxed);
             self.notify.notify_one();
         }
-        let is_other = |current: &Current| {
+        let until = Instant::now() + SETTLE;
+        let is_settled = |current: &Current| {
             let number = current.way.as_ref().map(|way| way.number);
-            number != Some(way.number)
+            let rests = current.rests_until.is_some_and(|rests| rests > until);
+            number != Some(way.number) || rests
         };
         // If there are none by then, or ever, the old ones are tried again.
-        let _ = timeout(SETTLE, current.wait_for(is_other)).await;
+        let _ = timeout_at(until, current.wait_for(is_settled)).await;
     }
 
     async fn has_changed(&self, attempt: u64, seen: Arc<Seen>) -> bool {

@@ -45,12 +45,54 @@ async fn a_rotated_token_is_used_at_once() {
         call.headers["authorization"], "Bearer three",
         "without a refusal"
     );
-    let told = watched.rest();
-    assert!(
-        told.starts_with("init +a done well"),
-        "{told} {:?}",
+    assert_eq!(
+        watched.rest(),
+        "init +a done well",
+        "{:?}",
         watched.logged()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_does_not_wait_for_credentials_that_come_later_than_it_may() {
+    let mut api = Api::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let access = kubeconfig(&dir, &format!("http://{}", api.address), "token: t");
+    let server = native::connect(&access, Limits::default()).await.unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let request = http::Request::get("/api/v1/pods?limit=1").body(Vec::new());
+        let (client, asked) = (server.client(), tokio::time::Instant::now());
+        let answer = client.request_text(request.unwrap());
+        let refused = async {
+            let call = api.pods().await;
+            let at = call.at;
+            call.refuse(401, "Unauthorized").await;
+            at
+        };
+        let (answer, at) = tokio::join!(answer, refused);
+        assert!(answer.is_err(), "{answer:?}");
+        waits.push((at - asked).as_secs());
+    }
+    // The second one has the next credentials; after those there are none for ten seconds.
+    assert_eq!(waits, [0; 4]);
+}
+
+#[tokio::test]
+async fn a_plugin_is_not_needed_by_whoever_has_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("crt"), key.cert.pem()).unwrap();
+    fs::write(path("key"), key.signing_key.serialize_pem()).unwrap();
+    let plugin = "exec: {apiVersion: client.authentication.k8s.io/v1, command: /gone/plugin}";
+    let user = |certificate: &str| format!("{certificate}{plugin}");
+    let access = kubeconfig(&dir, "https://127.0.0.1:1", &user(""));
+    let why = native::connect(&access, Limits::default()).await.err();
+    assert!(why.unwrap().to_string().contains("/gone/plugin"));
+    let certificate = "client-certificate: crt\n    client-key: key\n    ";
+    let access = kubeconfig(&dir, "https://127.0.0.1:1", &user(certificate));
+    native::connect(&access, Limits::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

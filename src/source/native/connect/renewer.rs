@@ -119,6 +119,7 @@ impl Renewer {
         self.current.send_if_modified(|current| {
             current.attempt = number;
             current.seen = seen.clone();
+            current.rests_until = None;
             false
         });
         let Prepared { loaded, mut tls } = read.prepared.map_err(|error| error.to_string())?;
@@ -155,6 +156,7 @@ impl Renewer {
             url: url.clone(),
             attempt: number,
             seen,
+            rests_until: None,
         });
         if before.url != url {
             info!(server = %url, "this is the API server's address");
@@ -220,6 +222,13 @@ impl Renewer {
         }
     }
 
+    /// Whoever waits for better credentials may hear that none will come for a while.
+    fn rest(&self, schedule: &Schedule) {
+        let due = schedule.due().map(Into::into);
+        self.current
+            .send_modify(|current| current.rests_until = due);
+    }
+
     /// Waits until a renewal is due.
     async fn wait(&self, schedule: &mut Schedule) {
         let (number, attempt, seen) = {
@@ -228,6 +237,9 @@ impl Renewer {
             (number, current.attempt, current.seen.clone())
         };
         let mut watching = !seen.is_empty();
+        if number == Some(self.doubts.refused.load(Relaxed)) {
+            self.rest(schedule);
+        }
         // Goes on while credentials are refused, however often.
         let change = look(&self.doubts, attempt, seen, self.limits.look);
         tokio::pin!(change);
@@ -237,11 +249,16 @@ impl Renewer {
                 () = until(due) => return,
                 () = self.doubts.notify.notified() => {
                     // What was said of older ones is over.
-                    if number == Some(self.doubts.refused.load(Relaxed)) {
+                    let refused = number == Some(self.doubts.refused.load(Relaxed));
+                    let outdated = self.doubts.outdated.load(Relaxed) == attempt;
+                    if refused {
                         schedule.refused(now());
                     }
-                    if self.doubts.outdated.load(Relaxed) == attempt {
+                    if outdated {
                         schedule.changed(now());
+                    }
+                    if refused || outdated {
+                        self.rest(schedule);
                     }
                 }
                 () = &mut change, if watching => {
@@ -312,7 +329,8 @@ fn since_epoch() -> Duration {
     now.unwrap_or_default()
 }
 
+/// By the clock of the timers that wait for it.
 #[expect(clippy::disallowed_methods, reason = "renewals are timed here")]
 fn now() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }
