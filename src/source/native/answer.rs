@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{
     HeaderMap, StatusCode, Uri,
-    header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 use hyper_util::client::legacy;
 
@@ -90,6 +90,15 @@ pub(super) fn is_html(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
+/// How the bytes of an answer are encoded, if they are. Nothing is asked for but plain ones.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let all = texts.collect::<Vec<_>>().join(", ");
+    let is_plain = |one: &str| one.trim().is_empty() || one.trim().eq_ignore_ascii_case("identity");
+    (!all.split(',').all(is_plain)).then(|| one_line(&all))
+}
+
 /// What `Retry-After` says. A date is compared with the server's own clock if it shows it.
 pub(super) fn wanted_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
@@ -108,6 +117,24 @@ fn today() -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_told_from_what_says_that_it_is_not() {
+        for (values, expected) in [
+            (&[][..], None),
+            (&["identity"], None),
+            (&["", "Identity"], None),
+            (&["gzip"], Some("gzip")),
+            (&["identity, br"], Some("identity, br")),
+            (&["deflate", "gzip"], Some("deflate, gzip")),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_ENCODING, value.parse().unwrap());
+            }
+            assert_eq!(encoding(&headers).as_deref(), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn a_redirect_is_shown_as_the_address_of_a_kubeconfig() {

@@ -41,7 +41,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header::USER_AGENT};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri,
+    header::{ACCEPT_ENCODING, USER_AGENT},
+};
 use hyper::body::Incoming;
 use kube::{
     Client,
@@ -282,6 +285,9 @@ impl Service<Request<Body>> for Requests {
         let (mut current, doubts) = (self.current.clone(), self.doubts.clone());
         let agent = HeaderValue::from_static(concat!("k8s-relay/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
+        // Without a word a proxy may choose.
+        let plain = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, plain);
         Box::pin(async move {
             doubts.settle(&mut current).await;
             let way = way(&mut current).await?;

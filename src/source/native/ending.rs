@@ -46,9 +46,18 @@ pub enum End {
     /// A part of an answer is no JSON.
     #[error("the answer is garbled")]
     Garbled,
+    /// Its bytes are not those of the answer (`Content-Encoding`), though nobody asked for that.
+    #[error(
+        "the answer is encoded (Content-Encoding: {0}), which was not asked for: have the proxy \
+         before the API server leave it as it is"
+    )]
+    Encoded(String),
     /// A page of a list is too large.
     #[error("a page of the list has more than {0} bytes")]
     TooLarge(usize),
+    /// A list goes on and on.
+    #[error("the list has more than {0} objects and no end")]
+    Endless(usize),
     /// The server knows only versions before the one that we have seen: its store was
     /// restored from a copy.
     #[error("the server is at version {server}, before {ours}")]
@@ -92,9 +101,9 @@ pub enum Reason {
     Redirected,
     /// Something else than an API server answers.
     NotAnApiServer,
-    /// A part of an answer is no JSON.
+    /// A part of an answer is no JSON, or all of it is encoded.
     InvalidJson,
-    /// A page of a list is too large.
+    /// A page of a list is too large, or a list has no end.
     TooLarge,
     /// The server's version went back.
     VersionRegressed,
@@ -127,8 +136,8 @@ impl End {
             Self::NoEndMark => Reason::NoEndMark,
             Self::Redirected(_) => Reason::Redirected,
             Self::Stranger => Reason::NotAnApiServer,
-            Self::Garbled => Reason::InvalidJson,
-            Self::TooLarge(_) => Reason::TooLarge,
+            Self::Garbled | Self::Encoded(_) => Reason::InvalidJson,
+            Self::TooLarge(_) | Self::Endless(_) => Reason::TooLarge,
             Self::WentBack { .. } => Reason::VersionRegressed,
             Self::Refused(refusal) => match refusal.code {
                 401 => Reason::Unauthorized,
@@ -158,7 +167,9 @@ impl End {
             | Self::Redirected(_)
             | Self::Stranger
             | Self::Garbled
+            | Self::Encoded(_)
             | Self::TooLarge(_)
+            | Self::Endless(_)
             | Self::WentBack { .. } => None,
         }
     }

@@ -27,7 +27,9 @@
 //! | a page, as its continue token has expired | the list anew with a page twice as large, 8 times |
 //! | a page that is too large | the same with half of it |
 //! | a page that leads back to one before it | the list anew, after a back-off |
+//! | a list, by more objects than any server has | the same |
 //! | a streamed list that pauses without its end mark | a page beside it; the quicker one stays |
+//! | a streamed list that lasts twice as long as it may | a list in pages |
 //!
 //! Invariants:
 //! - The events are those of kube's watcher: `Init InitApply… InitDone`, then `Apply` and
@@ -38,7 +40,8 @@
 //! - A list that follows a list without an event between comes after a pause of at least four
 //!   times what the last one took, 30 s to 10 min ([`lists`]).
 //! - On average there are ten requests a minute, pages that follow pages with objects not counted
-//!   ([`pace`]).
+//!   ([`pace`]), unless there are very many or very short ones ([`lists`]).
+//! - A list that has failed and begins anew is no success before it is further than that one was.
 //! - No request is made at an earlier version than one that was seen, but after a list.
 //!
 //! Absent here: HTTP, JSON, clocks, chance, the other watches.
@@ -53,7 +56,7 @@ mod streaming;
 use std::{ops::ControlFlow, time::Instant};
 
 use kube::runtime::watcher::Event;
-use lists::{Lists, Way, is_event};
+use lists::{Lists, MOST_OBJECTS, Way, is_event};
 use pace::Pace;
 use probe::Probe;
 pub use standing::Note;
@@ -228,7 +231,7 @@ impl<T> Machine<T> {
             Phase::Streaming(_) | Phase::Paging(_) | Phase::Checking | Phase::Following => {}
         }
         let at = self.pace.next(now);
-        if at > now && !self.is_next_page() {
+        if at > now && !self.is_next_page(now) {
             return Next::Wait(at);
         }
         Next::Ask(match &self.phase {
@@ -259,7 +262,7 @@ impl<T> Machine<T> {
             }
             Phase::List | Phase::Paging(Some(_)) | Phase::Following => {}
         }
-        if !self.is_next_page() {
+        if !self.is_next_page(now) {
             self.pace.asked(now);
         }
         self.page_came = false;
@@ -299,10 +302,15 @@ impl<T> Machine<T> {
             request.listening = now;
         }
         let Patience {
-            silence, end_mark, ..
+            silence,
+            end_mark,
+            streamed_list,
+            ..
         } = self.rules.patience;
+        let asked = self.request.map_or(now, |request| request.asked);
         self.silent_at = Some(match &mut self.phase {
-            Phase::Streaming(list) => list.listening(now, end_mark),
+            // A server ends it by then, unless it heeds none of our wishes.
+            Phase::Streaming(list) => list.listening(now, end_mark).min(asked + streamed_list * 2),
             Phase::List | Phase::Paging(_) | Phase::Checking | Phase::Following => now + silence,
         });
     }
@@ -407,18 +415,24 @@ impl<T> Machine<T> {
             self.list_open = true;
             tell(Event::Init);
         }
-        let mut objects = objects.into_iter().map(Event::InitApply).peekable();
-        let is_progress = objects.peek().is_some();
-        objects.for_each(&mut tell);
+        let mut count = 0;
+        for object in objects {
+            count += 1;
+            tell(Event::InitApply(object));
+        }
+        let is_further = self.lists.took(count);
         match next {
+            Some(_) if self.lists.is_endless() => {
+                *token = None;
+                return Err(End::Endless(MOST_OBJECTS));
+            }
             Some(next) => {
                 *token = Some(next.to_owned());
-                self.page_came = is_progress;
-                self.lists.progress();
-                if !self.lists.went_round() {
+                self.page_came = count > 0;
+                if is_further {
                     self.retry.reset();
+                    self.standing.well();
                 }
-                self.standing.well();
             }
             None => {
                 self.phase = Phase::Following;
@@ -539,9 +553,9 @@ impl<T> Machine<T> {
         self.request.is_some_and(|request| request.opened.is_some())
     }
 
-    /// The next request continues what has just come.
-    fn is_next_page(&self) -> bool {
-        self.page_came && matches!(self.phase, Phase::Paging(Some(_)))
+    /// The next request continues what has just come, and may follow at once.
+    fn is_next_page(&self, now: Instant) -> bool {
+        self.page_came && matches!(self.phase, Phase::Paging(Some(_))) && self.lists.hurries(now)
     }
 
     fn begin_list(&self) -> Phase<T> {

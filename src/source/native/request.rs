@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::{
     Options,
-    answer::{Part, is_html, no_answer, redirect},
+    answer::{Part, encoding, is_html, no_answer, redirect},
     ending::{End, Refusal},
     machine::{Ask, Machine},
     resource::Resource,
@@ -68,8 +68,9 @@ pub(super) fn accepted(answer: Response<Body>, path: &str) -> Result<Response<Bo
     if let Some(to) = redirect(status, answer.headers(), path) {
         return Err(Declined::End(End::Redirected(to)));
     }
-    match status {
-        StatusCode::OK => Ok(answer),
+    match (status, encoding(answer.headers())) {
+        (StatusCode::OK, None) => Ok(answer),
+        (StatusCode::OK, Some(encoding)) => Err(Declined::End(End::Encoded(encoding))),
         _ => Err(Declined::Answer(Box::new(answer))),
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     Counters, Options, Server, Streams,
-    answer::{Part, end_of_page, no_answer, wanted_pause},
+    answer::{Part, encoding, end_of_page, no_answer, wanted_pause},
     decode::{
         Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, Thin, decode_line,
         decode_page,
@@ -430,10 +430,14 @@ impl<K: Thin> Watch<K> {
     async fn refused(&mut self, answer: Response<Body>) -> End {
         let code = answer.status().as_u16();
         let wanted = wanted_pause(answer.headers());
+        let encoding = encoding(answer.headers());
         let mut text = Vec::new();
         // Whatever came of it will do: the status line says no already.
         let take = |chunk: &[u8]| text.extend_from_slice(chunk);
         let _ = self.read(answer.into_body(), MAX_REFUSAL, take).await;
+        if let Some(encoding) = encoding {
+            text = format!("Content-Encoding: {encoding}").into_bytes();
+        }
         End::Refused(Refusal::of_answer(code, wanted, &text))
     }
 

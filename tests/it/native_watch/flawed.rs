@@ -9,7 +9,7 @@ use super::{
     lists::assert_slower_and_slower,
     watched::{SECOND, Watched},
 };
-use crate::support::api::{added, bookmark, end_mark, event, object};
+use crate::support::api::{JSON, added, bookmark, end_mark, event, object};
 
 /// It can be seen which one it is, and no more.
 fn flawed(uid: &str) -> String {
@@ -76,4 +76,33 @@ async fn a_streamed_list_goes_on_behind_a_line_that_is_too_long() {
     stream.end().await;
     watched.api.pods().await.version("5").await;
     let _open = watched.api.asked("watch 5").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_encoded_unasked_is_one_line_that_says_so() {
+    let mut watched = Watched::start(ListMode::Pages).await;
+    let gzip = format!("{JSON}Content-Encoding: gzip\r\n");
+    for code in [200, 500, 200] {
+        let call = watched.api.asked("page 500").await;
+        assert_eq!(call.headers["accept-encoding"], "identity");
+        call.answer(code, &gzip, "\u{1f}\u{8b}garbage").await;
+    }
+    let call = watched.api.asked("page 500").await;
+    call.page(&[object("a", "1")], "5", None).await;
+    assert_eq!(watched.until("well").await, "failing init +a done well");
+    let logged = watched.logged();
+    let warnings = logged.iter().filter(|line| line.starts_with("WARN"));
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{logged:?}");
+    assert!(
+        warnings[0].contains("Content-Encoding: gzip"),
+        "{warnings:?}"
+    );
+
+    // A watch that is encoded is as bad.
+    let call = watched.api.asked("watch 5").await;
+    call.answer(200, &gzip, "\u{1f}\u{8b}garbage").await;
+    assert_eq!(watched.until("failing").await, "failing");
+    let logged = watched.logged();
+    assert!(logged[0].contains("Content-Encoding: gzip"), "{logged:?}");
 }

@@ -68,7 +68,9 @@ impl<T> Machine<T> {
                 self.errors = self.errors.max(ERRORS - 1);
                 self.own_error(end, at);
             }
-            (End::Refused(_) | End::Redirected(_) | End::Stranger, _) => self.own_error(end, at),
+            (End::Refused(_) | End::Redirected(_) | End::Stranger | End::Encoded(_), _) => {
+                self.own_error(end, at);
+            }
             // Complete, and says nothing.
             (End::Regular, _) if !request.moved && stood < STOOD => self.own_error(end, at),
             (End::Regular | End::Cut(_) | End::Silence, _) => {
@@ -153,6 +155,7 @@ impl<T> Machine<T> {
             true => request.listening,
             false => at.now,
         };
+        self.lists.falls_short();
         let has_worked = request.opened.is_some() || matches!(end, End::Refused(_));
         self.list_ended(end, request, at);
         if has_worked {
@@ -256,6 +259,8 @@ impl<T> Machine<T> {
                 | End::Redirected(_)
                 | End::Stranger
                 | End::Garbled
+                | End::Encoded(_)
+                | End::Endless(_)
                 | End::TooLarge(_)
                 | End::WentBack { .. } => false,
             }
@@ -319,8 +324,13 @@ impl<T> Machine<T> {
 fn counts_against_the_way(end: &End, answered: bool) -> bool {
     match end {
         End::Refused(refusal) => !matches!(refusal.code, 401 | 403 | 404 | 429),
-        End::Redirected(_) | End::Stranger | End::Silence => true,
-        End::Regular | End::Cut(_) | End::NoEndMark | End::Garbled | End::TooLarge(_) => answered,
+        End::Redirected(_) | End::Stranger | End::Encoded(_) | End::Silence => true,
+        End::Regular
+        | End::Cut(_)
+        | End::NoEndMark
+        | End::Garbled
+        | End::Endless(_)
+        | End::TooLarge(_) => answered,
         End::Unreachable(_) | End::WentBack { .. } => false,
     }
 }

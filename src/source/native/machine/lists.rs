@@ -2,7 +2,11 @@
 //!
 //! Invariants: before a list that follows a list without an event between there is a pause of at
 //! least four times what the last one took, and at least the slowest retry (30 s by default), at
-//! most 10 min. With an event between, one list may follow at once; on average lists take a fifth of the time even so, those that fail included.
+//! most 10 min. With an event between, one list may follow at once; on average lists take a fifth
+//! of the time even so, those that fail included.
+//! A list of more than [`MOST_OBJECTS`] objects has failed. Its pages may follow each other at
+//! once for [`LONGEST`], and while they are no shorter than a tenth of what was asked for, but for
+//! the first [`SHORT_PAGES`]; after that each is a request like any other.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,13 @@ const SHARE: u32 = 4;
 
 /// The longest pause before a list that follows a list without an event between.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// No list has more objects: the store of an API server does not hold so many.
+pub(super) const MOST_OBJECTS: usize = 1 << 20;
+
+/// So many pages of a list may follow each other at once, however short they are: there are
+/// proxies that leave out of each page what somebody may not see.
+const SHORT_PAGES: u32 = 100;
 
 /// How everything is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +59,10 @@ pub(super) struct Lists {
     /// eighth and so on.
     pages: u32,
     led_to: Option<String>,
-    /// A list has led back to where it was, and none has come to its end since.
-    went_round: bool,
+    /// Objects of the list that is under way, so far.
+    objects: usize,
+    /// The most of them when a list failed, if none has come to its end since.
+    reached: usize,
     /// When the list that is under way began.
     began: Option<Instant>,
     /// A list has ended, at a time that is not known yet.
@@ -77,7 +90,8 @@ impl Lists {
             failed: 0,
             pages: 0,
             led_to: None,
-            went_round: false,
+            objects: 0,
+            reached: 0,
             began: None,
             ended: false,
             last: None,
@@ -111,13 +125,12 @@ impl Lists {
     /// A list begins, or begins anew.
     pub(super) fn begin(&mut self, now: Instant) {
         self.began = Some(now);
-        (self.pages, self.led_to) = (0, None);
+        (self.pages, self.led_to, self.objects) = (0, None, 0);
     }
 
     /// A page leads to this token. `false`: so did one before it, there is no end.
     pub(super) fn leads_on(&mut self, token: &str) -> bool {
         if self.led_to.as_deref() == Some(token) {
-            self.went_round = true;
             return false;
         }
         self.pages = self.pages.saturating_add(1);
@@ -127,9 +140,33 @@ impl Lists {
         true
     }
 
-    /// Whether the last list has led back to where it was.
-    pub(super) fn went_round(&self) -> bool {
-        self.went_round
+    /// A page had so many objects. Returns whether the list has come further than those that
+    /// failed before it.
+    pub(super) fn took(&mut self, objects: usize) -> bool {
+        self.objects = self.objects.saturating_add(objects);
+        let is_further = self.reached == 0 || self.objects > self.reached;
+        if is_further {
+            self.failed = 0;
+        }
+        is_further
+    }
+
+    /// Whether the list has more objects than any may have.
+    pub(super) fn is_endless(&self) -> bool {
+        self.objects > MOST_OBJECTS
+    }
+
+    /// Whether the next page may follow at once.
+    pub(super) fn hurries(&self, now: Instant) -> bool {
+        let is_new = |began| now.saturating_duration_since(began) < LONGEST;
+        let pages = u64::from(self.pages.saturating_sub(SHORT_PAGES));
+        let wanted = pages.saturating_mul(u64::from(self.limit)) / 10;
+        self.began.is_none_or(is_new) && self.objects as u64 >= wanted
+    }
+
+    /// A request of the list that is under way has failed.
+    pub(super) fn falls_short(&mut self) {
+        self.reached = self.reached.max(self.objects);
     }
 
     /// An object was added, changed or deleted: a list that is needed now is no repetition.
@@ -137,17 +174,12 @@ impl Lists {
         self.event = true;
     }
 
-    /// A part of a list came.
-    pub(super) fn progress(&mut self) {
-        self.failed = 0;
-    }
-
     /// A list has come to its end. When, [`Self::stamp`] says. Returns whether it follows another
     /// one without an event between.
     pub(super) fn done(&mut self) -> bool {
         let is_repeated = self.last.is_some() && !self.event;
         self.failed = 0;
-        self.went_round = false;
+        self.reached = 0;
         self.limit = self.page_size;
         self.doubled = 0;
         self.without_event = match std::mem::take(&mut self.event) {

@@ -19,6 +19,7 @@ use super::super::{
     decode::Line,
     ending::{End, Refusal},
 };
+use super::lists::MOST_OBJECTS;
 
 /// Deletes that may come before the end of a streamed list. A server that sends more of them
 /// does not stream a list.
@@ -153,7 +154,10 @@ impl<T> Streaming<T> {
             Line::Error(status) => return ControlFlow::Break(End::Refused(Refusal::from(status))),
             Line::Garbled => return ControlFlow::Break(End::Garbled),
         }
-        ControlFlow::Continue(None)
+        match self.firsts > MOST_OBJECTS {
+            true => ControlFlow::Break(End::Endless(MOST_OBJECTS)),
+            false => ControlFlow::Continue(None),
+        }
     }
 
     fn object(&mut self, object: T, tell: &mut impl FnMut(Event<T>)) {
