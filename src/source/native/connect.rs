@@ -238,7 +238,7 @@ impl Doubts {
             self.outdated.store(attempt, Relaxed);
             self.notify.notify_one();
         }
-        let until = Instant::now() + SETTLE;
+        let until = Instant::from_std(renewer::now()) + SETTLE;
         let is_settled = |current: &Current| {
             let number = current.way.as_ref().map(|way| way.number);
             let rests = current.rests_until.is_some_and(|rests| rests > until);

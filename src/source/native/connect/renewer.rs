@@ -331,6 +331,6 @@ fn since_epoch() -> Duration {
 
 /// By the clock of the timers that wait for it.
 #[expect(clippy::disallowed_methods, reason = "renewals are timed here")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
