@@ -1,4 +1,4 @@
-//! The command line of the one binary: the relay itself, or a tool beside it.
+//! The command line of the one binary: the relay itself, or a tool.
 //!
 //! Absent here: what any of it does.
 
@@ -18,14 +18,15 @@ use crate::{
     },
 };
 
-/// Tells an OpenTelemetry eBPF reducer which Kubernetes pods exist, who owns them and what they run
+/// Announces Kubernetes pods, their owners and containers to an OpenTelemetry eBPF reducer
 ///
-/// Without a subcommand this is the relay: Kubernetes watchers stream to it, it keeps the
-/// picture, and it tells the reducer. When the reducer goes away and comes back, the relay
-/// tells it everything again.
+/// Without a command this is the relay. It learns of pods, ReplicaSets and Jobs from legacy
+/// watchers, which stream to it, or from its own watches (--source native). It keeps the state,
+/// and announces every change to the reducer. When the connection to the reducer was lost and is
+/// back, the relay sends everything again.
 ///
-/// Of a repeated flag the last one counts. A flag goes before its variable, a variable
-/// before the config file, the file before the default. An empty variable counts as unset.
+/// If a flag is repeated, the last one counts. A flag takes precedence over its variable, the
+/// variable over the config file, and the file over the default. An empty variable counts as unset.
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "k8s-relay",
@@ -33,10 +34,11 @@ use crate::{
     args_conflicts_with_subcommands = true,
     args_override_self = true,
     max_term_width = 100,
+    after_help = "Every setting, with its variable and default: k8s-relay --help",
     after_long_help = AFTER_HELP
 )]
 pub struct Cli {
-    /// A tool instead of the relay.
+    /// A tool; without one, the relay.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -44,12 +46,12 @@ pub struct Cli {
     #[command(flatten)]
     pub relay: RelayArgs,
 
-    /// The relay's settings with their origins; none if a tool is asked for.
+    /// The relay's settings with their origins; empty for a tool.
     #[arg(skip)]
     pub settings: Settings,
 }
 
-/// The tools beside the relay. The help of each stands at its arguments.
+/// The tools. The help of each is at its arguments.
 #[allow(missing_docs, reason = "a doc comment here would replace that help")]
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
@@ -68,20 +70,24 @@ pub enum Command {
 
 const AFTER_HELP: &str = "\
 Examples:
-  Serve watchers on every address of this machine and feed the reducer of a cluster:
+  Serve legacy watchers on every address of this machine, for the reducer of a cluster:
       k8s-relay --server-address 0.0.0.0:8712 --intake-host reducer.otel --intake-port 7000
 
-  See what a command line, the environment and a file come to, without starting anything:
+  Watch the API server without a watcher:
+      k8s-relay --source native --intake-host reducer.otel --intake-port 7000
+
+  Check a command line, the environment and a file without starting anything:
       k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
 
-  See how a running relay stands, and why it announces a pod or does not:
+  Show the state of a running relay, and why it announces a pod or does not:
       k8s-relay status
       k8s-relay explain shop/web-5d4f8-x2x7p
 
-  Keep a copy of everything that is sent:
+  Keep a copy of every message, and read it:
       k8s-relay --record-intake-output /tmp/relay.rec
+      k8s-relay decode /tmp/relay.rec
 
-Config file (YAML), all of it optional:
+Config file (YAML); every key is optional:
   labels:                 # sent to the reducer; keys up to 20 bytes, values up to 40
     environment: staging
   intake:                 # both or none; intake-host and intake-port are the same
@@ -90,10 +96,37 @@ Config file (YAML), all of it optional:
   source: native          # each flag without its dashes
   namespace: [shop, billing]
 
-Exit status: 0 after SIGTERM, SIGINT or SIGHUP, when all was sent and kept; 1 when a part failed, or
-at the end something could not be sent or kept in time (a second signal waits for nothing), with the
+Exit status: 0 after SIGTERM, SIGINT or SIGHUP, when everything was sent and kept; 1 when a part
+failed, or something could not be sent or kept in time (a second signal ends the wait), with the
 reason as the last line; 2 for a mistake in a setting.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
+
+/// The commands by what they are for, in the order of the help.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Operate a running relay", &["status", "explain", "migrate"]),
+    (
+        "Try it",
+        &["demo", "cluster", "reducer", "watcher", "watch-test"],
+    ),
+    ("Diagnose", &["tee", "replay", "decode"]),
+];
+
+/// The settings that most relays need: `-h` shows these, `--help` all.
+const MOST_USED: [&str; 13] = [
+    "config_file",
+    "check_config",
+    "source",
+    "server_address",
+    "kubeconfig",
+    "namespace",
+    "selector",
+    "reannounce",
+    "state_file",
+    "intake_host",
+    "intake_port",
+    "admin_address",
+    "debug",
+];
 
 impl Cli {
     /// Reads a command line, program name first, the variables of this process, and for the
@@ -105,7 +138,10 @@ impl Cli {
     /// the error is. [`clap::Error::exit`] prints either in the right place.
     pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let defined = Self::command();
+        let mut defined = in_groups(Self::command());
+        if line.iter().any(|word| word == "-h") {
+            defined = in_brief(defined);
+        }
         let command = forget_empty_variables(defined.clone());
         let parse = |command: &clap::Command| {
             let matches = command.clone().try_get_matches_from(&line);
@@ -132,6 +168,49 @@ impl Cli {
         Config::new(cli.relay.clone()).map_err(mistake)?;
         Ok(cli)
     }
+}
+
+/// The help lists the commands by [`GROUPS`], which clap cannot.
+fn in_groups(command: clap::Command) -> clap::Command {
+    let header = command.get_styles().get_header();
+    let literal = command.get_styles().get_literal();
+    let mut listed = String::new();
+    for (group, names) in GROUPS {
+        listed += &format!("{header}{group}:{header:#}\n");
+        for tool in names
+            .iter()
+            .filter_map(|name| command.find_subcommand(name))
+        {
+            let about = tool.get_about().map(ToString::to_string);
+            let (name, about) = (tool.get_name(), about.unwrap_or_default());
+            listed += &format!("  {literal}{name:<10}{literal:#}  {about}\n");
+        }
+        listed.push('\n');
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{listed}{{all-args}}{{after-help}}"
+    );
+    // Else clap would list them a second time; without the usage, not even mention them.
+    let usage = "k8s-relay [OPTIONS]\n       k8s-relay <COMMAND>";
+    command
+        .mut_subcommands(|tool| tool.hide(true))
+        .override_usage(usage)
+        .help_template(template)
+}
+
+/// What `-h` shows fits on a screen: [`MOST_USED`] settings, a line each.
+fn in_brief(command: clap::Command) -> clap::Command {
+    let own = |arg: clap::Arg| match arg.get_id().as_str() {
+        "help" | "version" => arg,
+        id if MOST_USED.contains(&id) => {
+            let hides_values = arg.get_action().takes_values();
+            arg.hide_env(true)
+                .hide_possible_values(hides_values)
+                .help_heading("Most used options")
+        }
+        _ => arg.hide_short_help(true),
+    };
+    command.mut_args(own)
 }
 
 /// In one line, with the exit status of a wrong command line.

@@ -15,7 +15,7 @@ import (
 	"k8s-relay/compat/cluster/digest"
 )
 
-// reducer is a `k8s-relay reducer --picture`, which is asked by signals what it knows.
+// reducer is a `k8s-relay reducer --state`, which is asked by signals what it knows.
 type reducer struct {
 	*process
 	address string
@@ -50,7 +50,7 @@ func startReducer(ctx context.Context, dir, name, relay string) (*reducer, error
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(relay, "reducer", "--picture", "--listen", "127.0.0.1:0")
+	cmd := exec.Command(relay, "reducer", "--state", "--listen", "127.0.0.1:0")
 	cmd.Stdout = in
 	p, err := start(dir, name+"-reducer", cmd)
 	in.Close()

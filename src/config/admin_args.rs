@@ -6,23 +6,23 @@ use clap::Args;
 
 use super::{HostPort, values::ValueError};
 
-/// Where it is if nobody says otherwise: on this machine only.
+/// The default address: reachable from this machine only.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:8713";
 
-/// Who may look into the running relay, and steer it.
+/// Where the admin listener is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
-    /// Where probes, metrics and `k8s-relay status` find it: HOST:PORT, unix:PATH or none; may be
-    /// given several times [default: 127.0.0.1:8713]
+    /// Serve probes, metrics and status at HOST:PORT, unix:PATH or none [default: 127.0.0.1:8713]
     ///
-    /// It serves /livez, /readyz, /metrics, /statusz, /explain and /digest to all who reach it.
-    /// Steps of a migration are taken over a Unix socket, and over a port on loopback; never over
-    /// one that other machines reach, and never from web pages. In a pod give both, separated by
-    /// a comma: unix:/run/k8s-relay/admin.sock,0.0.0.0:8713. `none` discards those before it.
+    /// Paths: /livez, /readyz, /metrics, /statusz, /explain and /digest, for every client that
+    /// reaches the address. Steps of a migration are accepted over a Unix socket and over a port on
+    /// loopback, never over a port that other machines reach, and never from web pages. The flag
+    /// may be repeated; in a pod give both kinds, separated by a comma:
+    /// unix:/run/k8s-relay/admin.sock,0.0.0.0:8713. `none` discards the addresses before it.
     ///
-    /// An address that is given and cannot be had stops the start. If the default is taken, by
-    /// another relay of the same pod, this one runs without and says so.
+    /// If an address that you give cannot be bound, the relay does not start. If the default is
+    /// taken, by another relay in the same pod, this one runs without it and logs a warning.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
     pub admin_address: Vec<AdminAddress>,
@@ -31,9 +31,9 @@ pub struct AdminArgs {
 /// Where the admin listeners are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminAddresses {
-    /// At each of these; nowhere, if there is none.
+    /// Each of these; none means no listener.
     pub at: Vec<AdminAddress>,
-    /// Somebody has said so. The default need not be had.
+    /// The user gave them; the default may be unavailable.
     pub asked_for: bool,
 }
 
@@ -80,10 +80,10 @@ impl fmt::Display for AdminAddresses {
     }
 }
 
-/// Where an admin listener is.
+/// The address of an admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
-    /// Nowhere.
+    /// No listener.
     None,
     /// At this port; names are not resolved yet, port 0 is any free one.
     Tcp(HostPort),

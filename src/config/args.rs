@@ -23,21 +23,21 @@ use super::{
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "General")]
 pub struct RelayArgs {
-    /// YAML file with settings, and with labels for the reducer; empty for none
+    /// Read settings, and labels for the reducer, from this YAML file
     ///
-    /// Each flag below can be a key of it, without `--`.
+    /// Each flag below can be a key of it, without `--`. An empty path means no file.
     #[arg(long, value_name = "PATH")]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config_file: Option<PathBuf>,
 
-    /// Print the effective configuration and exit
+    /// Check the settings, print each with its origin, and exit
     ///
-    /// Flags, variables and the file are read as for a real start, so a mistake in any
-    /// of them is reported in the same way. Each setting is shown with where it comes from.
+    /// Flags, variables and the file are read as for a real start. A mistake in any of them is
+    /// reported in the same way, with exit status 2.
     #[arg(long)]
     pub check_config: bool,
 
-    /// Print it as JSON
+    /// Print the settings as JSON
     #[arg(long, requires = "check_config")]
     pub json: bool,
 
@@ -45,27 +45,27 @@ pub struct RelayArgs {
     #[arg(skip)]
     pub labels: BTreeMap<String, String>,
 
-    /// The side of the watchers.
+    /// The legacy watchers and their streams.
     #[command(flatten)]
     pub source: SourceArgs,
 
-    /// Our own watches.
+    /// The native source.
     #[command(flatten)]
     pub native: NativeArgs,
 
-    /// The way from old watchers to our own watches.
+    /// The migration from legacy watchers to the native source.
     #[command(flatten)]
     pub migrate: MigrateArgs,
 
-    /// What is told.
+    /// What is announced.
     #[command(flatten)]
     pub pods: PodArgs,
 
-    /// The side of the reducer.
+    /// The connection to the reducer.
     #[command(flatten)]
     pub reducer: ReducerArgs,
 
-    /// Who may look and steer.
+    /// The admin listener.
     #[command(flatten)]
     pub admin: AdminArgs,
 
@@ -74,63 +74,65 @@ pub struct RelayArgs {
     pub log: LogArgs,
 }
 
-/// The side of the watchers.
+/// The legacy watchers and their streams.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Watchers")]
+#[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// Where the facts come from
+    /// Which source announces pods at the start
     #[arg(long, value_name = "SOURCE", default_value = "legacy")]
     #[arg(env = "K8S_RELAY_SOURCE", hide_env_values = true)]
     pub source: Source,
 
-    /// Where watchers find the Collect service; of a name, all addresses
+    /// Serve legacy watchers (Collect) here
+    ///
+    /// A name stands for all its addresses.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: HostPort,
 
-    /// How a new stream of a legacy watcher follows the one before; default: seamless
+    /// How a new stream of a legacy watcher follows the one before [default: seamless]
     ///
-    /// Seamless: everything announced stays when a stream ends. The next one is compared with
-    /// that, and the difference is sent: additions and changes at once, deletes when it is known
-    /// to have sent its first lists and at least half of what is announced. --reconnect
-    /// reset-watcher implies legacy.
+    /// With `seamless`, everything announced stays when a stream ends. The relay compares the next
+    /// stream with it and sends the difference: additions and changes at once, deletes when the
+    /// stream has sent its first lists and at least half of the announced pods. --reconnect
+    /// reset-watcher implies `legacy`.
     #[arg(long, value_name = "HOW")]
     #[arg(env = "K8S_RELAY_STREAM_HANDOVER", hide_env_values = true)]
     pub stream_handover: Option<StreamHandover>,
 
-    /// After how long without another stream one that knows little is believed; 100ms to 1 day
+    /// Trust a stream that knows few pods after this time without another; 100ms to 1 day
     ///
     /// It is also how long an open stream must have been silent, while a newer one is not, until
-    /// that one takes over.
+    /// the newer one takes over.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     #[arg(env = "K8S_RELAY_STREAM_SILENCE", hide_env_values = true)]
     #[arg(value_parser = values::stream_silence)]
     pub stream_silence: Duration,
 }
 
-/// The watches of every --source but legacy.
+/// The native source: the watches of every --source but legacy.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Native watches (every --source but legacy)")]
+#[command(next_help_heading = "Native source (every --source but legacy)")]
 pub struct NativeArgs {
-    /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or from within a pod
+    /// Reach the API server by this kubeconfig [default: $KUBECONFIG, ~/.kube/config, the pod's own]
     #[arg(long, value_name = "PATH")]
     #[arg(env = "K8S_RELAY_KUBECONFIG", hide_env_values = true)]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Which context of the kubeconfig; default: its current one
+    /// Use this context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME")]
     #[arg(env = "K8S_RELAY_CONTEXT", hide_env_values = true)]
     pub context: Option<String>,
 
-    /// How long a credential plugin of the kubeconfig may take, up to 10m
+    /// Kill a credential plugin of the kubeconfig after this time; up to 10m
     ///
-    /// Then it is killed, with everything that it has started. Meanwhile, and if it fails, the
-    /// last credentials are used.
+    /// Everything that the plugin has started is killed with it. Until a plugin succeeds, the last
+    /// credentials are used.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     #[arg(env = "K8S_RELAY_CREDENTIALS_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = values::credentials_timeout)]
     pub credentials_timeout: Duration,
 
-    /// Watch this namespace only; may be given several times
+    /// Watch this namespace only; repeat it for several
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_NAMESPACE", hide_env_values = true)]
     #[arg(value_parser = values::namespace)]
@@ -149,50 +151,52 @@ pub struct NativeArgs {
     #[arg(env = "K8S_RELAY_LIST", hide_env_values = true)]
     pub list: Lists,
 
-    /// Objects in a page of a list
+    /// Ask for this number of objects in a page of a list
     #[arg(long, value_name = "N", default_value = "500")]
     #[arg(env = "K8S_RELAY_PAGE_SIZE", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub page_size: u32,
 
-    /// Which containers of a pod are told
+    /// Which containers of a pod are announced
     #[arg(long, value_name = "WHICH", default_value = "all")]
     #[arg(env = "K8S_RELAY_CONTAINERS", hide_env_values = true)]
     pub containers: Containers,
 
-    /// How long a pod waits for its ReplicaSet or Job before it is told under its name; up to 1 day
+    /// Announce a pod without its ReplicaSet or Job after this time; up to 1 day
+    ///
+    /// The pod is announced under the direct owner that it names, and again if that owner appears.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     #[arg(env = "K8S_RELAY_OWNER_WAIT", hide_env_values = true)]
     #[arg(value_parser = values::owner_wait)]
     pub owner_wait: Duration,
 
-    /// Tell everything anew after the watch has listed again, instead of the difference
+    /// After a new list send everything again, instead of the difference
     #[arg(long, env = "K8S_RELAY_RELIST_RESYNC", hide_env_values = true)]
     pub relist_resync: bool,
 }
 
-/// What the reducer is told of the pods, whatever the source.
+/// What is announced of a pod, whatever the source.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pods")]
 pub struct PodArgs {
-    /// What to do when a pod changes that the reducer knows
+    /// When to announce a changed pod again
     #[arg(long, value_name = "WHEN", default_value = "never")]
     #[arg(env = "K8S_RELAY_REANNOUNCE", hide_env_values = true)]
     pub reannounce: Reannounce,
 
-    /// Which controllers of a ReplicaSet or Job its pods are told under
+    /// Under which controllers of a ReplicaSet or Job its pods are announced
     #[arg(long, value_name = "WHICH", default_value = "known")]
     #[arg(env = "K8S_RELAY_ESCALATE", hide_env_values = true)]
     pub escalate: Escalate,
 }
 
-/// The side of the reducer.
+/// The connection to the reducer.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Reducer")]
 pub struct ReducerArgs {
     /// Host of the reducer
     ///
-    /// A name or an address. Names are looked up again at each attempt to connect.
+    /// It is a name or an address. A name is looked up again at each connection attempt.
     #[arg(
         long,
         value_name = "HOST",
@@ -214,15 +218,15 @@ pub struct ReducerArgs {
     #[arg(value_parser = values::port)]
     pub intake_port: u16,
 
-    /// How the stream is coded
+    /// Encoding of the messages
     ///
-    /// EBPF_NET_INTAKE_ENCODER is accepted too; as there is one encoder, any text there means it.
+    /// EBPF_NET_INTAKE_ENCODER is accepted too. There is one encoder, so any text there means it.
     #[arg(long, value_name = "NAME", default_value = "binary")]
     pub intake_encoder: Encoder,
 
-    /// Seconds between heartbeats, up to 65535; 0 sends one after the greeting and no more
+    /// Seconds between heartbeats, up to 65535; 0 sends one after the handshake and no more
     ///
-    /// Negative numbers wrap around at 16 bits, as they always have: -1 is 65535.
+    /// Negative numbers wrap around at 16 bits, as in the legacy relay: -1 is 65535.
     #[arg(
         long,
         value_name = "N",
@@ -232,28 +236,30 @@ pub struct ReducerArgs {
     #[arg(value_parser = values::heartbeat)]
     pub heartbeat_interval_sec: Heartbeat,
 
-    /// Time between reports of health and resource usage, up to 1h; the legacy relay's was 200ms
+    /// Report health and resource usage to the reducer this often; up to 1h
+    ///
+    /// The legacy relay did it every 200ms.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     #[arg(env = "K8S_RELAY_HEALTH_INTERVAL", hide_env_values = true)]
     #[arg(value_parser = values::health_interval)]
     pub health_interval: Duration,
 
-    /// What to do after the connection to the reducer was lost and is back
+    /// What to send when the connection to the reducer is back
     #[arg(long, value_name = "HOW", default_value = "replay")]
     #[arg(env = "K8S_RELAY_RECONNECT", hide_env_values = true)]
     pub reconnect: Reconnect,
 
-    /// Which cloud's metadata the greeting carries
+    /// Which cloud's metadata the reducer handshake carries
     #[arg(long, value_name = "NAME", default_value = "none")]
     #[arg(env = "K8S_RELAY_CLOUD", hide_env_values = true)]
     pub cloud: Cloud,
 
-    /// Milliseconds for each round of AWS metadata requests, up to 1h; unused with --cloud none
+    /// Milliseconds for each round of AWS metadata requests, up to 1h; no effect with --cloud none
     #[arg(long, value_name = "MS", default_value = "1000")]
     #[arg(value_parser = values::milliseconds)]
     pub aws_timeout: Duration,
 
-    /// Write a copy of all messages to this file; read it with `k8s-relay decode`
+    /// Copy all messages to this file, for `k8s-relay decode`
     ///
     /// The file is emptied at start.
     #[arg(long, value_name = "PATH")]

@@ -36,12 +36,12 @@ const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critic
 #[command(group = ArgGroup::new("log-level").multiple(true).args(LEVELS))]
 #[command(group = ArgGroup::new("log-to").multiple(true).args(["log_file", "no_log_file"]))]
 pub struct LogArgs {
-    /// Form of a log line
+    /// Format of a log line
     #[arg(long, value_name = "FORM", default_value = "text")]
     #[arg(env = "K8S_RELAY_LOG_FORMAT", hide_env_values = true)]
     log_format: LogFormat,
 
-    /// Log to this file too; it is rotated at 1 MiB, five files are kept
+    /// Log to this file, too; it is rotated at 1 MiB, and five files are kept
     #[arg(
         long,
         value_name = "PATH",
@@ -50,15 +50,15 @@ pub struct LogArgs {
     )]
     log_file: Option<PathBuf>,
 
-    /// No log file, even if one is named
+    /// Write no log file, even if one is named
     #[arg(long)]
     no_log_file: bool,
 
-    /// Accepted for the sake of old command lines: the log goes to standard error anyway
+    /// No effect: the log always goes to standard error
     #[arg(long)]
     log_console: bool,
 
-    /// Log everything of our own; of several levels the first in this list counts
+    /// Log everything of the relay; of several levels the most verbose counts
     #[arg(long)]
     trace: bool,
 
@@ -66,11 +66,11 @@ pub struct LogArgs {
     #[arg(long)]
     debug: bool,
 
-    /// Log changes of state; the default
+    /// Log changes of state (the default)
     #[arg(long)]
     info: bool,
 
-    /// Log only what a person should look at
+    /// Log only what an operator should look at
     #[arg(long, alias = "warn")] // users of the chart write it so
     warning: bool,
 
@@ -82,7 +82,7 @@ pub struct LogArgs {
     #[arg(long)]
     critical: bool,
 
-    /// Log all of the below in full, whatever the level
+    /// Log all of the following in full, whatever the level
     #[arg(long)]
     log_whitelist_all: bool,
 
@@ -100,7 +100,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "LIST", value_parser = |list: &str| whitelist(list, UTILITIES))]
     log_whitelist_utility: Option<Whitelist>,
 
-    /// Accepted for the sake of the chart, without effect
+    /// No effect: accepted because the Helm chart sets it
     #[arg(long, value_name = "LIST")]
     log_whitelist_component: Option<String>,
 }

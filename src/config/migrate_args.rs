@@ -15,60 +15,61 @@ const LONGEST_SETTLE: Duration = Duration::from_secs(10 * 60);
 const LONGEST_HOLD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const LONGEST_FAILURE: Duration = Duration::from_secs(60 * 60);
 
-/// The way from old watchers to our own watches.
+/// The migration from legacy watchers to the native source.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Migration")]
 pub struct MigrateArgs {
-    /// Who cuts over and rolls back between old watchers and the relay's own watches
+    /// Who cuts over and rolls back between the legacy watchers and the native source
     #[arg(long = "migrate", value_name = "WHO", default_value = "manual")]
     #[arg(env = "K8S_RELAY_MIGRATE", hide_env_values = true)]
     mode: Migrate,
 
-    /// Keep the stage of the migration in this file, so that a restart goes on with it
+    /// Keep the stage of the migration in this file over restarts
     ///
-    /// It counts as long as --source stays the same; under another one the flag wins. The file
-    /// is made at the first change of stage; its folder must be writable. Default: none, a
-    /// restart begins at --source.
+    /// The file counts as long as --source stays the same; if --source has changed, it wins. The
+    /// file is created at the first change of stage, so its directory must be writable. Without
+    /// it, a restart begins at --source.
     #[arg(long, value_name = "PATH")]
     #[arg(env = "K8S_RELAY_STATE_FILE", hide_env_values = true)]
     state_file: Option<PathBuf>,
 
-    /// How long a difference between both feeds must stand to count; 100ms to 10m
+    /// Confirm a difference between the sources after this time; 100ms to 10m
     ///
-    /// One feed hears of everything a little later than the other.
+    /// One source always receives a change a little later than the other.
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     #[arg(env = "K8S_RELAY_SETTLE", hide_env_values = true)]
     #[arg(value_parser = |text: &str| within(text, LONGEST_SETTLE))]
     settle: Duration,
 
-    /// How long no difference may count before a cut-over; --settle to 7 days
+    /// Allow a cutover after this time without a confirmed difference; --settle to 7 days
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     #[arg(env = "K8S_RELAY_PARITY_HOLD", hide_env_values = true)]
     #[arg(value_parser = |text: &str| within(text, LONGEST_HOLD))]
     parity_hold: Duration,
 
-    /// How long the relay's own watches may fail before --migrate auto rolls back; 100ms to 1h
+    /// With --migrate auto, roll back after the native source has failed this long; 100ms to 1h
     ///
-    /// It rolls back only to a watcher that has told its first lists. Each time --parity-hold
-    /// doubles for the next cut-over; after the fourth time an operator decides.
+    /// It rolls back only to a watcher that is synced. After each rollback, --parity-hold doubles
+    /// for the next cutover; after the fourth, cutovers are left to an operator.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     #[arg(env = "K8S_RELAY_ROLLBACK_AFTER", hide_env_values = true)]
     #[arg(value_parser = |text: &str| within(text, LONGEST_FAILURE))]
     rollback_after: Duration,
 }
 
-/// How a migration goes.
+/// The settings of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrateConfig {
-    /// Who takes the steps.
+    /// Who takes the steps that change the active source.
     pub mode: Migrate,
     /// The file that keeps the stage over restarts.
     pub state_file: Option<PathBuf>,
-    /// How long a divergence must stand to count.
+    /// A difference that has stood this long is confirmed.
     pub settle: Duration,
-    /// How long no divergence may count before a cut-over; at least [`Self::settle`].
+    /// A cutover is allowed after this long without a confirmed difference; at least
+    /// [`Self::settle`].
     pub parity_hold: Duration,
-    /// How long our own watches may fail before they are rolled back from.
+    /// The native source may fail this long before the autopilot rolls back.
     pub rollback_after: Duration,
 }
 
@@ -85,11 +86,11 @@ impl Default for MigrateConfig {
 }
 
 impl MigrateConfig {
-    /// Looks whether the settings fit each other.
+    /// Checks that the settings fit each other.
     ///
     /// # Errors
     ///
-    /// When a cut-over could come before any divergence counts.
+    /// A cutover could come before any difference is confirmed.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match self.parity_hold < self.settle {
             true => Err(ConfigError::HoldBelowSettle {

@@ -23,9 +23,9 @@ pub struct HostPort {
 /// When the reducer is sent a heartbeat (protocol 9, 15.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// One right after the greeting and none later: the legacy's interval 0.
+    /// One right after the handshake and none later: the legacy's interval 0.
     Once,
-    /// One each time this much has passed since the greeting; 1 s to 65535 s.
+    /// One each time this much has passed since the handshake; 1 s to 65535 s.
     Every(Duration),
 }
 
@@ -36,51 +36,51 @@ impl Default for Heartbeat {
     }
 }
 
-/// What follows after the reducer's connection was lost (D5).
+/// What is sent after the connection to the reducer was lost and is back (D5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reconnect {
-    /// Greet and tell every live pod again from memory; watchers notice nothing
+    /// Send every live pod again from memory; watchers notice nothing
     Replay,
-    /// As the legacy relay: end all Collect calls, forget, and let the watchers list anew
+    /// As the legacy relay: end all streams, forget the pods, and let the watchers list again
     ResetWatcher,
 }
 
 /// How one stream of a legacy watcher follows another (D4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StreamHandover {
-    /// The difference is sent, once the new stream is known to be complete
+    /// Send the difference, once the new stream is known to be complete
     #[default]
     Seamless,
-    /// As the legacy relay: pod_resync, and whatever the new stream sends
+    /// As the legacy relay: send pod_resync, then whatever the new stream sends
     Legacy,
 }
 
-/// Where the cloud part of the greeting comes from (protocol 7).
+/// Where the cloud part of the handshake comes from (protocol 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cloud {
-    /// No metadata service is asked; the reducer is told an unknown platform
+    /// Ask no metadata service; the reducer shows an unknown platform
     None,
 }
 
-/// Where the relay's facts come from at the start (D4).
+/// Which source is active at the start (D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// Old watchers that stream to --server-address
+    /// Legacy watchers that stream to --server-address
     Legacy,
-    /// The same; the relay's own watches run beside them and are compared, and told to nobody
+    /// Legacy watchers; the native source runs as a shadow and is compared with them
     Shadow,
-    /// Watches of the relay's own; streams of old watchers are compared, and told to nobody
+    /// The native source (its own watches); legacy watchers are a shadow and compared with it
     ShadowNative,
-    /// Watches of the relay's own; streams of old watchers are read, and told to nobody
+    /// The native source alone; what legacy watchers still send is counted and dropped
     Native,
 }
 
-/// Who takes the steps of a migration that change what the reducer is told.
+/// Who takes the steps of a migration that change the active source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Migrate {
     /// An operator, by `k8s-relay migrate`
     Manual,
-    /// The relay; `migrate shadow` and `migrate finish` stay an operator's
+    /// The relay; `migrate shadow` and `migrate finish` are left to an operator
     Auto,
 }
 
@@ -95,54 +95,54 @@ pub enum Lists {
     Pages,
 }
 
-/// Which containers of a pod are told by the native source.
+/// Which containers of a pod the native source announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Containers {
     /// Init and ephemeral containers too, as soon as they have an id
     All,
-    /// Only the containers proper, as the old watcher does
+    /// Only the regular containers, as the legacy watcher does
     Main,
 }
 
-/// Which controller of a ReplicaSet or Job its pods are told under (D9).
+/// Under which controller of a ReplicaSet or Job its pods are announced (D9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Escalate {
     /// A Deployment for a ReplicaSet, a CronJob for a Job, else the ReplicaSet or Job itself
     Known,
-    /// Whatever it is, an Argo Rollout for instance
+    /// Any controller, an Argo Rollout for instance
     Any,
 }
 
-/// What is done when a told pod changes (D14).
+/// What happens when an announced pod changes (D14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reannounce {
-    /// As the legacy relay: owner, name, namespace and version are told once
+    /// As the legacy relay: owner, name, namespace and version are sent once
     Never,
-    /// Tell the pod again, so that the reducer's picture stays the cluster's
+    /// Announce it again, so that the reducer's state equals the cluster's
     OnChange,
 }
 
-/// How the stream to the reducer is coded.
+/// Encoding of the messages to the reducer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Encoder {
-    /// The one there is
+    /// The only encoder
     Binary,
 }
 
-/// Why a text is no such setting.
+/// Why a text is not a value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// No address of an admin listener.
+    /// Not an address of an admin listener.
     #[error("expected HOST:PORT, unix:PATH or none")]
     AdminAddress,
     /// Not `HOST:PORT`.
     #[error("expected HOST:PORT, with an IPv6 address in brackets")]
     Address,
-    /// No number a port can have.
+    /// Not a port number.
     #[error("expected a port number up to 65535, found `{0}`")]
     Port(String),
-    /// No host.
+    /// Not a host.
     #[error("expected a host name or address")]
     Host,
     /// Not a number of seconds that fits 16 bits.
@@ -155,9 +155,11 @@ pub enum ValueError {
     #[error("expected the name of a namespace: lower-case letters, digits and `-`, at most 63")]
     Namespace,
     /// Not a label selector.
-    #[error("`{0}` is no requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`")]
+    #[error(
+        "`{0}` is not a requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`"
+    )]
     Selector(String),
-    /// A word that the list does not know.
+    /// A token that the list does not know.
     #[error("unknown token `{token}`; expected `*` or some of: {known}")]
     Token {
         /// The word.
@@ -246,7 +248,7 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
     }
 }
 
-/// A port that can be dialled. Service names, which the legacy took, are refused.
+/// A port to connect to. Service names, which the legacy took, are refused.
 pub(super) fn port(text: &str) -> Result<u16, ValueError> {
     match number(text)? {
         0 => Err(ValueError::Port(text.to_owned())),

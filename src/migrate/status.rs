@@ -402,7 +402,7 @@ pub struct FeedDigest {
     pub active: bool,
     /// Nothing came in while it was counted.
     pub exact: bool,
-    /// Of all its live pods; `k8s-relay reducer --picture` shows the same for what was told.
+    /// Of all its live pods; `k8s-relay reducer --state` shows the same for what was told.
     pub total: String,
     /// Of each namespace.
     pub namespaces: BTreeMap<String, String>,

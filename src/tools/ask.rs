@@ -21,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which relay is asked, and how the answer is shown.
 #[derive(clap::Args, Clone, Debug)]
 pub struct AskArgs {
-    /// The relay's --admin-address: HOST:PORT or unix:PATH; of several, a Unix socket is asked first
+    /// The relay's --admin-address; of several, a Unix socket is asked first
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADMIN, global = true)]
     #[arg(value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
     pub admin_address: Vec<AdminAddress>,
 
-    /// Print the answer as the relay gives it, in JSON
+    /// Print the answer as JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -86,9 +86,17 @@ pub enum AskError {
 }
 
 /// The exit status of each ending, as the help tells it.
-pub(super) const EXIT_STATUS: &str = "\
-Exit status: 0 done, 1 refused, failed or not known, 2 for a wrong command line,
-3 when no relay answers, 4 when it is done but not kept (--state-file), or still in progress.";
+macro_rules! with_exit_status {
+    ($examples:literal) => {
+        concat!(
+            $examples,
+            "\n\n\
+Exit status: 0 done; 1 refused, failed or not found; 2 for a wrong command line;
+3 when no relay answers; 4 when it is done but not kept (--state-file), or still in progress."
+        )
+    };
+}
+pub(super) use with_exit_status;
 
 impl AskError {
     /// The exit status of the command.

@@ -22,33 +22,33 @@ use crate::{
     },
 };
 
-/// The token that lets in under --tls, if none is given. It protects nothing.
+/// The token that --tls asks for if none is given. It protects nothing.
 const TOKEN: &str = "simulated";
 
-/// Be a cluster: serve a Kubernetes API with pods that come and go
+/// Run a simulated API server with pods that come and go
 ///
-/// Pods, ReplicaSets and Jobs can be listed and watched as on a real API server: in pages,
-/// with bookmarks, as streamed lists, as metadata alone. They belong to Deployments,
-/// CronJobs, StatefulSets, DaemonSets and others, which are not served. Deployments roll,
-/// CronJobs fire, containers restart, pods die, nodes drain; 80 % of the events are status
-/// updates that change nothing for a relay. The same seed lives the same life.
+/// Clients list and watch pods, ReplicaSets and Jobs as on a real API server: in pages, with
+/// bookmarks, as streamed lists, as metadata only. The objects belong to Deployments, CronJobs,
+/// StatefulSets, DaemonSets and others, which are not served. Deployments roll, CronJobs fire,
+/// containers restart, pods die, nodes drain; 80 % of the events are status updates that change
+/// nothing for a relay. The same seed gives the same sequence of events.
 ///
-/// It prints one line when it is ready, runs until SIGINT or SIGTERM, and then prints what
-/// was asked of it, and the digest of what a reducer should know now, worked out from the
-/// cluster's own objects: the one that `k8s-relay reducer --picture` shows. SIGUSR1 prints that
-/// digest at once.
+/// It prints one line when it is ready and runs until SIGINT or SIGTERM. Then it prints the
+/// requests that it got, and the digest of the state that a reducer should have, computed from
+/// the cluster's own objects. `k8s-relay reducer --state` shows the digest of the state that a
+/// reducer has. SIGUSR1 prints the expected digest at once.
 ///
 /// Example, in three terminals:
 ///     k8s-relay cluster --pods 10000 --churn 1000 --kubeconfig-out /tmp/sim.yaml
-///     k8s-relay reducer --listen 127.0.0.1:8000 --picture
+///     k8s-relay reducer --listen 127.0.0.1:8000 --state
 ///     k8s-relay --source native --kubeconfig /tmp/sim.yaml --intake-host 127.0.0.1 --intake-port 8000
 ///
-/// Or look at it:
+/// Or look at it with kubectl:
 ///     kubectl --kubeconfig /tmp/sim.yaml get pods -A --watch
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct ClusterArgs {
-    /// Pods at the start; life keeps their number about the same
+    /// Pods at the start; churn keeps their number about the same
     #[arg(long, value_name = "N", default_value = "1000", value_parser = value_parser!(u32).range(..=2_000_000))]
     pub pods: u32,
 
@@ -60,7 +60,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(..=100_000))]
     pub cron_jobs: Option<u32>,
 
-    /// Namespaces that all of it is in
+    /// Namespaces that the objects are in
     #[arg(long, value_name = "N", default_value = "20", value_parser = value_parser!(u32).range(1..=100_000))]
     pub namespaces: u32,
 
@@ -68,48 +68,47 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "N", default_value = "2", value_parser = value_parser!(u32).range(..=100))]
     pub containers: u32,
 
-    /// Events per second; with 0 nothing happens
+    /// Events per second; 0 for none
     #[arg(long, value_name = "N", default_value = "10", value_parser = value_parser!(u32).range(..=1_000_000))]
     pub churn: u32,
 
-    /// What happens: all that happens in a cluster, or of 100 events 80 updates that change
-    /// nothing, 10 new pods and 10 deleted ones
+    /// Which events: all kinds, or of each 100 events 80 status updates, 10 new and 10 deleted pods
     #[arg(long, value_enum, default_value = "life")]
     pub mix: MixName,
 
-    /// Another seed is another cluster
+    /// Seed of the random numbers; another seed is another cluster
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
 
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
-    /// Serve over TLS, with certificates made for this run, to who has the token
+    /// Serve over TLS, with certificates made for this run, to clients that send the token
     #[arg(long)]
     pub tls: bool,
 
-    /// The bearer token to ask for [default: none; with --tls `simulated`]
+    /// The bearer token that clients must send [default: none; with --tls `simulated`]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
 
-    /// Write a kubeconfig to this file, for the relay's --kubeconfig and for kubectl
+    /// Write a kubeconfig to this file, for the relay and for kubectl
     #[arg(long, value_name = "FILE")]
     pub kubeconfig_out: Option<PathBuf>,
 
-    /// Bytes of a pod as JSON; below 3000 it has only what somebody needs
+    /// Bytes of a pod as JSON; below 3000 a pod has only the fields that a client needs
     #[arg(long, value_name = "BYTES", default_value = "6000", value_parser = value_parser!(u32).range(..=1_000_000))]
     pub pod_bytes: u32,
 
-    /// Whether lists are streamed to who asks for it; off as up to 1.31 and in 1.33
+    /// Whether lists are streamed to clients that ask for it; off as in Kubernetes up to 1.31 and 1.33
     #[arg(long, value_enum, default_value = "on")]
     pub watch_list: Switch,
 
-    /// Changes of each kind that are remembered; who comes from before gets 410
+    /// Changes of each kind to remember; a watch from an older version gets 410
     #[arg(long, value_name = "N", default_value = "100000", value_parser = value_parser!(u32).range(..=10_000_000))]
     pub history: u32,
 
-    /// How often a watch gets a bookmark
+    /// Send a bookmark to each watch this often
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = some_time)]
     pub bookmarks_every: Duration,
 }
@@ -123,10 +122,10 @@ pub enum Switch {
     Off,
 }
 
-/// What happens in the cluster.
+/// Which events there are.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MixName {
-    /// All that happens in one.
+    /// All kinds of events.
     Life,
     /// Adds and deletes alone.
     Swaps,

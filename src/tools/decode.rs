@@ -8,21 +8,26 @@ use super::{Lines, Reading, ToolError};
 use crate::tee::recording::MAGIC;
 use crate::wire::{Message, PlainReader, Reader, StreamError, codec, json, lz4};
 
-/// Show the messages in a recording or a captured connection, one line of JSON each
+/// Print the messages of a recording or a captured connection as JSON lines
 ///
 /// FILE is a recording as the relay writes it (--record-intake-output), or the raw bytes of one
-/// connection to a reducer, from its first byte, as a proxy or `tcpflow` keeps them. Which of
-/// the two it is shows in the bytes.
+/// connection to a reducer, from its first byte, as a proxy or `tcpflow` keeps them. The command
+/// recognises which of the two it is.
 ///
 /// Each line has the message's name as `msg`, its fields, and its `timestamp` in nanoseconds
 /// since the UNIX epoch. An address is shown as text (`ip`) and as the number it is on the wire
-/// (`ip_u32`), text that is no UTF-8 as {"$bytes_hex": ".."}. In a recording of several
+/// (`ip_u32`), text that is not UTF-8 as {"$bytes_hex": ".."}. In a recording of several
 /// connections a line {"marker": "new_connection", "index": n} stands before the second and each
 /// later one.
 ///
-/// A file that is cut or broken is shown up to that place; then an error names the byte and the
-/// exit status is 1.
+/// A file that is cut or damaged is printed up to that place; then an error names the byte, and
+/// the exit status is 1.
+///
+/// Examples:
+///     k8s-relay decode relay.rec
+///     k8s-relay decode - < relay.rec
 #[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct DecodeArgs {
     /// The file to read; `-` is standard input
     pub file: PathBuf,

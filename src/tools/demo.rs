@@ -39,20 +39,25 @@ const AT_MOST: Duration = Duration::from_secs(10);
 /// On a terminal, how long a reader has for a chapter.
 const READING: Duration = Duration::from_secs(1);
 
-/// Show what the relay is for: a watcher, the relay and a reducer in one process
+/// Run a watcher, the relay and a reducer in one process, and show what they do
 ///
-/// Plays a small cluster through the real relay over real sockets, and prints what the
-/// reducer knows as it changes. With --native there is no watcher: the relay itself watches
-/// a simulated API server, over TLS. Needs nothing else. Takes a few seconds. The exit
-/// status is 0 only if the reducer knows the truth at the end of every chapter, also when
-/// nobody reads the story to its end.
+/// The demo plays a small cluster through the real relay over real sockets, and prints the
+/// reducer's state as it changes. With --native there is no watcher: the relay watches a
+/// simulated API server over TLS. It needs nothing else and takes a few seconds. The exit status
+/// is 0 only if the reducer's state equals the cluster's at the end of every chapter, even if the
+/// output is closed early.
+///
+/// Examples:
+///     k8s-relay demo
+///     k8s-relay demo --native
 #[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct DemoArgs {
     /// Do not pause between chapters, not even on a terminal
     #[arg(long)]
     pub no_pause: bool,
 
-    /// Let the relay watch a simulated cluster itself, without a watcher
+    /// Use the native source: the relay watches a simulated cluster itself
     #[arg(long)]
     pub native: bool,
 }

@@ -7,12 +7,13 @@ use http::Method;
 use super::ask::{self, AskArgs, AskError, counted, harmless, span};
 use crate::migrate::status::{Dropped, Explanation, Findings, Known};
 
-/// Explain why a running relay announces a pod, or does not, and what each source knows of it
+/// Explain why a running relay announces a pod or does not
 ///
-/// Several pods of one name (a StatefulSet's old and new one) are all shown. A pod that cannot be
-/// used is dropped; the last 256 of these are remembered for each source.
+/// It shows what each source knows of the pod. Several pods of one name (the old and the new one of
+/// a StatefulSet) are all shown. Pods that cannot be decoded are dropped; the last 256 of each
+/// source are remembered.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = ask::EXIT_STATUS)]
+#[command(after_help = EXAMPLES)]
 pub struct ExplainArgs {
     /// NAMESPACE/NAME or UID
     #[arg(value_parser = pod)]
@@ -22,6 +23,13 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub ask: AskArgs,
 }
+
+const EXAMPLES: &str = ask::with_exit_status!(
+    "\
+Examples:
+  k8s-relay explain shop/web-5d4f8-x2x7p
+  k8s-relay explain 6f1c8a5e-0a4b-4f7e-9d52-0c1b7a3d9e10 --json"
+);
 
 /// Asks the relay, and prints what it says.
 ///

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::migrate::{Command, Status};
 
-/// Take the steps of a migration, in a running relay
+/// Take a step of a migration in a running relay
 ///
 /// A migration leads from legacy watchers to the native source, in four stages:
 ///
@@ -27,7 +27,7 @@ use crate::migrate::{Command, Status};
 ///
 /// Each step has effect at once, in the running process. See `k8s-relay status` before each.
 #[derive(clap::Args, Clone, Debug)]
-#[command(verbatim_doc_comment, after_help = ask::EXIT_STATUS)]
+#[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct MigrateArgs {
     /// What is asked for.
     #[command(subcommand)]
@@ -38,10 +38,18 @@ pub struct MigrateArgs {
     pub ask: AskArgs,
 }
 
+const EXAMPLES: &str = ask::with_exit_status!(
+    "\
+Examples:
+  k8s-relay migrate shadow
+  k8s-relay migrate cutover
+  k8s-relay migrate rollback"
+);
+
 /// What is asked for.
 #[derive(clap::Subcommand, Clone, Copy, Debug)]
 pub enum Step {
-    /// The same as `k8s-relay status`
+    /// Show the state, as `k8s-relay status` does
     Status,
     /// Start the native source alongside the legacy watchers; from native: compare again
     Shadow,

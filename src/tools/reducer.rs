@@ -15,22 +15,22 @@ use crate::sim::picture::{Container, Picture, Pod};
 use crate::sim::reducer::{Connection, End, Entry, MockReducer, Options, State};
 use crate::wire::json::text;
 
-/// Be a mock reducer: accept relays, check what they send, and show it
+/// Run a mock reducer that checks and shows what relays send
 ///
 /// It is stricter than the real one: a wrong order of messages, a version below 0.9.0, malformed
 /// bytes, or a block of more than 16384 plain bytes (with which the real one loses data silently)
-/// close the connection and make the exit status 1. Nothing is ever sent back.
+/// close the connection and make the exit status 1. It never sends anything.
 ///
-/// With --json each message is one line when it comes: its name as `msg`, its fields, and its
-/// `timestamp` in nanoseconds since the UNIX epoch; {"marker": "new_connection", "index": n}
-/// stands where another connection's messages follow. With --picture there is nothing until the
-/// end; then one line for each pod of the newest connection, and one that sums up each
-/// connection, including what the real reducer would have lost without a word. Its `digest` is
-/// the same for the same pods, in whatever order they were told.
+/// With --json each message is one line: its name as `msg`, its fields, and its `timestamp` in
+/// nanoseconds since the UNIX epoch. {"marker": "new_connection", "index": n} stands where the
+/// messages of another connection follow. With --state it prints nothing until the end; then one
+/// line for each pod of the newest connection, and a summary of each connection, including what
+/// the real reducer would have lost silently. The `digest` of a summary is the same for the same
+/// pods, whatever the order in which they were announced.
 ///
-/// It runs until SIGINT or SIGTERM, or until --connections have ended. With --picture SIGUSR1
-/// shows the line of the newest connection at once (null if there is none), SIGUSR2 the lines
-/// of its pods before it.
+/// It runs until SIGINT or SIGTERM, or until --connections have ended. With --state, SIGUSR1
+/// prints the summary of the newest connection at once (null if there is none), and SIGUSR2
+/// prints the lines of its pods before it.
 ///
 /// Example, in two terminals:
 ///     k8s-relay reducer --listen 127.0.0.1:8000
@@ -38,19 +38,19 @@ use crate::wire::json::text;
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct ReducerArgs {
-    /// Where to listen; port 0 takes a free one, which is told on standard error
+    /// Address to listen on; with port 0 a free one, which is printed on standard error
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
-    /// Show each message as it comes (the default)
-    #[arg(long, conflicts_with = "picture")]
+    /// Print each message as it comes (the default)
+    #[arg(long, conflicts_with = "state")]
     pub json: bool,
 
-    /// Show what is known at the end instead
-    #[arg(long)]
-    pub picture: bool,
+    /// Print the reducer's state at the end instead
+    #[arg(long, alias = "picture")]
+    pub state: bool,
 
-    /// End after so many connections have ended
+    /// Exit after this number of connections have ended
     #[arg(long, value_name = "N")]
     pub connections: Option<NonZeroUsize>,
 }
@@ -108,7 +108,7 @@ pub async fn serve(
     wishes: impl Stream<Item = Wish>,
 ) -> Result<(), ToolError> {
     let (tap, mut entries) = mpsc::channel(1024);
-    let tap = (!args.picture).then_some(tap);
+    let tap = (!args.state).then_some(tap);
     let options = Options {
         keep_everything: false,
         tap,
@@ -123,7 +123,7 @@ pub async fn serve(
     bound(reducer.addr());
 
     let mut lines = Lines::new(out);
-    let shown = if args.picture {
+    let shown = if args.state {
         show_picture(args, &reducer, &mut lines, wishes).await
     } else {
         show_messages(args, &reducer, &mut lines, &mut entries, wishes).await

@@ -21,17 +21,16 @@ use crate::{
     tee::recording::{Fault, Reader, Record, RecordingError, What},
 };
 
-/// Play recorded streams (tee --record) to a relay
+/// Play recorded watcher streams (tee --record) to a relay
 ///
-/// Each stream is opened, told and ended at its time, over a connection of its own, in the order
-/// of the recording: a stream that the relay holds back holds back the others, too. What
-/// the watcher had half-closed is half-closed; what it had cancelled is cancelled, with --speed
-/// max half-closed, so that nothing is lost on its way; what the relay had ended is half-closed,
+/// Each stream is opened, sent and ended at its time, over a connection of its own, in the order
+/// of the recording: a stream that the relay holds back holds back the others, too. A stream that
+/// the watcher half-closed is half-closed. One that it cancelled is cancelled, but half-closed
+/// with --speed max, so that nothing is lost in flight. One that the relay ended is half-closed,
 /// unless this relay has ended it already.
 ///
-/// A recording that is cut is played up to the cut, an altered one up to that place; then
-/// the place is named. The exit status is 0 if the recording is whole and the relay took every
-/// message.
+/// A recording that is cut or altered is played up to that place, which an error then names. The
+/// exit status is 0 if the recording is whole and the relay took every message.
 ///
 /// Examples:
 ///   As fast as the relay takes it:
@@ -44,11 +43,11 @@ pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
 
-    /// The relay, as watchers would be told
+    /// The relay's Collect address
     #[arg(long, value_name = "HOST:PORT")]
     pub to: HostPort,
 
-    /// How many times as fast as it was recorded, or `max`
+    /// Times the recorded speed, or `max`
     #[arg(long, value_name = "N|max", default_value = "1")]
     pub speed: Speed,
 }

@@ -7,17 +7,26 @@ use http::Method;
 use super::ask::{self, AskArgs, AskError};
 use crate::migrate::Status;
 
-/// Show the state of a running relay, its reducer, and each source, stream and watch
+/// Show the state of a running relay
 ///
+/// It shows the connection to the reducer, and each source, stream and watch with its last error.
 /// While two sources are compared (see `k8s-relay migrate`), it also shows how they differ, whether
 /// a cutover is allowed, and what the next step would send.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = ask::EXIT_STATUS)]
+#[command(after_help = EXAMPLES)]
 pub struct StatusArgs {
     /// Whom, and how it is shown.
     #[command(flatten)]
     pub ask: AskArgs,
 }
+
+const EXAMPLES: &str = ask::with_exit_status!(
+    "\
+Examples:
+  k8s-relay status
+  k8s-relay status --admin-address unix:/run/k8s-relay/admin.sock
+  k8s-relay status --json"
+);
 
 /// Asks the relay, and prints what it says.
 ///

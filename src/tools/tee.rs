@@ -51,42 +51,42 @@ use crate::{
     tee::compare::Side,
 };
 
-/// Be one relay to the watchers and feed two: compare them, or record what comes
+/// Pass watcher streams to two relays and compare these, or record the streams
 ///
-/// A watcher that streams here notices nothing: each stream goes on, byte for byte, to every
-/// relay named with --to, and the watcher gets the answers of the first one. The second is
-/// never waited for. If it is slow, dead or ends a stream, it is shown as out of comparison,
-/// and when it is back it is told the state of each stream anew.
+/// A watcher that streams here notices nothing: each stream is passed, byte for byte, to every
+/// relay named with --to, and the watcher gets the answers of the first one. The tee never waits
+/// for the second. If the second is slow, unreachable or ends a stream, it is shown as out of
+/// comparison; when it is back, it is sent the state of each stream again.
 ///
-/// To compare what both relays tell, let each take this program for its reducer: give
+/// To compare what both relays announce, let each use this program as its reducer: give
 /// --reducer-listen once for each --to, in the same order. LISTEN alone is a reducer that only
-/// listens; LISTEN=HOST:PORT is a tap that passes everything on, unchanged, to the real one.
+/// listens; LISTEN=HOST:PORT is a tap that passes everything, unchanged, to the real one.
 ///
 /// A difference that has stood for --settle is one line on standard output, its end another.
-/// SIGUSR1 shows how things stand. SIGINT or SIGTERM ends it; the exit status is 0 only if no
-/// difference stands then and both could be compared.
+/// SIGUSR1 prints the present state. SIGINT or SIGTERM ends it; the exit status is 0 only if no
+/// difference stands then and both relays could be compared.
 ///
 /// Examples:
-///   The old relay stays in front of the real reducer, the new one is tried beside it:
+///   Keep the old relay in front of the real reducer, and try the new one alongside:
 ///     k8s-relay tee --listen 0.0.0.0:8712 --to old:8712 --to new:8712 \
 ///       --reducer-listen 0.0.0.0:7001=reducer.otel:7000 --reducer-listen 0.0.0.0:7002
-///     (old: EBPF_NET_INTAKE_PORT=7001, new: 7002, the host of both is where this runs)
+///     (old: EBPF_NET_INTAKE_PORT=7001, new: 7002; the host of both is where the tee runs)
 ///
-///   Keep what the watchers send, and play it to another relay later:
+///   Record what the watchers send, and play it to another relay later:
 ///     k8s-relay tee --to old:8712 --record streams.rec
 ///     k8s-relay replay streams.rec --to new:8712 --speed max
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct TeeArgs {
-    /// A relay, as watchers would be told; given once or twice. The watcher gets the first's answers
+    /// A relay's Collect address; once or twice. Watchers get the answers of the first
     #[arg(long, value_name = "HOST:PORT", required = true, action = clap::ArgAction::Append)]
     pub to: Vec<HostPort>,
 
-    /// Where to serve watchers; port 0 takes a free one. The addresses are told on standard error
+    /// Serve watchers at this address; with port 0 at a free one, printed on standard error
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8712")]
     pub listen: SocketAddr,
 
-    /// Be the reducer of the relay of the same place, or a tap before its real one
+    /// Be the reducer of the relay at the same position of --to, or a tap before its real one
     #[arg(
         long,
         visible_alias = "tap",
@@ -95,15 +95,15 @@ pub struct TeeArgs {
     )]
     pub reducer_listen: Vec<ReducerListen>,
 
-    /// How long a difference must stand to count
+    /// Confirm a difference after this time
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = config::duration)]
     pub settle: Duration,
 
-    /// How far the second relay may fall behind on a stream before it is cut, in MiB
+    /// Cut a stream of the second relay that has fallen behind this far, in MiB
     #[arg(long, value_name = "MIB", default_value = "64")]
     pub backlog: NonZeroUsize,
 
-    /// Write the watchers' streams into this file, which must not be there yet
+    /// Record the watchers' streams in this file, which must not exist yet
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }

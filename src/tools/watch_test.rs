@@ -11,24 +11,28 @@ use crate::sim::{
     watcher::{Call, Watcher, WatcherError},
 };
 
-/// How long the old watcher waited before it called again.
+/// How long the legacy watcher waited before it called again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 
-/// Send a relay the traffic of the old watcher's local test
+/// Send a relay the traffic of the legacy watcher's local test
 ///
-/// Each round tells a ReplicaSet and a pod of it, deletes that pod, and tells a pod without
-/// owner. When the relay ends the call, the round begins anew.
+/// Each round sends a ReplicaSet and a pod of it, deletes that pod, and sends a pod without an
+/// owner. When the relay ends the call, the round begins again.
+///
+/// Example:
+///     k8s-relay watch-test --server-address localhost:8712 --count 10
 #[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct WatchTestArgs {
-    /// Where the relay serves watchers
+    /// The relay's Collect address
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub server_address: String,
 
-    /// Rounds per second (the old watcher's pace is 10 rounds in 7 s); pauses shrink alike
+    /// Rounds per second; pauses shrink accordingly [default: 10 rounds in 7 s, as the legacy watcher]
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
 
-    /// How many rounds; endless without
+    /// End after this number of rounds [default: never]
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 }

@@ -11,33 +11,33 @@ use crate::{
     source::native::{Access, ConnectError, Limits, connect},
 };
 
-/// Stand in for the old watcher: stream what an API server tells to a relay
+/// Run a legacy watcher: stream the objects of an API server to a relay
 ///
-/// It does what the old Go watcher does: lists ReplicaSets, Jobs and pods, each list whole,
-/// tells all of them, and follows its watches. Whatever fails, or the end of its call, ends all
-/// of that, and 200 ms later it begins anew. It is for trying a migration, not for a real
-/// cluster: it is neither that program nor as frugal.
+/// It does what the legacy Go watcher does: it lists ReplicaSets, Jobs and pods, each list as a
+/// whole, sends all of them, and follows its watches. Any failure, or the end of its call, ends
+/// all of that, and 200 ms later it begins again. Use it to try a migration, not in a real
+/// cluster: it is not that program, and it uses more memory.
 ///
 /// Example, in four terminals:
 ///     k8s-relay cluster --kubeconfig-out /tmp/sim.yaml
-///     k8s-relay reducer --listen 127.0.0.1:8000 --picture
+///     k8s-relay reducer --listen 127.0.0.1:8000 --state
 ///     k8s-relay --kubeconfig /tmp/sim.yaml
 ///     k8s-relay watcher --kubeconfig /tmp/sim.yaml
 /// and in a fifth one:
 ///     k8s-relay migrate shadow
-///     k8s-relay migrate status
+///     k8s-relay status
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct WatcherArgs {
-    /// The kubeconfig of the API server [default: as every Kubernetes tool finds it]
+    /// The kubeconfig of the API server [default: $KUBECONFIG, ~/.kube/config, the pod's own]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Its context, if not the current one
+    /// Use this context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 
-    /// Where the relay serves watchers
+    /// The relay's Collect address
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8712")]
     pub to: HostPort,
 }

@@ -1,6 +1,7 @@
 //! What a user types, sets and reads: flags, variables, the file, and their precedence.
 //! Asked of the spawned binary.
 
+mod command_lines;
 mod log;
 mod mistakes;
 mod origins;

@@ -74,7 +74,7 @@ async fn start(
     let args = ReducerArgs {
         listen,
         json: false,
-        picture,
+        state: picture,
         connections,
     };
     let (bound, addr) = oneshot::channel();
@@ -221,7 +221,7 @@ async fn the_reducer_says_which_address_is_taken() {
     let args = ReducerArgs {
         listen: tool.addr,
         json: true,
-        picture: false,
+        state: false,
         connections: None,
     };
     let error = serve(&args, Output::default(), |_| {}, stream::pending())

@@ -73,7 +73,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         ),
         (
             &["--selector=app=web,,"],
-            "`` is no requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`",
+            "`` is not a requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`",
         ),
         (&["--page-size=0"], "0 is not in 1..=10000"),
         (&["--owner-wait=500000000000years"], "expected at most 1day"),
