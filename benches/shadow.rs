@@ -21,10 +21,8 @@ use std::{
 };
 
 use k8s_relay::{
-    migrate::{
-        Stage, Status,
-        status::{Feed, Parity},
-    },
+    admin::api::{Feed, Parity, Status},
+    migrate::Stage,
     sim::cluster::Cluster,
 };
 use support::{

@@ -177,7 +177,7 @@ impl Relay {
             info!(%address, reducer = %config.intake, version, "listening");
         }
         warn_of_others(&listeners);
-        let (admin, questions) =
+        let (admin, queries) =
             admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
         let (alone, native_alone) = watch::channel(state.stage == Stage::Native);
@@ -209,7 +209,7 @@ impl Relay {
         };
         let leave = CancellationToken::new();
         let driver = Driver::new(options, reducer, outputs)
-            .asked(questions)
+            .answering(queries)
             .leaving_at(leave.clone());
         let objects = driver.reader();
         let known = objects.clone();

@@ -7,11 +7,12 @@
 
 mod answers;
 mod audit;
+mod digests;
 mod inputs;
 mod notices;
+pub mod query;
 mod standing;
 mod steps;
-mod tallies;
 mod watches;
 
 use std::{
@@ -30,13 +31,13 @@ use tracing::{debug, info, trace, warn};
 
 pub use self::steps::Migrating;
 use self::{
+    digests::DigestJobs,
     inputs::{Inputs, Word},
+    query::DriverQuery,
     steps::{StepNews, Steps},
-    tallies::Tallies,
     watches::Watched,
 };
 use crate::{
-    admin::Question,
     feeds::{Feeds, Input, Settings},
     matcher::{Generation, OwnerSort, Resume},
     model::Scope,
@@ -72,7 +73,7 @@ pub struct Driver {
     resume: Resume,
     /// More is left to compare.
     compares: bool,
-    tallies: Tallies,
+    digests: DigestJobs,
     started: Instant,
     report_at: Instant,
     /// The last [`Self::report_progress`], so that each state is reported once.
@@ -161,7 +162,7 @@ enum Wake {
     /// The process ends, although sources have not.
     Leave,
     /// Somebody asks how things stand, or for a step of the migration.
-    Question(Question),
+    Query(DriverQuery),
     /// The link to the reducer has changed its state.
     Reducer(ReducerEvent),
     /// Something in the core is due, or the state is to be logged.
@@ -197,7 +198,7 @@ impl Driver {
             watched,
             resume: Resume::Done,
             compares: false,
-            tallies: Tallies::default(),
+            digests: DigestJobs::default(),
             started: now,
             report_at: now + REPORT_EVERY,
             reported: String::new(),
@@ -205,10 +206,10 @@ impl Driver {
         }
     }
 
-    /// Answers these questions, too, in turns with what the sources say.
+    /// Answers these queries, too, in turns with what the sources say.
     #[must_use]
-    pub fn asked(mut self, questions: mpsc::Receiver<Question>) -> Self {
-        self.inputs.hear(questions);
+    pub fn answering(mut self, queries: mpsc::Receiver<DriverQuery>) -> Self {
+        self.inputs.hear(queries);
         self
     }
 
@@ -232,7 +233,7 @@ impl Driver {
                 Wake::Source(input) => self.take(input),
                 Wake::Watch(input) => self.watch(input),
                 Wake::Step(news) => self.step_news(news),
-                Wake::Question(question) => self.answer(question),
+                Wake::Query(query) => self.answer(query),
                 Wake::SourcesEnded => break,
                 Wake::Leave => {
                     self.hear_the_rest();
@@ -258,7 +259,7 @@ impl Driver {
                 Some(Word::Collect(input)) => self.take(input),
                 Some(Word::Watch(input)) => self.watch(input),
                 // Whoever asks is told that the relay ends.
-                Some(Word::Question(_)) => {}
+                Some(Word::Query(_)) => {}
                 None => break,
             }
         }
@@ -267,7 +268,7 @@ impl Driver {
 
     async fn wake(&mut self) -> Wake {
         let due = self.due();
-        let more = self.resume == Resume::More || self.compares || !self.tallies.is_empty();
+        let more = self.resume == Resume::More || self.compares || !self.digests.is_empty();
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
@@ -278,7 +279,7 @@ impl Driver {
             word = self.inputs.next() => match word {
                 Some(Word::Collect(input)) => Wake::Source(input),
                 Some(Word::Watch(input)) => Wake::Watch(input),
-                Some(Word::Question(question)) => Wake::Question(question),
+                Some(Word::Query(query)) => Wake::Query(query),
                 None => Wake::SourcesEnded,
             },
             // Every turn tells a part of a replay, so a busy source cannot starve it either. Between
@@ -427,7 +428,7 @@ impl Driver {
             .note_live(ledger.len(), ledger.containers());
         // After the flush: what is told never waits for a comparison.
         self.compares = self.attend();
-        self.tally();
+        self.count_digests();
         if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
             self.report_progress();
         }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use http::Method;
-use k8s_relay::{
-    admin::client::{Target, call},
-    migrate::Status,
+use k8s_relay::admin::{
+    api::Status,
+    client::{Target, call},
 };
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};

@@ -22,12 +22,14 @@ use prometheus_client::{
 
 mod health;
 
-use super::Sources;
+use super::{
+    Sources,
+    api::{Feed, Parity, Status, Totals},
+};
 use crate::{
     migrate::{
-        Stage, Status,
+        Stage,
         compare::{Field, Rule},
-        status::{Feed, Parity, Totals},
     },
     source::native::decode::ObjectError,
 };

@@ -3,7 +3,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`question`] | what the loop can be asked, and how it is asked in time |
+//! | [`api`] | the answers as data |
 //! | [`mod@serve`] | connections: how many, how long, one request each |
 //! | [`access`] | who may change something |
 //! | `refusals` | which refusals are logged |
@@ -13,21 +13,20 @@
 //! | [`metrics`] | every metric's name, unit and meaning |
 //! | [`client`] | the other end, for the command line |
 //!
-//! Laws: it asks the driver's loop by [`Question`]s, each O(1) or of at most 20 rows, and waits
+//! Invariants: it asks the driver's loop by [`DriverQuery`](crate::driver::query::DriverQuery)s, each O(1) or of at most 20 rows, and waits
 //! for no answer longer than a limit; objects are read from the stores. Whatever clients do, it
 //! holds so many connections for so long. State is changed from this machine only, and by no
 //! web page. It knows nothing of matchers and ledgers.
 
 pub mod access;
+pub mod api;
 pub mod client;
 pub mod find;
 pub mod metrics;
 pub mod probes;
-pub mod question;
 mod refusals;
 pub mod routes;
 pub mod serve;
 
-pub use question::{Asker, Done, DoneSender, Question, Silence, StepAnswer, StepRequest};
-pub use routes::{Limits, Page, Sources};
+pub use routes::{AdminApi, Limits, Sources};
 pub use serve::{Connections, serve};

@@ -17,7 +17,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::migrate::{Stage, Status, status::Feed};
+use super::api::{Feed, Status};
+use crate::migrate::Stage;
 
 /// For how long nobody may feed the reducer's state. A watcher that restarts takes seconds.
 pub const TOO_OLD: Duration = Duration::from_secs(60);
@@ -228,7 +229,7 @@ fn shown(name: &'static str, result: Result<(), String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::status::{DeletesPending, LastError, Reducer, Totals, Unfed};
+    use crate::admin::api::{DeletesPending, LastError, Reducer, Totals, Unfed};
 
     fn feed(active: bool, listed: bool) -> Option<Feed> {
         Some(Feed {

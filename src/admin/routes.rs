@@ -18,27 +18,25 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asker, Done, Question, Silence, StepAnswer,
     access::may_change,
+    api::{Dropped, FeedDigest, Findings, Status},
     find, metrics,
     probes::{self, Probe},
     refusals::Refusals,
 };
 use crate::{
-    migrate::{
-        Command, Status,
-        status::{Dropped, FeedDigest, Findings},
-    },
+    driver::query::{Done, DriverHandle, DriverQuery, QueryError, StepAnswer},
+    migrate::Command,
     model::Uid,
     net::Caller,
     source::{Lost, legacy, native},
 };
 
-/// What there is to look at.
+/// All that the listener serves.
 #[derive(Debug)]
-pub struct Page {
-    /// The way to the loop.
-    pub asker: Asker,
+pub struct AdminApi {
+    /// Asks the loop.
+    pub driver: DriverHandle,
     /// What the sources count.
     pub sources: Sources,
     /// For how long the loop is waited for.
@@ -80,7 +78,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// The longest name of a pod with its namespace, or uid, that is looked for, in bytes.
 const MAX_ASKED: usize = 4096;
 
-impl Page {
+impl AdminApi {
     /// All routes.
     pub fn router(self) -> Router {
         Router::new()
@@ -97,24 +95,24 @@ impl Page {
             .with_state(Arc::new(self))
     }
 
-    async fn status(&self, limit: Duration) -> Result<Box<Status>, Silence> {
-        self.asker.ask(limit, Question::Status).await
+    async fn status(&self, limit: Duration) -> Result<Box<Status>, QueryError> {
+        self.driver.ask(limit, DriverQuery::Status).await
     }
 }
 
-async fn livez(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> impl IntoResponse {
-    probed(Probe::Live, &page, query).await
+async fn livez(State(api): State<Arc<AdminApi>>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    probed(Probe::Live, &api, query).await
 }
 
-async fn readyz(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> impl IntoResponse {
-    probed(Probe::Ready, &page, query).await
+async fn readyz(State(api): State<Arc<AdminApi>>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    probed(Probe::Ready, &api, query).await
 }
 
-async fn probed(probe: Probe, page: &Page, query: Option<String>) -> (StatusCode, String) {
+async fn probed(probe: Probe, api: &AdminApi, query: Option<String>) -> (StatusCode, String) {
     let query = probes::Query::parse(query.as_deref().unwrap_or_default());
-    let status = page.status(page.limits.probe).await;
+    let status = api.status(api.limits.probe).await;
     let said = status.as_deref().map_err(ToString::to_string);
-    let checks = probe.checks(said, page.stop.is_cancelled());
+    let checks = probe.checks(said, api.stop.is_cancelled());
     let verdict = probe.verdict(&checks, &query);
     let code = match verdict.passed {
         true => StatusCode::OK,
@@ -123,23 +121,23 @@ async fn probed(probe: Probe, page: &Page, query: Option<String>) -> (StatusCode
     (code, verdict.text)
 }
 
-async fn metrics_text(State(page): State<Arc<Page>>) -> Response {
-    match page.status(page.limits.answer).await {
+async fn metrics_text(State(api): State<Arc<AdminApi>>) -> Response {
+    match api.status(api.limits.answer).await {
         Ok(status) => {
-            let text = metrics::text(&status, &page.sources);
+            let text = metrics::text(&status, &api.sources);
             ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
         }
-        Err(silence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{silence}\n")).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
 
-async fn statusz(State(page): State<Arc<Page>>) -> Result<Json<Box<Status>>, Trouble> {
-    Ok(Json(page.status(page.limits.answer).await?))
+async fn statusz(State(api): State<Arc<AdminApi>>) -> Result<Json<Box<Status>>, Trouble> {
+    Ok(Json(api.status(api.limits.answer).await?))
 }
 
-async fn digest(State(page): State<Arc<Page>>) -> Result<Json<Vec<FeedDigest>>, Trouble> {
-    let limit = page.limits.answer;
-    Ok(Json(page.asker.ask(limit, Question::Digests).await?))
+async fn digest(State(api): State<Arc<AdminApi>>) -> Result<Json<Vec<FeedDigest>>, Trouble> {
+    let limit = api.limits.answer;
+    Ok(Json(api.driver.ask(limit, DriverQuery::Digests).await?))
 }
 
 #[derive(Deserialize)]
@@ -150,7 +148,7 @@ struct Asked {
 }
 
 async fn explain(
-    State(page): State<Arc<Page>>,
+    State(api): State<Arc<AdminApi>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Findings>, Trouble> {
     let Query(Asked { pod }) = asked.map_err(|error| {
@@ -173,7 +171,7 @@ async fn explain(
             "no pod has a name or uid this long".to_owned(),
         ));
     }
-    let findings = findings(&page, &pod).await?;
+    let findings = findings(&api, &pod).await?;
     if findings.pods.is_empty() && findings.dropped.is_empty() {
         let what = if pod.contains('/') { "name" } else { "uid" };
         return Err(Trouble::Unknown(format!(
@@ -183,11 +181,11 @@ async fn explain(
     Ok(Json(findings))
 }
 
-async fn findings(page: &Page, pod: &str) -> Result<Findings, Silence> {
-    let limit = page.limits.answer;
+async fn findings(api: &AdminApi, pod: &str) -> Result<Findings, QueryError> {
+    let limit = api.limits.answer;
     let (mut uids, mut more) = (vec![Uid::new(pod)], false);
     if let Some((namespace, name)) = pod.split_once('/') {
-        let stores = page.asker.ask(limit, Question::Stores).await?;
+        let stores = api.driver.ask(limit, DriverQuery::Stores).await?;
         (uids, more) = find::by_name(&stores, namespace, name).await;
     }
     let mut findings = Findings {
@@ -195,12 +193,12 @@ async fn findings(page: &Page, pod: &str) -> Result<Findings, Silence> {
         ..Findings::default()
     };
     for uid in uids {
-        let explained = |answer| Question::Explain(uid, answer);
-        let explained = page.asker.ask(limit, explained).await?;
+        let explained = |answer| DriverQuery::Explain(uid, answer);
+        let explained = api.driver.ask(limit, explained).await?;
         findings.pods.extend(explained.map(|explained| *explained));
     }
     let now = now();
-    let Sources { legacy, native } = &page.sources;
+    let Sources { legacy, native } = &api.sources;
     findings.dropped = [("legacy", &legacy.lost), ("native", &native.lost)]
         .into_iter()
         .flat_map(|(source, lost)| dropped(source, lost, pod, now))
@@ -233,7 +231,7 @@ struct How {
 }
 
 async fn migrate(
-    State(page): State<Arc<Page>>,
+    State(api): State<Arc<AdminApi>>,
     Extension(caller): Extension<Caller>,
     Extension(refusals): Extension<Arc<Refusals>>,
     headers: HeaderMap,
@@ -261,7 +259,7 @@ async fn migrate(
         }
         return Err(Trouble::Forbidden(why));
     }
-    let answer = page.asker.step(page.limits.answer, command, force, caller);
+    let answer = api.driver.step(api.limits.answer, command, force, caller);
     match answer.await? {
         StepAnswer::Done(Done { text, not_kept }) => {
             Ok(Json(json!({ "done": text, "not_kept": not_kept })).into_response())
@@ -297,12 +295,12 @@ enum Trouble {
     Refused(String),
     /// The step was begun, and nothing has come of it.
     Failed(String),
-    Silence(Silence),
+    NoAnswer(QueryError),
 }
 
-impl From<Silence> for Trouble {
-    fn from(silence: Silence) -> Self {
-        Self::Silence(silence)
+impl From<QueryError> for Trouble {
+    fn from(error: QueryError) -> Self {
+        Self::NoAnswer(error)
     }
 }
 
@@ -321,7 +319,7 @@ impl IntoResponse for Trouble {
                 let body = json!({ "error": error, "failed": true });
                 return (StatusCode::CONFLICT, Json(body)).into_response();
             }
-            Self::Silence(silence) => (StatusCode::SERVICE_UNAVAILABLE, silence.to_string()),
+            Self::NoAnswer(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         };
         (code, Json(json!({ "error": error }))).into_response()
     }

@@ -7,8 +7,9 @@ use tracing::{info, warn};
 
 use super::{AppError, spawn};
 use crate::{
-    admin::{Asker, Connections, Limits, Page, Question, Sources, serve},
+    admin::{AdminApi, Connections, Limits, Sources, serve},
     config::{AdminAddress, AdminAddresses},
+    driver::query::{DriverHandle, DriverQuery},
     net::{BoundAddr, ListenError, Listener},
 };
 
@@ -19,7 +20,7 @@ pub(super) struct Admin {
     pub(super) task: AbortOnDropHandle<()>,
 }
 
-/// Starts them, if there shall be any. Gives what the loop is asked.
+/// Starts them, if there shall be any. Gives the queries to the loop.
 ///
 /// # Errors
 /// An address that was asked for cannot be had.
@@ -27,8 +28,8 @@ pub(super) async fn start(
     addresses: &AdminAddresses,
     sources: Sources,
     stop: CancellationToken,
-) -> Result<(Option<Admin>, mpsc::Receiver<Question>), AppError> {
-    let (asker, questions) = Asker::new();
+) -> Result<(Option<Admin>, mpsc::Receiver<DriverQuery>), AppError> {
+    let (driver, queries) = DriverHandle::new();
     let (mut bound, mut listeners) = (Vec::new(), Vec::new());
     for address in &addresses.at {
         let listener = match listen(address).await {
@@ -55,10 +56,10 @@ pub(super) async fn start(
         listeners.push(listener);
     }
     if listeners.is_empty() {
-        return Ok((None, questions));
+        return Ok((None, queries));
     }
-    let router = Page {
-        asker,
+    let router = AdminApi {
+        driver,
         sources,
         limits: Limits::default(),
         stop,
@@ -71,7 +72,7 @@ pub(super) async fn start(
     let serving = select_all(serving);
     let task = spawn(async move { drop(serving.await) });
     let addresses = bound;
-    Ok((Some(Admin { addresses, task }), questions))
+    Ok((Some(Admin { addresses, task }), queries))
 }
 
 async fn listen(address: &AdminAddress) -> Result<Option<Listener>, ListenError> {

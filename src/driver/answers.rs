@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Driver, now, standing::last_error, watches::Watched};
+use super::{Driver, now, query::DriverQuery, standing::last_error, watches::Watched};
 use crate::{
-    admin::Question,
+    admin::api::{Explanation, Feed, Known, Reducer, Status, Stored, Told, Totals},
     feeds::View,
     matcher::{Known as Pod, Standing, fields_hash},
-    migrate::{
-        Status,
-        status::{Explanation, Feed, Known, Reducer, Stored, Told, Totals},
-    },
+    migrate::Report,
     model::{Kind, OwnerRef, Uid},
 };
 
@@ -18,20 +15,20 @@ use crate::{
 const CONTAINERS_SHOWN: usize = 20;
 
 impl Driver {
-    /// Answers. Who asked may be gone: then nobody hears it.
-    pub(super) fn answer(&mut self, question: Question) {
-        match question {
-            Question::Status(answer) => drop(answer.send(Box::new(self.status(now())))),
-            Question::Explain(uid, answer) => {
+    /// Answers. The asker may be gone: then nobody hears it.
+    pub(super) fn answer(&mut self, query: DriverQuery) {
+        match query {
+            DriverQuery::Status(answer) => drop(answer.send(Box::new(self.status(now())))),
+            DriverQuery::Explain(uid, answer) => {
                 let explanation = self.explain(&uid, now()).map(Box::new);
                 drop(answer.send(explanation));
             }
-            Question::Stores(answer) => {
+            DriverQuery::Stores(answer) => {
                 let stores = self.feeds.views().map(|view| view.objects()).collect();
                 drop(answer.send(stores));
             }
-            Question::Digests(answer) => self.count(answer),
-            Question::Migrate(request) => self.migrate(request),
+            DriverQuery::Digests(answer) => self.digests.ask(answer, &self.feeds),
+            DriverQuery::Migrate(request) => self.migrate(request),
         }
     }
 
@@ -59,6 +56,14 @@ impl Driver {
                 ..feed(&view, now)
             }
         });
+        let Report {
+            stage,
+            stage_seconds,
+            forced,
+            waiting_for_watcher,
+            auto,
+            parity,
+        } = self.steps.migration.report(&mut self.feeds, now);
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             up_seconds: seconds(now, self.started),
@@ -67,12 +72,15 @@ impl Driver {
             deletes_pending: self.deletes_pending(now),
             legacy,
             native,
+            stage,
+            stage_seconds,
+            forced,
+            waiting_for_watcher,
+            auto,
+            parity,
             streams_disagreeing: self.feeds.streams_disagreeing() as u64,
             ..Status::default()
         };
-        self.steps
-            .migration
-            .describe(&mut status, &mut self.feeds, now);
         self.steps.describe(&mut status, now);
         status
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::query::{Done, DoneSender};
 use crate::{
-    admin::{Done, DoneSender},
     matcher::Resume,
     migrate::{Command, Stage, Step},
     reducer::Told,

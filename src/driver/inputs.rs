@@ -1,4 +1,4 @@
-//! Both sources and the questions as one: they take turns, so that none starves another.
+//! Both sources and the queries as one: they take turns, so that none starves another.
 
 use std::{
     future::poll_fn,
@@ -7,17 +7,15 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::{
-    admin::Question,
-    source::{SourceInput, WatchInput},
-};
+use super::query::DriverQuery;
+use crate::source::{SourceInput, WatchInput};
 
 /// What the sources say, and whose turn it is.
 pub(super) struct Inputs {
     collect: mpsc::Receiver<SourceInput>,
     watches: Option<mpsc::Receiver<WatchInput>>,
-    /// Who asks; `None` once nobody is left who could.
-    questions: Option<mpsc::Receiver<Question>>,
+    /// `None` once nobody is left who could ask.
+    queries: Option<mpsc::Receiver<DriverQuery>>,
     /// Who is heard first the next time.
     first: usize,
 }
@@ -27,16 +25,16 @@ pub(super) struct Inputs {
 enum Speaker {
     Collect,
     Watches,
-    Asker,
+    Queries,
 }
 
-const SPEAKERS: [Speaker; 3] = [Speaker::Collect, Speaker::Watches, Speaker::Asker];
+const SPEAKERS: [Speaker; 3] = [Speaker::Collect, Speaker::Watches, Speaker::Queries];
 
 /// What one of them says.
 pub(super) enum Word {
     Collect(SourceInput),
     Watch(WatchInput),
-    Question(Question),
+    Query(DriverQuery),
 }
 
 impl Inputs {
@@ -47,7 +45,7 @@ impl Inputs {
         Self {
             collect,
             watches,
-            questions: None,
+            queries: None,
             first: 0,
         }
     }
@@ -57,9 +55,9 @@ impl Inputs {
         self.watches = watches;
     }
 
-    /// Hears these questions, too.
-    pub(super) fn hear(&mut self, questions: mpsc::Receiver<Question>) {
-        self.questions = Some(questions);
+    /// Hears these queries, too.
+    pub(super) fn hear(&mut self, queries: mpsc::Receiver<DriverQuery>) {
+        self.queries = Some(queries);
     }
 
     /// The next word; `None` once every source has ended, whoever still asks. Nothing is lost if
@@ -89,15 +87,15 @@ impl Inputs {
                     };
                     watches.poll_recv(context).map(|said| said.map(Word::Watch))
                 }
-                Speaker::Asker => {
-                    let Some(questions) = &mut self.questions else {
+                Speaker::Queries => {
+                    let Some(queries) = &mut self.queries else {
                         continue;
                     };
-                    match questions.poll_recv(context) {
-                        Poll::Ready(Some(question)) => {
-                            return Poll::Ready(Some(Word::Question(question)));
+                    match queries.poll_recv(context) {
+                        Poll::Ready(Some(query)) => {
+                            return Poll::Ready(Some(Word::Query(query)));
                         }
-                        Poll::Ready(None) => self.questions = None,
+                        Poll::Ready(None) => self.queries = None,
                         Poll::Pending => {}
                     }
                     continue;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Driver, Stream, watches::Watched};
 use crate::{
+    admin::api::{DeletesPending, LastError, Stream as StreamRow, Unfed},
     feeds::{ActiveSource, View},
-    migrate::status::{DeletesPending, LastError, Stream as StreamRow, Unfed},
     source::StreamId,
 };
 

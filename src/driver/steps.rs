@@ -15,14 +15,12 @@ use tracing::warn;
 use super::{
     Driver, WatchControl, WatchNews, WatchOrder, Watched,
     audit::{Asked, Audit, Line},
+    query::{Done, StepRequest},
 };
 use crate::{
-    admin::{Done, StepRequest},
+    admin::api::{EndedStep, Kept, RunningStep, Status},
     feeds::Feeds,
-    migrate::{
-        Action, Command, Facts, Migration, Numbered, Stage, Status, Step, Written, migration,
-        status::{EndedStep, Kept, RunningStep},
-    },
+    migrate::{Action, Command, Facts, Migration, Numbered, Stage, Step, Written, migration},
     source::CallEnd,
 };
 

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
+    admin::api::Watch,
     matcher::Generation,
-    migrate::status::Watch,
     model::{Kind, KindTable, Scope},
     source::{FeedEvent, WatchFailure, WatchHealth},
 };

@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Command, Facts, Stage, gate, side_by_side::STANDSTILL, status};
+use super::{Auto, Command, Facts, Stage, gate, side_by_side::STANDSTILL};
 
 /// How patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Autopilot {
     patience: Patience,
-    record: status::Auto,
+    record: Auto,
     /// What parity had held when it had to hold anew.
     held_before: Duration,
     /// What parity had held at the last look. Less than that now: it has started over.
@@ -57,7 +57,7 @@ pub struct Autopilot {
 
 impl Autopilot {
     /// Goes on from what it had done before a restart; from nothing by default.
-    pub fn new(patience: Patience, record: status::Auto) -> Self {
+    pub fn new(patience: Patience, record: Auto) -> Self {
         Self {
             patience,
             record,
@@ -95,7 +95,7 @@ impl Autopilot {
     pub fn commanded(&mut self, command: Command) {
         match command {
             Command::Shadow | Command::Cutover => {
-                self.record = status::Auto::default();
+                self.record = Auto::default();
                 self.held_before = self.held_last;
             }
             Command::Rollback => self.record.stopped_by_operator = true,
@@ -121,7 +121,7 @@ impl Autopilot {
     }
 
     /// What it has done so far: to be shown, and kept over a restart.
-    pub fn record(&self) -> &status::Auto {
+    pub fn record(&self) -> &Auto {
         &self.record
     }
 

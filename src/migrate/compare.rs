@@ -41,10 +41,10 @@ use crate::{
 };
 use divergences::{Divergences, Turns};
 use normal::{Judging, Normal, Verdict};
-pub(super) use normal::{kept, note_container};
+pub use normal::{kept, note_container};
 use set::Set;
 
-use super::status;
+use super::{Row, Switch};
 
 /// One of the two feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -269,7 +269,7 @@ impl Comparison {
     }
 
     /// The oldest divergences with both values, at most so many. O(`limit`).
-    pub fn rows(&mut self, limit: usize, now: Instant) -> Vec<status::Row> {
+    pub fn rows(&mut self, limit: usize, now: Instant) -> Vec<Row> {
         self.divergences.settle(now);
         let oldest = self.divergences.oldest().take(limit);
         let rows = oldest.filter_map(|(divergence, stood, counts)| {
@@ -287,12 +287,12 @@ impl Comparison {
 
     /// What a switch to this source would send if the other one is told now, intended
     /// differences included. What carrying spares and what is told once only is not known here.
-    pub fn switch(&self, to: ActiveSource) -> status::Switch {
+    pub fn switch(&self, to: ActiveSource) -> Switch {
         let (announce, delete) = match to {
             ActiveSource::Native => (self.native_only, self.legacy_only),
             ActiveSource::Collect => (self.legacy_only, self.native_only),
         };
-        status::Switch {
+        Switch {
             announce,
             delete,
             change: self.changed,

@@ -9,11 +9,10 @@ use std::{
 };
 
 use super::{
-    Autopilot, Command, Facts, Refusal, Stage, State, Status, Step, auto,
+    Auto, Autopilot, Command, Facts, Parity, Refusal, Report, Stage, State, Step, auto,
     compare::Side,
     gate::{self, Action, LegacyFacts, NativeFacts, ParityFacts},
     side_by_side::SideBySide,
-    status::{self, Auto},
 };
 use crate::feeds::{Feeds, View};
 
@@ -218,15 +217,17 @@ impl Migration {
         }
     }
 
-    /// Says how it stands. O(1), [`ROWS`] rows, and a slice of what waits to be compared.
-    pub fn describe(&mut self, status: &mut Status, feeds: &mut Feeds, now: Instant) {
+    /// How it stands. O(1), [`ROWS`] rows, and a slice of what waits to be compared.
+    pub fn report(&mut self, feeds: &mut Feeds, now: Instant) -> Report {
         self.catch_up(feeds, now);
-        status.stage = self.stage;
-        status.stage_seconds = seconds(now.saturating_duration_since(self.since));
-        status.forced = self.forced;
-        status.waiting_for_watcher = feeds.waits_for_stream();
-        status.auto = self.autopilot.as_ref().map(|auto| auto.record().clone());
-        status.parity = self.stage.compares().then(|| self.parity(feeds, now));
+        Report {
+            stage: self.stage,
+            stage_seconds: seconds(now.saturating_duration_since(self.since)),
+            forced: self.forced,
+            waiting_for_watcher: feeds.waits_for_stream(),
+            auto: self.autopilot.as_ref().map(|auto| auto.record().clone()),
+            parity: self.stage.compares().then(|| self.parity(feeds, now)),
+        }
     }
 
     fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
@@ -235,7 +236,7 @@ impl Migration {
         }
     }
 
-    fn parity(&mut self, feeds: &Feeds, now: Instant) -> status::Parity {
+    fn parity(&mut self, feeds: &Feeds, now: Instant) -> Parity {
         let paused = self.side_by_side.pause(feeds);
         let waiting = self.side_by_side.waiting() as u64;
         let comparison = self.side_by_side.comparison(now);
@@ -249,7 +250,7 @@ impl Migration {
         };
         let by_field = parity.by_field.iter().map(|(f, n)| (f.as_str(), *n));
         let excused = parity.excused.iter().map(|(r, n)| (r.as_str(), *n));
-        status::Parity {
+        Parity {
             comparing: parity.comparing && paused.is_none(),
             paused: paused.map(|pause| pause.to_string()),
             held_seconds: seconds(parity.held),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
-use super::{Stage, status};
+use super::{Auto, Stage};
 
 /// The first line of the file, in effect: what the rest means.
 const SCHEMA: &str = "k8s-relay/migration/1";
@@ -37,7 +37,7 @@ pub struct State {
     /// The last cut-over was forced.
     pub forced: bool,
     /// What `--migrate auto` has done.
-    pub auto: status::Auto,
+    pub auto: Auto,
 }
 
 /// Why there is no state to go on from, or nowhere to keep it.
@@ -283,7 +283,7 @@ struct Content {
     source: Stage,
     stage: Stage,
     forced: bool,
-    auto: status::Auto,
+    auto: Auto,
 }
 
 fn parse(bytes: &[u8]) -> Result<State, String> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::Method;
 
 use super::ask::{self, AskArgs, AskError, counted, harmless, span};
-use crate::migrate::status::{Dropped, Explanation, Findings, Known};
+use crate::admin::api::{Dropped, Explanation, Findings, Known};
 
 /// Explain why a running relay announces a pod or does not
 ///
@@ -197,7 +197,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::status::Told;
+    use crate::admin::api::Told;
 
     #[test]
     fn a_query_says_the_very_text() {

@@ -14,7 +14,7 @@ use super::{
     ask::{self, AskArgs, AskError, harmless, span},
     status,
 };
-use crate::migrate::{Command, Status};
+use crate::{admin::api::Status, migrate::Command};
 
 /// Take a step of a migration in a running relay
 ///

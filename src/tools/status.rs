@@ -5,7 +5,7 @@ mod text;
 use http::Method;
 
 use super::ask::{self, AskArgs, AskError};
-use crate::migrate::Status;
+use crate::admin::api::Status;
 
 /// Show the state of a running relay
 ///

@@ -11,7 +11,7 @@ use std::{
 use k8s_relay::{
     feeds::{ActiveSource, Handover, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce, Standing, fields_hash},
-    migrate::{Command, Migration, Stage, Status, migration},
+    migrate::{Command, Migration, Stage, migration},
     model::{OwnerMeta, OwnerRef, PodMeta, Seed, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -275,10 +275,8 @@ impl World {
 
     /// Seconds held, divergences that count, others.
     fn parity(&mut self) -> (f64, u64, u64) {
-        let mut status = Status::default();
-        self.migration
-            .describe(&mut status, &mut self.core.feeds, self.core.now);
-        let parity = status.parity.unwrap();
+        let report = self.migration.report(&mut self.core.feeds, self.core.now);
+        let parity = report.parity.unwrap();
         (parity.held_seconds, parity.divergences, parity.unsettled)
     }
 
@@ -380,10 +378,8 @@ impl World {
                 assert_eq!(told[&uid].fields(), fields, "{uid}");
             }
         }
-        let mut status = Status::default();
         let (feeds, now) = (&mut self.core.feeds, self.core.now);
-        self.migration.describe(&mut status, feeds, now);
-        let parity = status.parity.unwrap();
+        let parity = self.migration.report(feeds, now).parity.unwrap();
         assert!(parity.comparing, "{:?}", parity.paused);
         assert_eq!(parity.rows, [], "they know the same");
         assert_eq!((parity.divergences, parity.unsettled), (0, 0));

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::registry::Unit;
 
 use super::{Table, by, number, one};
-use crate::migrate::{Status, status::DeletesPending};
+use crate::admin::api::{DeletesPending, Status};
 
 pub(super) fn handover(table: &mut Table<'_>, status: &Status) -> fmt::Result {
     let pending = status.deletes_pending.as_ref();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Row, Table, Unit, by, flag, number, one};
 use crate::{
-    migrate::{Status, status::Feed},
+    admin::api::{Feed, Status},
     source::Reason,
 };
 

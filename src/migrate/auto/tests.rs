@@ -24,7 +24,7 @@ struct Scenario {
 impl Scenario {
     fn new(stage: Stage) -> Self {
         Self {
-            autopilot: Autopilot::new(PATIENCE, status::Auto::default()),
+            autopilot: Autopilot::new(PATIENCE, Auto::default()),
             stage,
             facts: facts(true, 0, Duration::ZERO),
             now: origin(),
@@ -185,7 +185,7 @@ fn each_rollback_of_its_own_doubles_the_hold_until_it_gives_up() {
         assert_eq!(s.steps, [Command::Cutover, Command::Rollback]);
         s.watches_fail(0);
     }
-    let record = status::Auto {
+    let record = Auto {
         rollbacks: MAX_ROLLBACKS,
         given_up: true,
         stopped_by_operator: false,
@@ -276,13 +276,13 @@ fn after_an_operators_rollback_it_keeps_still_until_it_is_started_afresh() {
         s.operator(Command::Rollback);
         s.pass(HOLD * 100);
         assert_eq!(s.steps, []);
-        let record = status::Auto {
+        let record = Auto {
             stopped_by_operator: true,
-            ..status::Auto::default()
+            ..Auto::default()
         };
         assert_eq!(s.autopilot.record(), &record, "it has given nothing up");
         s.operator(command);
-        assert_eq!(s.autopilot.record(), &status::Auto::default());
+        assert_eq!(s.autopilot.record(), &Auto::default());
         if command == Command::Shadow {
             s.pass(HOLD - Duration::from_nanos(1));
             assert_eq!(s.steps, [], "parity has to hold anew");
@@ -296,7 +296,7 @@ fn after_an_operators_rollback_it_keeps_still_until_it_is_started_afresh() {
 #[test]
 fn what_it_has_done_counts_after_a_restart() {
     for (rollbacks, times) in [(0, 1), (1, 2), (3, 8), (4, 8), (u32::MAX, 8)] {
-        let record = status::Auto {
+        let record = Auto {
             rollbacks,
             given_up: false,
             stopped_by_operator: false,
@@ -304,7 +304,7 @@ fn what_it_has_done_counts_after_a_restart() {
         let autopilot = Autopilot::new(PATIENCE, record);
         assert_eq!(autopilot.hold(), HOLD * times);
     }
-    let record = status::Auto {
+    let record = Auto {
         rollbacks: 4,
         given_up: true,
         stopped_by_operator: false,
@@ -358,7 +358,7 @@ proptest! {
         let mut stage = first;
         let mut now = origin();
         let mut facts = Facts::default();
-        let mut autopilot = Autopilot::new(PATIENCE, status::Auto::default());
+        let mut autopilot = Autopilot::new(PATIENCE, Auto::default());
         let mut own_rollbacks = 0;
         // How long there has been a reason to roll back, standstills left out.
         let mut unwell = Duration::ZERO;
@@ -425,7 +425,7 @@ proptest! {
     ) {
         let now = origin();
         let mut stage = first;
-        let mut autopilot = Autopilot::new(PATIENCE, status::Auto::default());
+        let mut autopilot = Autopilot::new(PATIENCE, Auto::default());
         let mut steps = Vec::new();
         for facts in history {
             if let Some(command) = autopilot.poll(stage, &facts, now) {

@@ -331,10 +331,7 @@ pub(super) fn told(pod: &Pod, seed: Seed) -> impl Iterator<Item = &ContainerMeta
 
 /// Of these containers those with an id, of each id the first, as a reducer keeps them
 /// (protocol 11.3), in no particular order.
-pub(in crate::migrate) fn kept(
-    containers: &[ContainerMeta],
-    seed: Seed,
-) -> impl Iterator<Item = &ContainerMeta> {
+pub fn kept(containers: &[ContainerMeta], seed: Seed) -> impl Iterator<Item = &ContainerMeta> {
     let mut places: SmallVec<[(u64, usize); 4]> = containers
         .iter()
         .enumerate()
@@ -359,11 +356,7 @@ fn id_hash(id: &ContainerId, seed: Seed) -> u64 {
 }
 
 /// Takes note of a container of the next pod, as it is told.
-pub(in crate::migrate) fn note_container(
-    pod: &PodMeta,
-    container: &ContainerMeta,
-    hasher: &mut PodHasher,
-) {
+pub fn note_container(pod: &PodMeta, container: &ContainerMeta, hasher: &mut PodHasher) {
     let mut ids = [IdBuf::new(), IdBuf::new()];
     let message = project::pod_container(&pod.uid, container, &mut ids).message;
     hasher.container([

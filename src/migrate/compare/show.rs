@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use hashbrown::HashSet;
 
 use super::{Entry, Field, Told, normal};
-use crate::{matcher::Standing, migrate::status::Row, model::Seed};
+use crate::{matcher::Standing, migrate::Row, model::Seed};
 
 /// A divergence of the pod of `entry`.
 pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, seed: Seed) -> Row {

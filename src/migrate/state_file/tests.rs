@@ -41,7 +41,7 @@ fn some_state() -> State {
         source: Stage::Shadow,
         stage: Stage::ShadowNative,
         forced: true,
-        auto: status::Auto {
+        auto: Auto {
             rollbacks: 2,
             given_up: false,
             stopped_by_operator: false,

@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    migrate::{
-        Stage, Status,
-        status::{Auto, EndedStep, Feed, LastError, Reducer, Stream, Watch},
-    },
+    admin::api::{Auto, EndedStep, Feed, LastError, Reducer, Status, Stream, Watch},
+    migrate::Stage,
     tools::{
         ask::{counted, harmless, span},
         table::{Cell, Table, Tone},

@@ -2,10 +2,7 @@
 
 use std::{path::Path, process::Output};
 
-use k8s_relay::migrate::{
-    Status,
-    status::{EndedStep, RunningStep},
-};
+use k8s_relay::admin::api::{EndedStep, RunningStep, Status};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use k8s_relay::{
-    admin::{Asker, Connections, Limits, Page, Question, Sources, serve},
-    migrate::Status,
+    admin::{AdminApi, Connections, Limits, Sources, api::Status, serve},
+    driver::query::{DriverHandle, DriverQuery},
     net::{BoundAddr, Listener},
 };
 use tokio::{
@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::world::{World, say};
 use crate::support::must;
 
-/// A listener whose loop answers every question for its status.
+/// A listener whose loop answers every query for its status.
 pub(super) struct Alone {
     place: std::net::SocketAddr,
     _serving: AbortOnDropHandle<()>,
@@ -26,8 +26,8 @@ pub(super) struct Alone {
 
 impl Alone {
     pub(super) async fn with(connections: Connections, limits: Limits, answers: bool) -> Self {
-        let (alone, questions) = Self::listen(connections, limits).await;
-        let answering = tokio::spawn(answer(questions, answers));
+        let (alone, queries) = Self::listen(connections, limits).await;
+        let answering = tokio::spawn(answer(queries, answers));
         let answering = AbortOnDropHandle::new(answering);
         Self {
             _answering: Some(answering),
@@ -35,15 +35,18 @@ impl Alone {
         }
     }
 
-    /// Whoever has the questions answers them, or not.
-    pub(super) async fn unanswered(limits: Limits) -> (Self, mpsc::Receiver<Question>) {
+    /// Whoever has the queries answers them, or not.
+    pub(super) async fn unanswered(limits: Limits) -> (Self, mpsc::Receiver<DriverQuery>) {
         Self::listen(Connections::default(), limits).await
     }
 
-    async fn listen(connections: Connections, limits: Limits) -> (Self, mpsc::Receiver<Question>) {
-        let (asker, questions) = Asker::new();
-        let page = Page {
-            asker,
+    async fn listen(
+        connections: Connections,
+        limits: Limits,
+    ) -> (Self, mpsc::Receiver<DriverQuery>) {
+        let (driver, queries) = DriverHandle::new();
+        let api = AdminApi {
+            driver,
             sources: Sources::default(),
             limits,
             stop: CancellationToken::new(),
@@ -52,13 +55,13 @@ impl Alone {
         let BoundAddr::Tcp(place) = listener.address().unwrap() else {
             panic!("a port");
         };
-        let serving = tokio::spawn(serve(listener, page.router(), connections));
+        let serving = tokio::spawn(serve(listener, api.router(), connections));
         let alone = Self {
             place,
             _serving: AbortOnDropHandle::new(serving),
             _answering: None,
         };
-        (alone, questions)
+        (alone, queries)
     }
 
     pub(super) async fn connect(&self) -> TcpStream {
@@ -76,11 +79,11 @@ impl Alone {
     }
 }
 
-async fn answer(mut questions: mpsc::Receiver<Question>, answers: bool) {
+async fn answer(mut queries: mpsc::Receiver<DriverQuery>, answers: bool) {
     let mut kept = Vec::new();
-    while let Some(question) = questions.recv().await {
-        match question {
-            Question::Status(answer) if answers => {
+    while let Some(query) = queries.recv().await {
+        match query {
+            DriverQuery::Status(answer) if answers => {
                 let _ = answer.send(Box::new(Status::default()));
             }
             // A busy loop: whoever asks waits.

@@ -1,7 +1,7 @@
 //! Why a pod is told, or is not: asked of a relay between a watcher and a reducer.
 
 use k8s_relay::{
-    migrate::status::{Explanation, Findings},
+    admin::api::{Explanation, Findings},
     proto::{
         ContainerInfo, Info, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event, Type},

@@ -1,8 +1,11 @@
-//! A loop that has no time for questions.
+//! A loop that has no time for queries.
 
 use std::time::Duration;
 
-use k8s_relay::admin::{Connections, Limits, Question};
+use k8s_relay::{
+    admin::{Connections, Limits},
+    driver::query::DriverQuery,
+};
 use tokio::io::AsyncWriteExt as _;
 
 use super::connections::Alone;
@@ -46,14 +49,14 @@ async fn a_step_that_no_loop_takes_in_time_is_answered_and_never_taken_later() {
         answer: Duration::from_millis(20),
         ..Limits::default()
     };
-    let (alone, mut questions) = Alone::unanswered(limits).await;
+    let (alone, mut queries) = Alone::unanswered(limits).await;
     let answer = alone.post("/migrate/shadow").await;
     assert_eq!(answer.code, 503);
     assert_eq!(
         answer.error(),
         "the loop is busy: it has not answered within 20ms"
     );
-    let Some(Question::Migrate(late)) = questions.recv().await else {
+    let Some(DriverQuery::Migrate(late)) = queries.recv().await else {
         panic!("the step");
     };
     assert!(late.begin(1).is_none());
@@ -65,10 +68,10 @@ async fn a_step_that_goes_on_for_longer_is_in_progress_and_says_where_to_look() 
         answer: Duration::from_millis(20),
         ..Limits::default()
     };
-    let (alone, mut questions) = Alone::unanswered(limits).await;
+    let (alone, mut queries) = Alone::unanswered(limits).await;
     let taken = async {
-        match questions.recv().await {
-            Some(Question::Migrate(request)) => request.begin(7).unwrap(),
+        match queries.recv().await {
+            Some(DriverQuery::Migrate(request)) => request.begin(7).unwrap(),
             other => panic!("{other:?}"),
         }
     };
@@ -84,13 +87,13 @@ async fn a_step_that_goes_on_for_longer_is_in_progress_and_says_where_to_look() 
 
 #[tokio::test]
 async fn a_step_whose_asker_has_hung_up_is_not_taken() {
-    let (alone, mut questions) = Alone::unanswered(Limits::default()).await;
+    let (alone, mut queries) = Alone::unanswered(Limits::default()).await;
     let mut asker = alone.connect().await;
     asker
         .write_all(b"POST /migrate/shadow HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
-    let Some(Question::Migrate(request)) = questions.recv().await else {
+    let Some(DriverQuery::Migrate(request)) = queries.recv().await else {
         panic!("the step");
     };
     assert!(request.is_wanted());

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_relay::{
-    admin::{Sources, metrics},
-    migrate::{
-        Stage, Status,
-        status::{Auto, Feed, Parity},
+    admin::{
+        Sources,
+        api::{Auto, Feed, Parity, Status},
+        metrics,
     },
+    migrate::Stage,
 };
 
 /// With a value for everything there is.

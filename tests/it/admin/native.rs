@@ -3,8 +3,8 @@
 use std::fs;
 
 use k8s_relay::{
+    admin::api::Findings,
     config::{Config, Lists, Retry, Source},
-    migrate::status::Findings,
     model::Kind,
     sim::kube::{Object, Options, Owner, Pod, Raw, SimApi},
 };

@@ -1,9 +1,6 @@
 //! What each path answers.
 
-use k8s_relay::{
-    config::AdminAddress,
-    migrate::{Stage, Status},
-};
+use k8s_relay::{admin::api::Status, config::AdminAddress, migrate::Stage};
 
 use super::world::World;
 

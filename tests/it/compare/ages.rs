@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use k8s_relay::{
     feeds::ActiveSource,
     migrate::{
+        Switch,
         compare::{Comparison, Turn},
-        status::Switch,
     },
     model::Slot,
 };

@@ -6,8 +6,8 @@ use k8s_relay::{
     feeds::ActiveSource,
     matcher::{Matcher, OwnerSort, Policy},
     migrate::{
+        Switch,
         compare::{Comparison, Parity, Side},
-        status::Switch,
     },
     model::{Controller, Pod},
 };

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use k8s_relay::{
     migrate::{
+        Row,
         compare::{Comparison, Field, Rule},
-        status::Row,
     },
     model::{OwnerKind, Pod},
 };

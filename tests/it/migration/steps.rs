@@ -110,7 +110,7 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
 async fn a_watcher_that_reconnects_pauses_the_comparison_and_the_hold_goes_on_where_it_was() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
-    let held = |status: &k8s_relay::migrate::Status| {
+    let held = |status: &k8s_relay::admin::api::Status| {
         status.parity.as_ref().map(|parity| parity.held_seconds)
     };
     let before = world

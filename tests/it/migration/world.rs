@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use k8s_relay::{
-    admin::client::{CallError, Target, call},
+    admin::{
+        api::{FeedDigest, Status},
+        client::{CallError, Target, call},
+    },
     app::{AppError, Relay},
     config::{
         AdminAddress, Config, Containers, Heartbeat, HostPort, MigrateConfig, Reannounce, Retry,
         Source,
     },
-    migrate::{Command, Stage, Status, status::FeedDigest},
+    migrate::{Command, Stage},
     net::BoundAddr,
     sim::{
         kube::{Options, Owner, Pod, SimApi, Strictness, Truth, View},

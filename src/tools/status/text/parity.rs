@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Page;
 use crate::{
-    migrate::{
-        Stage, Status,
-        status::{Parity, Row, Switch},
-    },
+    admin::api::{Parity, Row, Status, Switch},
+    migrate::Stage,
     tools::{
         ask::{counted, harmless, span},
         table::Tone,

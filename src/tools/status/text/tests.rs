@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::migrate::status::{Kept, Parity, Row, RunningStep, Switch, Unfed};
+use crate::admin::api::{Kept, Parity, Row, RunningStep, Switch, Unfed};
 
 /// As on no terminal.
 fn plain(status: &Status) -> String {

@@ -1,12 +1,15 @@
-//! What there is to say about a running migration, as data: the admin listener sends it as
-//! JSON, the command line reads it back and writes it for people. Times are seconds.
+//! The answers of `/statusz`, `/explain` and `/digest`, as data: the loop fills them, the admin
+//! listener sends them as JSON, the command line reads them back and writes them for people.
+//! Times are seconds.
+//!
+//! Absent here: how they are found out, and how they are shown.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
-use crate::feeds::Why;
+pub use crate::migrate::{Auto, Parity, Row, Switch};
+use crate::{feeds::Why, migrate::Stage};
 
 /// The answer to `GET /statusz`. Every list in it is bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,25 +73,6 @@ impl DeletesPending {
     /// Every word that [`Self::reason`] can be.
     pub fn reasons() -> impl Iterator<Item = &'static str> {
         Why::ALL.into_iter().map(Why::name)
-    }
-}
-
-/// `--migrate auto`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Auto {
-    /// Rollbacks of its own so far.
-    pub rollbacks: u32,
-    /// Suspended, because it has rolled back too often: an operator decides.
-    pub given_up: bool,
-    /// Suspended, because an operator has rolled back: an operator decides.
-    #[serde(default)]
-    pub stopped_by_operator: bool,
-}
-
-impl Auto {
-    /// Whether it takes no more steps until an operator takes one.
-    pub fn is_suspended(&self) -> bool {
-        self.given_up || self.stopped_by_operator
     }
 }
 
@@ -317,78 +301,6 @@ pub struct Stored {
     pub replica_sets: u64,
     /// Jobs.
     pub jobs: u64,
-}
-
-/// How the two feeds compare.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parity {
-    /// Both are listed, and every pod has been looked at.
-    pub comparing: bool,
-    /// Why not, if not.
-    pub paused: Option<String>,
-    /// How long no divergence has counted, pauses left out.
-    pub held_seconds: f64,
-    /// How long that must be for an operator's cut-over.
-    pub hold_seconds: f64,
-    /// How long that must be for the autopilot's, what held before a rollback of its own
-    /// included; `None`: there is none, or it has given up.
-    #[serde(default)]
-    pub auto_hold_seconds: Option<f64>,
-    /// A divergence counts when it has stood for so long.
-    pub settle_seconds: f64,
-    /// Divergences that count.
-    pub divergences: u64,
-    /// Divergences that have not stood long enough to count.
-    pub unsettled: u64,
-    /// Pods that one feed has told something new of a moment ago, which the other feed has not
-    /// told yet; they are compared when it has, or after half of `settle_seconds`, 5 s at
-    /// most.
-    #[serde(default)]
-    pub waiting: u64,
-    /// Both together, by field.
-    pub by_field: BTreeMap<String, u64>,
-    /// Differences on purpose, by rule (`compat/exceptions.toml`).
-    pub excused: BTreeMap<String, u64>,
-    /// The digest of the `Collect` feed, normalised.
-    pub legacy_digest: String,
-    /// The digest of our own watches, normalised.
-    pub native_digest: String,
-    /// The oldest divergences, at most 20.
-    pub rows: Vec<Row>,
-    /// What a switch to the other feed would send, as far as is known without doing it.
-    pub switch: Switch,
-}
-
-/// One divergence.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The pod.
-    pub uid: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// What differs.
-    pub field: String,
-    /// What the `Collect` feed says.
-    pub legacy: String,
-    /// What our own watches say.
-    pub native: String,
-    /// How long it has stood.
-    pub seconds: f64,
-    /// Whether it counts.
-    pub counts: bool,
-}
-
-/// What a switch would send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Switch {
-    /// Pods that only the other feed has.
-    pub announce: u64,
-    /// Pods that only the active feed has; D3 may carry some for a while.
-    pub delete: u64,
-    /// Pods that differ in anything else.
-    pub change: u64,
 }
 
 /// The answer to `GET /digest`: what one feed has live, in a number for each namespace.

@@ -1,4 +1,9 @@
-//! What the loop can be asked: one of the things that make it act.
+//! What the loop can be asked: queries are one of the things that make it act.
+//!
+//! Invariants: each is answered in O(1), or with a bounded number of rows. Up to [`WAITING`] wait
+//! for the loop, and nobody waits for an answer longer than the limit they give.
+//!
+//! Absent here: who asks over which protocol, and what the answers look like to them.
 
 use std::time::Duration;
 
@@ -8,21 +13,19 @@ use tokio::{
 };
 
 use crate::{
-    migrate::{
-        Command, Status,
-        status::{Explanation, FeedDigest},
-    },
+    admin::api::{Explanation, FeedDigest, Status},
+    migrate::Command,
     model::Uid,
     net::Caller,
     stores::Objects,
 };
 
-/// So many questions wait for the loop at most.
+/// Queries that wait for the loop, at most.
 const WAITING: usize = 8;
 
-/// A question, with the way back for its answer. Who asked may be gone by then.
+/// A query, with the way back for its answer. The asker may be gone by then.
 #[derive(Debug)]
-pub enum Question {
+pub enum DriverQuery {
     /// How it all stands.
     Status(oneshot::Sender<Box<Status>>),
     /// What is known of a pod; `None`: nothing at all, in no feed.
@@ -36,7 +39,7 @@ pub enum Question {
 }
 
 /// A step that somebody asks for. It is taken only if they still wait for it then: whoever was
-/// told that it was not taken must not find it taken later.
+/// answered that it was not taken must not find it taken later.
 #[derive(Debug)]
 pub struct StepRequest {
     /// Which step.
@@ -101,13 +104,13 @@ impl StepRequest {
     }
 }
 
-/// The way to the loop. Cheap to clone.
+/// A handle of the loop, to ask it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Asker(mpsc::Sender<Question>);
+pub struct DriverHandle(mpsc::Sender<DriverQuery>);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Silence {
+pub enum QueryError {
     /// The loop does something else, or many ask.
     #[error("the loop is busy: it has not answered within {}", humantime::format_duration(*.0))]
     Busy(Duration),
@@ -122,38 +125,38 @@ pub enum Silence {
     Ended,
 }
 
-impl Asker {
-    /// An asker, and where its questions arrive.
-    pub fn new() -> (Self, mpsc::Receiver<Question>) {
-        let (questions, arriving) = mpsc::channel(WAITING);
-        (Self(questions), arriving)
+impl DriverHandle {
+    /// A handle, and where its queries arrive.
+    pub fn new() -> (Self, mpsc::Receiver<DriverQuery>) {
+        let (queries, arriving) = mpsc::channel(WAITING);
+        (Self(queries), arriving)
     }
 
-    /// Asks, and waits for the answer so long.
+    /// Asks, and waits for the answer up to `limit`.
     ///
     /// # Errors
     /// There is none.
     pub async fn ask<T>(
         &self,
         limit: Duration,
-        question: impl FnOnce(oneshot::Sender<T>) -> Question,
-    ) -> Result<T, Silence> {
+        query: impl FnOnce(oneshot::Sender<T>) -> DriverQuery,
+    ) -> Result<T, QueryError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            let sent = self.0.send(question(answer)).await;
-            sent.map_err(|_| Silence::Ended)?;
+            let sent = self.0.send(query(answer)).await;
+            sent.map_err(|_| QueryError::Ended)?;
             // A loop that runs turns down only what it has too much of.
             answered.await.map_err(|_| match self.0.is_closed() {
-                true => Silence::Ended,
-                false => Silence::Crowded,
+                true => QueryError::Ended,
+                false => QueryError::Crowded,
             })
         };
         timeout(limit, asked)
             .await
-            .unwrap_or(Err(Silence::Busy(limit)))
+            .unwrap_or(Err(QueryError::Busy(limit)))
     }
 
-    /// Asks for a step, and waits for its end so long. When there is no answer, the step was not
+    /// Asks for a step, and waits for its end up to `limit`. When there is no answer, the step was not
     /// taken and will not be.
     ///
     /// # Errors
@@ -164,9 +167,9 @@ impl Asker {
         command: Command,
         force: bool,
         caller: Caller,
-    ) -> Result<StepAnswer, Silence> {
+    ) -> Result<StepAnswer, QueryError> {
         let (answer, mut answered) = oneshot::channel();
-        let request = Question::Migrate(StepRequest {
+        let request = DriverQuery::Migrate(StepRequest {
             command,
             force,
             caller,
@@ -174,8 +177,8 @@ impl Asker {
         });
         let mut late = std::pin::pin!(sleep(limit));
         tokio::select! {
-            sent = self.0.send(request) => sent.map_err(|_| Silence::Ended)?,
-            () = &mut late => return Err(Silence::Busy(limit)),
+            sent = self.0.send(request) => sent.map_err(|_| QueryError::Ended)?,
+            () = &mut late => return Err(QueryError::Busy(limit)),
         }
         let answer = tokio::select! {
             answer = &mut answered => answer.ok(),
@@ -184,7 +187,7 @@ impl Asker {
                 answered.close();
                 let begun = answered.try_recv().ok();
                 if begun.is_none() {
-                    return Err(Silence::Busy(limit));
+                    return Err(QueryError::Busy(limit));
                 }
                 begun
             }
@@ -192,15 +195,15 @@ impl Asker {
         let (number, end) = match answer {
             Some(Ok(begun)) => begun,
             Some(Err(why)) => return Ok(StepAnswer::Refused(why)),
-            None if self.0.is_closed() => return Err(Silence::Ended),
-            None => return Err(Silence::Left),
+            None if self.0.is_closed() => return Err(QueryError::Ended),
+            None => return Err(QueryError::Left),
         };
         tokio::select! {
             biased;
             end = end => match end {
                 Ok(Ok(done)) => Ok(StepAnswer::Done(done)),
                 Ok(Err(why)) => Ok(StepAnswer::Failed(why)),
-                Err(_) => Err(Silence::Ended),
+                Err(_) => Err(QueryError::Ended),
             },
             () = &mut late => Ok(StepAnswer::InProgress(number)),
         }
@@ -213,54 +216,54 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_question_too_many_is_no_end() {
-        let (asker, mut questions) = Asker::new();
+    async fn a_query_too_many_is_not_the_end() {
+        let (driver, mut queries) = DriverHandle::new();
         let turned_down = async {
-            drop(questions.recv().await.unwrap());
-            questions
+            drop(queries.recv().await.unwrap());
+            queries
         };
-        let asked = asker.ask(Duration::from_secs(60), Question::Digests);
-        let (silence, questions) = tokio::join!(asked, turned_down);
-        assert_eq!(silence.unwrap_err(), Silence::Crowded);
-        let ended = async { drop(questions) };
-        let asked = asker.ask(Duration::from_secs(60), Question::Digests);
-        assert_eq!(tokio::join!(asked, ended).0.unwrap_err(), Silence::Ended);
+        let asked = driver.ask(Duration::from_secs(60), DriverQuery::Digests);
+        let (error, queries) = tokio::join!(asked, turned_down);
+        assert_eq!(error.unwrap_err(), QueryError::Crowded);
+        let ended = async { drop(queries) };
+        let asked = driver.ask(Duration::from_secs(60), DriverQuery::Digests);
+        assert_eq!(tokio::join!(asked, ended).0.unwrap_err(), QueryError::Ended);
     }
 
     const LIMIT: Duration = Duration::from_secs(5);
 
-    fn request(question: Option<Question>) -> StepRequest {
-        match question {
-            Some(Question::Migrate(request)) => request,
+    fn request(query: Option<DriverQuery>) -> StepRequest {
+        match query {
+            Some(DriverQuery::Migrate(request)) => request,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn asked(asker: &Asker) -> Result<StepAnswer, Silence> {
+    async fn asked(driver: &DriverHandle) -> Result<StepAnswer, QueryError> {
         let caller = Caller::detached(crate::net::Peer::UNIX);
-        asker.step(LIMIT, Command::Shadow, false, caller).await
+        driver.step(LIMIT, Command::Shadow, false, caller).await
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_whose_asker_was_told_that_the_loop_is_busy_cannot_be_begun() {
-        let (asker, mut questions) = Asker::new();
-        assert_eq!(asked(&asker).await, Err(Silence::Busy(LIMIT)));
-        let late = request(questions.recv().await);
+    async fn a_step_whose_asker_was_answered_that_the_loop_is_busy_cannot_be_begun() {
+        let (driver, mut queries) = DriverHandle::new();
+        assert_eq!(asked(&driver).await, Err(QueryError::Busy(LIMIT)));
+        let late = request(queries.recv().await);
         assert!(!late.is_wanted());
         assert!(late.begin(1).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_step_that_was_begun_is_never_said_not_to_be_taken() {
-        let (asker, mut questions) = Asker::new();
+        let (driver, mut queries) = DriverHandle::new();
         // Begun at the last moment, and at the first: both go on.
         for wait in [LIMIT, Duration::ZERO] {
             let begins = async {
-                let request = request(questions.recv().await);
+                let request = request(queries.recv().await);
                 tokio::time::sleep(wait.saturating_sub(Duration::from_millis(1))).await;
                 request.begin(7).unwrap()
             };
-            let (answer, done) = tokio::join!(asked(&asker), begins);
+            let (answer, done) = tokio::join!(asked(&driver), begins);
             assert_eq!(answer, Ok(StepAnswer::InProgress(7)));
             drop(done);
         }
@@ -268,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_step_is_its_answer() {
-        let (asker, mut questions) = Asker::new();
+        let (driver, mut queries) = DriverHandle::new();
         let done = Done {
             text: "it is done".to_owned(),
             not_kept: None,
@@ -278,13 +281,13 @@ mod tests {
             (Err("no".to_owned()), StepAnswer::Failed("no".to_owned())),
         ] {
             let takes = async {
-                let begun = request(questions.recv().await).begin(1).unwrap();
+                let begun = request(queries.recv().await).begin(1).unwrap();
                 begun.send(said).unwrap();
             };
-            assert_eq!(tokio::join!(asked(&asker), takes).0, Ok(answer));
+            assert_eq!(tokio::join!(asked(&driver), takes).0, Ok(answer));
         }
-        let refuses = async { request(questions.recv().await).refuse("because".to_owned()) };
+        let refuses = async { request(queries.recv().await).refuse("because".to_owned()) };
         let refused = Ok(StepAnswer::Refused("because".to_owned()));
-        assert_eq!(tokio::join!(asked(&asker), refuses).0, refused);
+        assert_eq!(tokio::join!(asked(&driver), refuses).0, refused);
     }
 }
