@@ -16,11 +16,12 @@ const STEP: &str = "migration step";
 
 async fn relay(socket: &Path, arguments: &[&str]) -> Relay {
     let place = format!("unix:{}", socket.display());
-    Relay::start_at(
-        "--info",
-        &[&["--admin-address", &place], arguments].concat(),
-    )
-    .await
+    let arguments = [&["--admin-address", &place], arguments].concat();
+    let relay = Relay::start_at("--info", &arguments).await;
+    // It listens for watchers first.
+    let listening = |line: &Value| line["admin"] == place;
+    relay.logged("the admin listener", listening).await;
+    relay
 }
 
 async fn asked(socket: &Path, step: &str) -> super::world::Answer {
