@@ -83,8 +83,11 @@ impl Feeds {
     }
 
     fn walk(&self, feed: &Feed) -> usize {
-        let live = feed.matcher.all_live();
-        live.filter(|live| self.is_counted(&live.pod.uid)).count()
+        let live = feed.matcher.live_beside(self.active());
+        let counted = live.filter(|(_, pod, is_active)| {
+            (*is_active || self.telling.keeps(&pod.uid)) && self.telling.is_vouched(&pod.uid)
+        });
+        counted.count()
     }
 
     /// Something has changed in what is vouched for.

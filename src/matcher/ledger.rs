@@ -260,10 +260,20 @@ impl Told {
     /// Another feed is active. Init and ephemeral containers that the one before told and the
     /// other one does not tell, because its source knows no such containers, are not lost: the
     /// pod is not deleted and told anew for their sake. `now`: the pod as the other feed has it,
-    /// if it has it already.
-    pub(super) fn spare(&mut self, before: &Pod, now: Option<&Pod>, prints: Prints) {
+    /// if it has it already; asked only if it matters.
+    pub(super) fn spare<'a>(
+        &mut self,
+        before: &Pod,
+        now: impl FnOnce() -> Option<&'a Pod>,
+        prints: Prints,
+    ) {
         let main = before.main_containers().len();
         let others = before.containers.get(main..).unwrap_or_default();
+        if others.is_empty() {
+            self.spared = 0;
+            return;
+        }
+        let now = now();
         let spared = others.iter().filter(|container| {
             let is_known = now.is_some_and(|now| now.containers.contains(container));
             self.containers.has_exactly(prints.of(container)) && !is_known

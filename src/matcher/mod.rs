@@ -14,6 +14,7 @@
 //!
 //! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
 
+mod beside;
 mod deadlines;
 mod followers;
 mod kept;

@@ -318,6 +318,12 @@ impl Pods {
         Some(&self.table.get(slot)?.pod)
     }
 
+    /// The live pod in this slot.
+    pub(super) fn live_pod_at(&self, slot: Slot) -> Option<&PodMeta> {
+        let entry = self.table.get(slot)?;
+        entry.is_told().then_some(&entry.pod)
+    }
+
     /// Since when the pod in this slot misses its owner, if it does.
     pub(super) fn missing_since(&self, slot: Slot) -> Option<Instant> {
         let entry = self.table.get(slot)?;

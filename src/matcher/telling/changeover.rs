@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{Phase, Telling};
 use crate::{
-    matcher::{Matcher, Move, Sink, Standing, Tick},
+    matcher::{Matcher, Move, Sink, Tick, beside::Finder},
     model::{Slot, Uid},
 };
 
@@ -179,15 +179,18 @@ impl Telling {
 
     /// Keeps what the old feed has live and the new one has not.
     fn keep(&mut self, old: Option<&Matcher>, new: &Matcher, holds: bool) {
-        let had = |uid: &Uid| old.is_some_and(|old| old.standing(uid) == Standing::Live);
-        for live in new.all_live() {
-            let uid = &live.pod.uid;
-            if !self.kept.remove(uid) && !had(uid) {
-                self.adds(uid, holds);
+        let mut in_both = 0;
+        for (_, pod, had) in new.live_beside(old) {
+            in_both += usize::from(had);
+            if !self.kept.remove(&pod.uid) && !had {
+                self.adds(&pod.uid, holds);
             }
         }
-        let old = old.into_iter().flat_map(Matcher::all_live);
-        for live in old.filter(|live| new.standing(&live.pod.uid) != Standing::Live) {
+        // Where the new one lacks nothing, nobody looks for what that is.
+        let old = old.filter(|old| in_both < old.counts().live);
+        let Some(old) = old else { return };
+        let lacking = old.live_beside(Some(new)).filter(|(_, _, has)| !has);
+        for live in lacking.filter_map(|(slot, ..)| old.live_at(slot)) {
             let vouched = self.is_vouched(&live.pod.uid);
             self.kept.insert(live, vouched);
         }
@@ -251,10 +254,11 @@ impl Telling {
     /// What the source of the `new` feed does not know of is not lost.
     fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
         let prints = self.ledger.prints();
+        let (mut old, mut new) = (Finder::new(old), Finder::new(new));
         for told in self.ledger.iter_mut() {
             if let Some(before) = old.live(&told.uid) {
-                let now = new.live(&told.uid).map(|now| &**now.pod);
-                told.spare(before.pod, now, prints);
+                let uid = told.uid.clone();
+                told.spare(before, || new.live(&uid).map(|now| &**now), prints);
             }
         }
     }
