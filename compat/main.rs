@@ -20,7 +20,7 @@ use harness::{
     exceptions::Exceptions,
     peers::Peers,
     plan::{self, DEFAULT, Job, Options},
-    proof, recording,
+    proof, recording, regexps,
     report::Report,
     streams,
 };
@@ -126,8 +126,28 @@ async fn begin(arguments: &Arguments) -> Result<bool> {
             fs::write(file, text).with_context(|| file.display().to_string())?;
         }
     }
-    Ok(report.ok())
+    Ok(report.ok() & regexps_agree(arguments)?)
 }
+
+/// Whether our reader of Go's regular expressions agrees with Go; asked in the long form.
+fn regexps_agree(arguments: &Arguments) -> Result<bool> {
+    let is_whole = arguments.case.is_empty() && arguments.filter.is_empty();
+    if !(arguments.long && is_whole && arguments.peers.is_empty()) {
+        return Ok(true);
+    }
+    let differences = regexps::differences(PATTERNS, fastrand::u32(..))?;
+    differences
+        .iter()
+        .for_each(|difference| println!("{difference}"));
+    println!(
+        "{PATTERNS} patterns: Go judges {} otherwise",
+        differences.len()
+    );
+    Ok(differences.is_empty())
+}
+
+/// How many regular expressions Go judges.
+const PATTERNS: usize = 100_000;
 
 /// The recordings and our own cases that are asked for.
 fn cases(arguments: &Arguments) -> Result<Vec<Arc<Case>>> {

@@ -9,6 +9,7 @@
 //! | [`outcome`], [`sequences`], [`picture`] | what came of it, in forms that compare |
 //! | [`verdict`], [`exceptions`] | two of these against each other |
 //! | [`fault`], [`proof`] | bad peers, which the harness must find |
+//! | [`regexps`] | the reader of Go's regular expressions, against Go |
 //! | [`plan`], [`report`] | what is run, and what is said about it |
 //!
 //! Laws: nothing waits without a limit; a peer that fails is named with what it failed in; how
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod player;
 pub mod proof;
 pub mod recording;
+pub mod regexps;
 pub mod relay;
 pub mod report;
 pub mod run;

@@ -1,0 +1,3 @@
+module k8s-relay/compat/regexp
+
+go 1.26.0
