@@ -16,7 +16,7 @@ use super::{document::Document, join::Joined, object::Object};
 use crate::model::{Seed, Text};
 
 /// The shards are independent: each holds its part of the bytes.
-const SHARDS: usize = 16;
+const SHARDS: usize = 64;
 /// What an entry takes beside its document, about.
 const ENTRY_BYTES: usize = size_of::<Slot>() + 64;
 
@@ -140,8 +140,8 @@ impl Cache {
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The lowest bits choose a place within the table.
-        let at = (hash >> 56) as usize % SHARDS;
+        // The lowest bits choose a place within the table, and the highest tell entries apart.
+        let at = (hash >> 32) as usize % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "a remainder is in range")]
         lock(&self.shards[at])
     }

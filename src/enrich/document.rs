@@ -21,7 +21,7 @@ use super::{
 #[derive(Debug)]
 pub struct Document {
     json: Box<str>,
-    hash: u128,
+    hash: OnceLock<u128>,
     truncated: Box<[Box<str>]>,
     parts: OnceLock<Parts>,
 }
@@ -83,8 +83,8 @@ impl Document {
             Schema::Otel => otel::render(style, object, form, joined),
         };
         Self {
-            hash: XxHash3_128::oneshot(json.as_bytes()),
             json: json.into(),
+            hash: OnceLock::new(),
             truncated: truncated.0.into(),
             parts: OnceLock::new(),
         }
@@ -97,7 +97,8 @@ impl Document {
 
     /// A number for its text, the same in every process.
     pub fn hash(&self) -> u128 {
-        self.hash
+        let hash = || XxHash3_128::oneshot(self.json.as_bytes());
+        *self.hash.get_or_init(hash)
     }
 
     /// The keys of labels and annotations whose values were cut.

@@ -43,7 +43,7 @@ pub enum Reference<'a> {
         name: &'a str,
         /// A container of the pod.
         container: Option<&'a str>,
-        /// If it is given, it decides, and not the name.
+        /// If it is given and not empty, it decides, and not the name.
         uid: Option<&'a str>,
     },
     /// An object of any kind.
@@ -143,7 +143,7 @@ impl Enricher {
                     return Answer::of(State::Disabled);
                 }
                 let namespace = if resource.namespaced() { namespace } else { "" };
-                let found = match uid {
+                let found = match uid.filter(|uid| !uid.is_empty()) {
                     Some(uid) => view.by_uid(resource, &Uid::new(uid)),
                     None => by_name(view, resource, namespace, name),
                 };

@@ -159,9 +159,11 @@ pub(super) fn write(json: &mut JsonWriter, key: &str, selected: &Selected<'_>, d
     }
     json.open(key);
     if dedot {
+        // Of two keys that become equal one has an underscore where the other has a dot.
+        let may_meet = selected.iter().any(|(key, _)| key.contains('_'));
         for (at, (key, value)) in selected.iter().enumerate() {
             let later = selected.get(at + 1..).unwrap_or_default();
-            if !later.iter().any(|(other, _)| same_dedotted(key, other)) {
+            if !may_meet || !later.iter().any(|(other, _)| same_dedotted(key, other)) {
                 json.field_dedotted(key, value);
             }
         }

@@ -223,23 +223,20 @@ impl<V: ObjectView> Finder<'_, V> {
 
     /// The object that a reference means: by name, and by uid where both have one.
     fn owner(&self, resource: Resource, namespace: &str, owner: &OwnerRef) -> Join {
-        let is_it = |object: &Object| {
-            owner.uid.is_empty() || object.uid.is_empty() || object.uid == owner.uid
+        let by_uid = match owner.uid.is_empty() {
+            true => None,
+            false => self.view.by_uid(resource, &owner.uid),
         };
-        let live = self
-            .view
-            .live(resource, namespace, &owner.name)
-            .filter(is_it);
-        let found = live.or_else(|| {
-            if !self.with_buried {
-                return None;
+        let is_there = |found: &Found| self.with_buried || found.deleted_at.is_none();
+        if let Some(found) = by_uid.filter(is_there) {
+            return Join::Found(found.object);
+        }
+        match self.find(resource, namespace, &owner.name) {
+            Join::Found(object) if !(owner.uid.is_empty() || object.uid.is_empty()) => {
+                Join::Missing(self.why_missing(resource))
             }
-            let by_uid = self.view.by_uid(resource, &owner.uid);
-            let by_name = || self.view.buried(resource, namespace, &owner.name);
-            let buried = by_uid.or_else(by_name)?.object;
-            Some(buried).filter(is_it)
-        });
-        found.map_or_else(|| Join::Missing(self.why_missing(resource)), Join::Found)
+            found @ (Join::Unasked | Join::Found(_) | Join::Missing(_)) => found,
+        }
     }
 
     fn why_missing(&self, resource: Resource) -> Missing {

@@ -67,8 +67,18 @@ impl JsonWriter {
 
     /// A text whose key has an underscore for each dot.
     pub(super) fn field_dedotted(&mut self, key: &str, value: &str) {
-        let between = |(at, part)| [if at == 0 { "" } else { "_" }, part];
-        self.key_of(key.split('.').enumerate().flat_map(between));
+        if mem::replace(&mut self.comma, true) {
+            self.text.push(',');
+        }
+        self.text.push('"');
+        let mut rest = key;
+        while let Some((part, behind)) = rest.split_once('.') {
+            escape(part, &mut self.text);
+            self.text.push('_');
+            rest = behind;
+        }
+        escape(rest, &mut self.text);
+        self.text.push_str("\":");
         quote(value, &mut self.text);
     }
 
@@ -100,8 +110,13 @@ pub(super) fn quote(text: &str, into: &mut String) {
 }
 
 fn escape(text: &str, into: &mut String) {
-    let mut rest = text;
     let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // All bytes are looked at, which is faster than to stop at the first: there is none.
+    if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+        into.push_str(text);
+        return;
+    }
+    let mut rest = text;
     while let Some(at) = rest.bytes().position(special) {
         let (plain, from) = rest.split_at(at);
         into.push_str(plain);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::{Kind, KindTable};
+
 /// A kind of objects that events are about, or that is joined into what is said of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is the Kubernetes kind of the same name")]
@@ -168,6 +170,11 @@ impl Resource {
         all.find(|resource| resource.kind() == kind)
     }
 
+    /// Which of the watched kinds it is, if it is one.
+    pub fn find(self, kinds: &KindTable) -> Option<Kind> {
+        kinds.find(self.group(), self.plural())
+    }
+
     /// Whether a controller of this kind is named in a document.
     pub fn is_owner(self) -> bool {
         use Resource::*;
@@ -323,6 +330,19 @@ mod tests {
             assert_eq!(Resource::from_key(resource.key()), Some(resource));
             assert_eq!(Resource::from_kind(resource.kind()), Some(resource));
             assert_eq!(resource.key(), resource.kind().to_lowercase());
+        }
+    }
+
+    #[test]
+    fn the_kinds_that_are_watched_anyway_are_found_by_group_and_plural() {
+        let kinds = KindTable::default();
+        for (resource, kind) in [
+            (Resource::Pod, Some(Kind::POD)),
+            (Resource::ReplicaSet, Some(Kind::REPLICA_SET)),
+            (Resource::Job, Some(Kind::JOB)),
+            (Resource::Node, None),
+        ] {
+            assert_eq!(resource.find(&kinds), kind, "{resource}");
         }
     }
 

@@ -78,6 +78,22 @@ pub enum Trouble {
     Unreachable,
 }
 
+impl Sync {
+    /// Nothing was asked for yet.
+    pub const PENDING: Self = Self {
+        listed: false,
+        trouble: Some(Trouble::Pending),
+        age_ms: 0,
+    };
+
+    /// All is known.
+    pub const LISTED: Self = Self {
+        listed: true,
+        trouble: None,
+        age_ms: 0,
+    };
+}
+
 impl Trouble {
     /// The word for it in answers.
     pub fn as_str(self) -> &'static str {

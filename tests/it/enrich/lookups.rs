@@ -175,6 +175,9 @@ fn an_address_is_the_youngest_live_pods_that_has_it_for_itself() {
     assert_eq!(at(&world, "10.0.0.1", None), "LIVE new");
     assert_eq!(at(&world, "10.0.0.1", Some(15.0)), "LIVE old");
     assert_eq!(at(&world, "10.0.0.1", Some(25.0)), "LIVE new");
+    // Start times are whole seconds: it may have started at any moment of this one.
+    assert_eq!(at(&world, "10.0.0.1", Some(20.0)), "LIVE new");
+    assert_eq!(at(&world, "10.0.0.1", Some(19.999)), "LIVE old");
     assert_eq!(at(&world, "10.0.0.1", Some(5.0)), "MISSING");
     world.apply(&pod("twin", "10.0.0.1", 20, json!({})));
     assert_eq!(at(&world, "10.0.0.1", None), "AMBIGUOUS new twin");
@@ -265,6 +268,22 @@ fn a_container_is_found_by_its_id_and_by_the_one_before() {
     assert_eq!(found(&world, Reference::ContainerId(&hash)), "DELETED p");
     world.advance(121.0);
     assert_eq!(found(&world, Reference::ContainerId(&hash)), "MISSING");
+}
+
+#[test]
+fn a_container_that_has_an_id_again_keeps_it() {
+    let mut world = world();
+    for id in ["one", "two", "one"] {
+        let status = json!([{ "name": "app", "containerID": format!("x://{id}") }]);
+        let status = json!({ "status": { "containerStatuses": status } });
+        world.apply(&pod("p", "", 0, status));
+        world.advance(60.0);
+    }
+    assert_eq!(found(&world, Reference::ContainerId("two")), "LIVE p");
+    world.advance(121.0);
+    assert_eq!(found(&world, Reference::ContainerId("one")), "LIVE p");
+    assert_eq!(found(&world, Reference::ContainerId("two")), "MISSING");
+    assert_eq!(world.index.next_expiry(), None);
 }
 
 #[test]
@@ -369,13 +388,31 @@ fn what_was_deleted_is_bounded_and_the_oldest_goes_first() {
         world.apply(&pod);
         world.delete(&pod);
     }
-    assert_eq!(world.index.len(Resource::Pod), (0, 2));
+    assert_eq!(world.index.kind(Resource::Pod).counts(), (0, 2));
     assert_eq!(found(&world, Reference::PodUid("a")), "MISSING");
     assert_eq!(found(&world, Reference::ContainerId("a")), "MISSING");
     assert_eq!(found(&world, Reference::PodUid("b")), "DELETED b");
     world.advance(120.0);
-    assert_eq!(world.index.len(Resource::Pod), (0, 0));
+    assert_eq!(world.index.kind(Resource::Pod).counts(), (0, 0));
     assert_eq!(world.index.next_expiry(), None);
+}
+
+#[test]
+fn without_grace_nothing_that_is_gone_answers() {
+    for settings in [
+        json!({ "deleted_grace_seconds": 0 }),
+        json!({ "deleted_capacity": 0 }),
+    ] {
+        let mut world = World::new(&settings, ClusterIdentity::default());
+        let pod = pod("p", "10.0.0.1", 0, json!({}));
+        world.apply(&pod);
+        world.delete(&pod);
+        for about in [Reference::PodUid("p"), Reference::ContainerId("p")] {
+            assert_eq!(found(&world, about), "MISSING", "{settings}");
+        }
+        assert_eq!(at(&world, "10.0.0.1", None), "MISSING");
+        assert_eq!(world.index.kind(Resource::Pod).counts(), (0, 0));
+    }
 }
 
 #[test]

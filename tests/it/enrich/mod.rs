@@ -1,13 +1,16 @@
 //! Enrichment through the public interface of its module, against recorded documents.
 
+mod caching;
 mod differences;
 mod events;
+mod exposed;
 mod generated;
 mod go_regexp;
 mod laws;
 mod lookups;
 mod manifest;
 mod otel;
+mod owners;
 mod profiles;
 mod world;
 

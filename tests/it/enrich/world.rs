@@ -31,6 +31,15 @@ pub(super) struct World {
 impl World {
     /// With a profile of these settings.
     pub(super) fn new(settings: &Value, cluster: ClusterIdentity) -> Self {
+        Self::with_cache(settings, cluster, 64 << 20)
+    }
+
+    /// With a profile of these settings, and room for so many bytes of documents.
+    pub(super) fn with_cache(
+        settings: &Value,
+        cluster: ClusterIdentity,
+        cache_bytes: usize,
+    ) -> Self {
         let profile = Profile::read(&setting(settings), None, &|_| None).unwrap();
         let retention = Retention {
             grace: profile.deleted_grace,
@@ -42,7 +51,7 @@ impl World {
         }
         let profiles = [("default".to_owned(), profile)];
         Self {
-            enricher: Enricher::new(profiles, cluster, Seed::FIXED, 64 << 20),
+            enricher: Enricher::new(profiles, cluster, Seed::FIXED, cache_bytes),
             index,
             now: START,
         }
