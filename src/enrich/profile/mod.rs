@@ -5,11 +5,13 @@
 //! [`Profile`] holds typed values only.
 
 mod read;
+mod set;
 mod setting;
 
 use std::time::Duration;
 
 pub use read::ProfileError;
+pub use set::{ProfileSet, ProfileSetError};
 pub use setting::{Environment, Setting};
 
 use super::{

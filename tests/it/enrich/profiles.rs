@@ -1,7 +1,7 @@
 //! The settings of profiles.
 
 use k8s_relay::enrich::{
-    profile::{Parity, Profile, Schema, ScopeSetting, Semconv},
+    profile::{Parity, Profile, ProfileSet, Schema, ScopeSetting, Semconv, Setting, Watch},
     resource::{Metricset, Resource},
 };
 use serde_json::{Value, json};
@@ -18,19 +18,18 @@ fn environment(name: &str) -> Option<String> {
 
 /// Of a node-scoped profile: `pod*`.
 fn watches(profile: &Profile) -> String {
-    let word = |watch: &k8s_relay::enrich::profile::Watch| {
+    shown(&profile.watches())
+}
+
+fn shown(watches: &[Watch]) -> String {
+    let word = |watch: &Watch| {
         format!(
             "{}{}",
             watch.resource,
             if watch.node_scope { "*" } else { "" }
         )
     };
-    profile
-        .watches()
-        .iter()
-        .map(word)
-        .collect::<Vec<_>>()
-        .join(" ")
+    watches.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -330,4 +329,86 @@ fn a_built_in_owner_kind_needs_no_setting() {
         .map(|extra| extra.key.as_str())
         .collect();
     assert_eq!(keys, ["rollout", "cloneset"]);
+}
+
+#[test]
+fn profiles_share_watches_and_unite_their_needs() {
+    let set = |settings: Value| ProfileSet::read(&setting(&settings), None, &environment);
+    let one = set(json!({
+        "address": "127.0.0.1:${PORT:8714}",
+        "default_profile": "b",
+        "profiles": {
+            "a": { "metricsets": ["pod"], "node": "n", "deleted_grace_seconds": 7 },
+            "b": [{ "metricsets": ["pod", "state_job"], "include_annotations": ["x"],
+                    "deleted_capacity": 3 }],
+        },
+    }));
+    let one = one.unwrap();
+    assert_eq!(one.address.as_deref(), Some("127.0.0.1:8714"));
+    assert_eq!(shown(&one.watches()), "node namespace pod job");
+    assert!(one.needs(Resource::Pod).keeps_annotation("x"));
+    assert!(one.needs(Resource::Job).labels && !one.needs(Resource::Service).labels);
+    let retention = one.retention();
+    assert_eq!(
+        (retention.grace.as_secs(), retention.capacity),
+        (120, 10_000)
+    );
+    let empty = set(json!({})).unwrap();
+    assert_eq!(
+        (empty.profiles.len(), empty.default_profile.as_str()),
+        (1, "default")
+    );
+    assert_eq!(empty.address, None);
+}
+
+#[test]
+fn settings_that_are_no_profiles_say_why() {
+    for (settings, expected) in [
+        (
+            json!({ "profile": {} }),
+            "`enrichment.profile` is no setting",
+        ),
+        (
+            json!({ "profiles": [] }),
+            "`enrichment.profiles`: expected a map of profiles",
+        ),
+        (
+            json!([]),
+            "`enrichment.profiles`: expected a map of profiles",
+        ),
+        (
+            json!({ "address": {} }),
+            "`enrichment.address`: expected a text",
+        ),
+        (
+            json!({ "address": "${PORT}" }),
+            "`enrichment.address`: the variable `PORT` is not set",
+        ),
+        (
+            json!({ "default_profile": "a" }),
+            "`enrichment.default_profile`: there is no profile `a`",
+        ),
+        (
+            json!({ "profiles": { "a": { "scop": 1 } } }),
+            "the profile `a`: `scop` is no setting of a profile",
+        ),
+        (
+            json!({ "profiles": { "a": {} } }),
+            "`enrichment.default_profile`: there is no profile `default`",
+        ),
+    ] {
+        let shown = settings.to_string();
+        let error = ProfileSet::read(&setting(&settings), None, &environment).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{shown}");
+    }
+    let twice = |key: &str| (key.to_owned(), Setting::Null);
+    let settings = Setting::Map(vec![twice("address"), twice("address")]);
+    let error = ProfileSet::read(&settings, None, &environment).unwrap_err();
+    assert_eq!(error.to_string(), "`enrichment.address` is set twice");
+    let settings = Setting::Map(vec![(
+        "profiles".to_owned(),
+        Setting::Map(vec![twice("a"), twice("a")]),
+    )]);
+    let error = ProfileSet::read(&settings, None, &environment).unwrap_err();
+    assert_eq!(error.to_string(), "`enrichment.profiles.a` is set twice");
 }
