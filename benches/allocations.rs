@@ -16,8 +16,9 @@ use std::{collections::BTreeMap, time::Instant};
 
 use allocation_counter::measure;
 use k8s_relay::{
+    announce::CatchUp,
     feeds::{Feeds, Input, Settings},
-    matcher::{Generation, OwnerSort, Resume},
+    matcher::{Generation, OwnerSort},
     model::{Scope, Seed},
     proto::{Info, info::Event},
     reducer::{self, Facts, ReducerEvent},
@@ -220,8 +221,8 @@ impl WayOut {
         let now = Instant::now();
         self.feeds.connected(now, self.reducer.outbox());
         let mut count = 0;
-        let mut resume = Resume::More;
-        while resume != Resume::Done {
+        let mut resume = CatchUp::More;
+        while resume != CatchUp::Done {
             let Self { feeds, reducer, .. } = self;
             let told = measure(|| {
                 resume = feeds.resume(now, reducer.outbox());

@@ -19,7 +19,7 @@ use std::{
 
 use allocation_counter::measure;
 use k8s_relay::{
-    matcher::{Acquaintance, Live},
+    matcher::{Live, OwnerStatus},
     migrate::compare::{Comparison, Seen},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerRef, Pod, PodMeta, Seed, Slot,
@@ -91,7 +91,7 @@ fn main() {
                     pod,
                     owner: Some(&owner),
                 };
-                Seen::Live(live, &Acquaintance::Known)
+                Seen::Live(live, &OwnerStatus::Known)
             });
             comparison.refresh(&pair.0.uid, told, ours, now);
         };

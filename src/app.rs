@@ -21,10 +21,11 @@ use tracing::{info, warn};
 use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
     admin::Sources,
+    announce::WindowConfig,
     config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
     driver::{self, Driver},
     feeds::{Handover, OnReconnect, Patience, Settings},
-    matcher::{Escalate, Reannounce, Windows},
+    matcher::{Escalate, Reannounce},
     migrate::{Numbered, Stage, StateFile, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
     reducer::{self, Reducer},
@@ -282,10 +283,10 @@ fn settings(config: &Config, stage: Stage) -> Settings {
             silence: config.stream_silence,
             ..Patience::default()
         },
-        windows: Windows {
+        windows: WindowConfig {
             owner_wait: config.native.owner_wait,
             owner_retention: config.native.owner_retention,
-            ..Windows::default()
+            ..WindowConfig::default()
         },
         relist_resync: config.native.relist_resync,
         escalate: match config.escalate {

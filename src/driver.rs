@@ -38,8 +38,9 @@ use self::{
     watches::Watched,
 };
 use crate::{
+    announce::CatchUp,
     feeds::{Feeds, Input, Settings},
-    matcher::{Generation, OwnerSort, Resume},
+    matcher::{Generation, OwnerSort},
     model::Scope,
     reducer::{Reducer, ReducerEvent},
     source::{CallEnd, FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
@@ -70,7 +71,7 @@ pub struct Driver {
     streams: BTreeMap<StreamId, Stream>,
     /// Our own watches, if there are any.
     watched: Option<Watched>,
-    resume: Resume,
+    resume: CatchUp,
     /// More is left to compare.
     compares: bool,
     digests: DigestJobs,
@@ -196,7 +197,7 @@ impl Driver {
             inputs: Inputs::new(inputs, watches.map(|watches| watches.inputs)),
             streams: BTreeMap::new(),
             watched,
-            resume: Resume::Done,
+            resume: CatchUp::Done,
             compares: false,
             digests: DigestJobs::default(),
             started: now,
@@ -268,7 +269,7 @@ impl Driver {
 
     async fn wake(&mut self) -> Wake {
         let due = self.due();
-        let more = self.resume == Resume::More || self.compares || !self.digests.is_empty();
+        let more = self.resume == CatchUp::More || self.compares || !self.digests.is_empty();
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
@@ -415,7 +416,7 @@ impl Driver {
     fn settle(&mut self) {
         let now = self.now();
         self.resume = self.feeds.resume(now, self.reducer.outbox());
-        let idle = self.inputs.is_empty() && self.resume != Resume::More;
+        let idle = self.inputs.is_empty() && self.resume != CatchUp::More;
         if let Some(since) = self.reducer.outbox().first_unflushed()
             && (idle || now.saturating_duration_since(since) >= MAX_DELAY)
         {

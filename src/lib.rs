@@ -16,7 +16,8 @@
 //! | [`source`] | where events come from; [`source::legacy`] serves `Collect`, [`source::native`] watches | merging, decoding, the watch's states |
 //! | [`feeds`] | each feed's stores and matcher, and which feed is active | yes |
 //! | [`stores`] | a feed's objects, the list protocol, and the readers of both | yes |
-//! | [`matcher`] | which pods the reducer should know, and what it was told | yes |
+//! | [`matcher`] | what a feed knows, and which of its pods are live | yes |
+//! | [`announce`] | what the reducer was sent, and what is left to send | yes |
 //! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
 //! | [`digest`] | one number for a set of live pods | yes |
@@ -46,6 +47,7 @@
 )]
 
 pub mod admin;
+pub mod announce;
 pub mod app;
 pub mod cli;
 pub mod command;

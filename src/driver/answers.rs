@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Driver, now, query::DriverQuery, standing::last_error, watches::Watched};
 use crate::{
     admin::api::{Explanation, Feed, Known, Reducer, Status, Stored, Told, Totals},
+    announce::fields_hash,
     feeds::View,
-    matcher::{Known as Pod, Standing, fields_hash},
+    matcher::{PodStatus, PodView as Pod},
     migrate::Report,
     model::{Kind, OwnerRef, Uid},
 };
@@ -137,7 +138,7 @@ impl Driver {
             return None;
         }
         let active = self.feeds.active().and_then(|matcher| matcher.known(uid));
-        let is_live = active.is_some_and(|pod| pod.standing == Standing::Live);
+        let is_live = active.is_some_and(|pod| pod.standing == PodStatus::Live);
         Some(Explanation {
             uid: uid.to_string(),
             told: told.map(|told| Told {
@@ -253,7 +254,7 @@ fn known(view: &View<'_>, uid: &Uid, now: Instant) -> Known {
     let pod = found.pod;
     let containers = pod.containers.iter().take(CONTAINERS_SHOWN);
     Known {
-        live: found.standing == Standing::Live,
+        live: found.standing == PodStatus::Live,
         why: why_not(&found, now),
         missing_seconds: found.missing_since.map(|since| seconds(now, since)),
         namespace: pod.namespace.to_string(),
@@ -274,10 +275,10 @@ fn known(view: &View<'_>, uid: &Uid, now: Instant) -> Known {
 /// Why the feed has this pod not live; `None` if it has.
 fn why_not(pod: &Pod<'_>, now: Instant) -> Option<String> {
     match pod.standing {
-        Standing::Live => None,
-        Standing::Unknown => Some(NOT_KNOWN.to_owned()),
-        Standing::NoAddress => Some("it has no address yet".to_owned()),
-        Standing::Waiting => {
+        PodStatus::Live => None,
+        PodStatus::Unknown => Some(NOT_KNOWN.to_owned()),
+        PodStatus::NoAddress => Some("it has no address yet".to_owned()),
+        PodStatus::Waiting => {
             let missed = pod.pod.owner.as_ref().map(owner).unwrap_or_default();
             let since = pod.missing_since.unwrap_or(now);
             let since = shown(now.saturating_duration_since(since));

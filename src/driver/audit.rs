@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::query::{Done, DoneSender};
 use crate::{
-    matcher::Resume,
+    announce::CatchUp,
     migrate::{Command, Stage, Step},
     reducer::Told,
 };
@@ -136,16 +136,16 @@ impl Audit {
     }
 
     /// What has been sent so far, and whether all there is to send was.
-    pub(super) fn note_sent(&mut self, resume: Resume, connected: bool, sent: Told, now: Instant) {
+    pub(super) fn note_sent(&mut self, resume: CatchUp, connected: bool, sent: Told, now: Instant) {
         if self.0.is_empty() {
             return;
         }
         for line in self.0.iter_mut().filter(|line| line.sent.is_none()) {
             line.sent = match (connected, resume) {
                 (false, _) => Some(Sent::Unconnected),
-                (true, Resume::Done) => Some(Sent::Messages(sent)),
+                (true, CatchUp::Done) => Some(Sent::Messages(sent)),
                 (true, _) if line.until <= now => Some(Sent::Messages(sent)),
-                (true, Resume::More | Resume::Full) => None,
+                (true, CatchUp::More | CatchUp::Full) => None,
             };
         }
         self.write_finished(now);

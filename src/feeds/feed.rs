@@ -6,7 +6,8 @@ use kube::runtime::watcher::Event;
 
 use super::{ActiveSource, Input, Touched};
 use crate::{
-    matcher::{Change, Matcher, Move, OwnerSort, Policy, Sink, Telling},
+    announce::{Announcer, Move, Sink},
+    matcher::{Change, Matcher, OwnerSort, Policy},
     model::{Keyed, Kind, OwnerMeta, PerKind, PodMeta, Scope},
     stores::{Difference, Objects, Store, Taken},
 };
@@ -57,7 +58,7 @@ pub(super) enum FeedState {
 /// Hears what changes in a feed, and has it told if that is the active one.
 pub(super) struct Hearing<'a, S> {
     /// `None` for a shadow.
-    pub(super) telling: Option<&'a mut Telling>,
+    pub(super) telling: Option<&'a mut Announcer>,
     /// `None` for a feed that is not compared.
     pub(super) touched: Option<&'a mut Touched>,
     /// What comes to be live and no longer is, of a standby whose pods are counted.
@@ -162,7 +163,7 @@ impl Feed {
         let repeat = self.matcher.policy().repeat_containers;
         if let Some(telling) = &mut hearing.telling {
             // What a list told in one go is given up in one go.
-            telling.expect_much();
+            telling.begin_bulk();
         }
         self.matcher.handle_timeout(hearing.now, &mut |change| {
             hearing.change(change, repeat);
@@ -283,7 +284,7 @@ impl<S: Sink> Hearing<'_, S> {
     fn expect<T>(&mut self, event: &Event<T>) {
         let of_list = matches!(event, Event::InitApply(_) | Event::InitDone);
         if let Some(telling) = self.telling.as_mut().filter(|_| of_list) {
-            telling.expect_much();
+            telling.begin_bulk();
         }
     }
 

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use super::{
     ActiveSource, Feed, FeedState, Feeds, Handover, Notice, pending::Why, view::stream_of,
 };
-use crate::matcher::{Changeover, Generation, Move};
+use crate::{
+    announce::{Changeover, Move},
+    matcher::Generation,
+};
 
 /// What an event of one feed may have changed.
 pub(super) struct Heard {
@@ -34,7 +37,7 @@ impl Feeds {
         let comes_late = !heard.moves.is_empty() && self.standby_moved(feed, &heard.moves);
         self.vouched_moved();
         let counted = self.clock.read(now);
-        let (settle, ahead) = (self.settings.windows.settle, self.settings.patience.ahead);
+        let (settle, ahead) = (self.settings.windows.handover, self.settings.patience.ahead);
         let confirmed = self.telling.confirmed() != heard.confirmed;
         let (lead, last_of_lead) = self
             .leading()

@@ -9,7 +9,8 @@ use kube::runtime::watcher::Event;
 
 use super::{ActiveSource, Feeds, Input, Settings};
 use crate::{
-    matcher::{Epoch, Generation, OwnerSort, Resume, Sink},
+    announce::{CatchUp, Epoch, Sink},
+    matcher::{Generation, OwnerSort},
     model::{
         ContainerId, ContainerMeta, Interner, Kind, OwnerKind, OwnerMeta, OwnerObject, OwnerRef,
         Pod, PodMeta, Scope, Seed, Uid,
@@ -119,7 +120,7 @@ impl Cluster {
         self.take(Input::Pod(Event::InitDone));
         self.now += Duration::from_secs(1);
         self.feeds.handle_timeout(self.now, &mut Nobody);
-        while self.feeds.resume(self.now, &mut Nobody) != Resume::Done {}
+        while self.feeds.resume(self.now, &mut Nobody) != CatchUp::Done {}
     }
 
     fn take(&mut self, input: Input) {

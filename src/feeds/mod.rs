@@ -34,7 +34,7 @@
 //! | the same | streams that sent nothing, or none | nobody: everything announced stays |
 //! | our own watches, rolled back from | a synced candidate that fits | that one; else our own watches stay announced and kept up |
 //!
-//! What the reducer receives (`matcher/telling/changeover.rs`):
+//! What the reducer receives (`announce/announcer/changeover.rs`):
 //!
 //! | what | when |
 //! |---|---|
@@ -80,10 +80,8 @@ pub use twins::{Touch, Touched};
 pub use view::View;
 
 use crate::{
-    matcher::{
-        Counts, Epoch, Generation, Ledger, Matcher, OwnerSort, Policy, Resume, Sink, Telling,
-        Windows,
-    },
+    announce::{Announcer, CatchUp, Epoch, Ledger, Sink, WindowConfig},
+    matcher::{Counts, Generation, Matcher, OwnerSort, Policy},
     model::{Kind, OwnerMeta, PodMeta, Scope, Uid},
     stores::{Active, Objects, Reader},
 };
@@ -105,7 +103,7 @@ pub enum Input {
 #[derive(Debug)]
 pub struct Feeds {
     settings: Settings,
-    telling: Telling,
+    telling: Announcer,
     feeds: BTreeMap<Generation, Feed>,
     active: Option<Generation>,
     newest: Generation,
@@ -139,7 +137,7 @@ impl Feeds {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            telling: Telling::new(settings.marks, settings.windows, now)
+            telling: Announcer::new(settings.marks, settings.windows, now)
                 .reannouncing(settings.reannounce, settings.seed),
             feeds: BTreeMap::new(),
             active: None,
@@ -207,7 +205,7 @@ impl Feeds {
     /// are a shadow, unless they are the active source from the start: then nothing was told
     /// yet, nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
-        let Windows {
+        let WindowConfig {
             owner_wait,
             owner_retention,
             ..
@@ -353,7 +351,7 @@ impl Feeds {
     }
 
     /// Goes on with a replay, a difference or an owed resync.
-    pub fn resume(&mut self, now: Instant, sink: &mut impl Sink) -> Resume {
+    pub fn resume(&mut self, now: Instant, sink: &mut impl Sink) -> CatchUp {
         let active = self
             .active
             .and_then(|generation| self.feeds.get(&generation));

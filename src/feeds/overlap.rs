@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use super::{ActiveSource, Feed, FeedState, Feeds, Handover, Notice};
 use crate::{
-    matcher::{Generation, Matcher, Move, Standing},
+    announce::Move,
+    matcher::{Generation, Matcher, PodStatus},
     model::Uid,
 };
 
@@ -83,7 +84,7 @@ impl Feeds {
     }
 
     fn walk(&self, feed: &Feed) -> usize {
-        let live = feed.matcher.live_beside(self.active());
+        let live = feed.matcher.live_alongside(self.active());
         let counted = live.filter(|(_, pod, is_active)| {
             (*is_active || self.telling.keeps(&pod.uid)) && self.telling.is_vouched(&pod.uid)
         });
@@ -179,7 +180,7 @@ impl Feeds {
 }
 
 fn is_live(matcher: Option<&Matcher>, uid: &Uid) -> bool {
-    matcher.is_some_and(|matcher| matcher.standing(uid) == Standing::Live)
+    matcher.is_some_and(|matcher| matcher.standing(uid) == PodStatus::Live)
 }
 
 /// For tests: what is counted, and the same found by walking over all pods.

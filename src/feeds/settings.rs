@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    matcher::{Escalate, Marks, Reannounce, Windows},
+    announce::{Watermarks, WindowConfig},
+    matcher::{Escalate, Reannounce},
     model::Seed,
 };
 
@@ -100,11 +101,11 @@ pub struct Settings {
     pub handover: Handover,
     /// See [`OnReconnect`].
     pub on_reconnect: OnReconnect,
-    /// See [`Marks`].
-    pub marks: Marks,
-    /// See [`Windows`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
+    /// See [`Watermarks`].
+    pub marks: Watermarks,
+    /// See [`WindowConfig`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
     /// its `owner_retention` is for these alone.
-    pub windows: Windows,
+    pub windows: WindowConfig,
     /// See [`Patience`].
     pub patience: Patience,
     /// The end of a re-list of pods sends `pod_resync` and everything, in place of the

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{ActiveSource, Feeds, Handover};
-use crate::matcher::{Generation, Sink};
+use crate::{announce::Sink, matcher::Generation};
 
 impl Feeds {
     /// Which source is to be told.

@@ -58,7 +58,7 @@ impl Feeds {
         both.into_iter().flatten()
     }
 
-    /// See [`Telling::settles_at`](crate::matcher::Telling::settles_at).
+    /// See [`Announcer::settles_at`](crate::announce::Announcer::settles_at).
     pub fn settles_at(&self, uid: &Uid) -> Option<Instant> {
         self.telling.settles_at(uid)
     }

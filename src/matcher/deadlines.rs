@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use crate::model::Slot;
 
 /// The deadlines of waiting pods, and of live ones that have moved to an unknown owner (D14).
-/// Each has a number, its turn; whoever came later is due later.
+/// Each has a number, its turn; what came later is due later.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     turns: u64,
@@ -15,7 +15,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// The pod in this slot waits from now on; `None`: for ever. Returns its turn.
+    /// The pod in this slot waits from now on; `None`: indefinitely. Returns its turn.
     pub(super) fn wait(&mut self, slot: Slot, due: Option<Instant>) -> u64 {
         let turn = self.turns;
         self.turns += 1;
@@ -30,7 +30,7 @@ impl Deadlines {
         self.due.remove(&turn);
     }
 
-    /// The live pod in this slot waits from now on; `None`: it stays as it is told.
+    /// The live pod in this slot waits from now on; `None`: it stays as it is announced.
     pub(super) fn move_away(&mut self, slot: Slot, due: Option<Instant>) {
         self.settle(slot);
         if due.is_some() {

@@ -1,47 +1,29 @@
-//! Decides which pods the reducer should know, under which owner, and what it is told.
+//! What one feed knows: its pods, its ReplicaSets and Jobs, and which pods are *live*.
 //!
-//! Two halves:
+//! Invariants: a pod is live exactly while it has an address and a resolved owner, or none; every
+//! change of that is one [`Change`]. A pod that waits too long becomes live under its direct owner
+//! (D9).
 //!
-//! - [`Matcher`] holds what one feed knows: its pods, its ReplicaSets and Jobs, and which
-//!   pods are *live*. It reports every change of that as a [`Change`].
-//! - [`Telling`] holds what the reducer knows (the [`Ledger`]) and brings it in line with
-//!   the matcher of the active feed, by changes as they come, by a replay, or by a difference.
-//!
-//! Laws: nothing is announced without an address or before its owner is resolved; a pod is
-//! announced once per [`Epoch`], unless D9 or D14 announces it anew; the reducer's picture is the
-//! fold of the ledger; a replay or difference pauses when the sink is full and ends. Under
-//! [`Reannounce::OnChange`] that picture is the live set whenever nothing is left to tell.
-//!
-//! Absent here: sockets, clocks, async, feeds of others, text limits. Time comes in as `now`.
+//! Absent here: what the reducer was sent (`announce`), other feeds, sockets, clocks, async. Time
+//! comes in as `now`.
 
-mod beside;
+mod alongside;
+mod by_owner;
 mod deadlines;
-mod followers;
-mod kept;
-mod known;
-mod ledger;
-mod limits;
-mod output;
 mod owners;
 mod pods;
-mod settling;
-mod telling;
+mod view;
 
 use std::time::{Duration, Instant};
 
-pub use kept::Move;
-pub use known::Known;
-pub use ledger::{Ledger, Reannounce, Told, fields_hash};
-pub use limits::{Marks, Resume, Windows};
-pub use output::{Epoch, Generation, Sink};
-pub use owners::{Acquaintance, Escalate, OwnerSort};
+pub use alongside::Finder;
+pub use owners::{Escalate, OwnerSort, OwnerStatus};
 pub use pods::Live;
 use pods::PodState;
-use settling::Tick;
-pub use telling::{Changeover, Telling};
+pub use view::PodView;
 
 use crate::model::{OwnerMeta, OwnerRef, PodMeta, Seed, Slot, Uid};
-use owners::{Learnt, Owners};
+use owners::{OwnerChange, Owners};
 use pods::Pods;
 
 /// What a feed is held to (D9, D10, D14).
@@ -54,16 +36,16 @@ pub struct Policy {
     /// With this many waiting pods the feed overflows; `None`: never.
     pub waiting_cap: Option<usize>,
     /// A pod that has waited this long is announced under its direct owner, under
-    /// [`Reannounce::OnChange`] also one that was told under another; `None`: never.
+    /// [`Reannounce::OnChange`] also one that was announced under another; `None`: never.
     pub owner_wait: Option<Duration>,
-    /// Whether an event of a live pod tells all its containers again (recorded legacy
+    /// Whether an event of a live pod sends all its containers again (recorded legacy
     /// behaviour) or only those that the reducer lacks.
     pub repeat_containers: bool,
-    /// Which controllers of a ReplicaSet or Job its pods are told under.
+    /// Which controllers of a ReplicaSet or Job its pods are announced under.
     pub escalate: Escalate,
-    /// Whether live pods follow their owner's owner. The same as [`Telling::reannouncing`] has.
+    /// Whether live pods follow their owner's owner. The announcer has the same setting.
     pub reannounce: Reannounce,
-    /// What the places of its tables depend on; nothing that is told does.
+    /// What the places of its tables depend on; nothing that is announced does.
     pub seed: Seed,
 }
 
@@ -76,7 +58,25 @@ pub struct Matcher {
     overflowed: bool,
 }
 
-/// How an event has changed what should be told.
+/// What is done when an announced pod changes (D14). One setting for all feeds, so that
+/// they stay comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reannounce {
+    /// parity: nothing but new containers is announced. Everything else stays as it was announced
+    /// until a full resend announces the pod's latest state.
+    #[default]
+    Never,
+    /// It is announced again with its containers when its effective owner, name, namespace,
+    /// version, address or network is another, and deleted before that when an announced container
+    /// is gone or has another name or image: the reducer lets go of a container only so.
+    OnChange,
+}
+
+/// Numbers the feeds in the order in which they were opened, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// How an event has changed what should be announced.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     /// The pod is live from now on.
@@ -101,14 +101,14 @@ pub enum Change<'a> {
 
 /// What a feed makes of a uid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PodStatus {
     /// The feed has no such pod.
     Unknown,
     /// It has no address yet.
     NoAddress,
     /// Its ReplicaSet or Job is not known yet.
     Waiting,
-    /// It is, or should be, told.
+    /// It is, or should be, announced.
     Live,
 }
 
@@ -163,7 +163,7 @@ impl Matcher {
     }
 
     /// A pod was added or has changed.
-    pub fn apply_pod(&mut self, pod: PodMeta, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+    pub fn apply_pod(&mut self, pod: PodMeta, now: Instant, report: &mut impl FnMut(Change<'_>)) {
         let Self {
             policy,
             pods,
@@ -171,24 +171,30 @@ impl Matcher {
             overflowed,
         } = self;
         let due = policy.owner_wait.map(|wait| now + wait);
-        pods.apply(pod, now, due, |owner| owners.resolve(owner).cloned(), tell);
+        pods.apply(
+            pod,
+            now,
+            due,
+            |owner| owners.resolve(owner).cloned(),
+            report,
+        );
         let full = policy.waiting_cap.is_some_and(|cap| pods.waiting() >= cap);
         if full && !*overflowed {
             // parity: protocol 13.6, the guard rail; the feed does not come back from it.
             *overflowed = true;
-            tell(Change::Overflow);
+            report(Change::Overflow);
         }
     }
 
     /// A pod is gone.
-    pub fn delete_pod(&mut self, uid: &Uid, tell: &mut impl FnMut(Change<'_>)) {
-        self.pods.delete(uid, tell);
+    pub fn delete_pod(&mut self, uid: &Uid, report: &mut impl FnMut(Change<'_>)) {
+        self.pods.delete(uid, report);
     }
 
     /// A ReplicaSet or Job was added or has changed: its live pods follow it, its waiting pods
     /// are released. Returns whether live pods may have another effective owner of which no
-    /// change tells: so it is under [`Reannounce::Never`] when a known owner changes hands.
-    pub fn apply_owner(&mut self, owner: &OwnerMeta, tell: &mut impl FnMut(Change<'_>)) -> bool {
+    /// change reports: so it is under [`Reannounce::Never`] when a known owner changes hands.
+    pub fn apply_owner(&mut self, owner: &OwnerMeta, report: &mut impl FnMut(Change<'_>)) -> bool {
         let Self {
             policy,
             pods,
@@ -198,16 +204,16 @@ impl Matcher {
         let controller = owner.controller.as_ref();
         let resolve = |direct: &OwnerRef| policy.escalate.effective(direct, controller).clone();
         match owners.apply(owner) {
-            Learnt::Owner => {
-                pods.follow(&owner.uid, resolve, tell);
-                pods.release(&owner.uid, resolve, tell);
+            OwnerChange::Owner => {
+                pods.follow(&owner.uid, resolve, report);
+                pods.release(&owner.uid, resolve, report);
                 false
             }
-            Learnt::Controller => {
-                pods.follow(&owner.uid, resolve, tell);
+            OwnerChange::Controller => {
+                pods.follow(&owner.uid, resolve, report);
                 policy.reannounce == Reannounce::Never
             }
-            Learnt::Nothing => false,
+            OwnerChange::Nothing => false,
         }
     }
 
@@ -217,9 +223,9 @@ impl Matcher {
     }
 
     /// Does what is due: forgets deleted owners, announces pods that have waited long enough.
-    pub fn handle_timeout(&mut self, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+    pub fn handle_timeout(&mut self, now: Instant, report: &mut impl FnMut(Change<'_>)) {
         self.owners.expire(now);
-        self.pods.give_up_waiting(now, tell);
+        self.pods.give_up_waiting(now, report);
     }
 
     /// When [`Self::handle_timeout`] is due next.
@@ -231,19 +237,19 @@ impl Matcher {
     }
 
     /// What is known about this uid.
-    pub fn standing(&self, uid: &Uid) -> Standing {
+    pub fn standing(&self, uid: &Uid) -> PodStatus {
         match self.pods.find(uid).map(|(_, state)| state) {
-            None => Standing::Unknown,
-            Some(PodState::NoAddress) => Standing::NoAddress,
-            Some(PodState::Waiting { .. }) => Standing::Waiting,
-            Some(PodState::Provisional { .. } | PodState::Live { .. }) => Standing::Live,
+            None => PodStatus::Unknown,
+            Some(PodState::NoAddress) => PodStatus::NoAddress,
+            Some(PodState::Waiting { .. }) => PodStatus::Waiting,
+            Some(PodState::Provisional { .. } | PodState::Live { .. }) => PodStatus::Live,
         }
     }
 
     /// How well the direct owner of this pod is known.
-    pub fn acquaintance(&self, pod: &PodMeta) -> Acquaintance {
+    pub fn acquaintance(&self, pod: &PodMeta) -> OwnerStatus {
         let direct = pod.owner.as_ref();
-        direct.map_or(Acquaintance::Unneeded, |direct| {
+        direct.map_or(OwnerStatus::Unneeded, |direct| {
             self.owners.acquaintance(direct)
         })
     }
@@ -291,7 +297,7 @@ impl Matcher {
         self.pods.at_or_after(slot)
     }
 
-    /// All live pods in the order in which a replay tells them.
+    /// All live pods in the order in which a full resend announces them.
     pub fn all_live(&self) -> impl Iterator<Item = Live<'_>> {
         self.pods.slots().filter_map(|slot| self.live_at(slot))
     }

@@ -26,7 +26,7 @@ impl OwnerSort {
     }
 }
 
-/// Which controllers of a ReplicaSet or Job its pods are told under.
+/// Which controllers of a ReplicaSet or Job its pods are announced under.
 ///
 /// One step only, as the legacy takes: what controls the controller is not asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Escalate {
 }
 
 impl Escalate {
-    /// The owner a pod with this direct owner is told under, given that owner's controller.
+    /// The owner a pod with this direct owner is announced under, given that owner's controller.
     pub fn effective<'a>(
         self,
         direct: &'a OwnerRef,
@@ -69,7 +69,7 @@ impl Escalate {
 
 /// How well a feed knows the direct owner of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acquaintance {
+pub enum OwnerStatus {
     /// The pod has none, or none that is waited for.
     Unneeded,
     /// It is there.
@@ -106,7 +106,7 @@ pub(super) struct Owners {
 
 /// What [`Owners::apply`] has learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Learnt {
+pub(super) enum OwnerChange {
     /// The owner was unknown until now.
     Owner,
     /// A known one has another controller.
@@ -146,10 +146,10 @@ impl Owners {
     }
 
     /// Takes note of an owner.
-    pub(super) fn apply(&mut self, meta: &OwnerMeta) -> Learnt {
-        let mut learnt = Learnt::Nothing;
+    pub(super) fn apply(&mut self, meta: &OwnerMeta) -> OwnerChange {
+        let mut learnt = OwnerChange::Nothing;
         let slot = self.table.find_or_insert_with(&meta.uid, || {
-            learnt = Learnt::Owner;
+            learnt = OwnerChange::Owner;
             Owner {
                 meta: meta.clone(),
                 deleted: None,
@@ -157,7 +157,7 @@ impl Owners {
         });
         if let Some(owner) = self.table.get_mut(slot) {
             if owner.meta.controller != meta.controller {
-                learnt = Learnt::Controller;
+                learnt = OwnerChange::Controller;
             }
             owner.meta = meta.clone();
             // An owner that was added again is not deleted (D9).
@@ -210,14 +210,14 @@ impl Owners {
     }
 
     /// How well this direct owner of a pod is known.
-    pub(super) fn acquaintance(&self, direct: &OwnerRef) -> Acquaintance {
+    pub(super) fn acquaintance(&self, direct: &OwnerRef) -> OwnerStatus {
         if !waits_for(direct) {
-            return Acquaintance::Unneeded;
+            return OwnerStatus::Unneeded;
         }
         match self.table.by_uid(&direct.uid) {
-            None => Acquaintance::Unknown,
-            Some(owner) if owner.deleted.is_some() => Acquaintance::Deleted,
-            Some(_) => Acquaintance::Known,
+            None => OwnerStatus::Unknown,
+            Some(owner) if owner.deleted.is_some() => OwnerStatus::Deleted,
+            Some(_) => OwnerStatus::Known,
         }
     }
 

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Change, Reannounce, deadlines::Deadlines, followers::Followers};
+use super::{Change, Reannounce, by_owner::ByOwner, deadlines::Deadlines};
 use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Seed, Slot, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
 #[derive(Clone, Debug)]
 pub(super) enum PodState {
-    /// Not told: it has no address.
+    /// Not announced: it has no address.
     NoAddress,
-    /// Not told: its ReplicaSet or Job is not known.
+    /// Not announced: its ReplicaSet or Job is not known.
     Waiting {
         /// Its number in the order of waiting.
         turn: u64,
@@ -33,10 +33,10 @@ pub(super) enum PodState {
     },
 }
 
-/// A live pod and the owner it is told under.
+/// A live pod and the owner it is announced under.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
-    /// Its place in the order of a replay.
+    /// Its place in the order of a full resend.
     pub slot: Slot,
     /// The pod as known now.
     pub pod: &'a PodMeta,
@@ -51,8 +51,9 @@ pub(super) struct Pods {
     missing: BTreeMap<(Uid, u64), Missing>,
     /// When pods that wait are given up.
     deadlines: Deadlines,
-    /// Live pods by the owner they are told through; `None` if changes of it are not told.
-    followers: Option<Followers>,
+    /// Live pods by the owner they are announced through; `None` if changes of it are not
+    /// announced.
+    by_owner: Option<ByOwner>,
     waiting: usize,
     live: usize,
     given_up: u64,
@@ -92,9 +93,9 @@ impl Pods {
             table: Table::new(seed),
             missing: BTreeMap::new(),
             deadlines: Deadlines::default(),
-            followers: match reannounce {
+            by_owner: match reannounce {
                 Reannounce::Never => None,
-                Reannounce::OnChange => Some(Followers::default()),
+                Reannounce::OnChange => Some(ByOwner::default()),
             },
             waiting: 0,
             live: 0,
@@ -109,7 +110,7 @@ impl Pods {
         now: Instant,
         due: Option<Instant>,
         resolve: impl Fn(&OwnerRef) -> Option<OwnerRef>,
-        tell: &mut impl FnMut(Change<'_>),
+        report: &mut impl FnMut(Change<'_>),
     ) {
         let slot = self.table.find_or_insert_with(&pod.uid, || Entry {
             pod: pod.clone(),
@@ -118,20 +119,20 @@ impl Pods {
         let Some(entry) = self.table.get_mut(slot) else {
             return;
         };
-        let told = entry.is_told();
-        if let (PodState::Live { under }, Some(_)) = (&entry.state, &self.followers)
+        let announced = entry.is_told();
+        if let (PodState::Live { under }, Some(_)) = (&entry.state, &self.by_owner)
             && entry.pod.same(&pod)
         {
             // Nothing new, and its owner is followed: no need to resolve it again.
-            return tell(Change::Updated(Live {
+            return report(Change::Updated(Live {
                 slot,
                 pod: &entry.pod,
                 owner: under.as_ref(),
             }));
         }
-        if told && pod.address.is_none() && entry.pod.address.is_some() {
-            // A told pod keeps its last address, as in a legacy feed, where nothing clears it
-            // (D10): nothing is told without one, a replay least of all.
+        if announced && pod.address.is_none() && entry.pod.address.is_some() {
+            // An announced pod keeps its last address, as in a legacy feed, where nothing clears it
+            // (D10): nothing is announced without one, a full resend least of all.
             pod = PodMeta::new(Pod {
                 address: entry.pod.address,
                 ..Pod::clone(&pod)
@@ -144,8 +145,8 @@ impl Pods {
             // is not known it stays under the one last resolved until that one turns up, or its
             // time is over.
             (PodState::Live { under }, verdict) => {
-                let followers = self.followers.as_mut();
-                let has_moved = followers.is_some_and(|all| all.moved(slot, &before, &entry.pod));
+                let by_owner = self.by_owner.as_mut();
+                let has_moved = by_owner.is_some_and(|all| all.moved(slot, &before, &entry.pod));
                 match verdict {
                     Verdict::Resolved(owner) => {
                         *under = owner;
@@ -154,7 +155,7 @@ impl Pods {
                     Verdict::Unresolved if has_moved => self.deadlines.move_away(slot, due),
                     Verdict::NoAddress | Verdict::Unresolved => {}
                 }
-                tell(Change::Updated(Live {
+                report(Change::Updated(Live {
                     slot,
                     pod: &entry.pod,
                     owner: under.as_ref(),
@@ -166,7 +167,7 @@ impl Pods {
                 let missing = self.missing.remove(&missing_key(&before, turn));
                 let missing = missing.unwrap_or(Missing { slot, since: now });
                 self.missing.insert(missing_key(&pod, turn), missing);
-                tell(Change::Updated(Live {
+                report(Change::Updated(Live {
                     slot,
                     pod: &pod,
                     owner: pod.owner.as_ref(),
@@ -186,15 +187,15 @@ impl Pods {
                 Verdict::Resolved(owner),
             ) => {
                 self.leave_queue(slot, &before);
-                self.announce(slot, owner, told, tell);
+                self.announce(slot, owner, announced, report);
             }
         }
     }
 
     /// Forgets a pod.
-    pub(super) fn delete(&mut self, uid: &Uid, tell: &mut impl FnMut(Change<'_>)) {
+    pub(super) fn delete(&mut self, uid: &Uid, report: &mut impl FnMut(Change<'_>)) {
         let Some(slot) = self.table.find(uid) else {
-            return tell(Change::Gone {
+            return report(Change::Gone {
                 uid,
                 slot: None,
                 was_live: false,
@@ -207,12 +208,12 @@ impl Pods {
         let pod = entry.pod.clone();
         self.leave_queue(slot, &pod);
         self.deadlines.settle(slot);
-        if let Some(followers) = &mut self.followers {
-            followers.remove(slot, &pod);
+        if let Some(by_owner) = &mut self.by_owner {
+            by_owner.remove(slot, &pod);
         }
         self.table.remove(slot);
         self.live -= usize::from(was_live);
-        tell(Change::Gone {
+        report(Change::Gone {
             uid,
             slot: Some(slot),
             was_live,
@@ -225,35 +226,35 @@ impl Pods {
         &mut self,
         uid: &Uid,
         resolve: impl Fn(&OwnerRef) -> OwnerRef,
-        tell: &mut impl FnMut(Change<'_>),
+        report: &mut impl FnMut(Change<'_>),
     ) {
         while let Some(slot) = self.first_missing(uid) {
             let Some(entry) = self.table.get(slot) else {
                 return;
             };
-            let told = entry.is_told();
+            let announced = entry.is_told();
             let pod = entry.pod.clone();
             self.leave_queue(slot, &pod);
             let owner = pod.owner.as_ref().map(&resolve);
-            self.announce(slot, owner, told, tell);
+            self.announce(slot, owner, announced, report);
         }
     }
 
-    /// The controller of an owner has become known or another one: the live pods that are told
-    /// through it and come under another effective owner are announced anew (D14).
+    /// The controller of an owner has become known or another one: the live pods that are announced
+    /// through it and come under another effective owner are announced again (D14).
     pub(super) fn follow(
         &mut self,
         uid: &Uid,
         resolve: impl Fn(&OwnerRef) -> OwnerRef,
-        tell: &mut impl FnMut(Change<'_>),
+        report: &mut impl FnMut(Change<'_>),
     ) {
         let Self {
             table,
-            followers,
+            by_owner,
             deadlines,
             ..
         } = self;
-        for slot in followers.iter().flat_map(|followers| followers.of(uid)) {
+        for slot in by_owner.iter().flat_map(|by_owner| by_owner.of(uid)) {
             let Some(Entry {
                 pod,
                 state: PodState::Live { under },
@@ -267,7 +268,7 @@ impl Pods {
                 continue;
             }
             *under = owner;
-            tell(Change::Reannounced(Live {
+            report(Change::Reannounced(Live {
                 slot,
                 pod,
                 owner: under.as_ref(),
@@ -277,19 +278,19 @@ impl Pods {
 
     /// Announces under their direct owner the pods that have waited long enough (D9): waiting
     /// ones, and live ones that have moved to it (D14).
-    pub(super) fn give_up_waiting(&mut self, now: Instant, tell: &mut impl FnMut(Change<'_>)) {
+    pub(super) fn give_up_waiting(&mut self, now: Instant, report: &mut impl FnMut(Change<'_>)) {
         while let Some((turn, slot)) = self.deadlines.expire(now) {
             let Some(entry) = self.table.get_mut(slot) else {
                 continue;
             };
-            let told = entry.is_told();
+            let announced = entry.is_told();
             entry.state = PodState::Provisional { turn };
             self.given_up += 1;
-            if told {
+            if announced {
                 let missing = Missing { slot, since: now };
                 self.missing.insert(missing_key(&entry.pod, turn), missing);
-                if let Some(followers) = &mut self.followers {
-                    followers.remove(slot, &entry.pod);
+                if let Some(by_owner) = &mut self.by_owner {
+                    by_owner.remove(slot, &entry.pod);
                 }
             } else {
                 self.waiting -= 1;
@@ -300,7 +301,7 @@ impl Pods {
                 pod: &entry.pod,
                 owner: entry.pod.owner.as_ref(),
             };
-            tell(announcement(live, told));
+            report(announcement(live, announced));
         }
     }
 
@@ -335,7 +336,7 @@ impl Pods {
         Some(missing.since)
     }
 
-    /// The live pod in this slot. `resolve` may know its owner better than when it was told.
+    /// The live pod in this slot. `resolve` may know its owner better than when it was announced.
     pub(super) fn live_at<'a>(
         &'a self,
         slot: Slot,
@@ -390,34 +391,34 @@ impl Pods {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        let followers = self.followers.as_ref().map_or(0, Followers::len);
-        self.table.capacity() + self.missing.len() + self.deadlines.len() + followers
+        let by_owner = self.by_owner.as_ref().map_or(0, ByOwner::len);
+        self.table.capacity() + self.missing.len() + self.deadlines.len() + by_owner
     }
 
-    /// The pod in this slot is live under `owner`. `told`: it was already, under another one.
+    /// The pod in this slot is live under `owner`. `announced`: it was already, under another one.
     fn announce(
         &mut self,
         slot: Slot,
         owner: Option<OwnerRef>,
-        told: bool,
-        tell: &mut impl FnMut(Change<'_>),
+        announced: bool,
+        report: &mut impl FnMut(Change<'_>),
     ) {
         let Some(entry) = self.table.get_mut(slot) else {
             return;
         };
-        self.live += usize::from(!told);
+        self.live += usize::from(!announced);
         entry.state = PodState::Live {
             under: owner.clone(),
         };
-        if let Some(followers) = &mut self.followers {
-            followers.insert(slot, &entry.pod);
+        if let Some(by_owner) = &mut self.by_owner {
+            by_owner.insert(slot, &entry.pod);
         }
         let live = Live {
             slot,
             pod: &entry.pod,
             owner: owner.as_ref(),
         };
-        tell(announcement(live, told));
+        report(announcement(live, announced));
     }
 
     /// Lets the pod in this slot wait for its direct owner, behind all others.
@@ -459,16 +460,16 @@ impl Pods {
     }
 }
 
-/// `told`: the pod was, under another owner.
-fn announcement(live: Live<'_>, told: bool) -> Change<'_> {
-    if told {
+/// `announced`: the pod was, under another owner.
+fn announcement(live: Live<'_>, announced: bool) -> Change<'_> {
+    if announced {
         Change::Reannounced(live)
     } else {
         Change::Announced(live)
     }
 }
 
-/// Whether a pod can be told, as far as the pod itself and the owners go.
+/// Whether a pod can be announced, as far as the pod itself and the owners go.
 enum Verdict {
     NoAddress,
     Unresolved,

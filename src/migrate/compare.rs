@@ -35,7 +35,7 @@ pub use words::{Field, Rule};
 use crate::{
     digest::{Digests, PodHash},
     feeds::ActiveSource,
-    matcher::{Live, Reannounce, Standing},
+    matcher::{Live, PodStatus, Reannounce},
     model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid},
     reducer::project,
 };
@@ -116,8 +116,8 @@ struct Told {
 /// What was made of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
-    legacy: Standing,
-    native: Standing,
+    legacy: PodStatus,
+    native: PodStatus,
     excused: Set<Rule>,
     fields: Set<Field>,
 }
@@ -302,7 +302,7 @@ impl Comparison {
     fn update(
         &mut self,
         slot: Slot,
-        standing: (Standing, Standing),
+        standing: (PodStatus, PodStatus),
         verdict: Verdict<'_>,
         long: Duration,
     ) {
@@ -485,15 +485,15 @@ fn replace(digests: &mut Digests, old: Option<&Told>, new: Option<&Told>) {
 impl State {
     /// Of a pod that is in no feed.
     const NONE: Self = Self {
-        legacy: Standing::Unknown,
-        native: Standing::Unknown,
+        legacy: PodStatus::Unknown,
+        native: PodStatus::Unknown,
         excused: Set::EMPTY,
         fields: Set::EMPTY,
     };
 
     /// Whether it is live in the legacy feed, and in the native one.
     fn live(self) -> (bool, bool) {
-        let live = Standing::Live;
+        let live = PodStatus::Live;
         (self.legacy == live, self.native == live)
     }
 

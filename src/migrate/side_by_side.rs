@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     feeds::{Feeds, Touched, View},
-    matcher::{Generation, Matcher, Reannounce, Standing},
+    matcher::{Generation, Matcher, PodStatus, Reannounce},
     model::{Seed, Slot, Uid},
 };
 
@@ -328,7 +328,7 @@ fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
 /// comes later or changes is touched.
 fn was_looked_at(feeds: &Feeds, pass: Pass, uid: &Uid) -> bool {
     let knows = |view: Option<View<'_>>| {
-        view.is_some_and(|view| view.matcher().standing(uid) != Standing::Unknown)
+        view.is_some_and(|view| view.matcher().standing(uid) != PodStatus::Unknown)
     };
     match pass {
         Pass::Nothing | Pass::Collect(_) | Pass::Differing(..) => false,

@@ -47,7 +47,7 @@ use timer::Timer;
 use tokio::time::timeout;
 
 use crate::{
-    matcher::Sink,
+    announce::Sink,
     wire::messages::{CollectorHealth, Heartbeat},
 };
 use greeting::Say;

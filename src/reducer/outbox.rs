@@ -18,7 +18,8 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    matcher::{Epoch, Generation, Sink},
+    announce::{Epoch, Sink},
+    matcher::Generation,
     model::{ContainerMeta, IdBuf, OwnerRef, PodMeta, Uid},
     wire::{Encode, Writer, messages::PodResync},
 };

@@ -9,7 +9,7 @@ mod whole;
 use std::{sync::LazyLock, time::Instant};
 
 use k8s_relay::{
-    matcher::{Acquaintance, Live, Standing},
+    matcher::{Live, OwnerStatus, PodStatus},
     migrate::compare::{Comparison, Field, Rule, Seen},
     model::{OwnerRef, PodMeta, Slot, Uid},
 };
@@ -25,15 +25,15 @@ fn origin() -> Instant {
 /// What a feed knows of a pod.
 #[derive(Clone, Debug)]
 enum Known {
-    No(Standing),
-    Live(PodMeta, Option<OwnerRef>, Acquaintance),
+    No(PodStatus),
+    Live(PodMeta, Option<OwnerRef>, OwnerStatus),
 }
 
-use Acquaintance::{Deleted, Known as Met, Unknown as Unmet, Unneeded};
+use OwnerStatus::{Deleted, Known as Met, Unknown as Unmet, Unneeded};
 
-const UNKNOWN: Known = Known::No(Standing::Unknown);
-const NO_ADDRESS: Known = Known::No(Standing::NoAddress);
-const WAITING: Known = Known::No(Standing::Waiting);
+const UNKNOWN: Known = Known::No(PodStatus::Unknown);
+const NO_ADDRESS: Known = Known::No(PodStatus::NoAddress);
+const WAITING: Known = Known::No(PodStatus::Waiting);
 
 /// Live under its direct owner.
 fn live(pod: PodDraft) -> Known {
@@ -43,16 +43,16 @@ fn live(pod: PodDraft) -> Known {
 }
 
 /// Live under this owner; its own one is known so well.
-fn under(pod: PodDraft, owner: OwnerRef, acquaintance: Acquaintance) -> Known {
+fn under(pod: PodDraft, owner: OwnerRef, acquaintance: OwnerStatus) -> Known {
     Known::Live(pod.into(), Some(owner), acquaintance)
 }
 
 impl Known {
     fn seen(&self) -> Seen<'_> {
         match self {
-            Self::No(Standing::NoAddress) => Seen::NoAddress,
-            Self::No(Standing::Waiting) => Seen::Waiting,
-            Self::No(Standing::Unknown | Standing::Live) => Seen::Unknown,
+            Self::No(PodStatus::NoAddress) => Seen::NoAddress,
+            Self::No(PodStatus::Waiting) => Seen::Waiting,
+            Self::No(PodStatus::Unknown | PodStatus::Live) => Seen::Unknown,
             Self::Live(pod, owner, acquaintance) => Seen::Live(
                 Live {
                     slot: Slot::FIRST,

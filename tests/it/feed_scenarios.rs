@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::{Announcer, CatchUp, Changeover, Watermarks, WindowConfig},
     feeds::{OnReconnect, Settings},
-    matcher::{Changeover, Generation, Marks, Matcher, Policy, Resume, Telling, Windows},
+    matcher::{Generation, Matcher, Policy},
     model::PodMeta,
 };
 
@@ -76,10 +77,10 @@ fn a_stream_opened_while_there_is_no_room_sends_its_own_number_later() {
     let mut core = Core::new(legacy());
     let first = core.open();
     core.pod(first, pod("a"));
-    core.reducer.queued = Marks::default().limit;
+    core.reducer.queued = Watermarks::default().limit;
     let second = core.open();
     core.pod(second, pod("b"));
-    assert_eq!(core.resume(), Resume::Full);
+    assert_eq!(core.resume(), CatchUp::Full);
     core.rest();
     assert_snapshot!(core.told(), @r"
     pod_new a v1
@@ -415,7 +416,7 @@ fn a_delete_of_a_carried_pod_and_one_before_a_resync_are_remembered_for_the_next
 #[test]
 fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
     let (now, mut reducer) = (origin(), Recorder::default());
-    let mut telling = Telling::new(Marks::default(), Windows::default(), now);
+    let mut telling = Announcer::new(Watermarks::default(), WindowConfig::default(), now);
     reducer.link(true);
     telling.connected();
     let old = holding(&["a", "b"]);
@@ -432,14 +433,14 @@ fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
     telling.change_feed(change, later);
     assert_eq!(
         telling.resume(Some(&new), later, &mut reducer),
-        Resume::Done
+        CatchUp::Done
     );
     assert_snapshot!(reducer.take(), @"pod_new c v1");
     assert!(!telling.is_settled());
     telling.hold(false);
     assert_eq!(
         telling.resume(Some(&new), later, &mut reducer),
-        Resume::Done
+        CatchUp::Done
     );
     assert_snapshot!(reducer.take(), @"pod_delete a");
     assert!(telling.is_settled());

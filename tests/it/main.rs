@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod announcer_scenarios;
 mod compare;
 mod compat;
 mod demo;
@@ -51,7 +52,6 @@ mod surface;
 mod switch_laws;
 mod switch_scenarios;
 mod tee;
-mod telling_scenarios;
 mod thin_decoding;
 mod tidy;
 mod tools;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_relay::{
+    announce::{CatchUp, Watermarks},
     feeds::{OnReconnect, Settings},
-    matcher::{Generation, Marks, Matcher, OwnerSort, Policy, Reannounce, Resume},
+    matcher::{Generation, Matcher, OwnerSort, Policy, Reannounce},
     model::{PodMeta, Uid},
 };
 use proptest::prelude::*;
@@ -44,7 +45,7 @@ proptest! {
         drains in any::<u64>(),
         settings in any_reannounce().prop_flat_map(any_settings),
     ) {
-        let marks = Marks::default();
+        let marks = Watermarks::default();
         let ample = told_in_order(one, Settings { marks, ..settings }, u64::MAX);
         let tight = told_in_order(other, settings, drains);
         prop_assert_eq!(ample, tight);
@@ -92,7 +93,7 @@ proptest! {
 #[test]
 fn once_everything_is_deleted_nothing_is_kept() {
     for native in [Native::new, Native::reannouncing] {
-        let mut native = native(Marks::default());
+        let mut native = native(Watermarks::default());
         for round in 0..3 {
             fill_and_empty(&mut native, round);
             assert_eq!(native.feeds.ledger().capacity(), 0);
@@ -340,7 +341,7 @@ fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(
         }
         if drains >> (n % 64) & 1 == 1 {
             core.reducer.drain(usize::MAX);
-            assert!(matches!(core.resume(), Resume::Done | Resume::Full));
+            assert!(matches!(core.resume(), CatchUp::Done | CatchUp::Full));
         }
     }
     core.rest();

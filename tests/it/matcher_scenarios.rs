@@ -2,10 +2,9 @@
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::{Announcer, Changeover, Watermarks, WindowConfig},
     feeds::Settings,
-    matcher::{
-        Changeover, Escalate, Generation, Marks, Matcher, OwnerSort, Policy, Telling, Windows,
-    },
+    matcher::{Escalate, Generation, Matcher, OwnerSort, Policy},
     model::{OwnerKind, OwnerRef, Uid},
 };
 
@@ -359,7 +358,7 @@ fn the_delete_of_an_unknown_owner_does_not_strand_the_pods_that_wait_for_it() {
 
 #[test]
 fn a_live_pod_keeps_its_owner_when_that_is_forgotten_or_replaced_by_an_unknown_one() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     native.pod(pod("a").owned_by(replica_set("rs")));
     native.pod(pod("b").owned_by(replica_set("rs")));
@@ -421,7 +420,7 @@ fn the_guard_rail_of_a_shadow_ends_the_shadow() {
 
 #[test]
 fn a_native_feed_forgets_a_deleted_owner_after_a_minute_by_its_timer() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     native.replica_set("back", Some(deployment("shop")));
     native.owner_gone(RS, "rs");
@@ -442,7 +441,7 @@ fn a_native_feed_forgets_a_deleted_owner_after_a_minute_by_its_timer() {
 #[test]
 fn a_native_pod_that_waited_too_long_is_announced_under_its_direct_owner_and_again_when_that_turns_up()
  {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.pod(pod("a").owned_by(replica_set("rs")).running(&["c1"]));
     native.pass(secs(30));
     native.pod(pod("a").owned_by(replica_set("rs")).running(&["c1"])); // waits since its first event
@@ -470,7 +469,7 @@ fn a_native_pod_that_waited_too_long_is_announced_under_its_direct_owner_and_aga
 
 #[test]
 fn a_pod_told_under_its_direct_owner_is_announced_again_when_it_comes_under_a_known_one() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.replica_set("known", Some(deployment("shop")));
     native.pod(pod("a").owned_by(replica_set("unknown")));
     native.pass(secs(60));
@@ -489,7 +488,7 @@ fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
         let (start, mut reducer) = (origin(), Recorder::default());
         let now = start + secs(60);
         let mut matcher = Matcher::new(Policy::native(secs(60), secs(60)));
-        let mut telling = Telling::new(Marks::default(), Windows::default(), start);
+        let mut telling = Announcer::new(Watermarks::default(), WindowConfig::default(), start);
         reducer.link(true);
         telling.connected();
         let pod = pod("a").owned_by(replica_set("rs"));
@@ -522,7 +521,7 @@ fn a_second_announcement_that_finds_no_room_or_no_turn_is_not_lost() {
 
 #[test]
 fn an_update_of_a_live_native_pod_tells_only_containers_that_the_reducer_lacks() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.pod(pod("a").running(&["c1"]));
     native.pod(pod("a").running(&["c1", "c2"]));
     native.pod(pod("a").running(&["c2"]));

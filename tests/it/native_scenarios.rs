@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::{CatchUp, Watermarks},
     feeds::{Input, OnReconnect, Settings},
-    matcher::{Marks, OwnerSort, Resume},
+    matcher::OwnerSort,
     model::{Kind, PodMeta, Scope, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -72,7 +73,7 @@ fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
 fn with_reset_watcher_a_reconnect_ends_no_watch_and_tells_from_memory() {
     let settings = Settings {
         on_reconnect: OnReconnect::Reset,
-        ..native(Marks::default())
+        ..native(Watermarks::default())
     };
     let mut native = Native::with(Recorder::default(), settings, 1);
     native.pod(pod("a"));
@@ -110,7 +111,7 @@ fn watches_are_listed_when_each_kind_has_listed_or_was_denied_in_each_scope() {
         (Kind::JOB, 1),
     ];
     for denied in 0..1_u32 << every.len() {
-        let mut native = Native::with(Recorder::default(), self::native(Marks::default()), 2);
+        let mut native = Native::with(Recorder::default(), self::native(Watermarks::default()), 2);
         for (n, (kind, scope)) in every.into_iter().enumerate() {
             assert!(!native.feeds.is_listed(), "{kind:?} {scope} is missing");
             if denied >> n & 1 == 1 {
@@ -174,7 +175,7 @@ fn a_re_list_tells_the_difference_deletes_that_were_missed_included() {
 
 #[test]
 fn a_list_of_one_scope_says_nothing_about_the_others() {
-    let settings = self::native(Marks::default());
+    let settings = self::native(Watermarks::default());
     let mut native = Native::with(Recorder::default(), settings, 2);
     native.list_pods_in(Scope(0), [pod("a").into()]);
     native.list_pods_in(Scope(1), [pod("b").into()]);
@@ -286,7 +287,7 @@ fn an_event_that_changes_nothing_keeps_the_handle_and_tells_nothing() {
 
 #[test]
 fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
-    let marks = Marks {
+    let marks = Watermarks {
         low: MESSAGE,
         high: 5 * MESSAGE,
         limit: 8 * MESSAGE,
@@ -298,13 +299,13 @@ fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
     native.list_pods(pods(0, 100));
     assert_eq!(
         native.resume(),
-        Resume::Full,
+        CatchUp::Full,
         "also the first list waits for room"
     );
     native.rest();
     assert_eq!(native.reducer.picture.pods.len(), 100);
     native.list_pods(pods(50, 150));
-    assert_eq!(native.resume(), Resume::Full);
+    assert_eq!(native.resume(), CatchUp::Full);
     native.pod_gone("p149"); // while it is being told
     native.rest();
     assert!(native.feeds.is_settled());
@@ -323,7 +324,7 @@ fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
     let waiting = (0..100).map(|n| pod(&format!("j{n}")).owned_by(job("job")).into());
     native.list_pods(waiting);
     native.pass(secs(60));
-    assert_eq!(native.resume(), Resume::Full);
+    assert_eq!(native.resume(), CatchUp::Full);
     native.rest();
     assert_eq!(native.reducer.picture.pods.len(), 100);
     assert_eq!((native.reducer.resyncs, native.feeds.epoch().0), (0, 0));
@@ -336,7 +337,7 @@ fn an_event_outside_of_lists_that_finds_no_room_owes_a_resync_as_ever() {
     native.list_pods([pod("a").into()]);
     native.rest();
     native.told();
-    native.reducer.queued = Marks::default().limit;
+    native.reducer.queued = Watermarks::default().limit;
     native.pod(pod("b"));
     native.rest();
     assert_snapshot!(native.told(), @r"
@@ -350,7 +351,7 @@ fn an_event_outside_of_lists_that_finds_no_room_owes_a_resync_as_ever() {
 fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_anew() {
     let settings = Settings {
         relist_resync: true,
-        ..self::native(Marks::default())
+        ..self::native(Watermarks::default())
     };
     let mut native = Native::with(Recorder::default(), settings, 1);
     native.list_pods(["a", "b"].map(|name| pod(name).into()));
@@ -381,7 +382,7 @@ fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_anew() {
 // --- helpers ---
 
 fn new() -> Native {
-    Native::new(Marks::default())
+    Native::new(Watermarks::default())
 }
 
 fn list_nothing(native: &mut Native, kind: Kind, scope: Scope) {

@@ -5,8 +5,9 @@ mod moves;
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::Watermarks,
     feeds::Settings,
-    matcher::{Generation, Marks, OwnerSort, Reannounce},
+    matcher::{Generation, OwnerSort, Reannounce},
     model::{OwnerKind, PodMeta, Uid},
 };
 
@@ -21,7 +22,7 @@ use crate::support::{
 
 #[test]
 fn a_pod_moves_with_what_owns_it_and_with_what_owns_that_from_orphan_to_adopted_and_back() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     let (mut stream, feed) = reannouncing();
     let mut tell = |owner: Option<_>, controller: Option<_>| {
         let mut web = pod("web");
@@ -57,7 +58,7 @@ fn a_pod_is_announced_again_with_its_containers_when_anything_that_was_announced
         ("owner", |draft| draft.0.owner = Some(deployment("other"))),
     ];
     for (what, change) in changes {
-        let mut native = Native::reannouncing(Marks::default());
+        let mut native = Native::reannouncing(Watermarks::default());
         let mut draft = pod("web")
             .owned_by(deployment("shop"))
             .running(&["c1", "c2"]);
@@ -77,7 +78,7 @@ fn a_pod_is_announced_again_with_its_containers_when_anything_that_was_announced
 
 #[test]
 fn a_pod_that_has_no_owner_any_longer_is_announced_without() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("web").owned_by(deployment("shop")));
     native.pod(pod("web"));
     assert_snapshot!(native.told(), @r"
@@ -89,7 +90,7 @@ fn a_pod_that_has_no_owner_any_longer_is_announced_without() {
 #[test]
 fn an_event_that_changes_nothing_tells_in_a_native_feed_nothing_and_in_a_stream_its_containers() {
     let web = || pod("web").running(&["c1", "c1", "c2"]);
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.pod(web());
     native.told();
     native.pod(web());
@@ -107,7 +108,7 @@ fn an_event_that_changes_nothing_tells_in_a_native_feed_nothing_and_in_a_stream_
 
 #[test]
 fn the_api_group_of_an_owner_is_not_told_and_a_change_of_it_neither() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", None);
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.told();
@@ -136,7 +137,7 @@ fn a_pod_is_deleted_and_told_anew_when_a_told_container_is_gone_or_another_one()
             pod("web").version("2").running(&["c1"]),
         ),
     ] {
-        let mut native = Native::reannouncing(Marks::default());
+        let mut native = Native::reannouncing(Watermarks::default());
         native.pod(pod("web").running(&["c1", "c2"]));
         native.told();
         let mut expected = vec![
@@ -155,7 +156,7 @@ fn a_pod_is_deleted_and_told_anew_when_a_told_container_is_gone_or_another_one()
 
 #[test]
 fn a_new_container_is_told_alone() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("web").running(&["c1"]));
     native.told();
     native.pod(pod("web").running(&["c0", "c1"]));
@@ -171,7 +172,7 @@ fn of_containers_with_one_id_the_first_counts_as_it_does_for_the_reducer() {
         }
         draft
     };
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     for images in [["a", "b"], ["a", "c"], ["a", "a"], ["b", "a"]] {
         native.pod(of_images(images));
     }
@@ -188,7 +189,7 @@ fn of_containers_with_one_id_the_first_counts_as_it_does_for_the_reducer() {
 fn a_pod_of_a_hundred_containers_is_told_anew_when_one_of_them_goes() {
     let ids: Vec<_> = (0..100).map(|n| format!("c{n}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     for n in [33, 100, 100] {
         native.pod(pod("p").running(&ids[..n]));
     }
@@ -202,7 +203,7 @@ fn a_pod_of_a_hundred_containers_is_told_anew_when_one_of_them_goes() {
 
 #[test]
 fn pods_follow_their_replica_set_or_job_from_one_controller_to_another_and_to_none() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("old")));
     native.replica_set("rs2", Some(deployment("old")));
     let of_rs = || pod("web").owned_by(replica_set("rs")).running(&["c1"]);
@@ -238,7 +239,7 @@ fn pods_follow_their_replica_set_or_job_from_one_controller_to_another_and_to_no
 
 #[test]
 fn told_once_a_pod_does_not_follow_its_replica_set() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.replica_set("rs", Some(deployment("old")));
     native.pod(pod("web").owned_by(replica_set("rs")).running(&["c1"]));
     native.told();
@@ -265,7 +266,7 @@ fn the_pods_of_a_stream_follow_their_replica_set_too() {
 
 #[test]
 fn a_live_pod_that_loses_its_address_stays_with_the_last_one_and_is_told_otherwise_as_it_is() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     let of_rs = || pod("web").address(7).owned_by(replica_set("rs"));
     native.pod(of_rs());
@@ -288,12 +289,12 @@ fn a_live_pod_that_loses_its_address_stays_with_the_last_one_and_is_told_otherwi
 fn when_its_owner_is_forgotten_a_pod_is_replayed_under_the_controller_that_this_had_at_last() {
     for (native, told) in [
         (
-            Native::reannouncing(Marks::default()),
+            Native::reannouncing(Watermarks::default()),
             "pod_new web v1 Deployment/new",
         ),
         // Told once, what became of the ReplicaSet since the pod's last event is forgotten with it.
         (
-            Native::new(Marks::default()),
+            Native::new(Watermarks::default()),
             "pod_new web v1 Deployment/old",
         ),
     ] {
@@ -315,7 +316,7 @@ fn when_its_owner_is_forgotten_a_pod_is_replayed_under_the_controller_that_this_
 
 #[test]
 fn told_once_any_change_of_a_pod_brings_the_owner_up_to_date_that_a_replay_tells_of_it() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     let web = || pod("web").owned_by(replica_set("rs"));
     native.replica_set("rs", Some(deployment("old")));
     native.pod(web());
@@ -330,7 +331,7 @@ fn told_once_any_change_of_a_pod_brings_the_owner_up_to_date_that_a_replay_tells
 
 #[test]
 fn an_owner_that_is_back_after_it_was_forgotten_is_followed_again() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("old")));
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.owner_gone(OwnerSort::ReplicaSet, "rs");
@@ -348,14 +349,14 @@ fn an_owner_that_is_back_after_it_was_forgotten_is_followed_again() {
 fn a_pod_told_under_its_direct_owner_is_told_again_only_if_the_owner_that_turns_up_makes_a_difference()
  {
     for (native, controller, told) in [
-        (Native::reannouncing(Marks::default()), None, ""),
+        (Native::reannouncing(Watermarks::default()), None, ""),
         (
-            Native::reannouncing(Marks::default()),
+            Native::reannouncing(Watermarks::default()),
             Some(deployment("shop")),
             "pod_new a v2 Deployment/shop\npod_container a c1",
         ),
         (
-            Native::new(Marks::default()),
+            Native::new(Watermarks::default()),
             None,
             "pod_new a v2 ReplicaSet/rs",
         ),
@@ -376,7 +377,7 @@ fn a_pod_told_under_its_direct_owner_is_told_again_only_if_the_owner_that_turns_
 
 #[test]
 fn a_pod_told_under_its_direct_owner_changes_that_as_any_other() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("a").owned_by(replica_set("unknown")));
     native.pass(secs(60));
     native.pod(pod("a").owned_by(replica_set("unknown2")));
@@ -393,7 +394,7 @@ fn a_pod_told_under_its_direct_owner_changes_that_as_any_other() {
 
 #[test]
 fn a_list_tells_of_a_known_pod_what_has_changed_meanwhile() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     let pods = ["same", "new-version", "lost-container"];
     native.list_pods(pods.map(|name| pod(name).running(&["c1", "c2"]).into()));
     native.told();
@@ -511,7 +512,7 @@ fn a_change_that_finds_no_room_is_told_by_a_resync_or_within_a_difference_by_ano
 // --- helpers ---
 
 /// Room for four messages in a replay, for eight altogether; a replay goes on at two.
-const SMALL: Marks = Marks {
+const SMALL: Watermarks = Watermarks {
     low: 2 * MESSAGE,
     high: 4 * MESSAGE,
     limit: 8 * MESSAGE,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use k8s_relay::{
-    matcher::Sink,
+    announce::Sink,
     reducer::{Loss, Reducer, ReducerError, ReducerEvent, Resolver, Tcp, Times},
     wire::PlainReader,
 };

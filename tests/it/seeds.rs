@@ -2,7 +2,7 @@
 
 use k8s_relay::{
     feeds::Settings,
-    matcher::{Acquaintance, Live, Reannounce},
+    matcher::{Live, OwnerStatus, Reannounce},
     migrate::compare::{Comparison, Seen, Side},
     model::{OwnerKind, PodMeta, Seed, Slot, Uid},
 };
@@ -124,7 +124,7 @@ fn the_digests_of_a_comparison_are_the_same_under_every_seed() {
                 pod,
                 owner: Some(&owner),
             };
-            let live = Seen::Live(live, &Acquaintance::Known);
+            let live = Seen::Live(live, &OwnerStatus::Known);
             let native = if n % 5 == 0 { Seen::Unknown } else { live };
             comparison.refresh(
                 &Uid::new(&format!("p{n}")),

@@ -8,8 +8,9 @@ mod watches;
 use std::collections::BTreeMap;
 
 use k8s_relay::{
+    announce::Watermarks,
     feeds::{Handover, Input, Settings},
-    matcher::{Generation, Marks, OwnerSort, Reannounce},
+    matcher::{Generation, OwnerSort, Reannounce},
     model::{Keyed, Kind, OwnerMeta, PodMeta, Scope, Slot, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -60,7 +61,7 @@ proptest! {
 }
 
 fn settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
-    let with_marks = |(settings, marks): (Settings, Marks)| Settings { marks, ..settings };
+    let with_marks = |(settings, marks): (Settings, Watermarks)| Settings { marks, ..settings };
     (any_settings(reannounce), low_marks()).prop_map(with_marks)
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_relay::{
+    announce::Watermarks,
     feeds::{Input, Settings},
-    matcher::{Marks, OwnerSort},
+    matcher::OwnerSort,
     model::{Kind, PodMeta, Scope, Seed, Slot, Uid},
     stores::{SLICE, Shelf, Store, Taken},
 };
@@ -128,7 +129,7 @@ fn an_object_that_another_scope_tells_of_outlives_the_list_that_lacks_it() {
 
 #[test]
 fn readers_see_each_event_at_once_and_a_re_list_at_its_end() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     let reader = native.feeds.reader();
     let seen = |uid: &str| {
         reader

@@ -9,8 +9,9 @@ use std::{
 };
 
 use k8s_relay::{
+    announce::fields_hash,
     feeds::{ActiveSource, Handover, Input, Settings},
-    matcher::{Generation, OwnerSort, Reannounce, Standing, fields_hash},
+    matcher::{Generation, OwnerSort, PodStatus, Reannounce},
     migrate::{Command, Migration, Stage, migration},
     model::{OwnerMeta, OwnerRef, PodMeta, Seed, Uid},
 };
@@ -309,7 +310,7 @@ impl World {
                 continue;
             }
             let uid = Uid::new(uid);
-            let live = |standing| standing == Standing::Live;
+            let live = |standing| standing == PodStatus::Live;
             // Of several streams an older one may be the active feed.
             let in_stream = match feeds.active_source() {
                 ActiveSource::Collect => feeds.active().map(|active| active.standing(&uid)),
@@ -332,7 +333,7 @@ impl World {
                 .is_some_and(|at| *at + SETTLE > self.core.now);
             let known = feeds
                 .active()
-                .is_some_and(|active| active.standing(&uid) != Standing::Unknown);
+                .is_some_and(|active| active.standing(&uid) != PodStatus::Unknown);
             assert!(
                 !there || settled || !(heard || known),
                 "{line}: it is there"

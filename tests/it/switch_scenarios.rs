@@ -2,8 +2,9 @@
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::CatchUp,
     feeds::{ActiveSource::*, Input, Settings},
-    matcher::{Generation, OwnerSort, Reannounce, Resume},
+    matcher::{Generation, OwnerSort, Reannounce},
     model::{Keyed, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -33,7 +34,7 @@ fn what_happens_next_is_told_before_all_pods_were_looked_at() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut both = Both::with(&names);
     both.core.feeds.switch(Native, both.core.now);
-    assert_eq!(both.core.resume(), Resume::More);
+    assert_eq!(both.core.resume(), CatchUp::More);
     both.core.pod(both.native, pod("new"));
     assert_eq!(both.told(), "pod_new new v1");
     both.core.rest();

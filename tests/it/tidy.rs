@@ -23,12 +23,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["logging"]),
     ("digest", &["wire"]),
     ("matcher", &["model"]),
+    ("announce", &["matcher", "model"]),
     ("enrich", &["model"]),
-    ("feeds", &["model", "matcher", "stores"]),
+    ("feeds", &["announce", "model", "matcher", "stores"]),
     ("stores", &["model"]),
     ("net", &["proto"]),
     ("source", &["late", "model", "net", "proto"]),
-    ("reducer", &["late", "model", "matcher", "wire"]),
+    (
+        "reducer",
+        &["announce", "late", "matcher", "model", "net", "wire"],
+    ),
     ("sim", &["digest", "model", "proto", "wire"]),
     (
         "migrate",
@@ -52,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "driver",
         &[
             "admin::api",
+            "announce",
             "digest",
             "feeds",
             "matcher",
@@ -66,8 +71,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "admin", "config", "driver", "feeds", "matcher", "migrate", "model", "net", "reducer",
-            "seed", "source", "wire", "stores",
+            "admin", "announce", "config", "driver", "feeds", "matcher", "migrate", "model", "net",
+            "reducer", "seed", "source", "wire", "stores",
         ],
     ),
     (
@@ -86,6 +91,7 @@ const PURE: &[&str] = &[
     "src/admin/metrics",
     "src/admin/metrics.rs",
     "src/admin/probes.rs",
+    "src/announce",
     "src/config/nearest.rs",
     "src/config/variables.rs",
     "src/config/yaml.rs",

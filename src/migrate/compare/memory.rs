@@ -6,7 +6,7 @@ use allocation_counter::measure;
 
 use super::{Comparison, Entry, Seen};
 use crate::{
-    matcher::{Acquaintance, Live},
+    matcher::{Live, OwnerStatus},
     model::{ContainerId, ContainerMeta, Controller, OwnerKind, OwnerRef, Pod, PodMeta, Slot, Uid},
 };
 
@@ -69,7 +69,7 @@ fn seen<'a>(pod: &'a PodMeta, owner: &'a OwnerRef) -> Seen<'a> {
         pod,
         owner: Some(owner),
     };
-    Seen::Live(live, &Acquaintance::Known)
+    Seen::Live(live, &OwnerStatus::Known)
 }
 
 fn owner() -> OwnerRef {

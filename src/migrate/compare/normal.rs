@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::{Acquainted, Field, Rule, Seen, set::Set};
 use crate::{
     digest::{PodHash, PodHasher},
-    matcher::{Acquaintance, Live, Reannounce, Standing},
+    matcher::{Live, OwnerStatus, PodStatus, Reannounce},
     model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Seed, Text},
     reducer::project,
 };
@@ -101,22 +101,22 @@ impl Judging {
         &self,
         native: &Live<'_>,
         ours: &dyn Acquainted,
-        legacy: Standing,
+        legacy: PodStatus,
     ) -> Option<Rule> {
         match (legacy, &native.pod.owner) {
-            (Standing::NoAddress, _) => native
+            (PodStatus::NoAddress, _) => native
                 .pod
                 .containers
                 .is_empty()
                 .then_some(Rule::StickyAddress),
-            (Standing::Waiting, None) => self.nothing_clears().then_some(Rule::StickyOwner),
-            (Standing::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
-            (Standing::Waiting, direct) => match ours.acquaintance(native.pod) {
-                Acquaintance::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
-                Acquaintance::Unknown | Acquaintance::Deleted => Some(Rule::OwnerGone),
-                Acquaintance::Unneeded | Acquaintance::Known => None,
+            (PodStatus::Waiting, None) => self.nothing_clears().then_some(Rule::StickyOwner),
+            (PodStatus::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
+            (PodStatus::Waiting, direct) => match ours.acquaintance(native.pod) {
+                OwnerStatus::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
+                OwnerStatus::Unknown | OwnerStatus::Deleted => Some(Rule::OwnerGone),
+                OwnerStatus::Unneeded | OwnerStatus::Known => None,
             },
-            (Standing::Unknown | Standing::Live, _) => None,
+            (PodStatus::Unknown | PodStatus::Live, _) => None,
         }
     }
 
@@ -210,14 +210,12 @@ impl Judging {
         }
         match ours.acquaintance(native.pod) {
             // Where a lost controller is gone in a stream, too, that of another API group is left.
-            Acquaintance::Known | Acquaintance::Deleted => {
+            OwnerStatus::Known | OwnerStatus::Deleted => {
                 let excused = self.nothing_clears() || ours.has_custom_controller(native.pod);
                 excused.then_some(Rule::KeptController)
             }
-            Acquaintance::Unknown if is_gone(told.acquaintance(legacy.pod)) => {
-                Some(Rule::OwnerGone)
-            }
-            Acquaintance::Unknown | Acquaintance::Unneeded => None,
+            OwnerStatus::Unknown if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
+            OwnerStatus::Unknown | OwnerStatus::Unneeded => None,
         }
     }
 
@@ -244,18 +242,18 @@ impl Judging {
 }
 
 /// Why a pod that is live in the legacy feed need not be live in the native one.
-fn absent_in_native(legacy: &Live<'_>, told: &dyn Acquainted, native: Standing) -> Option<Rule> {
+fn absent_in_native(legacy: &Live<'_>, told: &dyn Acquainted, native: PodStatus) -> Option<Rule> {
     match native {
-        Standing::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
-        Standing::Waiting if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
-        Standing::Unknown | Standing::NoAddress | Standing::Waiting | Standing::Live => None,
+        PodStatus::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
+        PodStatus::Waiting if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
+        PodStatus::Unknown | PodStatus::NoAddress | PodStatus::Waiting | PodStatus::Live => None,
     }
 }
 
-fn is_gone(owner: Acquaintance) -> bool {
+fn is_gone(owner: OwnerStatus) -> bool {
     match owner {
-        Acquaintance::Deleted | Acquaintance::Unknown => true,
-        Acquaintance::Unneeded | Acquaintance::Known => false,
+        OwnerStatus::Deleted | OwnerStatus::Unknown => true,
+        OwnerStatus::Unneeded | OwnerStatus::Known => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    matcher::{Acquaintance, Live, Matcher, Standing},
+    matcher::{Live, Matcher, OwnerStatus, PodStatus},
     model::{PodMeta, Uid},
 };
 
@@ -23,7 +23,7 @@ pub enum Seen<'a> {
 /// Says how well a feed knows the direct owner of a pod. It is asked only where that matters.
 pub trait Acquainted: fmt::Debug {
     /// How well it is known.
-    fn acquaintance(&self, pod: &PodMeta) -> Acquaintance;
+    fn acquaintance(&self, pod: &PodMeta) -> OwnerStatus;
 
     /// Whether its controller is of another API group than its kind's: no pod is told under that.
     fn has_custom_controller(&self, pod: &PodMeta) -> bool;
@@ -36,24 +36,24 @@ impl Seen<'_> {
             return Seen::Live(live, matcher);
         }
         match matcher.standing(uid) {
-            Standing::NoAddress => Seen::NoAddress,
-            Standing::Waiting => Seen::Waiting,
-            Standing::Unknown | Standing::Live => Seen::Unknown,
+            PodStatus::NoAddress => Seen::NoAddress,
+            PodStatus::Waiting => Seen::Waiting,
+            PodStatus::Unknown | PodStatus::Live => Seen::Unknown,
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> PodStatus {
         match self {
-            Seen::Unknown => Standing::Unknown,
-            Seen::NoAddress => Standing::NoAddress,
-            Seen::Waiting => Standing::Waiting,
-            Seen::Live(..) => Standing::Live,
+            Seen::Unknown => PodStatus::Unknown,
+            Seen::NoAddress => PodStatus::NoAddress,
+            Seen::Waiting => PodStatus::Waiting,
+            Seen::Live(..) => PodStatus::Live,
         }
     }
 }
 
 impl Acquainted for Matcher {
-    fn acquaintance(&self, pod: &PodMeta) -> Acquaintance {
+    fn acquaintance(&self, pod: &PodMeta) -> OwnerStatus {
         self.acquaintance(pod)
     }
 
@@ -63,8 +63,8 @@ impl Acquainted for Matcher {
 }
 
 /// The same of each pod; no controller is of another API group.
-impl Acquainted for Acquaintance {
-    fn acquaintance(&self, _: &PodMeta) -> Acquaintance {
+impl Acquainted for OwnerStatus {
+    fn acquaintance(&self, _: &PodMeta) -> OwnerStatus {
         *self
     }
 

@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use hashbrown::HashSet;
 
 use super::{Entry, Field, Told, normal};
-use crate::{matcher::Standing, migrate::Row, model::Seed};
+use crate::{matcher::PodStatus, migrate::Row, model::Seed};
 
 /// A divergence of the pod of `entry`.
 pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, seed: Seed) -> Row {
@@ -32,12 +32,12 @@ pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, se
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
+fn standing(standing: PodStatus) -> &'static str {
     match standing {
-        Standing::Unknown => "not known",
-        Standing::NoAddress => "no address",
-        Standing::Waiting => "waits for its owner",
-        Standing::Live => "live",
+        PodStatus::Unknown => "not known",
+        PodStatus::NoAddress => "no address",
+        PodStatus::Waiting => "waits for its owner",
+        PodStatus::Live => "live",
     }
 }
 

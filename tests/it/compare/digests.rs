@@ -1,8 +1,8 @@
 //! The digests of both feeds.
 
 use k8s_relay::{
+    announce::Sink as _,
     digest::{Digest, Digests},
-    matcher::Sink as _,
     migrate::compare::{Comparison, Side},
     model::Pod,
 };

@@ -15,7 +15,7 @@ use crate::support::core::{a, deployment, pod, replica_set, secs};
 struct Foreign;
 
 impl Acquainted for Foreign {
-    fn acquaintance(&self, _: &PodMeta) -> Acquaintance {
+    fn acquaintance(&self, _: &PodMeta) -> OwnerStatus {
         Met
     }
 

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use allocation_counter::measure;
 use k8s_relay::{
+    announce::{CatchUp, Epoch, Sink},
     feeds::{Feeds, Input, Settings},
-    matcher::{Epoch, Generation, OwnerSort, Resume, Sink},
+    matcher::{Generation, OwnerSort},
     model::{ContainerMeta, OwnerRef, PodMeta, Scope, Seed, Uid},
     proto::{
         ContainerInfo, Info, OwnerInfo, PodInfo, ReplicaSetInfo,
@@ -119,10 +120,10 @@ fn list(merger: &mut Merger, feeds: &mut Feeds, feed: Generation, now: Instant) 
             };
             feeds.handle(feed, Scope::default(), input, now, &mut Nobody);
         }
-        while feeds.resume(now, &mut Nobody) != Resume::Done {}
+        while feeds.resume(now, &mut Nobody) != CatchUp::Done {}
     }
     feeds.handle(feed, Scope::default(), Input::Listed, now, &mut Nobody);
-    while feeds.resume(now, &mut Nobody) != Resume::Done {}
+    while feeds.resume(now, &mut Nobody) != CatchUp::Done {}
 }
 
 fn replica_set(n: usize) -> Info {

@@ -1,6 +1,6 @@
 //! A reducer that goes and comes back in the middle of a hand-over.
 
-use k8s_relay::{feeds::Settings, matcher::Marks};
+use k8s_relay::{announce::Watermarks, feeds::Settings};
 
 use super::world::{PODS, World};
 use crate::support::core::{MESSAGE, secs};
@@ -61,7 +61,7 @@ fn a_hand_over_without_connection_loses_nothing() {
 
 #[test]
 fn with_little_room_all_of_it_arrives() {
-    let marks = Marks {
+    let marks = Watermarks {
         low: 2 * MESSAGE,
         high: 5 * MESSAGE,
         limit: 8 * MESSAGE,

@@ -1,7 +1,7 @@
 //! Told pods that move to an owner that is not known.
 
 use insta::assert_snapshot;
-use k8s_relay::matcher::{Marks, OwnerSort};
+use k8s_relay::{announce::Watermarks, matcher::OwnerSort};
 
 use super::reannouncing;
 use crate::support::{
@@ -73,7 +73,7 @@ fn its_time_begins_anew_with_each_unknown_owner_and_ends_with_a_known_one_or_non
 
 #[test]
 fn told_once_or_by_a_stream_it_stays_under_the_last_one_for_ever() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.told();
@@ -94,7 +94,7 @@ fn told_once_or_by_a_stream_it_stays_under_the_last_one_for_ever() {
 
 #[test]
 fn a_live_pod_whose_owner_is_forgotten_has_not_moved() {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.owner_gone(OwnerSort::ReplicaSet, "rs");
@@ -109,7 +109,7 @@ fn a_live_pod_whose_owner_is_forgotten_has_not_moved() {
 
 /// A pod that was told under a Deployment and has moved to a ReplicaSet that is not known.
 fn moving() -> Native {
-    let mut native = Native::reannouncing(Marks::default());
+    let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.pod(pod("web").owned_by(replica_set("unknown")));

@@ -6,8 +6,9 @@ use std::{
 };
 
 use k8s_relay::{
+    announce::{CatchUp, Epoch, Ledger, Sink, fields_hash},
     feeds::{Feeds, Handover, Input, Settings},
-    matcher::{Epoch, Generation, Ledger, Live, OwnerSort, Resume, Sink, fields_hash},
+    matcher::{Generation, Live, OwnerSort},
     model::{
         ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
         PodMeta, Scope, Seed, Slot, Uid,
@@ -435,7 +436,7 @@ impl Core {
         self.feeds.disconnected();
     }
 
-    pub fn resume(&mut self) -> Resume {
+    pub fn resume(&mut self) -> CatchUp {
         self.feeds.resume(self.now, &mut self.reducer)
     }
 
@@ -443,7 +444,7 @@ impl Core {
     pub fn rest(&mut self) {
         for _ in 0..10_000 {
             self.reducer.drain(usize::MAX);
-            if self.resume() == Resume::Done {
+            if self.resume() == CatchUp::Done {
                 return;
             }
         }

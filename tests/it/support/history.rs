@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_relay::{
+    announce::Watermarks,
     feeds::{Handover, OnReconnect, Settings},
-    matcher::{Escalate, Marks, OwnerSort, Reannounce},
+    matcher::{Escalate, OwnerSort, Reannounce},
     model::{OwnerKind, OwnerMeta, OwnerRef, PodMeta},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -109,19 +110,19 @@ fn the_reducer() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// Marks in any order, tiny or ample.
-pub fn any_marks() -> impl Strategy<Value = Marks> {
+/// Watermarks in any order, tiny or ample.
+pub fn any_marks() -> impl Strategy<Value = Watermarks> {
     let mark = || 0..20 * MESSAGE;
     prop_oneof![
-        3 => (mark(), mark(), mark()).prop_map(|(low, high, limit)| Marks { low, high, limit }),
-        1 => Just(Marks::default()),
+        3 => (mark(), mark(), mark()).prop_map(|(low, high, limit)| Watermarks { low, high, limit }),
+        1 => Just(Watermarks::default()),
     ]
 }
 
-/// Marks that a few messages reach, more often than not.
-pub fn low_marks() -> impl Strategy<Value = Marks> {
+/// Watermarks that a few messages reach, more often than not.
+pub fn low_marks() -> impl Strategy<Value = Watermarks> {
     let low = (0..4 * MESSAGE, 0..4 * MESSAGE, 0..4 * MESSAGE)
-        .prop_map(|(low, high, limit)| Marks { low, high, limit });
+        .prop_map(|(low, high, limit)| Watermarks { low, high, limit });
     prop_oneof![2 => low, 1 => any_marks()]
 }
 

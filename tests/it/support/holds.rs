@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_relay::{
-    matcher::{Ledger, Matcher, fields_hash},
+    announce::{Ledger, fields_hash},
+    matcher::Matcher,
     model::{Seed, Uid},
 };
 

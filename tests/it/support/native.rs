@@ -3,8 +3,9 @@
 use std::ops::{Deref, DerefMut};
 
 use k8s_relay::{
+    announce::Watermarks,
     feeds::{ActiveSource, Input, Settings},
-    matcher::{Generation, Marks, Matcher, OwnerSort, Reannounce},
+    matcher::{Generation, Matcher, OwnerSort, Reannounce},
     model::{OwnerMeta, OwnerRef, PodMeta, Scope},
 };
 use kube::runtime::watcher::Event;
@@ -18,12 +19,12 @@ pub struct Native {
 
 impl Native {
     /// Connected; one scope; pods wait a minute for their owners.
-    pub fn new(marks: Marks) -> Self {
+    pub fn new(marks: Watermarks) -> Self {
         Self::with(Recorder::default(), native(marks), 1)
     }
 
     /// The same, and told pods are announced again when they change.
-    pub fn reannouncing(marks: Marks) -> Self {
+    pub fn reannouncing(marks: Watermarks) -> Self {
         let settings = Settings {
             reannounce: Reannounce::OnChange,
             ..native(marks)
@@ -108,7 +109,7 @@ impl Native {
 }
 
 /// Our own watches are the active source.
-pub fn native(marks: Marks) -> Settings {
+pub fn native(marks: Watermarks) -> Settings {
     Settings {
         active: ActiveSource::Native,
         marks,

@@ -11,7 +11,7 @@ use std::{
 
 use super::must;
 use k8s_relay::{
-    matcher::Sink,
+    announce::Sink,
     model::{Pod, PodMeta, Uid},
     reducer::{Facts, Options, Reducer, ReducerEvent, Resolver, Tcp, Times},
     wire::{Reader, StreamError},

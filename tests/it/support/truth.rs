@@ -7,7 +7,8 @@ use std::{
 };
 
 use k8s_relay::{
-    matcher::{Escalate, Live, Policy, Reannounce, fields_hash},
+    announce::fields_hash,
+    matcher::{Escalate, Live, Policy, Reannounce},
     model::{
         ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Seed, Slot, Uid,
     },

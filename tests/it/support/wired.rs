@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_relay::{
-    matcher::Sink as _,
+    announce::Sink as _,
     model::OwnerKind,
     reducer::{Clock, Outbox, Recorder, greeting::Say as _},
     sim::picture::Picture,

@@ -1,4 +1,4 @@
-//! What a change of feed leaves alone for a while (D3): carried pods, withheld pods,
+//! What a change of feed leaves alone for a while (D3): kept pods, withheld pods,
 //! and the memory of recent deletes that decides which are withheld.
 
 use std::{
@@ -42,12 +42,12 @@ fn tenths(span: Duration) -> u32 {
 
 /// Pods that are left as they are until their window ends.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(super) struct HandoverWindows {
     until: BTreeMap<Uid, Tick>,
     order: BTreeSet<(Tick, Uid)>,
 }
 
-impl Settling {
+impl HandoverWindows {
     pub(super) fn insert(&mut self, uid: Uid, until: Tick) {
         if let Some(before) = self.until.insert(uid.clone(), until) {
             self.order.remove(&(before, uid.clone()));
@@ -64,7 +64,7 @@ impl Settling {
         self.until.get(uid).copied()
     }
 
-    /// The pod is not left alone any longer: the feed has told it, or deleted it.
+    /// The pod is not left alone any longer: the feed has it live, or has deleted it.
     pub(super) fn remove(&mut self, uid: &Uid) {
         if let Some(until) = self.until.remove(uid) {
             self.order.remove(&(until, uid.clone()));
@@ -95,14 +95,14 @@ impl Settling {
     }
 }
 
-/// The latest deletes within a window, [`Recent::LIMIT`] of them at most.
+/// The latest deletes within a window, [`RecentDeletes::LIMIT`] of them at most.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(super) struct RecentDeletes {
     window: Duration,
     deletes: VecDeque<(Tick, Uid)>,
 }
 
-impl Recent {
+impl RecentDeletes {
     const LIMIT: usize = 10_000;
 
     pub(super) fn new(window: Duration) -> Self {

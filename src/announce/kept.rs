@@ -4,7 +4,7 @@
 //! Invariant: no pod is kept that the active feed has live. So the pods that the reducer shall
 //! know are those live in the active feed and the kept ones, and no pod is among both.
 
-use super::{Change, Live};
+use crate::matcher::{Change, Live};
 use crate::model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid};
 
 /// The kept pods: a handle and an owner each.
@@ -18,7 +18,7 @@ pub(super) struct Kept {
 struct KeptPod {
     pod: PodMeta,
     owner: Option<OwnerRef>,
-    /// See [`Telling::vouched`](super::Telling::vouched).
+    /// See [`Announcer::vouched`](super::Announcer::vouched).
     vouched: bool,
 }
 

@@ -2,8 +2,9 @@
 
 use insta::assert_snapshot;
 use k8s_relay::{
+    announce::{CatchUp, Watermarks},
     feeds::Settings,
-    matcher::{Generation, Marks, Resume},
+    matcher::Generation,
     model::{PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -14,7 +15,7 @@ use crate::support::{
 };
 
 /// Room for four messages in a replay, for eight altogether; a replay goes on at two.
-const SMALL: Marks = Marks {
+const SMALL: Watermarks = Watermarks {
     low: 2 * MESSAGE,
     high: 4 * MESSAGE,
     limit: 8 * MESSAGE,
@@ -33,9 +34,9 @@ fn a_replay_pauses_at_the_high_mark_and_goes_on_at_the_low_mark() {
     pod_new p4 v1
     ");
     core.reducer.drain(2 * MESSAGE - 1);
-    assert_eq!(core.resume(), Resume::Full);
+    assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.drain(1);
-    assert_eq!(core.resume(), Resume::Done);
+    assert_eq!(core.resume(), CatchUp::Done);
     assert_snapshot!(core.told(), @r"
     pod_new p5 v1
     pod_new p6 v1
@@ -176,7 +177,7 @@ fn containers_of_one_id_are_told_as_often_as_the_event_names_them_and_known_once
 fn a_pod_of_a_hundred_containers_is_told_each_of_them_once() {
     let ids: Vec<_> = (0..100).map(|n| format!("c{n}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     for n in [1, 32, 33, 100, 100] {
         native.pod(pod("p").running(&ids[..n]));
     }
@@ -196,9 +197,9 @@ fn when_the_sink_is_full_state_goes_on_and_a_resync_is_sent_once_it_has_drained(
     core.pod(feed, pod("p3"));
     core.pod_gone(feed, "p2");
     assert_snapshot!(core.told(), @"pod_container p1 c1");
-    assert_eq!(core.resume(), Resume::Full);
+    assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.queued = SMALL.low + 1;
-    assert_eq!(core.resume(), Resume::Full);
+    assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.queued = SMALL.low;
     core.rest();
     assert_snapshot!(core.told(), @r"
@@ -219,7 +220,7 @@ fn a_full_sink_owes_nothing_for_a_change_that_tells_nothing() {
     native.pod(pod("p").running(&["c1"]));
     native.pod(pod("pending").without_address());
     native.pod_gone("unknown");
-    assert_eq!(native.resume(), Resume::Done);
+    assert_eq!(native.resume(), CatchUp::Done);
     assert_eq!(native.reducer.resyncs, 0);
 }
 
@@ -242,7 +243,7 @@ fn a_lost_connection_settles_an_owed_resync() {
 fn marks_in_any_order_let_a_replay_end() {
     for (low, high, limit) in [(0, 0, 0), (500, 0, 0), (0, 300, 1), (usize::MAX, 0, 0)] {
         let mut core = Core::offline(Settings {
-            marks: Marks { low, high, limit },
+            marks: Watermarks { low, high, limit },
             ..legacy()
         });
         let feed = core.open();
@@ -259,7 +260,7 @@ fn marks_in_any_order_let_a_replay_end() {
 
 #[test]
 fn the_first_list_streams_and_a_later_one_takes_effect_at_its_end() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.pod_event(Event::Init);
     native.pod_event(Event::InitApply(pod("a").running(&["c1"]).into()));
     assert_snapshot!(native.told(), @r"
@@ -286,7 +287,7 @@ fn the_first_list_streams_and_a_later_one_takes_effect_at_its_end() {
 
 #[test]
 fn a_list_that_changes_nothing_tells_nothing() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     let pods = || ["a", "b"].map(|name| PodMeta::from(pod(name).running(&["c"])));
     native.list_pods(pods());
     native.told();
@@ -296,7 +297,7 @@ fn a_list_that_changes_nothing_tells_nothing() {
 
 #[test]
 fn a_list_that_starts_again_forgets_what_it_had_staged() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.list_pods([pod("a").into()]);
     native.told();
     native.pod_event(Event::Init);
@@ -307,7 +308,7 @@ fn a_list_that_starts_again_forgets_what_it_had_staged() {
 
 #[test]
 fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_too() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     native.pod_event(Event::Init);
     for name in ["a", "b", "waiting"] {
         let owner = (name == "waiting").then(|| replica_set("rs"));
@@ -330,7 +331,7 @@ fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_
 
 #[test]
 fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() {
-    let mut native = Native::new(Marks::default());
+    let mut native = Native::new(Watermarks::default());
     for name in ["a", "b"] {
         native.pod(pod(name));
     }

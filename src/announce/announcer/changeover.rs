@@ -1,14 +1,15 @@
-//! What a change of the active feed means for what is told (D3, D4).
+//! What a change of the active feed means for what is announced (D3, D4).
 //!
 //! Invariants: what was announced stays announced, on this connection and on a later one, until
-//! the new feed has it, deletes it, or is trusted to know all there is ([`Telling::hold`]); a
-//! change of feed sends no `pod_resync` unless the legacy promised one ([`Telling::new_stream`]).
+//! the new feed has it, deletes it, or is trusted to know all there is ([`Announcer::hold`]); a
+//! change of feed sends no `pod_resync` unless the legacy promised one ([`Announcer::new_stream`]).
 
 use std::time::Instant;
 
-use super::{Phase, Telling};
+use super::{Announcer, Cursor, Phase};
 use crate::{
-    matcher::{Matcher, Move, Sink, Tick, beside::Finder},
+    announce::{Move, Sink, windows::Tick},
+    matcher::{Finder, Matcher},
     model::{Slot, Uid},
 };
 
@@ -19,14 +20,14 @@ pub struct Changeover<'a> {
     pub old: Option<&'a Matcher>,
     /// What the feed that is active from now on knows.
     pub new: &'a Matcher,
-    /// Whether what it does not know stays until [`Telling::hold`] says otherwise.
+    /// Whether what it does not know stays until [`Announcer::hold`] says otherwise.
     pub holds: bool,
     /// Whether both are streams that hand over without a gap: what was announced is compared with
     /// the new one, pod by pod, and sent again where it differs, whatever D14's setting is.
     pub compares: bool,
 }
 
-impl Telling {
+impl Announcer {
     /// Whether what the active feed does not have stays announced for now.
     pub fn holds(&self) -> bool {
         self.holds
@@ -79,33 +80,33 @@ impl Telling {
     }
 
     /// A new `Collect` stream is active, with nothing known yet (D3, D4): the legacy promised
-    /// `pod_resync` if pod data was told before.
+    /// `pod_resync` if pod data was announced before.
     pub fn new_stream(&mut self, sink: &mut impl Sink) {
         self.epoch.0 += 1;
         self.drop_kept();
         let was_dirty = std::mem::take(&mut self.dirty);
         match self.phase {
-            // The resync that is owed will serve for this one, too.
-            Phase::Offline | Phase::Owing => {}
-            Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
+            // The resync that is due will serve for this one, too.
+            Phase::Offline | Phase::OwesResync => {}
+            Phase::Streaming | Phase::CatchingUp(_) => {
                 if !was_dirty {
-                    // Nothing was told, so there is nothing to take back.
+                    // Nothing was announced, so there is nothing to take back.
                     self.replay();
                 } else if sink.queued() < self.marks.limit {
                     self.resync(sink);
                 } else {
-                    self.phase = Phase::Owing;
+                    self.phase = Phase::OwesResync;
                 }
             }
         }
     }
 
-    /// A new epoch begins without a message (D3, D4): what is told from now on is of it.
+    /// A new epoch begins without a message (D3, D4): what is announced from now on is of it.
     pub fn new_epoch(&mut self) {
         self.epoch.0 += 1;
     }
 
-    /// Another feed is active: the difference to it is told by [`Self::resume`].
+    /// Another feed is active: the difference to it is announced by [`Self::resume`].
     pub fn change_feed(&mut self, change: Changeover<'_>, now: Instant) {
         let Changeover { old, new, .. } = change;
         self.keep(old, new, change.holds);
@@ -117,28 +118,28 @@ impl Telling {
         self.stream = self.stream.wrapping_add(u16::from(change.compares));
         let tick = self.tick(now);
         self.feed_changed_at = Some(tick);
-        self.carries_unknown = true;
-        if matches!(self.phase, Phase::Offline | Phase::Owing) {
-            self.carries_unknown = self.holds;
+        self.keeps_unknown = true;
+        if matches!(self.phase, Phase::Offline | Phase::OwesResync) {
+            self.keeps_unknown = self.holds;
             self.let_go_of_kept();
             return;
         }
         if let Some(old) = old.filter(|_| !change.compares) {
             self.spare_containers(old, new);
         }
-        let settled_at = tick.after(self.windows.settle);
-        self.settling.clear();
-        for uid in self.recently_deleted.within(tick) {
+        let settled_at = tick.after(self.config.handover);
+        self.windows.clear();
+        for uid in self.recent_deletes.within(tick) {
             if self.ledger.get(uid).is_none() {
-                self.settling.insert(uid.clone(), settled_at);
+                self.windows.insert(uid.clone(), settled_at);
             }
         }
         let up_to_date = self.phase == Phase::Streaming;
         self.kept_left |= !up_to_date;
         self.catch_up_from(match change.holds && up_to_date {
             // There is nothing to delete.
-            true => Phase::Additions(Slot::FIRST, 0),
-            false => Phase::Deletes(Slot::FIRST),
+            true => Cursor::Live(Slot::FIRST, 0),
+            false => Cursor::Ledger(Slot::FIRST),
         });
     }
 
@@ -148,9 +149,9 @@ impl Telling {
         if std::mem::replace(&mut self.holds, holds) && !holds {
             self.trust();
             match self.phase {
-                Phase::Offline | Phase::Owing => self.let_go_of_kept(),
-                Phase::Streaming | Phase::Deletes(_) | Phase::Additions(..) | Phase::Kept(..) => {
-                    self.another_pass();
+                Phase::Offline | Phase::OwesResync => self.let_go_of_kept(),
+                Phase::Streaming | Phase::CatchingUp(_) => {
+                    self.sweep_again();
                 }
             }
         }
@@ -159,7 +160,7 @@ impl Telling {
     /// Nothing is kept any longer: the connection or the legacy's resync begins with nothing.
     pub fn drop_kept(&mut self) {
         self.holds = false;
-        self.settling.clear();
+        self.windows.clear();
         self.let_go_of_kept();
         self.unvouched.clear();
     }
@@ -180,7 +181,7 @@ impl Telling {
     /// Keeps what the old feed has live and the new one has not.
     fn keep(&mut self, old: Option<&Matcher>, new: &Matcher, holds: bool) {
         let mut in_both = 0;
-        for (_, pod, had) in new.live_beside(old) {
+        for (_, pod, had) in new.live_alongside(old) {
             in_both += usize::from(had);
             if !self.kept.remove(&pod.uid) && !had {
                 self.adds(&pod.uid, holds);
@@ -189,7 +190,7 @@ impl Telling {
         // Where the new one lacks nothing, nobody looks for what that is.
         let old = old.filter(|old| in_both < old.counts().live);
         let Some(old) = old else { return };
-        let lacking = old.live_beside(Some(new)).filter(|(_, _, has)| !has);
+        let lacking = old.live_alongside(Some(new)).filter(|(_, _, has)| !has);
         for live in lacking.filter_map(|(slot, ..)| old.live_at(slot)) {
             let vouched = self.is_vouched(&live.pod.uid);
             self.kept.insert(live, vouched);
@@ -201,7 +202,7 @@ impl Telling {
         if self.holds || self.kept.is_empty() {
             return;
         }
-        for uid in self.kept.without(|uid| self.settling.contains(uid)) {
+        for uid in self.kept.without(|uid| self.windows.contains(uid)) {
             self.lets_go(&uid);
         }
     }
@@ -255,20 +256,20 @@ impl Telling {
     fn spare_containers(&mut self, old: &Matcher, new: &Matcher) {
         let prints = self.ledger.prints();
         let (mut old, mut new) = (Finder::new(old), Finder::new(new));
-        for told in self.ledger.iter_mut() {
-            if let Some(before) = old.live(&told.uid) {
-                let uid = told.uid.clone();
-                told.spare(before, || new.live(&uid).map(|now| &**now), prints);
+        for entry in self.ledger.iter_mut() {
+            if let Some(before) = old.live(&entry.uid) {
+                let uid = entry.uid.clone();
+                entry.spare(before, || new.live(&uid).map(|now| &**now), prints);
             }
         }
     }
 
-    /// Notes by which stream a told pod is confirmed, and when it was touched.
+    /// Notes by which stream an announced pod is confirmed, and when it was touched.
     pub(super) fn mark(&mut self, uid: &Uid, stream: u16, touched: Option<Tick>) {
         let slot = self.ledger.find(uid);
-        if let Some(told) = slot.and_then(|slot| self.ledger.get_mut(slot)) {
-            told.stream = stream;
-            told.touched = touched.unwrap_or(told.touched);
+        if let Some(entry) = slot.and_then(|slot| self.ledger.get_mut(slot)) {
+            entry.stream = stream;
+            entry.touched = touched.unwrap_or(entry.touched);
         }
     }
 }

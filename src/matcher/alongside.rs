@@ -10,14 +10,15 @@ use crate::model::{PodMeta, Slot, Uid};
 
 /// Finds pods whose uids come in much the same order as they are in.
 #[derive(Debug)]
-pub(super) struct Finder<'a> {
+pub struct Finder<'a> {
     pods: &'a Pods,
     /// Behind the one that was found last.
     next: Slot,
 }
 
 impl<'a> Finder<'a> {
-    pub(super) fn new(matcher: &'a Matcher) -> Self {
+    /// Looks in this feed.
+    pub fn new(matcher: &'a Matcher) -> Self {
         Self {
             pods: &matcher.pods,
             next: Slot::FIRST,
@@ -25,7 +26,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The pod of this uid, if it is live.
-    pub(super) fn live(&mut self, uid: &Uid) -> Option<&'a PodMeta> {
+    pub fn live(&mut self, uid: &Uid) -> Option<&'a PodMeta> {
         let is_next = self
             .pods
             .pod_at(self.next)
@@ -41,7 +42,7 @@ impl<'a> Finder<'a> {
 
 impl Matcher {
     /// All live pods, each with whether it is live in the other feed, too.
-    pub fn live_beside<'a>(
+    pub fn live_alongside<'a>(
         &'a self,
         other: Option<&'a Self>,
     ) -> impl Iterator<Item = (Slot, &'a PodMeta, bool)> {
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        matcher::{Change, Policy, Standing},
+        matcher::{Change, PodStatus, Policy},
         model::Pod,
     };
 
@@ -102,15 +103,15 @@ mod tests {
     proptest! {
         #[test]
         fn each_live_pod_is_found_or_missed_as_if_it_was_looked_up(one in feed(), other in feed()) {
-            let found: Vec<_> = one.live_beside(Some(&other)).map(|(slot, pod, is_there)| {
+            let found: Vec<_> = one.live_alongside(Some(&other)).map(|(slot, pod, is_there)| {
                 (slot, pod.uid.clone(), is_there)
             }).collect();
             let looked_up: Vec<_> = one.all_live().map(|live| {
-                let is_there = other.standing(&live.pod.uid) == Standing::Live;
+                let is_there = other.standing(&live.pod.uid) == PodStatus::Live;
                 (live.slot, live.pod.uid.clone(), is_there)
             }).collect();
             prop_assert_eq!(found, looked_up);
-            prop_assert!(one.live_beside(None).all(|(.., is_there)| !is_there));
+            prop_assert!(one.live_alongside(None).all(|(.., is_there)| !is_there));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was told on the present connection (D3). The reducer's picture is its fold.
+//! What was announced on the present connection (D3). The reducer's state is its fold.
 
 use std::mem::discriminant;
 
@@ -6,43 +6,30 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::{Epoch, Live, settling::Tick};
+use super::{Epoch, windows::Tick};
+use crate::matcher::{Live, Reannounce};
 use crate::model::{ContainerMeta, Keyed, Pod, Seed, Slot, Table, Uid};
 
-/// What is done when a pod changes that was told (D14). One setting for all feeds, so that
-/// they stay comparable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reannounce {
-    /// parity: nothing but new containers is told. Everything else stays as it was announced
-    /// until a replay tells the pod's latest state.
-    #[default]
-    Never,
-    /// It is announced again with its containers when its effective owner, name, namespace,
-    /// version, address or network is another, and deleted before that when a told container
-    /// is gone or has another name or image: the reducer lets go of a container only so.
-    OnChange,
-}
-
-/// The told pods, each with its told containers.
+/// The announced pods, each with its announced containers.
 #[derive(Debug)]
 pub struct Ledger {
-    table: Table<Told>,
-    /// Told containers of all pods.
+    table: Table<LedgerEntry>,
+    /// Announced containers of all pods.
     containers: usize,
     prints: Prints,
 }
 
-/// By what told pods and containers are known again. Whoever could choose ids that collide could
-/// hide a container: so the hashes have a seed.
+/// How announced pods and containers are recognised. A client that can choose ids that collide
+/// could hide a container: so the hashes have a seed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prints {
     reannounce: Reannounce,
     seed: Seed,
 }
 
-/// What was told of one pod.
+/// What was announced of one pod.
 #[derive(Debug)]
-pub struct Told {
+pub struct LedgerEntry {
     /// Which pod.
     pub uid: Uid,
     /// In which epoch it was announced.
@@ -52,7 +39,7 @@ pub struct Told {
     /// When an event last touched it.
     pub(super) touched: Tick,
     announced: Announced,
-    /// Of the told containers, so many are known to be none of the active feed's: see
+    /// How many of the announced containers are known to be none of the active feed's: see
     /// [`Self::spare`].
     spared: u16,
     /// Which stream in the order of hand-overs it was announced or confirmed by: while it is not
@@ -70,9 +57,9 @@ enum Announced {
     Provisionally,
 }
 
-/// What there is to tell of a pod itself, before its containers.
+/// What there is to send of a pod itself, before its containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum Unsent {
     /// Nothing.
     Nothing,
     /// The whole pod.
@@ -81,7 +68,7 @@ pub(super) enum News {
     Owner,
     /// Something in its announcement (D14).
     Fields,
-    /// A told container is gone or another one (D14).
+    /// An announced container is gone or another one (D14).
     LostContainer,
 }
 
@@ -110,7 +97,7 @@ impl Ledger {
         }
     }
 
-    /// What is done when a told pod changes.
+    /// What is done when an announced pod changes.
     pub fn reannounce(&self) -> Reannounce {
         self.prints.reannounce
     }
@@ -124,17 +111,17 @@ impl Ledger {
         self.prints
     }
 
-    /// How many pods are told.
+    /// How many pods are announced.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// How many different containers of all these pods are told.
+    /// How many different containers of all these pods are announced.
     pub fn containers(&self) -> usize {
         self.containers
     }
 
-    /// Whether no pod is told.
+    /// Whether no pod is announced.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -144,26 +131,26 @@ impl Ledger {
         self.table.capacity()
     }
 
-    /// All told pods.
-    pub fn iter(&self) -> impl Iterator<Item = &Told> {
-        self.table.iter().map(|(_, told)| told)
+    /// All announced pods.
+    pub fn iter(&self) -> impl Iterator<Item = &LedgerEntry> {
+        self.table.iter().map(|(_, entry)| entry)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Told> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LedgerEntry> {
         self.table.iter_mut()
     }
 
-    /// What was told of this pod.
-    pub fn get(&self, uid: &Uid) -> Option<&Told> {
+    /// What was announced of this pod.
+    pub fn get(&self, uid: &Uid) -> Option<&LedgerEntry> {
         self.table.by_uid(uid)
     }
 
-    /// Whether this container of a told pod was told: its id, and under
+    /// Whether this container of an announced pod was announced: its id, and under
     /// [`Reannounce::OnChange`] its name and image as well.
     pub fn has(&self, pod: &Uid, container: &ContainerMeta) -> bool {
         let print = self.prints.of(container);
         self.get(pod)
-            .is_some_and(|told| told.containers.has(print, self.prints.reannounce))
+            .is_some_and(|entry| entry.containers.has(print, self.prints.reannounce))
     }
 
     pub(super) fn clear(&mut self) {
@@ -174,13 +161,13 @@ impl Ledger {
         self.table.find(uid)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Told> {
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut LedgerEntry> {
         self.table.get_mut(slot)
     }
 
-    /// The slot of this pod. One that is not told gets one, and must be announced at once.
+    /// The slot of this pod. One that is not announced gets one, and must be announced at once.
     pub(super) fn find_or_enter(&mut self, uid: &Uid, stream: u16) -> Slot {
-        self.table.find_or_insert_with(uid, || Told {
+        self.table.find_or_insert_with(uid, || LedgerEntry {
             stream,
             uid: uid.clone(),
             epoch: Epoch::default(),
@@ -193,74 +180,80 @@ impl Ledger {
     }
 
     /// Notes that the pod in this slot is deleted.
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Told> {
-        let told = self.table.remove(slot)?;
-        self.containers -= told.containers();
-        Some(told)
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<LedgerEntry> {
+        let entry = self.table.remove(slot)?;
+        self.containers -= entry.containers();
+        Some(entry)
     }
 
-    /// Notes that a pod with so many told containers has so many now.
+    /// Notes how many announced containers a pod had `before`, and has `now`.
     pub(super) fn recount(&mut self, before: usize, now: usize) {
         self.containers = self.containers - before + now;
     }
 
-    pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &Told)> {
+    pub(super) fn at_or_after(&self, slot: Slot) -> Option<(Slot, &LedgerEntry)> {
         let slot = self.table.at_or_after(slot)?;
         Some((slot, self.table.get(slot)?))
     }
 }
 
-impl Told {
-    /// How many different containers were told.
+impl LedgerEntry {
+    /// How many different containers were announced.
     pub fn containers(&self) -> usize {
         self.containers.len()
     }
 
     /// The owner under which it was announced was a makeshift; it is known now (D9).
-    pub(super) fn announce_anew(&mut self) {
+    pub(super) fn announce_again(&mut self) {
         self.announced = Announced::Provisionally;
     }
 
-    /// What there is to tell of the pod itself, given what is true of it now. At a hand-over
+    /// What there is to send of the pod itself, given what is true of it now. At a hand-over
     /// between streams (`compare`) everything that was announced is held against that (D4).
-    pub(super) fn news(&self, live: &Live<'_>, prints: Prints, compare: bool) -> News {
+    pub(super) fn unsent(&self, live: &Live<'_>, prints: Prints, compare: bool) -> Unsent {
         let reannounce = if compare {
             Reannounce::OnChange
         } else {
             prints.reannounce
         };
         match (self.announced, reannounce) {
-            (Announced::NotYet, _) => News::Pod,
-            (Announced::Once, Reannounce::Never) => News::Nothing,
-            (Announced::Provisionally, Reannounce::Never) => News::Owner,
+            (Announced::NotYet, _) => Unsent::Pod,
+            (Announced::Once, Reannounce::Never) => Unsent::Nothing,
+            (Announced::Provisionally, Reannounce::Never) => Unsent::Owner,
             (Announced::Once | Announced::Provisionally, Reannounce::OnChange) => {
                 if self.has_lost_one_of(&live.pod.containers, prints) {
-                    News::LostContainer
+                    Unsent::LostContainer
                 } else if self.fields != fields_hash(live, prints.seed) {
-                    News::Fields
+                    Unsent::Fields
                 } else {
-                    News::Nothing
+                    Unsent::Nothing
                 }
             }
         }
     }
 
-    /// Notes that the pod is announced now, as `news` demanded. Containers told before stay
-    /// told unless it was deleted: the reducer keeps them (protocol 11.7).
-    pub(super) fn announce(&mut self, live: &Live<'_>, epoch: Epoch, news: News, prints: Prints) {
+    /// Notes that the pod is announced now, as `unsent` demanded. Containers announced before stay
+    /// announced unless it was deleted: the reducer keeps them (protocol 11.7).
+    pub(super) fn announce(
+        &mut self,
+        live: &Live<'_>,
+        epoch: Epoch,
+        unsent: Unsent,
+        prints: Prints,
+    ) {
         self.epoch = epoch;
         self.fields = fields_hash(live, prints.seed);
         self.announced = Announced::Once;
-        if news == News::LostContainer {
+        if unsent == Unsent::LostContainer {
             self.containers = Containers::NONE;
             self.spared = 0;
         }
     }
 
-    /// Another feed is active. Init and ephemeral containers that the one before told and the
-    /// other one does not tell, because its source knows no such containers, are not lost: the
-    /// pod is not deleted and told anew for their sake. `now`: the pod as the other feed has it,
-    /// if it has it already; asked only if it matters.
+    /// Another feed is active. Init and ephemeral containers that the one before announced and the
+    /// other one does not, because its source knows no such containers, are not lost: the pod is
+    /// not deleted and announced again for their sake. `now`: the pod as the other feed has it, if
+    /// it has it already; asked only if it matters.
     pub(super) fn spare<'a>(
         &mut self,
         before: &Pod,
@@ -281,45 +274,45 @@ impl Told {
         self.spared = u16::try_from(spared.count()).unwrap_or(u16::MAX);
     }
 
-    /// Has the container told by `tell`, unless it was told before; with `repeat` in any case.
-    /// Returns whether it is told now: `tell` may refuse.
-    pub(super) fn tell_container(
+    /// Has the container sent by `send`, unless it was announced before; with `repeat` in any case.
+    /// Returns whether it is announced now: `send` may refuse.
+    pub(super) fn send_container(
         &mut self,
         container: &ContainerMeta,
         prints: Prints,
         repeat: bool,
-        tell: impl FnOnce() -> bool,
+        send: impl FnOnce() -> bool,
     ) -> bool {
         let print = prints.of(container);
         let known = self.containers.has(print, prints.reannounce);
         if known && !repeat {
             return true;
         }
-        let told = tell();
-        if told && !known {
+        let entry = send();
+        if entry && !known {
             self.containers.add(print, prints.seed);
         }
-        told
+        entry
     }
 
-    /// Whether a told container is not among these, or is another one there.
+    /// Whether an announced container is not among these, or is another one there.
     fn has_lost_one_of(&self, containers: &[ContainerMeta], prints: Prints) -> bool {
         let every_id_once = Prints {
             reannounce: Reannounce::OnChange,
             ..prints
         };
         let kept = every_id_once
-            .tellable(containers)
+            .announceable(containers)
             .filter(|(_, container)| self.containers.has_exactly(prints.of(container)));
         kept.count() + usize::from(self.spared) < self.containers()
     }
 }
 
 impl Prints {
-    /// Which of a pod's containers are told, each with its place.
+    /// Which of a pod's containers are announced, each with its place.
     ///
     /// Under `OnChange` they are the first of each id: the reducer keeps no other (protocol 11.3).
-    pub(super) fn tellable(
+    pub(super) fn announceable(
         self,
         containers: &[ContainerMeta],
     ) -> impl Iterator<Item = (usize, &ContainerMeta)> {
@@ -360,7 +353,7 @@ impl Print {
 impl Containers {
     const NONE: Self = Self::Few(SmallVec::new_const());
 
-    /// By what a told container is known again: its id, and under [`Reannounce::OnChange`] its
+    /// How an announced container is recognised: its id, and under [`Reannounce::OnChange`] its
     /// name and image as well.
     fn has(&self, print: Print, reannounce: Reannounce) -> bool {
         match reannounce {
@@ -387,7 +380,7 @@ impl Containers {
         }
     }
 
-    /// The reducer keeps what it was told first of an id (protocol 11.3).
+    /// The reducer keeps what it received first for an id (protocol 11.3).
     fn add(&mut self, print: Print, seed: Seed) {
         if self.of_id(print.id()).is_some() {
             return;
@@ -407,13 +400,13 @@ impl Containers {
     }
 }
 
-impl Keyed for Told {
+impl Keyed for LedgerEntry {
     fn uid(&self) -> &Uid {
         &self.uid
     }
 }
 
-/// A fingerprint of everything that announcing this pod tells, its uid apart. Of an owner's kind
+/// A fingerprint of everything that announcing this pod sends, its uid apart. Of an owner's kind
 /// only that has a code of its own on the wire (protocol 6.5).
 pub fn fields_hash(live: &Live<'_>, seed: Seed) -> u64 {
     let pod = live.pod;

@@ -1,4 +1,4 @@
-//! Live pods by the ReplicaSet or Job they are told through, for the sake of D14: when that
+//! Live pods by the ReplicaSet or Job they are announced through, for the sake of D14: when that
 //! changes its controller, they come under another effective owner.
 
 use std::collections::BTreeSet;
@@ -8,9 +8,9 @@ use crate::model::{PodMeta, Slot, Uid};
 
 /// Pairs of an owner and a live pod.
 #[derive(Debug, Default)]
-pub(super) struct Followers(BTreeSet<(Uid, Slot)>);
+pub(super) struct ByOwner(BTreeSet<(Uid, Slot)>);
 
-impl Followers {
+impl ByOwner {
     /// The pod in this slot is live.
     pub(super) fn insert(&mut self, slot: Slot, pod: &PodMeta) {
         if let Some(owner) = followed_by(pod) {
@@ -25,7 +25,8 @@ impl Followers {
         }
     }
 
-    /// The live pod in this slot has changed. Returns whether it is told through another owner.
+    /// The live pod in this slot has changed. Returns whether it is announced through another
+    /// owner.
     pub(super) fn moved(&mut self, slot: Slot, before: &PodMeta, now: &PodMeta) -> bool {
         let has_moved = followed_by(before) != followed_by(now);
         if has_moved {
@@ -35,7 +36,7 @@ impl Followers {
         has_moved
     }
 
-    /// The live pods that are told through this owner.
+    /// The live pods that are announced through this owner.
     pub(super) fn of(&self, owner: &Uid) -> impl Iterator<Item = Slot> {
         let first = (owner.clone(), Slot::FIRST);
         let all = self.0.range(first..);
@@ -49,7 +50,7 @@ impl Followers {
     }
 }
 
-/// The ReplicaSet or Job through which this pod is told.
+/// The ReplicaSet or Job through which this pod is announced.
 fn followed_by(pod: &PodMeta) -> Option<&Uid> {
     let direct = pod.owner.as_ref().filter(|direct| waits_for(direct))?;
     Some(&direct.uid)
