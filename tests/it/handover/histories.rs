@@ -373,3 +373,50 @@ fn a_process_that_was_stopped_has_heard_no_silence() {
     world.pass(secs(600));
     assert_eq!(world.active(), Some(newer));
 }
+
+#[test]
+fn a_first_info_that_is_modified_deletes_nobody_of_a_few_pods_either() {
+    let mut core = Core::new(Settings::default());
+    let first = core.open();
+    for n in 0..5 {
+        core.pod(first, numbered(n));
+    }
+    core.listed(first);
+    core.pass(secs(60));
+    core.close(first);
+    core.told();
+    // So few pods fit whoever lacks them.
+    let next = core.open();
+    core.listed(next);
+    core.pod(next, numbered(3));
+    core.rest();
+    for n in 0..3 {
+        core.pass(secs(2));
+        core.pod(next, numbered(n));
+        core.rest();
+    }
+    assert_eq!(core.told(), "");
+    core.pass(secs(60));
+    core.rest();
+    assert_eq!(core.told(), "pod_delete p4");
+}
+
+#[test]
+fn a_stream_of_owners_alone_is_not_synced_by_time_while_pods_are_announced() {
+    let mut core = Core::new(Settings::default());
+    let first = core.open();
+    for n in 0..5 {
+        core.pod(first, numbered(n));
+    }
+    core.listed(first);
+    core.pass(secs(60));
+    core.told();
+    let owners = core.open();
+    core.replica_set(owners, "rs", None);
+    core.pass(secs(600));
+    core.close(first);
+    core.pass(secs(600));
+    core.rest();
+    assert_eq!(core.told(), "");
+    assert_eq!(core.reducer.picture.pods.len(), 5);
+}

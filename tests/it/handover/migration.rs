@@ -88,6 +88,39 @@ fn a_rollback_onto_a_synced_stream_is_done_at_once() {
 }
 
 #[test]
+fn a_stream_that_opens_after_a_rollback_is_announced_when_it_is_synced_and_fits() {
+    let (mut world, native) = native();
+    world.ends();
+    rolls_back(&mut world);
+    // Synced by its first Info, which is MODIFIED, but it does not fit.
+    let stream = world.core.open();
+    world.core.listed(stream);
+    world.sends(stream, [0]);
+    assert_eq!(world.active(), Some(native));
+    world.core.close(stream);
+    // Of so few that each stream fits.
+    for n in 5..PODS {
+        world.core.pod_gone(native, &format!("p{n}"));
+    }
+    world.told();
+    let next = world.restarts(0..5);
+    assert_eq!(world.active(), Some(native));
+    world.core.listed(next);
+    assert_eq!(world.active(), Some(next));
+    assert_eq!(world.told(), "");
+}
+
+#[test]
+fn between_sources_nothing_is_sent_again_that_reannounce_does_not_ask_for() {
+    let (mut world, _) = native();
+    let stream = world.stream;
+    world.core.pod(stream, numbered(3).version("2"));
+    rolls_back(&mut world);
+    assert_eq!(world.active(), Some(stream));
+    assert_eq!(world.told(), "");
+}
+
+#[test]
 fn after_a_rollback_to_legacy_without_a_stream_everything_stays() {
     let (mut world, _) = native();
     world.ends();

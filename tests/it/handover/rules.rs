@@ -156,6 +156,44 @@ fn a_guard_rail_without_a_standby_leaves_what_was_announced() {
 }
 
 #[test]
+fn a_guard_rail_that_is_met_ends_no_window_by_a_delete() {
+    let mut core = Core::new(Settings::default());
+    let first = core.open();
+    core.replica_set(first, "rs", Some(deployment("shop")));
+    core.pod(first, pod("a").owned_by(replica_set("rs")));
+    core.listed(first);
+    core.pass(secs(60));
+    core.close(first);
+    core.told();
+    let next = core.open();
+    core.pod(next, pod("a").owned_by(replica_set("rs")));
+    core.listed(next);
+    core.rest();
+    for n in 0..10_000 {
+        core.pod(next, pod(&format!("w{n}")).owned_by(replica_set("rs")));
+    }
+    assert_eq!(core.told(), format!("feed_overflow {}", next.0));
+    core.pass(secs(600));
+    core.rest();
+    assert_eq!(core.told(), "");
+}
+
+#[test]
+fn what_a_standby_sent_before_it_was_synced_says_nothing_of_the_active_streams_silence() {
+    let mut world = World::new();
+    let (active, standby) = (world.stream, world.core.open());
+    world.sends(standby, 0..PODS);
+    world.pass(secs(60));
+    world.sends(standby, 0..PODS);
+    world.core.listed(standby);
+    world.pass(secs(600));
+    assert_eq!(world.active(), Some(active));
+    world.sends(standby, [0]);
+    world.pass(secs(302));
+    assert_eq!(world.active(), Some(standby));
+}
+
+#[test]
 fn pods_that_wait_for_their_owner_in_the_new_stream_stay_announced() {
     let mut core = Core::new(Settings::default());
     let first = core.open();
