@@ -14,7 +14,7 @@ use k8s_relay::{
 use proptest::{prelude::*, sample::Index as Choice};
 use serde_json::{Value, json, value::RawValue};
 
-use super::world::{World, setting, shown};
+use super::world::{World, document, setting, shown};
 
 fn everything() -> Value {
     json!({
@@ -264,6 +264,39 @@ proptest! {
     }
 
     #[test]
+    fn a_merge_by_text_is_the_merge_of_trees(
+        members in prop::collection::vec((key(), raw(3)), 0..6),
+        module in prop::collection::vec((key(), raw(3)), 0..4),
+        meta in raw(4),
+        metricset in prop::sample::select(vec!["pod", "state_pod", "container"]),
+    ) {
+        let mut world = World::new(&everything(), ClusterIdentity::default());
+        world.apply(&pod(0, 0));
+        let is_container = metricset == "container";
+        let mut module = module;
+        module.push(("namespace".to_owned(), "\"shop\"".to_owned()));
+        module.push(("pod".to_owned(), "{\"name\":\"p0\",\"x\":1}".to_owned()));
+        let mut members = members;
+        members.push(("name".to_owned(), json!(if is_container { "app" } else { "p0" }).to_string()));
+        members.push(("_module".to_owned(), object(&module)));
+        members.insert(0, ("meta".to_owned(), meta));
+        // A tree has no room for the largest numbers.
+        let event = object(&members).replace("1e400", "1e300");
+        let (answer, text) = world.enrich(metricset, &event);
+        let mut expected: Value = serde_json::from_str(&event).unwrap();
+        let said = document(&answer);
+        let mut root = said.as_object().unwrap().clone();
+        let mut kubernetes = root.remove("kubernetes").unwrap();
+        if !is_container {
+            let pod = kubernetes.as_object_mut().unwrap().remove("pod").unwrap();
+            merge_trees(&mut expected, pod);
+        }
+        merge_trees(&mut expected, json!({ "_module": kubernetes, "meta": root }));
+        let merged: Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(merged, expected);
+    }
+
+    #[test]
     fn nothing_that_comes_as_an_event_panics(event in prop::collection::vec(any::<u8>(), 0..64)) {
         let world = World::new(&Value::Object(Default::default()), ClusterIdentity::default());
         let (view, profile) = (world.index.at(world.now), world.wish().profile);
@@ -279,6 +312,21 @@ proptest! {
     }
 }
 
+/// The merge as it is described: key by key where both are objects, else what is said.
+fn merge_trees(into: &mut Value, said: Value) {
+    match (into, said) {
+        (Value::Object(into), Value::Object(said)) => {
+            for (key, value) in said {
+                match into.get_mut(&key) {
+                    Some(known) => merge_trees(known, value),
+                    None => drop(into.insert(key, value)),
+                }
+            }
+        }
+        (into, said) => *into = said,
+    }
+}
+
 /// Keys as events have them, and some that documents say.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -290,7 +338,10 @@ fn key() -> impl Strategy<Value = String> {
             "node",
             "ip",
             "x",
-            "kubernetes"
+            "kubernetes",
+            "container",
+            "image",
+            "id",
         ])
         .prop_map(str::to_owned),
     ]
