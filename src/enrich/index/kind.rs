@@ -133,7 +133,13 @@ impl KindIndex {
                     container: container.clone(),
                 })
             });
-        found.collect()
+        let mut found: SmallVec<[FoundContainer; 1]> = found.collect();
+        // A live pod hides the deleted ones.
+        if found.iter().any(|found| found.pod.deleted_at.is_none()) {
+            found.retain(|found| found.pod.deleted_at.is_none());
+        }
+        found.sort_by(|one, other| one.pod.object.uid.cmp(&other.pod.object.uid));
+        found
     }
 
     /// [`ObjectView::by_address`](crate::enrich::view::ObjectView::by_address)

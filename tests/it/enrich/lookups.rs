@@ -20,7 +20,7 @@ fn world() -> World {
     World::new(&settings, ClusterIdentity::default())
 }
 
-/// A pod with an address that started so many seconds after the world began.
+/// A pod with an address that started this many seconds after the world began.
 fn pod(uid: &str, address: &str, started: i64, changed: Value) -> Value {
     let start = |seconds| Timestamp::from_millis(1_800_000_000_000 + 1000 * seconds).to_string();
     let mut pod = json!({
@@ -295,6 +295,13 @@ fn an_id_that_two_pods_claim_is_ambiguous() {
     let answer = shown(&world.ask(Reference::ContainerId("same")));
     assert_eq!(answer["state"], "AMBIGUOUS");
     assert_eq!(answer["candidates"].as_array().unwrap().len(), 2);
+    world.delete(&pod("b", "", 0, json!({})));
+    assert_eq!(found(&world, Reference::ContainerId("same")), "LIVE a");
+    world.delete(&pod("a", "", 0, json!({})));
+    assert_eq!(
+        found(&world, Reference::ContainerId("same")),
+        "AMBIGUOUS a b"
+    );
 }
 
 #[test]
