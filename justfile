@@ -22,7 +22,7 @@ test:
 laws:
     PROPTEST_RNG_SEED=$(date +%s) cargo test
 
-# The compat harness in its long form; arguments are its own, `--help` names them.
+# The compat harness in its long form; arguments are its own, `--help` names them. Needs Go.
 compat *arguments:
     cargo test --test compat -- --long {{arguments}}
 

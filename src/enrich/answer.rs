@@ -29,7 +29,7 @@ pub enum State {
     Ambiguous,
     /// The profile does not have its kind.
     Disabled,
-    /// The question is none.
+    /// The question is not valid.
     Invalid,
 }
 
@@ -125,7 +125,7 @@ impl Answer {
         }
     }
 
-    /// The answer to what is no question.
+    /// The answer to what is not a valid question.
     pub fn invalid(error: impl ToString) -> Self {
         Self {
             error: Some(error.to_string()),

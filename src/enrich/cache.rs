@@ -17,7 +17,7 @@ use crate::model::{Seed, Text};
 
 /// The shards are independent: each holds its part of the bytes.
 const SHARDS: usize = 64;
-/// What an entry takes beside its document, about.
+/// What an entry takes besides its document, about.
 const ENTRY_BYTES: usize = size_of::<Slot>() + 64;
 
 /// Documents of all profiles.

@@ -179,7 +179,7 @@ impl Enricher {
     }
 
     /// Appends an event, with what is said of its subject. An event that stays as it is, is
-    /// appended without the blanks around it; of what is no event nothing is appended.
+    /// appended without the blanks around it; nothing is appended for what is not an event.
     pub fn enrich(
         &self,
         view: &impl ObjectView,

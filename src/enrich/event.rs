@@ -16,7 +16,7 @@ pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// The deepest nesting of an event; a flat object has one level.
 pub const MAX_EVENT_DEPTH: usize = 64;
 
-/// Why a text is no event.
+/// Why a text is not an event.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
@@ -30,7 +30,7 @@ pub enum EventError {
     #[error("not UTF-8")]
     Encoding,
     /// It is not one JSON object.
-    #[error("no JSON object: {0}")]
+    #[error("not a JSON object: {0}")]
     Json(#[from] serde_json::Error),
 }
 
@@ -64,7 +64,7 @@ impl<'a> Event<'a> {
     /// Reads an event.
     ///
     /// # Errors
-    /// It is no JSON object, or over one of the limits.
+    /// It is not a JSON object, or over one of the limits.
     pub fn parse(text: &'a [u8]) -> Result<Self, EventError> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(EventError::TooLong);

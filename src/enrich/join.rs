@@ -17,7 +17,7 @@ use crate::model::OwnerRef;
 /// The namespace whose uid stands for the cluster.
 const CLUSTER_NAMESPACE: &str = "kube-system";
 
-/// Objects that a document says something of beside its main object.
+/// Objects that a document mentions besides its main object.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Joined {
     pub(super) node: Join,

@@ -137,7 +137,7 @@ fn merge_value(event: &str, said: Value<'_>, into: &mut String) {
                 let entries: Entries<'_> = entries.collect();
                 merge_object(&object, &entries, into);
             }
-            // What is said is no object.
+            // What is said is not an object.
             Err(_) => into.push_str(raw),
         },
     }

@@ -5,7 +5,7 @@
 pub struct NodeFacts<'a> {
     /// The settings' `node`, or `--node-name`; empty is not set.
     pub configured: &'a str,
-    /// The process runs in a pod, and its kubeconfig is none of a file's.
+    /// The process runs in a pod, and its kubeconfig does not come from a file.
     pub in_cluster: bool,
     /// `spec.nodeName` of the own pod: `None` if the pod or its namespace cannot be read.
     pub own_pod: Option<&'a str>,

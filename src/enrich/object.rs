@@ -44,7 +44,7 @@ pub struct Snapshot {
 /// What only objects of one kind have.
 #[derive(Debug, Default)]
 pub enum Details {
-    /// Nothing beside metadata.
+    /// Nothing but metadata.
     #[default]
     None,
     /// Of a pod.
@@ -134,7 +134,7 @@ pub struct Pairs {
 /// How much of labels or annotations is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct PairLimits {
-    /// The first so many by key are kept.
+    /// How many are kept, the first by key.
     pub count: usize,
     /// The bytes of a value that are kept.
     pub value_bytes: usize,
@@ -295,7 +295,7 @@ impl Pairs {
 }
 
 impl Timestamp {
-    /// So many milliseconds after the beginning of 1970.
+    /// This many milliseconds after the beginning of 1970.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -311,7 +311,7 @@ impl Timestamp {
         Some(Self(timestamp.as_millisecond()))
     }
 
-    /// So much later.
+    /// This much later.
     pub fn after(self, time: std::time::Duration) -> Self {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))

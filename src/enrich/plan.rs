@@ -69,7 +69,7 @@ pub fn extras(main: Resource, joins: Joins) -> SmallVec<[Resource; 4]> {
     wanted.map(|(_, resource)| *resource).collect()
 }
 
-/// What must be kept of the objects of one resource, beside identity and controllers.
+/// What must be kept of the objects of one resource, besides identity and controllers.
 ///
 /// The needs of several profiles are united; a store that keeps more than a profile needs
 /// changes no document of it.
@@ -107,7 +107,7 @@ impl Needs {
         }
     }
 
-    /// Whether what is kept for `self` serves `other`, too. If not, objects must be listed anew.
+    /// Whether what is kept for `self` serves `other`, too. If not, objects must be listed again.
     pub fn cover(&self, other: &Self) -> bool {
         let known = |selection| self.annotations.contains(selection);
         (self.labels || !other.labels)

@@ -173,7 +173,7 @@ impl Writer<'_> {
         );
     }
 
-    /// What stands beside `kubernetes` in the document of a container.
+    /// What stands next to `kubernetes` in the document of a container.
     fn container(&mut self, container: &Container) {
         let mut buffer = IdBuf::new();
         let id = split_container_id(container.id.text(&mut buffer));

@@ -25,7 +25,7 @@ use super::{
 pub struct Profile {
     /// `metricsets`, each once.
     pub metricsets: Vec<Metricset>,
-    /// `lookups`: kinds held for lookups beside those of the metricsets.
+    /// `lookups`: kinds held for lookups besides those of the metricsets.
     pub lookups: Vec<Resource>,
     /// `scope`
     pub scope: ScopeSetting,
@@ -115,7 +115,7 @@ pub enum Parity {
     Beats,
 }
 
-/// A kind of controllers that is named beside the built-in ones.
+/// A kind of controllers that is named like the built-in ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerKindSetting {
     /// The kind text, such as `Rollout`.
@@ -201,10 +201,10 @@ impl Default for Profile {
 
 impl Profile {
     /// Reads the settings of one profile: a map, or a list of one map. `node_name` is the node
-    /// that the process was told it runs on, if it was.
+    /// that `--node-name` names.
     ///
     /// # Errors
-    /// A key is not known, a value is none of those that it takes, or a variable is not set.
+    /// A key is not known, a key does not take its value, or a variable is not set.
     pub fn read(
         block: &Setting,
         node_name: Option<&str>,

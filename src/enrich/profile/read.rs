@@ -15,16 +15,16 @@ use crate::enrich::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// A list of several maps, or something else that is no map.
+    /// A list of several maps, or something else that is not a map.
     #[error("a profile is one map of settings, or a list of one")]
     Block,
     /// No setting has this name.
-    #[error("`{0}` is no setting of a profile")]
+    #[error("`{0}` is not a setting of a profile")]
     UnknownKey(String),
     /// The same setting stands twice.
     #[error("`{0}` is set twice")]
     Twice(String),
-    /// A value is none of those that its key takes.
+    /// Its key does not take this value.
     #[error("`{key}`: {problem}")]
     Value {
         /// The path of the setting.
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
                         None if NOT_ENRICHED.contains(&name.as_str()) => {
                             profile.without_effect.push(format!("metricsets: {name}"));
                         }
-                        None => return value.wrong(&format!("`{name}` is no metricset")),
+                        None => return value.wrong(&format!("`{name}` is not a metricset")),
                     }
                 }
             }
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
                         Some(resource) => profile.lookups.push(resource),
                         None => {
                             let known = Resource::ALL.map(Resource::key).join(", ");
-                            return value.wrong(&format!("`{key}` is no kind; known: {known}"));
+                            return value.wrong(&format!("`{key}` is not a kind; known: {known}"));
                         }
                     }
                 }
@@ -408,7 +408,7 @@ impl Value<'_> {
         for kind in self.list()? {
             let key = kind.to_lowercase();
             if kind.is_empty() || !kind.chars().all(|char| char.is_ascii_alphanumeric()) {
-                return self.wrong(&format!("`{kind}` is no kind, such as `Rollout`"));
+                return self.wrong(&format!("`{kind}` is not a kind, such as `Rollout`"));
             }
             let is_built_in = Resource::from_kind(&kind).is_some_and(Resource::is_owner);
             if TAKEN.contains(&key.as_str()) {

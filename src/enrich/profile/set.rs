@@ -21,18 +21,18 @@ pub struct ProfileSet {
 #[non_exhaustive]
 pub enum ProfileSetError {
     /// No setting has this name.
-    #[error("`enrichment.{0}` is no setting")]
+    #[error("`enrichment.{0}` is not a setting")]
     UnknownKey(String),
     /// The same key stands twice.
     #[error("`enrichment.{0}` is set twice")]
     Twice(String),
-    /// A value is none of those that its key takes.
+    /// Its key does not take this value.
     #[error("`enrichment.{0}`: {1}")]
     Value(&'static str, String),
-    /// A profile is none.
+    /// The settings of a profile are not valid.
     #[error("the profile `{0}`: {1}")]
     Profile(String, #[source] ProfileError),
-    /// The default profile is none of the others.
+    /// There is no profile with the name of the default one.
     #[error("`enrichment.default_profile`: there is no profile `{0}`")]
     NoDefault(String),
 }
@@ -45,7 +45,7 @@ impl ProfileSet {
     /// of settings has it. `node_name` and `environment`: see [`Profile::read`].
     ///
     /// # Errors
-    /// A key is not known or stands twice, a profile is none, or the default one is missing.
+    /// A key is not known or stands twice, a profile is not valid, or the default one is missing.
     pub fn read(
         block: &Setting,
         node_name: Option<&str>,

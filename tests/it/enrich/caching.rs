@@ -78,7 +78,7 @@ fn a_new_version_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn without_room_every_document_is_written_anew() {
+fn without_room_every_document_is_written_again() {
     let world = world(0);
     assert_eq!(ask(&world, 7), ask(&world, 7));
     let usage = world.enricher.cache_usage();

@@ -197,7 +197,7 @@ fn an_event_that_finds_nothing_stays_and_the_answer_says_why() {
             "[1]",
             json!({
                 "state": "INVALID",
-                "error": "no JSON object: invalid type: sequence, expected an object at line 1 column 0",
+                "error": "not a JSON object: invalid type: sequence, expected an object at line 1 column 0",
             }),
         ),
     ] {

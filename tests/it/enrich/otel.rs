@@ -84,7 +84,7 @@ fn every_attribute_that_the_collector_adds_is_ours_too() {
             let answer = world.ask_for(&about, wish);
             let ours = match &answer.document {
                 Some(_) => document(&answer),
-                // The container is none of the pod's: ask for the pod.
+                // The pod has no such container: ask for the pod.
                 None => {
                     let about = json!({
                         "kind": "Pod", "namespace": metadata["namespace"], "name": metadata["name"],

@@ -120,15 +120,15 @@ fn a_setting_that_is_none_stops_the_reading() {
     for (settings, expected) in [
         (
             json!({ "inclde_labels": [] }),
-            "`inclde_labels` is no setting of a profile",
+            "`inclde_labels` is not a setting of a profile",
         ),
         (
             json!({ "add_resource_metadata.pod.enabled": true }),
-            "`add_resource_metadata.pod.enabled` is no setting of a profile",
+            "`add_resource_metadata.pod.enabled` is not a setting of a profile",
         ),
         (
             json!({ "labels.dedott": null }),
-            "`labels.dedott` is no setting of a profile",
+            "`labels.dedott` is not a setting of a profile",
         ),
         (
             json!({ "module": "system" }),
@@ -136,7 +136,7 @@ fn a_setting_that_is_none_stops_the_reading() {
         ),
         (
             json!({ "metricsets": ["state_pods"] }),
-            "`metricsets`: `state_pods` is no metricset",
+            "`metricsets`: `state_pods` is not a metricset",
         ),
         (
             json!({ "metricsets": [["pod"]] }),
@@ -168,7 +168,7 @@ fn a_setting_that_is_none_stops_the_reading() {
         ),
         (
             json!({ "extra_owner_kinds": ["a b"] }),
-            "`extra_owner_kinds`: `a b` is no kind, such as `Rollout`",
+            "`extra_owner_kinds`: `a b` is not a kind, such as `Rollout`",
         ),
         (
             json!({ "node": "${NODE}" }),
@@ -180,7 +180,7 @@ fn a_setting_that_is_none_stops_the_reading() {
         ),
         (
             json!({ "scope": "node", "a": { "b": 1 } }),
-            "`a.b` is no setting of a profile",
+            "`a.b` is not a setting of a profile",
         ),
         (
             json!({ "labels.dedot": true, "labels": { "dedot": true } }),
@@ -366,7 +366,7 @@ fn settings_that_are_no_profiles_say_why() {
     for (settings, expected) in [
         (
             json!({ "profile": {} }),
-            "`enrichment.profile` is no setting",
+            "`enrichment.profile` is not a setting",
         ),
         (
             json!({ "profiles": [] }),
@@ -390,7 +390,7 @@ fn settings_that_are_no_profiles_say_why() {
         ),
         (
             json!({ "profiles": { "a": { "scop": 1 } } }),
-            "the profile `a`: `scop` is no setting of a profile",
+            "the profile `a`: `scop` is not a setting of a profile",
         ),
         (
             json!({ "profiles": { "a": {} } }),

@@ -34,7 +34,7 @@ impl World {
         Self::with_cache(settings, cluster, 64 << 20)
     }
 
-    /// With a profile of these settings, and room for so many bytes of documents.
+    /// With a profile of these settings, and room for this many bytes of documents.
     pub(super) fn with_cache(
         settings: &Value,
         cluster: ClusterIdentity,
