@@ -30,6 +30,7 @@
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`command`] | the process: the command line in, logging, the exit status out | no |
 //! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
+//! | [`backoff`] | how long to wait before the next attempt | yes |
 //! | [`late`] | work that may block, on threads of its own; its late answers | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
 //! | [`sim`] | mock reducer, synthetic watcher, stand-in of the old one, simulated cluster, for demo, trials, tests and benches | all but the sockets |
@@ -49,6 +50,7 @@
 pub mod admin;
 pub mod announce;
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod command;
 pub mod config;

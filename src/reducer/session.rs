@@ -15,6 +15,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backoff::{Backoff, Jitter};
+
 /// The waits of a session. All are arguments so that tests can shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
@@ -58,8 +60,8 @@ pub enum Action {
 pub struct Session {
     times: Times,
     link: Link,
-    /// The wait before the next attempt, without jitter.
-    backoff: Duration,
+    /// The wait before the next attempt.
+    backoff: Backoff,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Session {
     pub fn new(now: Instant, times: Times) -> Self {
         Self {
             link: Link::Down { retry_at: now },
-            backoff: times.backoff_min,
+            backoff: Backoff::new(times.backoff_min, times.backoff_max, Jitter::Around),
             times,
         }
     }
@@ -171,12 +173,10 @@ impl Session {
     }
 
     /// There is no connection any more, or the attempt failed. Returns the wait before
-    /// the next attempt, which `random` (0 to 1) spreads by a fifth to both sides.
+    /// the next attempt, which `random` (0 to 1) spreads.
     pub fn lost(&mut self, now: Instant, random: f64) -> Duration {
         self.settle(now);
-        let jittered = self.backoff.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0));
-        let wait = jittered.min(self.times.backoff_max);
-        self.backoff = (self.backoff * 2).min(self.times.backoff_max);
+        let wait = self.backoff.fail(random);
         self.link = Link::Down {
             retry_at: now + wait,
         };
@@ -193,7 +193,7 @@ impl Session {
         if let Link::Up(up) = &self.link
             && now.duration_since(up.since) >= self.times.stable_after
         {
-            self.backoff = self.times.backoff_min;
+            self.backoff.reset();
         }
     }
 }

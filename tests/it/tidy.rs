@@ -14,6 +14,7 @@ use rust::Source;
 /// Which rooms a room may import, beside itself. `*` is all of them; `room::part` is that part.
 /// Only what puts the rooms together sees everything.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("backoff", &[]),
     ("model", &[]),
     ("wire", &[]),
     ("late", &[]),
@@ -28,10 +29,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("feeds", &["announce", "model", "matcher", "stores"]),
     ("stores", &["model"]),
     ("net", &["proto"]),
-    ("source", &["late", "model", "net", "proto"]),
+    ("source", &["backoff", "late", "model", "net", "proto"]),
     (
         "reducer",
-        &["announce", "late", "matcher", "model", "net", "wire"],
+        &[
+            "announce", "backoff", "late", "matcher", "model", "net", "wire",
+        ],
     ),
     ("sim", &["digest", "model", "proto", "wire"]),
     (
@@ -48,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "reducer",
             "source",
             "stores",
         ],
@@ -92,6 +96,7 @@ const PURE: &[&str] = &[
     "src/admin/metrics.rs",
     "src/admin/probes.rs",
     "src/announce",
+    "src/backoff.rs",
     "src/config/nearest.rs",
     "src/config/variables.rs",
     "src/config/yaml.rs",
@@ -108,6 +113,7 @@ const PURE: &[&str] = &[
     "src/migrate/report.rs",
     "src/migrate/side_by_side.rs",
     "src/migrate/stage.rs",
+    "src/migrate/standstill.rs",
     "src/model",
     "src/net/peer.rs",
     "src/reducer/greeting.rs",
@@ -136,7 +142,6 @@ const PURE: &[&str] = &[
     "src/source/legacy/elsewhere.rs",
     "src/source/legacy/info.rs",
     "src/source/legacy/merge.rs",
-    "src/source/native/backoff.rs",
     "src/source/native/connect/exec.rs",
     "src/source/native/connect/kubeconfig.rs",
     "src/source/native/connect/proxy.rs",

@@ -63,7 +63,8 @@ pub use standing::Note;
 use standing::Standing;
 use streaming::{Ended, Streaming};
 
-use super::{ListMode, Patience, backoff::Backoff, decode::Line, ending::End};
+use super::{ListMode, Patience, decode::Line, ending::End};
+use crate::backoff::{Backoff, Jitter};
 
 /// The watch of a kind in a scope, whose objects are `T`.
 #[derive(Debug)]
@@ -199,8 +200,8 @@ impl<T> Machine<T> {
             request: None,
             silent_at: None,
             pause: None,
-            retry: Backoff::new(first_retry, slowest_retry),
-            own: Backoff::new(first_retry, slowest_retry),
+            retry: Backoff::new(first_retry, slowest_retry, Jitter::Above),
+            own: Backoff::new(first_retry, slowest_retry, Jitter::Above),
             pace: Pace::new(slowest_retry),
             probe: Probe::new(rules.selector),
             lists: Lists::new(rules.list, rules.page_size, slowest_retry),

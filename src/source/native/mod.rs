@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`mod@connect`] | kubeconfig, service account, credentials, the way to the server | parts of it |
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
-//! | [`backoff`], [`ending`], [`frames`], [`resource`] | delays, failures, lines, requests | yes |
+//! | [`ending`], [`frames`], [`resource`] | failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
 //! | `watch`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
 //!
@@ -20,7 +20,6 @@
 //! Absent here: which feed is active, what is told, stores.
 
 mod answer;
-pub mod backoff;
 pub mod connect;
 mod counters;
 pub mod decode;

@@ -4,7 +4,6 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    backoff::{Backoff, Jitter},
     config::HostPort,
     seed,
     sim::watcher::{Outcome, Watcher},
@@ -151,7 +151,13 @@ impl Follower {
     async fn to_its_end(&self) {
         let cause = Cause::Stream(self.stream);
         let mut first = true;
-        let mut pause = self.times.backoff_min;
+        let Times {
+            backoff_min,
+            backoff_max,
+            ..
+        } = self.times;
+        // Some relays must not be called by all streams at once.
+        let mut backoff = Backoff::new(backoff_min, backoff_max, Jitter::Around);
         loop {
             if !self.has_its_turn(cause).await {
                 return;
@@ -167,7 +173,7 @@ impl Follower {
                     Ok(()) => return,
                     Err((why, followed)) => {
                         if followed {
-                            pause = self.times.backoff_min;
+                            backoff.reset();
                         }
                         why
                     }
@@ -184,10 +190,9 @@ impl Follower {
             // With a stream that is over there is nothing to return to. What the relay has
             // missed of it stays missed until it follows a later one.
             tokio::select! {
-                () = sleep(jittered(pause)) => {}
+                () = sleep(backoff.fail(fastrand::f64())) => {}
                 () = self.beside.closed.cancelled() => return,
             }
-            pause = (pause * 2).min(self.times.backoff_max);
         }
     }
 
@@ -246,9 +251,4 @@ fn ended(outcome: &Outcome) -> String {
         status, details, ..
     } = outcome;
     format!("its stream has ended: {status:?} {details:?}")
-}
-
-/// Some relays must not be called by all streams at once.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
