@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Auto, Command, Facts, Stage, gate, side_by_side::STANDSTILL};
+use super::{Auto, Command, Facts, Stage, gate, standstill::Standstill};
 
 /// How patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,7 @@ pub struct Autopilot {
     held_last: Duration,
     /// Since when our own watches are told on and not well; later by all standstills since.
     unwell_since: Option<Instant>,
-    /// When the last look was.
-    looked_at: Option<Instant>,
+    standstill: Standstill,
     /// When the next one is due, at the latest.
     look_at: Option<Instant>,
 }
@@ -64,7 +63,7 @@ impl Autopilot {
             held_before: Duration::ZERO,
             held_last: Duration::ZERO,
             unwell_since: None,
-            looked_at: None,
+            standstill: Standstill::default(),
             look_at: None,
         }
     }
@@ -169,9 +168,7 @@ impl Autopilot {
     }
 
     fn note_standstill(&mut self, now: Instant) {
-        let looked_at = self.looked_at.replace(now);
-        let passed = looked_at.map(|at| now.saturating_duration_since(at));
-        if let Some(stood) = passed.filter(|passed| *passed >= STANDSTILL) {
+        if let Some(stood) = self.standstill.look(now) {
             self.unwell_since = self.unwell_since.and_then(|at| at.checked_add(stood));
         }
     }

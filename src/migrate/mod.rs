@@ -13,6 +13,7 @@ pub mod migration;
 mod report;
 pub mod side_by_side;
 pub mod stage;
+mod standstill;
 pub mod state_file;
 mod waiting;
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     compare::{Comparison, Seen, Turn},
+    standstill::Standstill,
     waiting::Waiting,
 };
 use crate::{
@@ -40,8 +41,8 @@ pub struct SideBySide {
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
-    /// When the clocks were read last.
-    looked_at: Option<Instant>,
+    /// Since the clocks were read last.
+    standstill: Standstill,
 }
 
 /// What is left to look at.
@@ -89,10 +90,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The clocks are read so often, also if nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// If they were not read for so long, the process stood still: neither feed could be heard, so
-/// nothing has been equal, or different, meanwhile.
-pub(super) const STANDSTILL: Duration = Duration::from_secs(5);
-
 impl SideBySide {
     /// Nothing compared yet. The feeds reannounce like this.
     pub fn new(settle: Duration, reannounce: Reannounce, seed: Seed) -> Self {
@@ -105,15 +102,14 @@ impl SideBySide {
             waiting: Waiting::new(PATIENCE.min(settle / 2), seed),
             look_again: settle / 3,
             look_again_at: None,
-            looked_at: None,
+            standstill: Standstill::default(),
         }
     }
 
     /// The comparison, as of now.
     pub fn comparison(&mut self, now: Instant) -> &mut Comparison {
-        let looked_at = self.looked_at.replace(now);
-        let passed = looked_at.map(|at| now.saturating_duration_since(at));
-        if passed.is_some_and(|passed| passed >= STANDSTILL) {
+        // Neither feed could be heard: nothing has been equal, or different, meanwhile.
+        if self.standstill.look(now).is_some() {
             self.comparison.skip(now);
         }
         &mut self.comparison
@@ -179,7 +175,7 @@ impl SideBySide {
 
     /// When [`Self::attend`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let look = self.feeds.and(self.looked_at);
+        let look = self.feeds.and(self.standstill.looked_at());
         let look = look.and_then(|at| at.checked_add(LOOK_EVERY));
         [
             self.comparison.poll_timeout(),

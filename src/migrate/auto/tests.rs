@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::migrate::gate::{LegacyFacts, NativeFacts, ParityFacts};
+use crate::migrate::standstill::STANDSTILL;
 
 const HOLD: Duration = Duration::from_secs(300);
 const ROLLBACK_AFTER: Duration = Duration::from_secs(60);
