@@ -511,7 +511,7 @@ impl Driver {
             unwell,
             "state"
         );
-        let told = self.reducer.outbox().told();
+        let told = self.reducer.outbox().sent();
         debug!(link = ?self.reducer.counters(), ?told, "reducer link so far");
     }
 

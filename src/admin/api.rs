@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::migrate::{Auto, Parity, Row, Switch};
-use crate::{feeds::Why, migrate::Stage};
+use crate::{
+    feeds::Why,
+    migrate::Stage,
+    reducer::{Counters, SendCounters},
+};
 
 /// The answer to `GET /statusz`. Every list in it is bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -173,42 +177,15 @@ pub struct Reducer {
     pub totals: Totals,
 }
 
-/// What the reducer was told on all connections, and what became of them, since the start.
+/// What was sent to the reducer on all connections, and what became of them, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Connections that stood.
-    pub connections: u64,
-    /// Attempts to connect that failed.
-    pub failed_dials: u64,
-    /// Connections that ended because the reducer took nothing.
-    pub stalls: u64,
-    /// Connections that were ended although bytes waited.
-    pub unflushed_ends: u64,
-    /// Bytes that the reducer said, all thrown away.
-    pub discarded_bytes: u64,
-    /// Recordings that ended early, because their disk was full, slow or gone.
-    #[serde(default)]
-    pub ended_recordings: u64,
-    /// Pods told.
-    pub pods: u64,
-    /// Containers told.
-    pub containers: u64,
-    /// Deleted pods told.
-    pub deletes: u64,
-    /// `pod_resync` told.
-    pub resyncs: u64,
-    /// Messages of the session itself told.
-    pub control: u64,
-    /// Bytes of all messages, before compression.
-    pub plain_bytes: u64,
-    /// Compressed frames.
-    pub frames: u64,
-    /// Texts that were cut to make their message fit.
-    pub cut_texts: u64,
-    /// Messages that could not be made to fit.
-    pub refused: u64,
-    /// Connections on which the live set outgrew a pool of the reducer.
-    pub pools_outgrown: u64,
+    /// Of the connections.
+    #[serde(flatten)]
+    pub link: Counters,
+    /// Of the messages.
+    #[serde(flatten)]
+    pub sent: SendCounters,
 }
 
 /// One feed.

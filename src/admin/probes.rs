@@ -157,7 +157,7 @@ fn ready(status: &Status, checks: &mut Vec<Check>) {
     };
     checks.push(counts(
         "reducer-reached",
-        match reducer.totals.connections {
+        match reducer.totals.link.connections {
             0 => Err(away("the reducer was never connected")),
             _ => Ok(()),
         },
@@ -230,6 +230,7 @@ fn shown(name: &'static str, result: Result<(), String>) -> Check {
 mod tests {
     use super::*;
     use crate::admin::api::{DeletesPending, LastError, Reducer, Totals, Unfed};
+    use crate::reducer::Counters;
 
     fn feed(active: bool, listed: bool) -> Option<Feed> {
         Some(Feed {
@@ -245,7 +246,10 @@ mod tests {
         Reducer {
             connected,
             totals: Totals {
-                connections: 1,
+                link: Counters {
+                    connections: 1,
+                    ..Counters::default()
+                },
                 ..Totals::default()
             },
             ..Reducer::default()

@@ -87,8 +87,7 @@ impl Driver {
     }
 
     fn reducer_status(&mut self, now: Instant) -> Reducer {
-        let (progress, counters) = (self.reducer.progress(), self.reducer.counters());
-        let told = self.reducer.outbox().told();
+        let progress = self.reducer.progress();
         let ledger = self.feeds.ledger();
         let connection = self.reducer.connection();
         let failure = connection.last_failure;
@@ -108,22 +107,8 @@ impl Driver {
             settled: self.feeds.is_settled(),
             queued_bytes: progress.queued as u64,
             totals: Totals {
-                connections: counters.connections,
-                failed_dials: counters.failed_dials,
-                stalls: counters.stalls,
-                unflushed_ends: counters.unflushed_ends,
-                discarded_bytes: counters.discarded_bytes,
-                ended_recordings: counters.ended_recordings,
-                pods: told.pods,
-                containers: told.containers,
-                deletes: told.deletes,
-                resyncs: told.resyncs,
-                control: told.control,
-                plain_bytes: told.plain_bytes,
-                frames: told.frames,
-                cut_texts: told.cut_texts,
-                refused: told.refused,
-                pools_outgrown: told.pools_outgrown,
+                link: self.reducer.counters(),
+                sent: self.reducer.outbox().sent(),
             },
         }
     }

@@ -14,7 +14,7 @@ use super::query::{Done, DoneSender};
 use crate::{
     announce::CatchUp,
     migrate::{Command, Stage, Step},
-    reducer::Told,
+    reducer::SendCounters,
 };
 
 /// The message of each line, for those who search the log.
@@ -58,7 +58,7 @@ pub(super) struct Line {
     to: Stage,
     overridden: Option<String>,
     /// What had been sent when it took effect.
-    before: Told,
+    before: SendCounters,
     until: Instant,
     sent: Option<Sent>,
     kept: Option<Kept>,
@@ -67,7 +67,7 @@ pub(super) struct Line {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
     /// So much more than before.
-    Messages(Told),
+    Messages(SendCounters),
     /// There is no reducer to send it to.
     Unconnected,
 }
@@ -136,7 +136,13 @@ impl Audit {
     }
 
     /// What has been sent so far, and whether all there is to send was.
-    pub(super) fn note_sent(&mut self, resume: CatchUp, connected: bool, sent: Told, now: Instant) {
+    pub(super) fn note_sent(
+        &mut self,
+        resume: CatchUp,
+        connected: bool,
+        sent: SendCounters,
+        now: Instant,
+    ) {
         if self.0.is_empty() {
             return;
         }
@@ -172,7 +178,7 @@ impl Audit {
 
 impl Line {
     /// Of a step that takes effect now, when so much had been sent.
-    pub(super) fn new(asked: &Asked, step: &Step, before: Told, now: Instant) -> Self {
+    pub(super) fn new(asked: &Asked, step: &Step, before: SendCounters, now: Instant) -> Self {
         Self {
             number: asked.number,
             command: asked.command,

@@ -232,7 +232,7 @@ impl Driver {
     /// Compares, and has the autopilot look. Returns whether more is left to compare.
     pub(super) fn attend(&mut self) -> bool {
         let now = self.now();
-        let sent = self.reducer.outbox().told();
+        let sent = self.reducer.outbox().sent();
         let connected = self.reducer.is_connected();
         self.steps
             .audit
@@ -403,7 +403,7 @@ impl Driver {
     }
 
     fn enter(&mut self, step: &Step, asked: &Asked, now: Instant) {
-        let before = self.reducer.outbox().told();
+        let before = self.reducer.outbox().sent();
         let stage = self.steps.migration.stage();
         self.steps.migration.enter(step, &mut self.feeds, now);
         if stage == Stage::Native && self.steps.migration.stage() != stage {

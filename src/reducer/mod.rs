@@ -43,6 +43,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use timer::Timer;
 use tokio::time::timeout;
 
@@ -57,7 +58,7 @@ use session::{Action, Session};
 pub use greeting::Facts;
 pub use link::{DialError, Loss, Resolver, Tcp};
 pub use options::Options;
-pub use outbox::{Clock, Outbox, Told};
+pub use outbox::{Clock, Outbox, SendCounters};
 pub use record::Recorder;
 pub use session::Times;
 pub use transport::{Layer, Transport};
@@ -110,7 +111,7 @@ pub struct Progress {
 }
 
 /// What happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Connections that stood.
     pub connections: u64,
@@ -123,6 +124,7 @@ pub struct Counters {
     /// Bytes that the reducer said, all thrown away.
     pub discarded_bytes: u64,
     /// Recordings that ended early, because their disk was full, slow or gone.
+    #[serde(default)]
     pub ended_recordings: u64,
 }
 

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     greeting::Say,
     project::{self, Projected},
@@ -44,7 +46,7 @@ pub struct Outbox {
     overflows: Vec<Generation>,
     recorder: Recorder,
     limits: Limits,
-    told: Told,
+    told: SendCounters,
 }
 
 /// The time on the wire: the monotonic clock, moved by a distance that was sampled once (protocol 3).
@@ -54,9 +56,9 @@ pub struct Clock {
     unix: Duration,
 }
 
-/// What was told since the start, on all connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+/// What was sent since the start, on all connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendCounters {
     /// Pods, told again ones included.
     pub pods: u64,
     /// Containers, told again ones included.
@@ -105,7 +107,7 @@ impl Outbox {
             overflows: Vec::new(),
             recorder,
             limits: Limits::default(),
-            told: Told::default(),
+            told: SendCounters::default(),
         }
     }
 
@@ -155,7 +157,7 @@ impl Outbox {
     }
 
     /// What was told so far.
-    pub fn told(&self) -> Told {
+    pub fn sent(&self) -> SendCounters {
         self.told
     }
 
@@ -404,7 +406,7 @@ mod tests {
                 (at(7), "pod_delete"),
             ]
         );
-        let told = outbox.told();
+        let told = outbox.sent();
         assert_eq!(
             (told.pods, told.containers, told.deletes, told.resyncs),
             (1, 1, 1, 1)
@@ -434,7 +436,7 @@ mod tests {
             outbox.first_unflushed(),
             Some(start + Duration::from_millis(11))
         );
-        assert_eq!(outbox.told().frames, 2);
+        assert_eq!(outbox.sent().frames, 2);
     }
 
     #[test]
@@ -445,7 +447,7 @@ mod tests {
         outbox.pod_delete(&Uid::new(&"u".repeat(20_000)));
         outbox.flush();
         assert_eq!(heard(&outbox).len(), 2);
-        let told = outbox.told();
+        let told = outbox.sent();
         assert_eq!((told.cut_texts, told.refused, told.deletes), (2, 1, 0));
     }
 
@@ -496,23 +498,23 @@ mod tests {
         let expected = Message::from(PodResync { resync_count: 2 });
         assert_eq!(reader.next_message().unwrap().unwrap().1, expected);
         assert_eq!(reader.next_message().unwrap(), None);
-        assert_eq!(outbox.told().deletes, 1);
+        assert_eq!(outbox.sent().deletes, 1);
     }
 
     #[test]
     fn a_live_set_beyond_the_reducers_pools_is_counted_once_for_each_pool_and_connection() {
         let (mut outbox, _) = outbox(0);
         outbox.note_live(REDUCER_PODS, REDUCER_CONTAINERS);
-        assert_eq!(outbox.told().pools_outgrown, 0);
+        assert_eq!(outbox.sent().pools_outgrown, 0);
         for _ in 0..3 {
             outbox.note_live(REDUCER_PODS + 1, 0);
         }
-        assert_eq!(outbox.told().pools_outgrown, 1);
+        assert_eq!(outbox.sent().pools_outgrown, 1);
         outbox.note_live(0, REDUCER_CONTAINERS + 1);
-        assert_eq!(outbox.told().pools_outgrown, 2);
+        assert_eq!(outbox.sent().pools_outgrown, 2);
         outbox.open();
         outbox.note_live(REDUCER_PODS + 1, 0);
-        assert_eq!(outbox.told().pools_outgrown, 3);
+        assert_eq!(outbox.sent().pools_outgrown, 3);
     }
 
     #[test]

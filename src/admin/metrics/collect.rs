@@ -1,76 +1,69 @@
 //! What the port of the watchers counts.
 
-use std::{fmt, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Sources, Table, by, load, number, one};
+use super::table::{Metric, counter, each, gauge, load, number, one};
 use crate::source::legacy::Reason;
 
-pub(super) fn rows(table: &mut Table<'_>, sources: &Sources) -> fmt::Result {
-    let counters = &sources.legacy;
-    table.counter(
+pub(super) const METRICS: &[Metric] = &[
+    counter(
         "collect_streams_opened",
-        None,
         "Collect streams that were opened",
-        [one(load(&counters.opened))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.opened)),
+    ),
+    counter(
         "collect_streams_closed",
-        None,
         "Collect streams that were closed again",
-        [one(load(&counters.closed))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.closed)),
+    ),
+    counter(
         "collect_streams_refused",
-        None,
         "Collect streams that were refused because too many were open",
-        [one(load(&counters.streams.refused))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.streams.refused)),
+    ),
+    counter(
         "collect_streams_gave_way",
-        None,
         "Collect streams without an Info that were ended to make room for a new one",
-        [one(load(&counters.streams.gave_way))],
-    )?;
-    // In this order: no stream closes before it opens.
-    let closed = counters.closed.load(Relaxed);
-    let open = counters.opened.load(Relaxed).saturating_sub(closed);
-    table.gauge(
+        |scrape| one(load(&scrape.sources.legacy.streams.gave_way)),
+    ),
+    gauge(
         "collect_streams",
-        None,
         "Collect streams that are open",
-        [one(number(open))],
-    )?;
-    table.gauge(
+        |scrape| {
+            let counters = &scrape.sources.legacy;
+            // In this order: no stream closes before it opens.
+            let closed = counters.closed.load(Relaxed);
+            let open = counters.opened.load(Relaxed).saturating_sub(closed);
+            one(number(open))
+        },
+    ),
+    gauge(
         "collect_connections",
-        None,
         "Connections that are open at the port of Collect",
-        [one(load(&counters.connections.open))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.connections.open)),
+    ),
+    counter(
         "collect_connections_refused",
-        None,
         "Connections that were closed at once because too many were open",
-        [one(load(&counters.connections.refused))],
-    )?;
-    table.counter(
-        "collect_infos",
-        None,
-        "Infos that watchers sent",
-        [one(load(&counters.infos))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.connections.refused)),
+    ),
+    counter("collect_infos", "Infos that watchers sent", |scrape| {
+        one(load(&scrape.sources.legacy.infos))
+    }),
+    counter(
         "collect_infos_ignored",
-        None,
         "Of these, how many were dropped unread because the native source alone counts",
-        [one(load(&counters.ignored))],
-    )?;
-    table.counter(
+        |scrape| one(load(&scrape.sources.legacy.ignored)),
+    ),
+    counter(
         "collect_dropped",
-        None,
         "What watchers sent that could not be used, or was odd",
-        Reason::ALL.map(|reason| {
-            let count = counters.dropped.get(reason);
-            by("reason", reason.name(), number(count))
-        }),
-    )
-}
+        |scrape| {
+            let count = |reason| number(scrape.sources.legacy.dropped.get(reason));
+            each(
+                "reason",
+                Reason::ALL.map(|reason| (reason.name(), count(reason))),
+            )
+        },
+    ),
+];

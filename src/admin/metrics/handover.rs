@@ -1,34 +1,34 @@
 //! What the metrics say of streams that hand over (D4).
 
-use std::fmt;
+use super::table::{Metric, each, gauge, number, one};
+use crate::admin::api::DeletesPending;
 
-use prometheus_client::registry::Unit;
-
-use super::{Table, by, number, one};
-use crate::admin::api::{DeletesPending, Status};
-
-pub(super) fn handover(table: &mut Table<'_>, status: &Status) -> fmt::Result {
-    let pending = status.deletes_pending.as_ref();
-    table.gauge(
+pub(super) const METRICS: &[Metric] = &[
+    gauge(
         "deletes_pending_pods",
-        None,
         "Pods that stay announced although they may be gone, by the reason; 0 for all others",
-        DeletesPending::reasons().map(|reason| {
-            let pods = pending.filter(|pending| pending.reason == reason);
-            let pods = pods.map_or(0, |pending| pending.pods);
-            by("reason", reason, number(pods))
-        }),
-    )?;
-    table.gauge(
+        |scrape| {
+            let pending = scrape.status.deletes_pending.as_ref();
+            let pods = |reason| {
+                let pods = pending.filter(|pending| pending.reason == reason);
+                number(pods.map_or(0, |pending| pending.pods))
+            };
+            let reasons = DeletesPending::reasons();
+            each("reason", reasons.map(|reason| (reason, pods(reason))))
+        },
+    ),
+    gauge(
         "deletes_pending",
-        Some(Unit::Seconds),
         "For how long deletes have been pending; 0 if none are",
-        [one(pending.map_or(0.0, |pending| pending.since_seconds))],
-    )?;
-    table.gauge(
-        "streams_disagreeing",
-        None,
-        "Synced Collect streams that share less than half of their pods with the active one",
-        [one(number(status.streams_disagreeing))],
+        |scrape| {
+            let pending = scrape.status.deletes_pending.as_ref();
+            one(pending.map_or(0.0, |pending| pending.since_seconds))
+        },
     )
-}
+    .seconds(),
+    gauge(
+        "streams_disagreeing",
+        "Synced Collect streams that share less than half of their pods with the active one",
+        |scrape| one(number(scrape.status.streams_disagreeing)),
+    ),
+];
