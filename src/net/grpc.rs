@@ -13,6 +13,7 @@ mod calls;
 mod connection;
 mod drain;
 mod health;
+mod remote;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use tonic::{
     transport::{self, Server},
 };
 
-use self::{calls::Counted, connection::Remote, drain::Drain, health::Healthy};
+use self::{calls::Counted, drain::Drain, health::Healthy, remote::Remote};
 use super::{Listener, Peer, PlaceCounts, Places, places::GivesWay};
 use crate::proto::health::health_server::HealthServer;
 

@@ -3,10 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
     task::{Context, Poll},
 };
 
@@ -20,46 +16,9 @@ use tonic::{
 };
 
 use super::{
-    connection::Remote,
     drain::{Drain, Unread},
+    remote::{InUse, Remote},
 };
-
-/// The calls of one connection.
-#[derive(Debug, Default)]
-pub(super) struct CallCounts {
-    begun: AtomicUsize,
-    open: AtomicU64,
-}
-
-impl CallCounts {
-    /// How many have begun since the connection opened.
-    pub(super) fn begun(&self) -> usize {
-        self.begun.load(Relaxed)
-    }
-
-    /// How many holders are left of calls that have begun.
-    pub(super) fn open(&self) -> u64 {
-        self.open.load(Relaxed)
-    }
-}
-
-/// A part of a call that is open: its connection is not idle until this is dropped.
-#[derive(Debug)]
-pub(super) struct InUse(Arc<CallCounts>);
-
-impl InUse {
-    pub(super) fn new(calls: Arc<CallCounts>) -> Self {
-        calls.begun.fetch_add(1, Relaxed);
-        calls.open.fetch_add(1, Relaxed);
-        Self(calls)
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
-}
 
 /// A service whose calls are counted and whose requests are read to their end.
 #[derive(Clone, Debug)]

@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::calls::{CallCounts, InUse};
-use crate::net::{self, Accepted, Acceptor, Listener, Peer, Place, Places};
+use super::remote::Remote;
+use crate::net::{self, Accepted, Acceptor, Listener, Place, Places};
 
 /// Connections as they come in, without end; each is cut when `kill` is cancelled, and closed
 /// when it has had no call for `idle`, at the latest after twice of it.
@@ -55,24 +55,6 @@ pub(super) struct Connection {
     _place: Place,
 }
 
-/// The connection that a request came over.
-#[derive(Clone, Debug)]
-pub(super) struct Remote {
-    peer: Peer,
-    calls: Arc<CallCounts>,
-}
-
-impl Remote {
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    /// A call begins on this connection.
-    pub(super) fn in_use(&self) -> InUse {
-        InUse::new(self.calls.clone())
-    }
-}
-
 impl Connection {
     fn new(accepted: Accepted, idle: Duration, kill: &CancellationToken) -> Self {
         let Accepted {
@@ -83,10 +65,9 @@ impl Connection {
         let mut idle = tokio::time::interval(idle);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         idle.reset();
-        let calls = Arc::default();
         Self {
             socket: stream,
-            remote: Remote { peer, calls },
+            remote: Remote::new(peer),
             killed: Box::pin(kill.clone().cancelled_owned()),
             idle,
             begun: 0,
@@ -104,9 +85,9 @@ impl Connection {
     /// Fails if no call has been open since the last tick.
     fn check_idle(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.idle.poll_tick(cx).is_ready() {
-            let begun = self.remote.calls.begun();
-            if self.remote.calls.open() == 0 && begun == self.begun {
-                tracing::debug!(peer = %self.remote.peer, "a connection without calls is closed");
+            let begun = self.remote.begun();
+            if self.remote.open() == 0 && begun == self.begun {
+                tracing::debug!(peer = %self.remote.peer(), "a connection without calls is closed");
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.begun = begun;

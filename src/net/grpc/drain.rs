@@ -16,7 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tonic::{Status, body::Body, codegen::Bytes};
 
-use super::{Tasks, calls::InUse};
+use super::{Tasks, remote::InUse};
 
 /// What the tasks that read on need.
 #[derive(Clone, Debug)]
