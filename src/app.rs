@@ -22,10 +22,10 @@ use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
-    config::{self, AdminAddress, Config, Heartbeat, HostPort, Reconnect},
+    config::{AdminAddress, Config, Heartbeat, HostPort},
     driver::{self, Driver},
-    feeds::{Handover, OnReconnect, Patience, Settings},
-    matcher::{Escalate, Reannounce},
+    feeds::{Patience, Settings},
+    matcher::Reannounce,
     migrate::{Numbered, Stage, StateFile, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
     reducer::{self, Reducer},
@@ -185,8 +185,8 @@ impl Relay {
         let serving = legacy::Options {
             native_alone,
             merging: match config.reannounce {
-                config::Reannounce::Never => Merging::NothingClears,
-                config::Reannounce::OnChange => Merging::WholeObject,
+                Reannounce::Never => Merging::NothingClears,
+                Reannounce::OnChange => Merging::WholeObject,
             },
             seed: seed::of_process(),
             ..legacy::Options::default()
@@ -271,14 +271,8 @@ async fn at_leisure<T: Send + 'static>(
 fn settings(config: &Config, stage: Stage) -> Settings {
     Settings {
         active: stage.active(),
-        on_reconnect: match config.reconnect {
-            Reconnect::Replay => OnReconnect::Replay,
-            Reconnect::ResetWatcher => OnReconnect::Reset,
-        },
-        handover: match config.stream_handover {
-            config::StreamHandover::Seamless => Handover::Seamless,
-            config::StreamHandover::Legacy => Handover::Legacy,
-        },
+        on_reconnect: config.reconnect,
+        handover: config.stream_handover,
         patience: Patience {
             silence: config.stream_silence,
             ..Patience::default()
@@ -289,14 +283,8 @@ fn settings(config: &Config, stage: Stage) -> Settings {
             ..WindowConfig::default()
         },
         relist_resync: config.native.relist_resync,
-        escalate: match config.escalate {
-            config::Escalate::Known => Escalate::Known,
-            config::Escalate::Any => Escalate::Any,
-        },
-        reannounce: match config.reannounce {
-            config::Reannounce::Never => Reannounce::Never,
-            config::Reannounce::OnChange => Reannounce::OnChange,
-        },
+        escalate: config.escalate,
+        reannounce: config.reannounce,
         seed: seed::of_process(),
         ..Settings::default()
     }

@@ -3,29 +3,20 @@
 use tokio::sync::watch;
 
 use crate::{
-    config::{self, Config, Source},
+    config::{self, Config},
     driver::{Migrating, WatchControl},
-    migrate::{Numbered, Stage, State, StateFile, StateFileError, Written, auto, migration},
+    migrate::{Numbered, State, StateFile, StateFileError, Written, auto, migration},
 };
 
 /// Where the migration stands, and the file that keeps it, if there is one.
 pub(super) fn state(config: &Config) -> Result<(Option<StateFile>, State), StateFileError> {
-    let source = source(config);
+    let source = config.source;
     match &config.migrate.state_file {
         Some(path) => {
             let (file, state) = StateFile::open(path.clone(), source)?;
             Ok((Some(file), state))
         }
         None => Ok((None, State::begin(source))),
-    }
-}
-
-fn source(config: &Config) -> Stage {
-    match config.source {
-        Source::Legacy => Stage::Legacy,
-        Source::Shadow => Stage::Shadow,
-        Source::ShadowNative => Stage::ShadowNative,
-        Source::Native => Stage::Native,
     }
 }
 
@@ -55,7 +46,7 @@ pub(super) fn migrating(
             },
             record: state.auto,
         },
-        source: source(config),
+        source: config.source,
         states,
         written,
         native_alone,

@@ -8,10 +8,10 @@ use tracing::info;
 
 use super::{WAITING_BATCHES, spawn};
 use crate::{
-    config::{Containers, Lists, NativeConfig},
+    config::NativeConfig,
     driver::{WatchControl, WatchNews, WatchOrder, Watches},
     seed,
-    source::native::{self, ListMode, NativeError, decode},
+    source::native::{self, NativeError, decode},
 };
 
 /// Starts and ends our own watches.
@@ -159,17 +159,10 @@ fn options(config: &NativeConfig) -> native::Options {
     native::Options {
         namespaces: config.namespaces.clone(),
         selector: config.selector.clone(),
-        list: match config.list {
-            Lists::Auto => ListMode::Auto,
-            Lists::WatchList => ListMode::WatchList,
-            Lists::Pages => ListMode::Pages,
-        },
+        list: config.list,
         page_size: config.page_size,
         decoding: decode::Decoding {
-            containers: match config.containers {
-                Containers::All => decode::Containers::All,
-                Containers::Main => decode::Containers::Main,
-            },
+            containers: config.containers,
         },
         patience: native::Patience {
             first_retry: config.retry.first,

@@ -4,6 +4,13 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 
+pub use crate::{
+    feeds::{Handover as StreamHandover, OnReconnect as Reconnect},
+    matcher::{Escalate, Reannounce},
+    migrate::Stage as Source,
+    source::native::{ListMode as Lists, decode::Containers},
+};
+
 /// The shortest time between two health reports; less would only be load.
 const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -36,43 +43,11 @@ impl Default for Heartbeat {
     }
 }
 
-/// What is sent after the connection to the reducer was lost and is back (D5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Reconnect {
-    /// Send every live pod again from memory; watchers notice nothing
-    Replay,
-    /// As the legacy relay: end all streams, forget the pods, and let the watchers list again
-    ResetWatcher,
-}
-
-/// How one stream of a legacy watcher follows another (D4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum StreamHandover {
-    /// Send the difference, once the new stream is known to be complete
-    #[default]
-    Seamless,
-    /// As the legacy relay: send pod_resync, then whatever the new stream sends
-    Legacy,
-}
-
 /// Where the cloud part of the handshake comes from (protocol 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cloud {
     /// Ask no metadata service; the reducer shows an unknown platform
     None,
-}
-
-/// Which source is active at the start (D4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// Legacy watchers that stream to --server-address
-    Legacy,
-    /// Legacy watchers; the native source runs as a shadow and is compared with them
-    Shadow,
-    /// The native source (its own watches); legacy watchers are a shadow and compared with it
-    ShadowNative,
-    /// The native source alone; what legacy watchers still send is counted and dropped
-    Native,
 }
 
 /// Who takes the steps of a migration that change the active source.
@@ -82,44 +57,6 @@ pub enum Migrate {
     Manual,
     /// The relay; `migrate shadow` and `migrate finish` are left to an operator
     Auto,
-}
-
-/// How objects are listed before they are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Lists {
-    /// As a stream if the server can, else in pages
-    Auto,
-    /// As a stream (WatchList)
-    WatchList,
-    /// In pages
-    Pages,
-}
-
-/// Which containers of a pod the native source announces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Containers {
-    /// Init and ephemeral containers too, as soon as they have an id
-    All,
-    /// Only the regular containers, as the legacy watcher does
-    Main,
-}
-
-/// Under which controller of a ReplicaSet or Job its pods are announced (D9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Escalate {
-    /// A Deployment for a ReplicaSet, a CronJob for a Job, else the ReplicaSet or Job itself
-    Known,
-    /// Any controller, an Argo Rollout for instance
-    Any,
-}
-
-/// What happens when an announced pod changes (D14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Reannounce {
-    /// As the legacy relay: owner, name, namespace and version are sent once
-    Never,
-    /// Announce it again, so that the reducer's state equals the cluster's
-    OnChange,
 }
 
 /// Encoding of the messages to the reducer.
@@ -230,7 +167,6 @@ display_as_flag_value!(
     Migrate,
     Reannounce,
     Reconnect,
-    Source,
     StreamHandover
 );
 

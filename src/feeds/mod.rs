@@ -323,9 +323,9 @@ impl Feeds {
     }
 
     /// The reducer is there and greeted. Returns whether all streams are to be reset,
-    /// which [`OnReconnect::Reset`] asks for when pod data was told since the last reset.
+    /// which [`OnReconnect::ResetWatcher`] asks for when pod data was told since the last reset.
     pub fn connected(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
-        let resets = self.settings.on_reconnect == OnReconnect::Reset;
+        let resets = self.settings.on_reconnect == OnReconnect::ResetWatcher;
         // Our own watches never list for the sake of a reducer.
         let native = self.active.is_some() && self.active == self.native;
         let reset = resets && self.telling.is_dirty() && !native;

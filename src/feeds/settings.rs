@@ -2,31 +2,38 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::{
     announce::{Watermarks, WindowConfig},
     matcher::{Escalate, Reannounce},
     model::Seed,
 };
 
-/// What happens to the feeds when the reducer is back (D5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is sent after the connection to the reducer was lost and is back (D5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnReconnect {
-    /// The live set is told again from memory.
+    /// Send every live pod again from memory; watchers notice nothing
     #[default]
     Replay,
-    /// Legacy: if pod data was told, all streams are reset and nothing is told again. Goes with
-    /// [`Handover::Legacy`] only.
-    Reset,
+    /// As the legacy relay: end all streams, forget the pods, and let the watchers list again
+    ///
+    /// Only if pod data was announced since the last reset. Goes with [`Handover::Legacy`] only.
+    ResetWatcher,
 }
 
-/// What a `Collect` stream that opens does to the one before (D4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How one stream of a legacy watcher follows another (D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Handover {
-    /// It is a standby. Streams hand over by difference, and what was announced stays until a
-    /// stream is trusted to know all there is.
+    /// Send the difference, once the new stream is known to be complete
+    ///
+    /// A stream that opens is a standby; what was announced stays until a stream is trusted to
+    /// know all there is.
     #[default]
     Seamless,
-    /// It is active at once, with nothing known, after `pod_resync`: as the C++ relay did.
+    /// As the legacy relay: send pod_resync, then whatever the new stream sends
+    ///
+    /// It is active at once, with nothing known.
     Legacy,
 }
 

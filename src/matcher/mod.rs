@@ -17,6 +17,7 @@ mod view;
 use std::time::{Duration, Instant};
 
 pub use alongside::Finder;
+use clap::ValueEnum;
 pub use owners::{Escalate, OwnerSort, OwnerStatus};
 pub use pods::Live;
 use pods::PodState;
@@ -58,14 +59,18 @@ pub struct Matcher {
     overflowed: bool,
 }
 
-/// What is done when an announced pod changes (D14). One setting for all feeds, so that
-/// they stay comparable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happens when an announced pod changes (D14). One setting for all feeds, so that they stay
+/// comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Reannounce {
+    /// As the legacy relay: owner, name, namespace and version are sent once
+    ///
     /// parity: nothing but new containers is announced. Everything else stays as it was announced
     /// until a full resend announces the pod's latest state.
     #[default]
     Never,
+    /// Announce it again, so that the reducer's state equals the cluster's
+    ///
     /// It is announced again with its containers when its effective owner, name, namespace,
     /// version, address or network is another, and deleted before that when an announced container
     /// is gone or has another name or image: the reducer lets go of a container only so.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::ValueEnum;
+
 use crate::model::{Keyed, Kind, OwnerKind, OwnerMeta, OwnerRef, Seed, Slot, Table, Uid};
 
 /// Which list an owner object belongs to.
@@ -26,16 +28,17 @@ impl OwnerSort {
     }
 }
 
-/// Which controllers of a ReplicaSet or Job its pods are announced under.
+/// Under which controller of a ReplicaSet or Job its pods are announced (D9).
 ///
 /// One step only, as the legacy takes: what controls the controller is not asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Escalate {
-    /// A Deployment of a ReplicaSet and a CronJob of a Job, and only those pairs (D9).
+    /// A Deployment for a ReplicaSet, a CronJob for a Job, else the ReplicaSet or Job itself
     #[default]
     Known,
-    /// Whatever controls it, an Argo Rollout for instance. A controller of kind `NoOwner` is
-    /// none.
+    /// Any controller, an Argo Rollout for instance
+    ///
+    /// A controller of kind `NoOwner` is none.
     Any,
 }
 

@@ -2,22 +2,23 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::feeds::ActiveSource;
 
-/// Where a migration stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a migration stands, and which source is active there (D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Old watchers alone.
+    /// Legacy watchers that stream to --server-address
     #[default]
     Legacy,
-    /// Old watchers are told on; our own watches run beside them and are compared.
+    /// Legacy watchers; the native source runs as a shadow and is compared with them
     Shadow,
-    /// Our own watches are told on; old watchers run beside them and are compared.
+    /// The native source (its own watches); legacy watchers are a shadow and compared with it
     ShadowNative,
-    /// Our own watches alone. Old watchers are still read.
+    /// The native source alone; what legacy watchers still send is counted and dropped
     Native,
 }
 

@@ -465,7 +465,7 @@ fn a_take_over_without_connection_or_with_a_resync_owed_needs_no_difference() {
 
 #[test]
 fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
-    let on_reconnect = OnReconnect::Reset;
+    let on_reconnect = OnReconnect::ResetWatcher;
     let mut core = Core::offline(Settings {
         on_reconnect,
         ..legacy()

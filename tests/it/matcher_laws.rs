@@ -248,10 +248,10 @@ impl Streams {
         self.holds();
     }
 
-    /// It may end all streams: see [`OnReconnect::Reset`].
+    /// It may end all streams: see [`OnReconnect::ResetWatcher`].
     fn connect(&mut self) {
         if self.core.connect() {
-            assert_eq!(self.settings.on_reconnect, OnReconnect::Reset);
+            assert_eq!(self.settings.on_reconnect, OnReconnect::ResetWatcher);
             for (_, open) in self.truths.values_mut() {
                 *open = Open::No;
             }

@@ -72,7 +72,7 @@ fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
 #[test]
 fn with_reset_watcher_a_reconnect_ends_no_watch_and_tells_from_memory() {
     let settings = Settings {
-        on_reconnect: OnReconnect::Reset,
+        on_reconnect: OnReconnect::ResetWatcher,
         ..native(Watermarks::default())
     };
     let mut native = Native::with(Recorder::default(), settings, 1);

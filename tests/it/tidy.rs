@@ -21,7 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("seed", &["model"]),
     ("proto", &[]),
-    ("config", &["logging"]),
+    (
+        "config",
+        &["feeds", "logging", "matcher", "migrate", "source"],
+    ),
     ("digest", &["wire"]),
     ("matcher", &["model"]),
     ("announce", &["matcher", "model"]),

@@ -38,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 pub use connect::{Access, ConnectError, Limits, Server, connect, end_plugins};
 pub use counters::Counters;
 use decode::{Decoding, Jobs, Pods, ReplicaSets, Thin};
@@ -74,16 +75,17 @@ pub struct Options {
     pub seed: Seed,
 }
 
-/// How objects are listed before they are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How objects are listed before they are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ListMode {
-    /// As a stream if the server can, else in pages. That a server cannot is learned once. A
-    /// way that fails twice gives way to the other one.
+    /// As a stream if the server can, else in pages
+    ///
+    /// That a server cannot is learned once. A way that fails twice gives way to the other one.
     #[default]
     Auto,
-    /// As a stream (WatchList).
+    /// As a stream (WatchList)
     WatchList,
-    /// In pages.
+    /// In pages
     Pages,
 }
 

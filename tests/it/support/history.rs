@@ -136,7 +136,8 @@ pub fn any_escalate() -> impl Strategy<Value = Escalate> {
 
 /// How a core may be set up that does so when told pods change.
 pub fn any_settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
-    let on_reconnect = prop_oneof![3 => Just(OnReconnect::Replay), 1 => Just(OnReconnect::Reset)];
+    let on_reconnect =
+        prop_oneof![3 => Just(OnReconnect::Replay), 1 => Just(OnReconnect::ResetWatcher)];
     (any_marks(), any_escalate(), on_reconnect).prop_map(move |(marks, escalate, on_reconnect)| {
         Settings {
             marks,

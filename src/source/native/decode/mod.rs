@@ -24,6 +24,7 @@ mod value;
 
 use std::ops::DerefMut;
 
+use clap::ValueEnum;
 use kube::runtime::watcher::Event;
 
 pub use flaw::{Dropped, ObjectError};
@@ -46,15 +47,19 @@ pub struct Decoding {
     pub containers: Containers,
 }
 
-/// Which containers of a pod are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which containers of a pod the native source announces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Containers {
-    /// `status.containerStatuses` only.
-    Main,
-    /// These, then `initContainerStatuses` (sidecars are among them), then
+    /// Init and ephemeral containers too, as soon as they have an id
+    ///
+    /// `status.containerStatuses`, then `initContainerStatuses` (sidecars are among them), then
     /// `ephemeralContainerStatuses`.
     #[default]
     All,
+    /// Only the regular containers, as the legacy watcher does
+    ///
+    /// `status.containerStatuses`.
+    Main,
 }
 
 /// Where texts are shared: an [`Interner`], or one behind a lock that is taken for one object
