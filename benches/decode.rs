@@ -20,7 +20,8 @@ use allocation_counter::measure;
 use k8s_relay::{
     model::{Interner, Seed},
     source::native::decode::{
-        Decoding, Dropped, Line, ObjectSeed, Pods, ReplicaSets, Thin, decode_line, decode_page,
+        Decoding, Dropped, Line, MetadataOnly, ObjectSeed, Pods, WatchedKind, decode_line,
+        decode_page,
     },
 };
 use serde::de::{DeserializeSeed, IgnoredAny};
@@ -40,11 +41,11 @@ const OBJECTS: usize = 200;
 fn main() {
     let mut report = Report::new("decode");
     kind::<Pods>(&mut report, "a pod", POD);
-    kind::<ReplicaSets>(&mut report, "a ReplicaSet", REPLICA_SET);
+    kind::<MetadataOnly>(&mut report, "a ReplicaSet", REPLICA_SET);
     report.print();
 }
 
-fn kind<T: Thin>(report: &mut Report, what: &str, object: &str) {
+fn kind<T: WatchedKind>(report: &mut Report, what: &str, object: &str) {
     let objects: Vec<String> = (0..OBJECTS).map(|n| numbered(object, n)).collect();
     let event = |object| format!(r#"{{"type":"MODIFIED","object":{object}}}"#);
     let lines: Vec<String> = objects.iter().map(event).collect();

@@ -150,7 +150,12 @@ impl Relay {
     /// read or replaced, or what says how to reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let sources = Sources::default();
+        let watched = watches::options(&config.native);
+        let sources = Sources {
+            native: Arc::new(native::Counters::new(&watched.kinds)),
+            unmatched: Arc::new(native::Unmatched::of(&watched)),
+            ..Sources::default()
+        };
         let (kept, state) = {
             let config = config.clone();
             at_leisure("reading of the state file", move || {
@@ -161,6 +166,7 @@ impl Relay {
         let (mut watchman, control) = Watchman::new(
             config.native.clone(),
             Arc::clone(&sources.native),
+            Arc::clone(&sources.unmatched),
             stop.clone(),
         );
         let watched = if state.stage.watches() {
@@ -212,7 +218,7 @@ impl Relay {
         let driver = Driver::new(options, reducer, outputs)
             .answering(queries)
             .leaving_at(leave.clone());
-        let objects = driver.reader();
+        let objects = driver.reader().beside(sources.unmatched.objects());
         let known = objects.clone();
         let serving = legacy::Options {
             elsewhere: legacy::Elsewhere::new(move |uid| known.pod(uid)),
@@ -238,7 +244,8 @@ impl Relay {
         })
     }
 
-    /// Looks at what the active feed knows, from any thread and without the loop.
+    /// Looks at what the active feed knows, and at the kinds that the matcher does not use, from any
+    /// thread and without the loop.
     pub fn objects(&self) -> Reader {
         self.objects.clone()
     }

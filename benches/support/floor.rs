@@ -20,7 +20,7 @@ use futures_util::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_relay::{
     model::{Interner, Kind, KindRow, KindTable, Seed},
-    source::native::decode::{Decoding, Dropped, Jobs, ObjectSeed, Pods, ReplicaSets, Thin},
+    source::native::decode::{Decoding, Dropped, MetadataOnly, ObjectSeed, Pods, WatchedKind},
 };
 use kube::{
     Api, Client, Config, Resource,
@@ -81,9 +81,9 @@ async fn watch(kubeconfig: &str) {
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let client = Client::try_from(config.unwrap()).unwrap();
     let seen = Arc::<Seen>::default();
-    tokio::spawn(drop_all::<Pods>(client.clone(), seen.clone()));
-    tokio::spawn(drop_all::<ReplicaSets>(client.clone(), seen.clone()));
-    tokio::spawn(drop_all::<Jobs>(client, seen.clone()));
+    tokio::spawn(drop_all::<PodRow>(client.clone(), seen.clone()));
+    tokio::spawn(drop_all::<ReplicaSetRow>(client.clone(), seen.clone()));
+    tokio::spawn(drop_all::<JobRow>(client, seen.clone()));
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -100,7 +100,7 @@ async fn watch(kubeconfig: &str) {
 }
 
 /// The lists are streamed, as for the relay.
-async fn drop_all<T: Thin>(client: Client, seen: Arc<Seen>) {
+async fn drop_all<T: Row>(client: Client, seen: Arc<Seen>) {
     let api = Api::<Thing<T>>::all(client);
     let events = watcher(api, watcher::Config::default().streaming_lists()).default_backoff();
     let mut events = std::pin::pin!(events);
@@ -138,9 +138,34 @@ impl Seen {
     }
 }
 
+/// A kind that is watched, and how its objects are decoded.
+trait Row: Send + 'static {
+    const KIND: Kind;
+    type Decoded: WatchedKind;
+}
+
+enum PodRow {}
+enum ReplicaSetRow {}
+enum JobRow {}
+
+impl Row for PodRow {
+    const KIND: Kind = Kind::POD;
+    type Decoded = Pods;
+}
+
+impl Row for ReplicaSetRow {
+    const KIND: Kind = Kind::REPLICA_SET;
+    type Decoded = MetadataOnly;
+}
+
+impl Row for JobRow {
+    const KIND: Kind = Kind::JOB;
+    type Decoded = MetadataOnly;
+}
+
 /// A thin object, as kube-rs wants one.
-struct Thing<T: Thin> {
-    object: T::Object,
+struct Thing<T: Row> {
+    object: <T::Decoded as WatchedKind>::Object,
     /// Only the version.
     meta: ObjectMeta,
 }
@@ -151,11 +176,11 @@ thread_local! {
         RefCell::new((Interner::new(Seed::FIXED), Dropped::default()));
 }
 
-impl<'de, T: Thin> Deserialize<'de> for Thing<T> {
+impl<'de, T: Row> Deserialize<'de> for Thing<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         SHARED.with_borrow_mut(|(texts, dropped)| {
             let decoding = Decoding::default();
-            let seed = ObjectSeed::<T>::new(&decoding, texts, dropped);
+            let seed = ObjectSeed::<T::Decoded>::new(&decoding, texts, dropped);
             let decoded = seed.deserialize(deserializer)?;
             Ok(Self {
                 object: decoded.object.map_err(D::Error::custom)?,
@@ -168,7 +193,7 @@ impl<'de, T: Thin> Deserialize<'de> for Thing<T> {
     }
 }
 
-impl<T: Thin> Clone for Thing<T> {
+impl<T: Row> Clone for Thing<T> {
     fn clone(&self) -> Self {
         Self {
             object: self.object.clone(),
@@ -177,17 +202,17 @@ impl<T: Thin> Clone for Thing<T> {
     }
 }
 
-fn row<T: Thin>() -> KindRow {
+fn row<T: Row>() -> KindRow {
     KindTable::default().row(T::KIND).clone()
 }
 
-impl<T: Thin> fmt::Debug for Thing<T> {
+impl<T: Row> fmt::Debug for Thing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thing").finish_non_exhaustive()
     }
 }
 
-impl<T: Thin> Resource for Thing<T> {
+impl<T: Row> Resource for Thing<T> {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 

@@ -4,7 +4,7 @@
 //!
 //! Absent here: how they are found out, and how they are shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::{
     feeds::Why,
     migrate::Stage,
     reducer::{Counters, SendCounters},
+    source::WatchState,
 };
 
 /// The answer to `GET /statusz`. Every list in it is bounded.
@@ -143,6 +144,34 @@ pub struct LastError {
     pub seconds: f64,
 }
 
+impl Watch {
+    /// A watch in this namespace, `None` for all, as it is seen now.
+    pub fn of(resource: &str, namespace: Option<&str>, state: &WatchState, now: Instant) -> Self {
+        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+        let failure = state.last_failure.as_ref();
+        Self {
+            resource: resource.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            state: state.name().to_owned(),
+            since_seconds: state.health.map(|(_, since)| seconds(since)),
+            last_event_seconds: state.last_event.map(seconds),
+            last_error: failure
+                .map(|last| LastError::of(last.reason.label(), &last.text, last.at, now)),
+        }
+    }
+}
+
+impl LastError {
+    /// As it is seen now.
+    pub fn of(reason: &str, text: &str, at: Instant, now: Instant) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            text: text.to_owned(),
+            seconds: now.saturating_duration_since(at).as_secs_f64(),
+        }
+    }
+}
+
 /// The side of the reducer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reducer {
@@ -221,8 +250,9 @@ pub struct Feed {
     pub revoked: u64,
     /// Pods that were told under their direct owner because they had waited long enough, so far.
     pub given_up: u64,
-    /// What its stores hold.
-    pub stored: Stored,
+    /// How many objects its stores hold, by kind: `pods`, `replica_sets`, `jobs`, and with native
+    /// watches each further kind that is watched.
+    pub stored: BTreeMap<String, u64>,
     /// Each `Collect` stream, ended ones included; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Stream>,
@@ -255,7 +285,7 @@ pub struct Stream {
 /// One native watch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
-    /// `pods`, `replicasets` or `jobs`.
+    /// `pods`, `replicasets`, `jobs`, or a further resource that is watched.
     pub resource: String,
     /// Where; `None`: in all namespaces.
     pub namespace: Option<String>,
@@ -267,17 +297,6 @@ pub struct Watch {
     pub last_event_seconds: Option<f64>,
     /// How its last request failed, if one has.
     pub last_error: Option<LastError>,
-}
-
-/// The objects in the stores of one feed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
-    /// Pods.
-    pub pods: u64,
-    /// ReplicaSets.
-    pub replica_sets: u64,
-    /// Jobs.
-    pub jobs: u64,
 }
 
 /// The answer to `GET /digest`: what one feed has live, in a number for each namespace.

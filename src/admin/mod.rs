@@ -11,6 +11,7 @@
 //! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
 //! | [`find`] | a pod by its name, in slices of the stores |
 //! | [`metrics`] | every metric's name, unit and meaning |
+//! | [`watches`] | what is shown of kinds that the loop knows nothing of |
 //! | [`client`] | the other end, for the command line |
 //!
 //! Invariants: it asks the driver's loop by [`DriverQuery`](crate::driver::query::DriverQuery)s, each O(1) or of at most 20 rows, and waits
@@ -27,6 +28,7 @@ pub mod probes;
 mod refusals;
 pub mod routes;
 pub mod serve;
+pub mod watches;
 
 pub use routes::{AdminApi, Limits, Sources};
 pub use serve::{Connections, serve};

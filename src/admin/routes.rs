@@ -23,6 +23,7 @@ use super::{
     find, metrics,
     probes::{self, Probe},
     refusals::Refusals,
+    watches,
 };
 use crate::{
     driver::query::{Done, DriverHandle, DriverQuery, QueryError, StepAnswer},
@@ -37,7 +38,7 @@ use crate::{
 pub struct AdminApi {
     /// Asks the loop.
     pub driver: DriverHandle,
-    /// What the sources count.
+    /// What the sources count and know.
     pub sources: Sources,
     /// For how long the loop is waited for.
     pub limits: Limits,
@@ -45,13 +46,15 @@ pub struct AdminApi {
     pub stop: CancellationToken,
 }
 
-/// What the sources count by themselves.
+/// What the sources count and know by themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// `Collect` streams.
     pub legacy: Arc<legacy::Counters>,
     /// Our own watches.
     pub native: Arc<native::Counters>,
+    /// What they watch, and what is known of the kinds that the matcher does not use.
+    pub unmatched: Arc<native::Unmatched>,
 }
 
 /// For how long the loop is waited for.
@@ -95,6 +98,13 @@ impl AdminApi {
             .with_state(Arc::new(self))
     }
 
+    /// What the loop says, and what it knows nothing of.
+    async fn whole_status(&self) -> Result<Box<Status>, QueryError> {
+        let mut status = self.status(self.limits.answer).await?;
+        watches::complete(&mut status, &self.sources.unmatched, now());
+        Ok(status)
+    }
+
     async fn status(&self, limit: Duration) -> Result<Box<Status>, QueryError> {
         self.driver.ask(limit, DriverQuery::Status).await
     }
@@ -122,7 +132,7 @@ async fn probed(probe: Probe, api: &AdminApi, query: Option<String>) -> (StatusC
 }
 
 async fn metrics_text(State(api): State<Arc<AdminApi>>) -> Response {
-    match api.status(api.limits.answer).await {
+    match api.whole_status().await {
         Ok(status) => {
             let text = metrics::text(&status, &api.sources);
             ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
@@ -132,7 +142,7 @@ async fn metrics_text(State(api): State<Arc<AdminApi>>) -> Response {
 }
 
 async fn statusz(State(api): State<Arc<AdminApi>>) -> Result<Json<Box<Status>>, Trouble> {
-    Ok(Json(api.status(api.limits.answer).await?))
+    Ok(Json(api.whole_status().await?))
 }
 
 async fn digest(State(api): State<Arc<AdminApi>>) -> Result<Json<Vec<FeedDigest>>, Trouble> {
@@ -198,7 +208,7 @@ async fn findings(api: &AdminApi, pod: &str) -> Result<Findings, QueryError> {
         findings.pods.extend(explained.map(|explained| *explained));
     }
     let now = now();
-    let Sources { legacy, native } = &api.sources;
+    let Sources { legacy, native, .. } = &api.sources;
     findings.dropped = [("legacy", &legacy.lost), ("native", &native.lost)]
         .into_iter()
         .flat_map(|(source, lost)| dropped(source, lost, pod, now))

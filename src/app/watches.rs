@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Watchman {
     config: NativeConfig,
     counters: Arc<native::Counters>,
+    unmatched: Arc<native::Unmatched>,
     stop: CancellationToken,
     orders: mpsc::Receiver<WatchOrder>,
     news: mpsc::Sender<WatchNews>,
@@ -34,6 +35,7 @@ impl Watchman {
     pub(super) fn new(
         config: NativeConfig,
         counters: Arc<native::Counters>,
+        unmatched: Arc<native::Unmatched>,
         stop: CancellationToken,
     ) -> (Self, WatchControl) {
         let (to_us, orders) = mpsc::channel(2);
@@ -41,6 +43,7 @@ impl Watchman {
         let watchman = Self {
             config,
             counters,
+            unmatched,
             stop,
             orders,
             news,
@@ -82,9 +85,10 @@ impl Watchman {
         info!(server = server_url, namespaces, "watching");
         let (told, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
-        let counters = Arc::clone(&self.counters);
+        let (counters, unmatched) = (Arc::clone(&self.counters), Arc::clone(&self.unmatched));
         let stop = self.stop.child_token();
-        let watches = spawn(native::watch(server, options, told, stop.clone(), counters));
+        let watching = native::watch(server, options, told, unmatched, stop.clone(), counters);
+        let watches = spawn(watching);
         self.running = Some(Running { stop, watches });
         Ok(Watches {
             scopes,
@@ -155,8 +159,10 @@ async fn ended(running: &mut Option<Running>) -> Result<(), NativeError> {
     ended.map_err(|_| NativeError::WatchEnded)?
 }
 
-fn options(config: &NativeConfig) -> native::Options {
+/// What is watched, and how.
+pub(super) fn options(config: &NativeConfig) -> native::Options {
     native::Options {
+        kinds: config.kinds.clone(),
         namespaces: config.namespaces.clone(),
         selector: config.selector.clone(),
         list: config.list,

@@ -33,7 +33,7 @@ pub use values::{
     Reconnect, Source, StreamHandover, ValueError, duration,
 };
 
-use crate::logging::LoggingConfig;
+use crate::{logging::LoggingConfig, model::KindTable};
 
 /// Everything the relay needs to know before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Config {
 /// Our own watches of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeConfig {
+    /// What is watched. There is no flag for it: whatever uses a further kind brings it along.
+    pub kinds: KindTable,
     /// The kubeconfig; `None`: where every Kubernetes tool looks.
     pub kubeconfig: Option<PathBuf>,
     /// The context in it; `None`: the current one.
@@ -133,6 +135,7 @@ const OWNER_RETENTION: Duration = Duration::from_secs(60);
 impl Default for NativeConfig {
     fn default() -> Self {
         Self {
+            kinds: KindTable::default(),
             kubeconfig: None,
             context: None,
             credentials_timeout: Duration::from_secs(30),
@@ -155,6 +158,7 @@ impl From<NativeArgs> for NativeConfig {
         namespaces.sort();
         namespaces.dedup();
         Self {
+            kinds: KindTable::default(),
             kubeconfig: args.kubeconfig,
             context: args.context,
             credentials_timeout: args.credentials_timeout,

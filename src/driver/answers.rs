@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Driver, now, query::DriverQuery, standing::last_error, watches::Watched};
+use super::{Driver, now, query::DriverQuery, watches::Watched};
 use crate::{
-    admin::api::{Explanation, Feed, Known, Reducer, Status, Stored, Told, Totals},
+    admin::api::{Explanation, Feed, Known, LastError, Reducer, Status, Told, Totals},
     announce::fields_hash,
     feeds::View,
     matcher::{PodStatus, PodView as Pod},
     migrate::Report,
-    model::{Kind, OwnerRef, Uid},
+    model::{Kind, KindTable, OwnerRef, Uid},
 };
 
 /// Containers in an explanation, at most.
@@ -97,7 +97,7 @@ impl Driver {
             address: connection.address,
             since_seconds: seconds(now, connection.since),
             last_error: failure
-                .map(|failure| last_error(failure.reason, &failure.text, failure.at, now)),
+                .map(|failure| LastError::of(failure.reason, &failure.text, failure.at, now)),
             failures: connection.failures,
             next_attempt_seconds: retry_at
                 .map(|at| at.saturating_duration_since(now).as_secs_f64()),
@@ -215,11 +215,11 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
         given_up: counts.given_up,
         streams: Vec::new(),
         watches: Vec::new(),
-        stored: Stored {
-            pods: objects.pods.len() as u64,
-            replica_sets: objects.count(Kind::REPLICA_SET) as u64,
-            jobs: objects.count(Kind::JOB) as u64,
-        },
+        stored: KindTable::FIXED
+            .iter()
+            .zip(Kind::MATCHED)
+            .map(|(row, kind)| (row.key(), objects.count(kind) as u64))
+            .collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Driver, Stream, watches::Watched};
 use crate::{
-    admin::api::{DeletesPending, LastError, Stream as StreamRow, Unfed},
+    admin::api::{DeletesPending, Stream as StreamRow, Unfed},
     feeds::{ActiveSource, View},
     source::StreamId,
 };
@@ -89,15 +89,6 @@ impl Driver {
             last_event_seconds: stream.last.map(|at| seconds(now, at)),
             infos: stream.infos,
         }
-    }
-}
-
-/// What went wrong last, as of now.
-pub(super) fn last_error(reason: &str, text: &str, at: Instant, now: Instant) -> LastError {
-    LastError {
-        reason: reason.to_owned(),
-        text: text.to_owned(),
-        seconds: seconds(now, at),
     }
 }
 

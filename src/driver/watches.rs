@@ -7,23 +7,11 @@ use crate::{
     admin::api::Watch,
     matcher::Generation,
     model::{Kind, KindTable, Scope},
-    source::{FeedEvent, WatchFailure, WatchHealth},
+    source::{FeedEvent, WatchFailure, WatchHealth, WatchState},
 };
-
-use super::standing::last_error;
 
 /// Rows of watches, at most; those that are not healthy first.
 const ROWS: usize = 96;
-
-/// How one watch fares.
-#[derive(Clone, Debug)]
-struct Fares {
-    health: WatchHealth,
-    since: Instant,
-    last_failure: Option<WatchFailure>,
-    /// It has been well, now or before: what it told then is still told.
-    was_well: bool,
-}
 
 /// How many watches there are, and of those how many are not as they should be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +32,10 @@ pub(super) struct Watched {
     kinds: KindTable,
     /// How many there are.
     watches: usize,
-    /// Of those that have said how they fare.
-    fares: BTreeMap<(Kind, Scope), Fares>,
+    /// Of those that have said something.
+    states: BTreeMap<(Kind, Scope), WatchState>,
     /// Events taken so far, list marks included.
     events: BTreeMap<Kind, u64>,
-    /// When each has sent something last.
-    last: BTreeMap<(Kind, Scope), Instant>,
     /// What the scopes are called; none: there is one, of all namespaces.
     namespaces: Vec<String>,
 }
@@ -61,9 +47,8 @@ impl Watched {
             feed,
             kinds: KindTable::default(),
             watches: Kind::MATCHED.len() * usize::from(scopes.max(1)),
-            fares: BTreeMap::new(),
+            states: BTreeMap::new(),
             events: BTreeMap::new(),
-            last: BTreeMap::new(),
             namespaces: Vec::new(),
         }
     }
@@ -80,7 +65,8 @@ impl Watched {
             return;
         };
         *self.events.entry(kind).or_default() += events.len() as u64;
-        self.last.insert((kind, scope), now);
+        let state = self.states.entry((kind, scope)).or_default();
+        state.last_event = Some(now);
     }
 
     /// Notes how a watch fares. The watch itself logs it, with the reason.
@@ -92,24 +78,17 @@ impl Watched {
         since: Instant,
         last_failure: Option<WatchFailure>,
     ) {
-        let before = self.fares.get(&(kind, scope));
-        let was_well = health == WatchHealth::Well || before.is_some_and(|before| before.was_well);
-        let fares = Fares {
-            health,
-            since,
-            last_failure,
-            was_well,
-        };
-        self.fares.insert((kind, scope), fares);
+        let state = self.states.entry((kind, scope)).or_default();
+        state.changed(health, since, last_failure);
     }
 
     /// Since when every watch fails or is refused; `None` while one is healthy or starts.
     pub(super) fn all_failing_since(&self) -> Option<Instant> {
-        let failing = |fares: &Fares| match fares.health {
-            WatchHealth::Well => None,
-            WatchHealth::Denied | WatchHealth::Failing => Some(fares.since),
+        let failing = |state: &WatchState| match state.health? {
+            (WatchHealth::Well, _) => None,
+            (WatchHealth::Denied | WatchHealth::Failing, since) => Some(since),
         };
-        let all: Option<Vec<Instant>> = self.fares.values().map(failing).collect();
+        let all: Option<Vec<Instant>> = self.states.values().map(failing).collect();
         let all = all.filter(|all| all.len() == self.watches);
         all.and_then(|all| all.into_iter().max())
     }
@@ -122,8 +101,7 @@ impl Watched {
             .flat_map(|scope| Kind::MATCHED.map(|kind| (kind, Scope(scope))))
             .collect();
         if all.len() > ROWS {
-            let is_well = |fares: &Fares| fares.health == WatchHealth::Well;
-            all.sort_by_key(|watch| self.fares.get(watch).is_some_and(is_well));
+            all.sort_by_key(|watch| self.states.get(watch).is_some_and(WatchState::is_healthy));
             all.truncate(ROWS);
         }
         let rows = all.into_iter();
@@ -132,25 +110,11 @@ impl Watched {
     }
 
     fn row(&self, kind: Kind, scope: Scope, now: Instant) -> Watch {
-        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
-        let fares = self.fares.get(&(kind, scope));
-        let state = match fares.map(|fares| (fares.health, fares.was_well)) {
-            None => "starting",
-            Some((WatchHealth::Well, _)) => HEALTHY,
-            Some((WatchHealth::Failing, _)) => "failing",
-            Some((WatchHealth::Denied, false)) => "not allowed",
-            Some((WatchHealth::Denied, true)) => "refused",
-        };
-        let failure = fares.and_then(|fares| fares.last_failure.as_ref());
-        Watch {
-            resource: self.kinds.row(kind).resource.to_string(),
-            namespace: self.namespaces.get(usize::from(scope.0)).cloned(),
-            state: state.to_owned(),
-            since_seconds: fares.map(|fares| seconds(fares.since)),
-            last_event_seconds: self.last.get(&(kind, scope)).map(|at| seconds(*at)),
-            last_error: failure
-                .map(|failure| last_error(failure.reason.label(), &failure.text, failure.at, now)),
-        }
+        let namespace = self.namespaces.get(usize::from(scope.0));
+        let starting = WatchState::default();
+        let state = self.states.get(&(kind, scope)).unwrap_or(&starting);
+        let resource = &self.kinds.row(kind).resource;
+        Watch::of(resource, namespace.map(String::as_str), state, now)
     }
 
     /// One that was never allowed is not well, but does not fail: nothing is missing from what
@@ -161,11 +125,14 @@ impl Watched {
             unwell: self.watches,
             ..Tally::default()
         };
-        for fares in self.fares.values() {
-            match fares.health {
-                WatchHealth::Well => tally.unwell = tally.unwell.saturating_sub(1),
-                WatchHealth::Failing => tally.failing += 1,
-                WatchHealth::Denied => tally.revoked += usize::from(fares.was_well),
+        for state in self.states.values() {
+            match state.health {
+                None => {}
+                Some((WatchHealth::Well, _)) => tally.unwell = tally.unwell.saturating_sub(1),
+                Some((WatchHealth::Failing, _)) => tally.failing += 1,
+                Some((WatchHealth::Denied, _)) => {
+                    tally.revoked += usize::from(state.is_revoked());
+                }
             }
         }
         tally.failing += tally.revoked;
@@ -179,8 +146,6 @@ impl Watched {
         kinds.join(" ")
     }
 }
-
-const HEALTHY: &str = "healthy";
 
 fn kind(event: &FeedEvent) -> Option<Kind> {
     match event {

@@ -3,6 +3,7 @@
 //!
 //! Absent here: who is active, what is told. A source does not know the matcher.
 
+mod health;
 mod inet;
 pub mod legacy;
 mod lost;
@@ -10,6 +11,7 @@ pub mod native;
 
 use std::{net::SocketAddr, time::Instant};
 
+pub use health::WatchState;
 use kube::runtime::watcher::Event;
 pub use lost::{Lost, LostObject, ObjectName};
 pub use native::ending::Reason;
@@ -77,7 +79,8 @@ pub enum SourceInput {
     },
 }
 
-/// What our own watches tell the driver, over one bounded channel.
+/// What our own watches of the kinds that the matcher uses send the driver, over one bounded
+/// channel.
 #[derive(Debug)]
 pub enum WatchInput {
     /// What a watch told since the last batch, in order. All of one kind.

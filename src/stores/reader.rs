@@ -20,8 +20,11 @@ pub struct Objects {
 pub struct Active(Arc<RwLock<Objects>>);
 
 /// The readers' end. Cheap to clone, for any thread.
-#[derive(Clone, Debug, Default)]
-pub struct Reader(Arc<RwLock<Objects>>);
+#[derive(Clone, Debug)]
+pub struct Reader {
+    active: Arc<RwLock<Objects>>,
+    beside: PerKind<Arc<Shelf<OwnerMeta>>>,
+}
 
 impl Active {
     /// From now on these are read. Costs a pointer a kind, however many objects there are.
@@ -36,7 +39,10 @@ impl Active {
 
     /// A reader of what is shown, now and later.
     pub fn reader(&self) -> Reader {
-        Reader(Arc::clone(&self.0))
+        Reader {
+            active: Arc::clone(&self.0),
+            beside: PerKind::only(&[], |_| Arc::default()),
+        }
     }
 }
 
@@ -47,8 +53,17 @@ impl Reader {
     }
 
     /// The object of this kind and uid, other than a pod.
-    pub fn owner(&self, kind: Kind, uid: &Uid) -> Option<OwnerMeta> {
-        self.with(|active| active.owners.get(kind)?.get(uid))
+    pub fn object(&self, kind: Kind, uid: &Uid) -> Option<OwnerMeta> {
+        match self.beside.get(kind) {
+            Some(objects) => objects.get(uid),
+            None => self.with(|active| active.owners.get(kind)?.get(uid)),
+        }
+    }
+
+    /// Looks at these, too, whichever feed is active: kinds that are in no feed.
+    #[must_use]
+    pub fn beside(self, beside: PerKind<Arc<Shelf<OwnerMeta>>>) -> Self {
+        Self { beside, ..self }
     }
 
     /// The stores of the feed that is active now, for several questions to the same feed or a
@@ -58,7 +73,7 @@ impl Reader {
     }
 
     fn with<R>(&self, look: impl FnOnce(&Objects) -> R) -> R {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

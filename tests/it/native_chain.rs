@@ -7,6 +7,7 @@ mod alone;
 mod bad_input;
 mod denied;
 mod end;
+mod kinds;
 mod life;
 mod relist;
 mod world;

@@ -152,11 +152,11 @@ fn readers_see_each_event_at_once_and_a_re_list_at_its_end() {
     }
     assert!(
         reader
-            .owner(Kind::REPLICA_SET, &Uid::new("ReplicaSet"))
+            .object(Kind::REPLICA_SET, &Uid::new("ReplicaSet"))
             .is_some()
     );
-    assert!(reader.owner(Kind::JOB, &Uid::new("Job")).is_some());
-    assert!(reader.owner(Kind::JOB, &Uid::new("ReplicaSet")).is_none());
+    assert!(reader.object(Kind::JOB, &Uid::new("Job")).is_some());
+    assert!(reader.object(Kind::JOB, &Uid::new("ReplicaSet")).is_none());
 }
 
 #[test]

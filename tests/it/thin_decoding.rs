@@ -11,7 +11,8 @@ use std::net::Ipv4Addr;
 use k8s_relay::{
     model::{Interner, OwnerKind, OwnerMeta, PodMeta, Seed},
     source::native::decode::{
-        Containers, Decoding, Dropped, Line, ObjectError, Pods, ReplicaSets, Thin, decode_line,
+        Containers, Decoding, Dropped, Line, MetadataOnly, ObjectError, Pods, WatchedKind,
+        decode_line,
     },
 };
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ fn pod_with(changes: &[(&str, Value)]) -> Value {
 }
 
 /// What a watch makes of an added object, and what was dropped of it.
-fn decode<T: Thin>(
+fn decode<T: WatchedKind>(
     object: &Value,
     decoding: &Decoding,
 ) -> (Result<T::Object, ObjectError>, Dropped) {
@@ -79,7 +80,7 @@ fn pod(object: &Value) -> Result<PodMeta, ObjectError> {
 }
 
 fn owner(object: &Value) -> Result<OwnerMeta, ObjectError> {
-    decode::<ReplicaSets>(object, &Decoding::default()).0
+    decode::<MetadataOnly>(object, &Decoding::default()).0
 }
 
 /// `id name image` of each container.

@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     (
         "config",
-        &["feeds", "logging", "matcher", "migrate", "source"],
+        &["feeds", "logging", "matcher", "migrate", "model", "source"],
     ),
     ("digest", &["wire"]),
     ("matcher", &["model"]),
@@ -32,7 +32,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("feeds", &["announce", "model", "matcher", "stores"]),
     ("stores", &["model"]),
     ("net", &["proto"]),
-    ("source", &["backoff", "late", "model", "net", "proto"]),
+    (
+        "source",
+        &["backoff", "late", "model", "net", "proto", "stores"],
+    ),
     (
         "reducer",
         &[
@@ -98,6 +101,7 @@ const PURE: &[&str] = &[
     "src/admin/metrics",
     "src/admin/metrics.rs",
     "src/admin/probes.rs",
+    "src/admin/watches.rs",
     "src/announce",
     "src/backoff.rs",
     "src/config/nearest.rs",
@@ -141,6 +145,7 @@ const PURE: &[&str] = &[
     "src/sim/session.rs",
     "src/sim/story.rs",
     "src/sim/traffic.rs",
+    "src/source/health.rs",
     "src/source/inet.rs",
     "src/source/legacy/elsewhere.rs",
     "src/source/legacy/info.rs",
@@ -159,7 +164,9 @@ const PURE: &[&str] = &[
     "src/source/native/machine/probe.rs",
     "src/source/native/machine/standing.rs",
     "src/source/native/machine/streaming.rs",
+    "src/source/native/outlet.rs",
     "src/source/native/resource.rs",
+    "src/source/native/unmatched.rs",
     "src/stores",
     "src/tee",
     "src/wire",

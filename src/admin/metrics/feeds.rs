@@ -29,7 +29,7 @@ fn counts<const N: usize>(
 ) -> Samples {
     let counted = feeds(scrape).flat_map(|(name, feed)| {
         of(feed).map(|(is, count)| Sample {
-            labels: vec![("feed", name), (label, is)],
+            labels: vec![("feed", name.into()), (label, is.into())],
             value: number(count),
         })
     });
@@ -81,14 +81,17 @@ pub(super) const METRICS: &[Metric] = &[
         "store_objects",
         "Objects in the stores of this feed",
         |scrape| {
-            counts(scrape, "kind", |feed| {
-                let stored = feed.stored;
-                [
-                    ("pod", stored.pods),
-                    ("replica_set", stored.replica_sets),
-                    ("job", stored.jobs),
-                ]
-            })
+            let kinds = scrape.sources.unmatched.kinds();
+            let stored = feeds(scrape).flat_map(|(name, feed)| {
+                kinds.iter().filter_map(move |(_, row)| {
+                    let objects = *feed.stored.get(&row.key())?;
+                    Some(Sample {
+                        labels: vec![("feed", name.into()), ("kind", row.label().into())],
+                        value: number(objects),
+                    })
+                })
+            });
+            stored.collect()
         },
     ),
     gauge(

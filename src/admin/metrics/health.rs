@@ -1,14 +1,15 @@
 //! What ails the connection to the reducer, and each native watch, in bounded labels.
 
+use std::borrow::Cow;
+
 use super::{
     Scrape,
     table::{Metric, Sample, Samples, by, each, flag, gauge, maybe, number, one},
 };
 use crate::{admin::api::Watch, reducer::Failure, source::Reason};
 
-/// The states that a watch can have, and the resources that are watched.
+/// The states that a watch can have.
 const WATCH_STATES: [&str; 5] = ["starting", "healthy", "failing", "not allowed", "refused"];
-const RESOURCES: [&str; 3] = ["pods", "replicasets", "jobs"];
 
 /// The reducer's state: who feeds it, whether it can be sent, and whether the stage is kept.
 pub(super) const METRICS: &[Metric] = &[
@@ -62,23 +63,26 @@ pub(super) const METRICS: &[Metric] = &[
 ];
 
 /// The native watches of each resource, whatever their namespaces; none without a native source.
-fn watches(scrape: &Scrape) -> impl Iterator<Item = (&'static str, Vec<&Watch>)> {
+fn watches(scrape: &Scrape) -> impl Iterator<Item = (Resource, Vec<&Watch>)> {
     let native = scrape.status.native.as_ref();
     native.into_iter().flat_map(|feed| {
-        RESOURCES.map(|resource| {
+        let kinds = scrape.sources.unmatched.kinds().iter();
+        kinds.map(|(_, row)| {
             let of = feed.watches.iter();
-            (
-                resource,
-                of.filter(|watch| watch.resource == resource).collect(),
-            )
+            let of = of.filter(|watch| watch.resource == row.resource);
+            (row.resource.clone(), of.collect())
         })
     })
 }
 
+/// The plural name of a kind.
+type Resource = Cow<'static, str>;
+
 /// How many watches of a resource are in some state.
-fn count(resource: &'static str, label: (&'static str, &'static str), count: usize) -> Sample {
+fn count(resource: &Resource, label: (&'static str, &'static str), count: usize) -> Sample {
+    let (label, is) = label;
     Sample {
-        labels: vec![("resource", resource), label],
+        labels: vec![("resource", resource.clone()), (label, is.into())],
         value: number(count as u64),
     }
 }
@@ -92,7 +96,7 @@ pub(super) const WATCHES: &[Metric] = &[
             let counts = watches(scrape).flat_map(|(resource, watches)| {
                 WATCH_STATES.map(|state| {
                     let are = watches.iter().filter(|watch| watch.state == state).count();
-                    count(resource, ("state", state), are)
+                    count(&resource, ("state", state), are)
                 })
             });
             counts.collect()
@@ -111,7 +115,7 @@ pub(super) const WATCHES: &[Metric] = &[
                             && error.is_some_and(|error| error.reason == reason)
                     };
                     let failing = watches.iter().filter(fails).count();
-                    (failing > 0).then(|| count(resource, ("reason", reason), failing))
+                    (failing > 0).then(|| count(&resource, ("reason", reason), failing))
                 })
             });
             counts.collect()

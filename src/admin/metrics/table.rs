@@ -1,6 +1,7 @@
 //! What a row of a table of metrics is, and how it is written.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -28,7 +29,7 @@ pub(super) type Samples = Vec<Sample>;
 /// A value with its labels.
 #[derive(Debug)]
 pub(super) struct Sample {
-    pub(super) labels: Vec<(&'static str, &'static str)>,
+    pub(super) labels: Vec<(&'static str, Cow<'static, str>)>,
     pub(super) value: f64,
 }
 
@@ -130,9 +131,9 @@ pub(super) fn maybe(value: Option<f64>) -> Samples {
 }
 
 /// A value with one label.
-pub(super) fn by(label: &'static str, is: &'static str, value: f64) -> Sample {
+pub(super) fn by(label: &'static str, is: impl Into<Cow<'static, str>>, value: f64) -> Sample {
     Sample {
-        labels: vec![(label, is)],
+        labels: vec![(label, is.into())],
         value,
     }
 }

@@ -1,6 +1,7 @@
 //! Our own watches: one for each kind and scope, each a task of its own.
 //!
-//! Laws: a watch that fails, waits or is refused never delays another. Whoever is slow to
+//! Laws: a watch that fails, waits or is refused never delays another, but that first lists are
+//! taken in turns, two at a time. Whoever is slow to
 //! take what a watch tells holds back that watch, and by TCP the server; nothing is thrown
 //! away and nothing grows. Nothing that a server does ends a watch for good.
 //!
@@ -10,14 +11,18 @@
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
 //! | [`ending`], [`frames`], [`resource`] | failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
-//! | `watch`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
+//! | [`Unmatched`] | what is known of the kinds that the matcher does not use | yes |
+//! | `watch`, `outlet`, `turns`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |
 //!
 //! kube's own watcher is the reference for the events, and a test compares them. It is not
 //! used because it hides what must be seen: bookmarks, the end mark of a streamed list,
 //! an answer that ends without news, how large a line is. A layer below it that sees them
 //! would have to decode every line a second time.
 //!
-//! Absent here: which feed is active, what is told, stores.
+//! What is watched is the table of kinds. What the watches of a kind that the matcher uses see goes
+//! to the loop, all else into the store of its kind.
+//!
+//! Absent here: which feed is active, what is told, the stores of feeds.
 
 mod answer;
 pub mod connect;
@@ -26,8 +31,11 @@ pub mod decode;
 pub mod ending;
 pub mod frames;
 pub mod machine;
+mod outlet;
 mod request;
 pub mod resource;
+mod turns;
+mod unmatched;
 mod watch;
 
 use std::{
@@ -41,15 +49,20 @@ use std::{
 use clap::ValueEnum;
 pub use connect::{Access, ConnectError, Limits, Server, connect, end_plugins};
 pub use counters::Counters;
-use decode::{Decoding, Jobs, Pods, ReplicaSets, Thin};
+use decode::{Decoding, MetadataOnly, Pods, WatchedKind};
+use outlet::{Outlet, To};
 use resource::Resource;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
+pub use unmatched::Unmatched;
 use watch::{Texts, Watch};
 
 use crate::{
-    model::{KindTable, Scope, Seed},
-    source::WatchInput,
+    model::{Form, Kind, KindRow, KindTable, PerKind, Scope, Seed},
+    source::{FeedEvent, WatchInput},
 };
 
 /// What is watched, and how.
@@ -69,6 +82,8 @@ pub struct Options {
     pub decoding: Decoding,
     /// All durations.
     pub patience: Patience,
+    /// First lists that are under way at once; at least 1.
+    pub first_lists: usize,
     /// The largest page of a list that is read, in bytes.
     pub max_page: usize,
     /// What the hashes of tables depend on.
@@ -126,8 +141,9 @@ pub enum NativeError {
     WatchEnded,
 }
 
-/// Watches until `stop`, telling `inputs` what is seen. Each watch tells its health when it is
-/// known first and at each change.
+/// Watches until `stop`. What is seen of the kinds that the matcher uses is sent to `inputs`, and
+/// the health of their watches when it is known first and at each change; all else is noted in
+/// `unmatched`, which was made of these options.
 ///
 /// # Errors
 /// A watch has panicked. Ends without an error also when nobody listens to `inputs` any more.
@@ -135,26 +151,31 @@ pub async fn watch(
     server: Server,
     options: Options,
     inputs: mpsc::Sender<WatchInput>,
+    unmatched: Arc<Unmatched>,
     stop: CancellationToken,
     counters: Arc<Counters>,
 ) -> Result<(), NativeError> {
+    let first_lists = options.first_lists.clamp(1, Semaphore::MAX_PERMITS);
     let mut watches = Watches {
         tasks: JoinSet::new(),
         shared: watch::Shared {
             server,
             inputs,
+            unmatched,
+            turns: Arc::new(Semaphore::new(first_lists)),
             counters,
             streams: Arc::default(),
             options: Arc::new(options),
         },
         stop,
     };
-    let seed = watches.shared.options.seed;
-    let [pods, replica_sets, jobs] = [(); 3].map(|()| Texts::new(seed));
-    for (scope, namespace) in watches.shared.options.scopes() {
-        watches.start::<Pods>(scope, namespace.clone(), &pods);
-        watches.start::<ReplicaSets>(scope, namespace.clone(), &replica_sets);
-        watches.start::<Jobs>(scope, namespace, &jobs);
+    watches.shared.unmatched.begin();
+    let options = Arc::clone(&watches.shared.options);
+    let texts = PerKind::all(&options.kinds, |_, _| Texts::new(options.seed));
+    for (resource, scope) in options.resources() {
+        if let Some(texts) = texts.get(resource.kind) {
+            watches.start(resource, scope, texts);
+        }
     }
     let mut tasks = watches.tasks;
     let server = watches.shared.server.clone();
@@ -172,6 +193,34 @@ pub async fn watch(
 }
 
 impl Options {
+    /// What each watch is of. The kinds that the matcher uses come first, scope by scope: first
+    /// lists are taken in this order.
+    fn resources(&self) -> Vec<(Resource, Scope)> {
+        let mut all = Vec::new();
+        for (kind, row) in self.kinds.iter() {
+            let scopes = self.scopes_of(row).into_iter();
+            all.extend(scopes.map(|(scope, namespace)| {
+                let resource = Resource {
+                    kind,
+                    row: row.clone(),
+                    namespace,
+                    selector: self.selector.clone(),
+                };
+                (resource, scope)
+            }));
+        }
+        all.sort_by_key(|(resource, scope)| (!resource.row.matched, *scope, resource.kind));
+        all
+    }
+
+    /// The scopes of a kind, with the namespace of each; `None` is all of them.
+    pub fn scopes_of(&self, row: &KindRow) -> Vec<(Scope, Option<String>)> {
+        match row.namespaced {
+            true => self.scopes(),
+            false => vec![(Scope(0), None)],
+        }
+    }
+
     /// The scopes, with the namespace of each; `None` is all of them.
     pub fn scopes(&self) -> Vec<(Scope, Option<String>)> {
         match self.namespaces.as_slice() {
@@ -194,6 +243,7 @@ impl Default for Options {
             page_size: 500,
             decoding: Decoding::default(),
             patience: Patience::default(),
+            first_lists: 2,
             max_page: 64 << 20,
             seed: Seed::default(),
         }
@@ -223,18 +273,42 @@ struct Watches {
 }
 
 impl Watches {
-    fn start<K: Thin>(&mut self, scope: Scope, namespace: Option<String>, texts: &Texts) {
-        let resource = Resource {
-            kind: K::KIND,
-            row: self.shared.options.kinds.row(K::KIND).clone(),
-            namespace,
-            selector: self.shared.options.selector.clone(),
-        };
-        let watch = Watch::<K>::new(resource, scope, self.shared.clone(), texts.clone());
-        let stop = self.stop.clone();
+    fn start(&mut self, resource: Resource, scope: Scope, texts: &Texts) {
+        match resource.row.form {
+            Form::Pod => self.run::<Pods>(resource, scope, texts, To::Loop(FeedEvent::Pod)),
+            Form::Metadata => {
+                let to = match resource.kind {
+                    Kind::REPLICA_SET => To::Loop(FeedEvent::ReplicaSet),
+                    Kind::JOB => To::Loop(FeedEvent::Job),
+                    kind => match self.shared.unmatched.kept(kind) {
+                        Some(kept) => To::Store(Arc::clone(kept)),
+                        // Nobody could read what it sees.
+                        None => return,
+                    },
+                };
+                self.run::<MetadataOnly>(resource, scope, texts, to);
+            }
+        }
+    }
+
+    fn run<K: WatchedKind>(
+        &mut self,
+        resource: Resource,
+        scope: Scope,
+        texts: &Texts,
+        to: To<K::Object>,
+    ) {
+        // Of the others each finds out when it has something to send.
+        let never_sends = matches!(to, To::Store(_));
+        let outlet = Outlet::new(resource.kind, scope, to);
+        let watch = Watch::<K>::new(resource, outlet, self.shared.clone(), texts.clone());
+        let (stop, inputs) = (self.stop.clone(), self.shared.inputs.clone());
         self.tasks.spawn(async move {
             // Whatever the watch waits for, it may be dropped there.
-            let _ = stop.run_until_cancelled_owned(watch.run()).await;
+            tokio::select! {
+                _ = stop.run_until_cancelled_owned(watch.run()) => {}
+                () = inputs.closed(), if never_sends => {}
+            }
         });
     }
 }

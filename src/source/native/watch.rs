@@ -17,30 +17,29 @@ use http_body_util::BodyExt;
 use kube::{client::Body, runtime::watcher::Event};
 use report::Reported;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::{self, sleep_until},
 };
 
 use super::{
-    Counters, Options, Server, Streams,
+    Counters, Options, Server, Streams, Unmatched,
     answer::{Part, encoding, end_of_page, no_answer, wanted_pause},
     decode::{
-        Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, Thin, decode_line,
-        decode_page,
+        Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, WatchedKind,
+        decode_line, decode_page,
     },
     ending::{End, Refusal, causes},
     frames::{Frame, Frames},
     machine::{Ask, Machine, Moment, Next, Rules},
+    outlet::Outlet,
     request::{Declined, Sort, accepted, in_time, request, until, whole_answer},
     resource::Resource,
+    turns::Turn,
 };
 use crate::{
-    model::{Interner, Scope, Seed, Uid},
-    source::{FeedEvent, WatchFailure, WatchInput},
+    model::{Interner, Keyed, Seed},
+    source::{WatchFailure, WatchInput},
 };
-
-/// A batch never has more events.
-const BATCH: usize = 256;
 
 /// So much is read of an answer that says no, in bytes.
 const MAX_REFUSAL: usize = 16 << 10;
@@ -50,20 +49,23 @@ const MAX_REFUSAL: usize = 16 << 10;
 pub(super) struct Shared {
     pub(super) server: Server,
     pub(super) inputs: mpsc::Sender<WatchInput>,
+    pub(super) unmatched: Arc<Unmatched>,
+    /// For first lists.
+    pub(super) turns: Arc<Semaphore>,
     pub(super) counters: Arc<Counters>,
     pub(super) streams: Arc<Streams>,
     pub(super) options: Arc<Options>,
 }
 
 /// A watch of a kind in a scope.
-pub(super) struct Watch<K: Thin> {
+pub(super) struct Watch<K: WatchedKind> {
     resource: Resource,
-    scope: Scope,
     shared: Shared,
     machine: Machine<K::Object>,
     texts: Texts,
-    /// What is to be told.
-    batch: Vec<FeedEvent>,
+    /// Where what it sees goes.
+    outlet: Outlet<K::Object>,
+    turn: Turn,
     /// Since it was counted last.
     dropped: Dropped,
     /// Reasons that were said.
@@ -109,8 +111,13 @@ enum Heard {
 #[derive(Debug)]
 pub(super) struct Gone;
 
-impl<K: Thin> Watch<K> {
-    pub(super) fn new(resource: Resource, scope: Scope, shared: Shared, texts: Texts) -> Self {
+impl<K: WatchedKind> Watch<K> {
+    pub(super) fn new(
+        resource: Resource,
+        outlet: Outlet<K::Object>,
+        shared: Shared,
+        texts: Texts,
+    ) -> Self {
         let rules = Rules {
             patience: shared.options.patience.clone(),
             list: shared.options.list,
@@ -119,11 +126,11 @@ impl<K: Thin> Watch<K> {
         };
         Self {
             resource,
-            scope,
+            turn: Turn::new(Arc::clone(&shared.turns)),
             shared,
             machine: Machine::new(rules),
             texts,
-            batch: Vec::new(),
+            outlet,
             dropped: Dropped::default(),
             said: Vec::new(),
             learned: None,
@@ -141,7 +148,10 @@ impl<K: Thin> Watch<K> {
                 Next::Ask(ask) => {
                     let sort = Sort::of(&ask);
                     let end = match request(&self.resource, &ask, &self.shared.options) {
-                        Ok(request) => self.ask(request, sort).await?,
+                        Ok(request) => {
+                            self.turn.come().await;
+                            self.ask(request, sort).await?
+                        }
                         Err(error) => Some(End::Unreachable(causes(&error))),
                     };
                     if let Some(end) = end {
@@ -204,7 +214,7 @@ impl<K: Thin> Watch<K> {
                     break Some(end);
                 }
                 match body.frame().now_or_never() {
-                    Some(next) if self.batch.len() < BATCH => part = Part::of(next),
+                    Some(next) if !self.outlet.is_full() => part = Part::of(next),
                     Some(next) => {
                         self.flush().await?;
                         part = Part::of(next);
@@ -280,7 +290,7 @@ impl<K: Thin> Watch<K> {
                     }
                 }
             }
-            if self.batch.len() >= BATCH {
+            if self.outlet.is_full() {
                 self.flush().await?;
             }
         }
@@ -305,15 +315,18 @@ impl<K: Thin> Watch<K> {
             shared,
             machine,
             texts,
-            batch,
+            outlet,
+            turn,
             dropped,
             ..
         } = self;
         let decoding = &shared.options.decoding;
         let line = decode_line::<K>(line, decoding, texts, dropped);
         let seen = line.unusable().cloned();
-        let flow = machine.line(line, |event| tell::<K>(event, batch, &shared.counters));
-        batch.extend(seen.map(see::<K>));
+        let flow = machine.line(line, |event| tell(event, outlet, turn, &shared.counters));
+        if let Some(seen) = seen {
+            outlet.see(seen);
+        }
         flow
     }
 
@@ -360,7 +373,8 @@ impl<K: Thin> Watch<K> {
         let Self {
             shared,
             machine,
-            batch,
+            outlet,
+            turn,
             dropped,
             ..
         } = self;
@@ -368,15 +382,15 @@ impl<K: Thin> Watch<K> {
             Ok(page) => {
                 dropped.add(page.dropped);
                 let next = page.continue_token.as_deref();
-                let mut seen = page.unusable.into_iter().map(see::<K>);
+                let mut seen = page.unusable.into_iter();
                 let taken = machine.page(objects, &page.version, next, |event| {
                     if let Event::InitDone = event {
-                        batch.extend(&mut seen);
+                        seen.by_ref().for_each(|uid| outlet.see(uid));
                     }
-                    tell::<K>(event, batch, &shared.counters);
+                    tell(event, outlet, turn, &shared.counters);
                 });
                 if taken.is_ok() {
-                    batch.extend(seen);
+                    seen.for_each(|uid| outlet.see(uid));
                 }
                 taken
             }
@@ -451,7 +465,8 @@ impl<K: Thin> Watch<K> {
         // What a probe says is advice.
         let counts = !matches!(sort, Sort::Version) || matches!(end, End::WentBack { .. });
         if counts {
-            self.shared.counters.count_end(K::KIND, end.reason());
+            let kind = self.resource.kind;
+            self.shared.counters.count_end(kind, end.reason());
         }
         if counts && !matches!(end, End::Regular) {
             self.shared.counters.failures.fetch_add(1, Relaxed);
@@ -461,19 +476,13 @@ impl<K: Thin> Watch<K> {
                 at: at.now,
             });
         }
+        self.turn.ended();
         self.machine.over(end, at);
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {
         self.count_dropped();
-        while !self.batch.is_empty() {
-            let events = if self.batch.len() <= BATCH {
-                std::mem::take(&mut self.batch)
-            } else {
-                self.batch.drain(..BATCH).collect()
-            };
-            let scope = self.scope;
-            let batch = WatchInput::Batch { scope, events };
+        while let Some(batch) = self.outlet.flush(now) {
             self.shared.send(batch).await?;
         }
         Ok(())
@@ -486,15 +495,17 @@ impl Shared {
     }
 }
 
-fn tell<K: Thin>(event: Event<K::Object>, batch: &mut Vec<FeedEvent>, counters: &Counters) {
+fn tell<T: Keyed + Clone + PartialEq>(
+    event: Event<T>,
+    outlet: &mut Outlet<T>,
+    turn: &mut Turn,
+    counters: &Counters,
+) {
     if let Event::InitDone = event {
         counters.lists.fetch_add(1, Relaxed);
+        turn.listed();
     }
-    batch.push(K::fact(event));
-}
-
-fn see<K: Thin>(uid: Uid) -> FeedEvent {
-    FeedEvent::Seen(K::KIND, Box::new(uid))
+    outlet.take(event);
 }
 
 async fn page_of(beside: &mut Option<Beside>) -> Result<Vec<u8>, End> {

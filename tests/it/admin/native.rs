@@ -5,8 +5,8 @@ use std::fs;
 use k8s_relay::{
     admin::api::Findings,
     config::{Config, Lists, Retry, Source},
-    model::Kind,
-    sim::kube::{Object, Options, Owner, Pod, Raw, SimApi},
+    model::{Kind, KindRow, KindTable},
+    sim::kube::{Meta, Object, Options, Owner, Pod, Raw, SimApi},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -66,6 +66,60 @@ async fn a_native_relay_is_ready_once_its_watches_have_listed() {
         "k8s_relay_feed_pods{feed=\"native\",state=\"live\"} 1.0\n",
         "k8s_relay_store_objects{feed=\"native\",kind=\"pod\"} 1.0\n",
         "k8s_relay_watch_lists_total 3.0\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample}{metrics}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_further_kind_is_shown_and_counts_for_nothing() {
+    let rollouts = KindRow::metadata_only("argoproj.io/v1alpha1", "Rollout", "rollouts");
+    let kinds = KindTable::with([rollouts]).unwrap();
+    let rollout = kinds.find("argoproj.io", "rollouts").unwrap();
+    let options = Options {
+        kinds: kinds.clone(),
+        ..Options::small()
+    };
+    let api = SimApi::start(options).await.unwrap();
+    api.deny(rollout);
+    api.apply(Object::Plain(rollout, Meta::new("shop", "web", "uid-web")));
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(|config| {
+        native(config, &api, &dir);
+        config.native.kinds = kinds;
+    })
+    .await;
+    let row = |answer: &Answer| answer.json()["native"]["watches"][3].clone();
+    let refused = |answer: &Answer| row(answer)["state"] == "not allowed";
+    let status = world.until("/statusz", refused).await;
+    assert_eq!(row(&status)["resource"], "rollouts");
+    assert_eq!(row(&status)["last_error"]["reason"], "forbidden");
+    // Neither readiness nor the loop's own account of its watches knows it.
+    world.until("/readyz", |answer| answer.code == 200).await;
+    let healthy = |answer: &Answer| answer.json()["native"]["unwell"] == 0;
+    let status = world.until("/statusz", healthy).await.json();
+    assert_eq!(status["native"]["sources"], 3);
+    let metrics = world.get("/metrics").await.body;
+    for sample in [
+        "k8s_relay_watches{resource=\"jobs\",state=\"healthy\"} 1.0\n",
+        "k8s_relay_watches{resource=\"rollouts\",state=\"not allowed\"} 1.0\n",
+        "k8s_relay_watches_failing{resource=\"rollouts\",reason=\"forbidden\"} 1.0\n",
+        "k8s_relay_store_objects{feed=\"native\",kind=\"rollout\"} 0.0\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample}{metrics}");
+    }
+    api.allow(rollout);
+    let listed = |answer: &Answer| row(answer)["state"] == "healthy";
+    let status = world.until("/statusz", listed).await.json();
+    let stored = json!({"pods": 0, "replica_sets": 0, "jobs": 0, "rollouts": 1});
+    assert_eq!(status["native"]["stored"], stored);
+    assert_eq!(status["native"]["watches"].as_array().unwrap().len(), 4);
+    let metrics = world.get("/metrics").await.body;
+    for sample in [
+        "k8s_relay_watches{resource=\"rollouts\",state=\"healthy\"} 1.0\n",
+        "k8s_relay_watches{resource=\"rollouts\",state=\"not allowed\"} 0.0\n",
+        "k8s_relay_store_objects{feed=\"native\",kind=\"rollout\"} 1.0\n",
     ] {
         assert!(metrics.contains(sample), "{sample}{metrics}");
     }

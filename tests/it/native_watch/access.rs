@@ -274,7 +274,14 @@ async fn a_server_with_tls_is_known_by_its_authority_and_knows_us_by_our_token()
     assert_eq!(*server.url(), *format!("https://localhost:{port}"));
     let (inputs, _told) = mpsc::channel(8);
     let stop = CancellationToken::new();
-    let watch = native::watch(server, Options::default(), inputs, stop, Arc::default());
+    let watch = native::watch(
+        server,
+        Options::default(),
+        inputs,
+        Arc::default(),
+        stop,
+        Arc::default(),
+    );
     let _watch = AbortOnDropHandle::new(tokio::spawn(watch));
     let (socket, _) = must("a connection", listener.accept()).await.unwrap();
     let mut socket = TlsAcceptor::from(Arc::new(config))

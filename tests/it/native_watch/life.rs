@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use k8s_relay::source::native::{ListMode, Options, decode::ObjectError};
 
+use tokio::time::sleep;
+
 use super::watched::{ROOM, SECOND, Watched};
 use crate::support::api::{
-    Api, JSON, added, bookmark, deleted, end_mark, event, modified, object, page,
+    Api, JSON, added, bookmark, deleted, end_mark, error, event, modified, object, page,
 };
 
 const METADATA: &str =
@@ -41,6 +43,40 @@ async fn each_kind_and_namespace_has_a_watch_of_its_own() {
         let expected = ["a", "b"].map(|name| format!("{group}/namespaces/{name}/{resource}"));
         assert_eq!(paths, expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_lists_are_taken_two_at_a_time_and_later_ones_wait_for_nobody() {
+    let options = Options {
+        list: ListMode::Pages,
+        ..Options::default()
+    };
+    let mut watched = Watched::in_turns(Api::start().await, options, "").await;
+    let pods = watched.api.asked("page 500").await;
+    let sets = watched.api.call("replicasets").await;
+    let begun = pods.at;
+    // A list is one turn, however many pages it has; one that fails gives its turn away.
+    sleep(5 * SECOND).await;
+    pods.page(&[object("a", "1")], "5", Some("more")).await;
+    let pods = watched.api.asked("page 500 after more").await;
+    sleep(5 * SECOND).await;
+    sets.refuse(500, "not now").await;
+    let jobs = watched.api.call("jobs").await;
+    let waited = jobs.at - begun;
+    assert!((10 * SECOND..11 * SECOND).contains(&waited), "{waited:?}");
+    // The ReplicaSets come again when one of both is through.
+    sleep(5 * SECOND).await;
+    jobs.page(&[], "5", None).await;
+    let sets = watched.api.call("replicasets").await;
+    let waited = sets.at - begun;
+    assert!((15 * SECOND..16 * SECOND).contains(&waited), "{waited:?}");
+    // Both turns are taken, and whoever has listed does not care.
+    let jobs = watched.api.call("jobs").await;
+    assert_eq!(jobs.ask(), "watch 5");
+    jobs.stream().await.line(error(410)).await;
+    let again = watched.api.call("jobs").await;
+    assert_eq!(again.ask(), "page 500");
+    drop((pods, sets));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use k8s_relay::{
     model::Kind,
     source::{
         FeedEvent, WatchFailure, WatchHealth, WatchInput,
-        native::{self, Access, Counters, Limits, ListMode, NativeError, Options},
+        native::{self, Access, Counters, Limits, ListMode, NativeError, Options, Unmatched},
     },
 };
 use kube::runtime::watcher::Event;
@@ -58,8 +58,23 @@ impl Watched {
         Self::with(Api::start().await, options, "").await
     }
 
-    /// `user`: lines of the kubeconfig's user.
+    /// `user`: lines of the kubeconfig's user. Most tests answer nobody but the watch of pods:
+    /// it shall not wait for others that list first.
     pub async fn with(api: Api, options: Options, user: &str) -> Self {
+        let first_lists = 64;
+        Self::in_turns(
+            api,
+            Options {
+                first_lists,
+                ..options
+            },
+            user,
+        )
+        .await
+    }
+
+    /// The same, with as many first lists at once as the options say.
+    pub async fn in_turns(api: Api, options: Options, user: &str) -> Self {
         let (log, logging) = Log::start();
         let dir = tempfile::tempdir().unwrap();
         let access = kubeconfig(&dir, &format!("http://{}", api.address), user);
@@ -67,7 +82,9 @@ impl Watched {
         let (sender, inputs) = mpsc::channel(ROOM);
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());
-        let watch = native::watch(server, options, sender, stop.clone(), counters.clone());
+        let unmatched = Arc::new(Unmatched::of(&options));
+        let (stopped, counted) = (stop.clone(), counters.clone());
+        let watch = native::watch(server, options, sender, unmatched, stopped, counted);
         Self {
             api,
             inputs,

@@ -3,7 +3,7 @@
 use k8s_relay::{
     model::{Interner, PodMeta, Seed},
     source::native::decode::{
-        Decoding, Dropped, Line, ObjectSeed, PageEnd, PageError, Pods, ReplicaSets, Status,
+        Decoding, Dropped, Line, MetadataOnly, ObjectSeed, PageEnd, PageError, Pods, Status,
         decode_line, decode_page,
     },
 };
@@ -113,7 +113,7 @@ fn read_all(bytes: &[u8]) {
     drop(page(bytes));
     drop(Status::decode(bytes));
     let (mut texts, mut dropped) = (Interner::new(Seed::FIXED), Dropped::default());
-    decode_line::<ReplicaSets>(bytes, &Decoding::default(), &mut texts, &mut dropped);
+    decode_line::<MetadataOnly>(bytes, &Decoding::default(), &mut texts, &mut dropped);
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use k8s_relay::{
     model::{Interner, Seed, Uid},
     source::native::decode::{
-        Decoding, MAX_OBJECT_LEN, ObjectError, PageEnd, PageError, Pods, ReplicaSets, SharedTexts,
+        Decoding, MAX_OBJECT_LEN, MetadataOnly, ObjectError, PageEnd, PageError, Pods, SharedTexts,
         Status, decode_page,
     },
 };
@@ -201,7 +201,7 @@ fn what_repeats_in_the_pages_of_two_namespaces_exists_once() {
     for namespace in ["a", "b"] {
         let page = page(namespace);
         let end =
-            decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
+            decode_page::<MetadataOnly>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
                 held.push(set)
             });
         assert!(end.is_ok());
@@ -241,7 +241,7 @@ fn a_full_object_has_all_that_is_read_of_metadata_alone() {
         let mut sets = Vec::new();
         let mut texts = Interner::new(Seed::FIXED);
         let end =
-            decode_page::<ReplicaSets>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
+            decode_page::<MetadataOnly>(page.as_bytes(), &Decoding::default(), &mut texts, |set| {
                 sets.push(set)
             });
         (sets, end.unwrap().version)

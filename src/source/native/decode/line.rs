@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::{
-    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, Thin,
+    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, WatchedKind,
     json::{Broken, Reader},
     metadata::valid_version,
     object::Reading,
@@ -69,7 +69,7 @@ pub enum Line<'a, T> {
 /// Reads one line of a watch's stream, with or without its end of line.
 ///
 /// What of it, or of a part of it, cannot be used is counted in `dropped`.
-pub fn decode_line<'a, T: Thin>(
+pub fn decode_line<'a, T: WatchedKind>(
     line: &'a [u8],
     decoding: &Decoding,
     texts: &mut impl SharedTexts,
@@ -116,7 +116,10 @@ enum Change {
 }
 
 impl<S: SharedTexts> Means<'_, S> {
-    fn line<'a, T: Thin>(&mut self, mut reader: Reader<'a>) -> Result<Line<'a, T::Object>, Broken> {
+    fn line<'a, T: WatchedKind>(
+        &mut self,
+        mut reader: Reader<'a>,
+    ) -> Result<Line<'a, T::Object>, Broken> {
         let start = reader.clone();
         let (mut verb, mut object, mut passed_by) = (None, None, None);
         let mut status = None;
@@ -153,7 +156,7 @@ impl<S: SharedTexts> Means<'_, S> {
     }
 
     /// Reads the object of an event of this type.
-    fn object<'a, T: Thin>(
+    fn object<'a, T: WatchedKind>(
         &mut self,
         verb: Verb,
         reader: &mut Reader<'a>,
@@ -173,7 +176,7 @@ impl<S: SharedTexts> Means<'_, S> {
         }
     }
 
-    fn change<'a, T: Thin>(
+    fn change<'a, T: WatchedKind>(
         &mut self,
         change: Change,
         reader: &mut Reader<'a>,

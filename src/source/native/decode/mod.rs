@@ -25,7 +25,6 @@ mod value;
 use std::ops::DerefMut;
 
 use clap::ValueEnum;
-use kube::runtime::watcher::Event;
 
 pub use flaw::{Dropped, ObjectError};
 pub use line::{Line, decode_line};
@@ -33,8 +32,7 @@ pub use object::{Decoded, ObjectSeed};
 pub use page::{PageEnd, PageError, PageReader, decode_page};
 pub use status::Status;
 
-use crate::model::{Interner, Keyed, Kind, OwnerMeta, PodMeta};
-use crate::source::FeedEvent;
+use crate::model::{Interner, Keyed, OwnerMeta, PodMeta};
 
 /// The longest object that is decoded, in bytes of its JSON (4 MiB). The text around it in
 /// a line of a watch counts too.
@@ -82,59 +80,31 @@ impl SharedTexts for Interner {
     }
 }
 
-/// A kind that is watched, and the thin object that it is decoded into.
-pub trait Thin: Send + 'static {
-    /// The kind.
-    const KIND: Kind;
+/// How the objects of watched kinds are decoded: there is one for each
+/// [`Form`](crate::model::Form).
+pub trait WatchedKind: Send + 'static {
     /// What is kept of an object.
-    type Object: Keyed + Clone + PartialEq + Send + 'static;
+    type Object: Keyed + Clone + PartialEq + Send + Sync + 'static;
 
     /// How it is read.
     #[doc(hidden)]
     type Draft<'de>: object::Draft<'de, Object = Self::Object>;
-
-    /// The fact of a feed that such an event is.
-    fn fact(event: Event<Self::Object>) -> FeedEvent;
 }
 
-/// [`Kind::POD`].
+/// [`Form::Pod`](crate::model::Form::Pod).
 #[derive(Clone, Copy, Debug)]
 pub enum Pods {}
 
-/// [`Kind::REPLICA_SET`].
+/// [`Form::Metadata`](crate::model::Form::Metadata).
 #[derive(Clone, Copy, Debug)]
-pub enum ReplicaSets {}
+pub enum MetadataOnly {}
 
-/// [`Kind::JOB`].
-#[derive(Clone, Copy, Debug)]
-pub enum Jobs {}
-
-impl Thin for Pods {
-    const KIND: Kind = Kind::POD;
+impl WatchedKind for Pods {
     type Object = PodMeta;
     type Draft<'de> = pod::PodDraft<'de>;
-
-    fn fact(event: Event<PodMeta>) -> FeedEvent {
-        FeedEvent::Pod(event)
-    }
 }
 
-impl Thin for ReplicaSets {
-    const KIND: Kind = Kind::REPLICA_SET;
+impl WatchedKind for MetadataOnly {
     type Object = OwnerMeta;
     type Draft<'de> = owner::OwnerDraft<'de>;
-
-    fn fact(event: Event<OwnerMeta>) -> FeedEvent {
-        FeedEvent::ReplicaSet(event)
-    }
-}
-
-impl Thin for Jobs {
-    const KIND: Kind = Kind::JOB;
-    type Object = OwnerMeta;
-    type Draft<'de> = owner::OwnerDraft<'de>;
-
-    fn fact(event: Event<OwnerMeta>) -> FeedEvent {
-        FeedEvent::Job(event)
-    }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, marker::PhantomData};
 use serde::{Deserializer, de::DeserializeSeed};
 
 use super::{
-    Decoding, Dropped, ObjectError, Thin,
+    Decoding, Dropped, ObjectError, WatchedKind,
     metadata::Metadata,
     value::{Fields, Object, Shape},
 };
@@ -31,7 +31,7 @@ pub struct ObjectSeed<'a, T> {
     kind: PhantomData<T>,
 }
 
-impl<'a, T: Thin> ObjectSeed<'a, T> {
+impl<'a, T: WatchedKind> ObjectSeed<'a, T> {
     /// Shares texts by `texts`; counts the parts that are dropped in `dropped`, not the object.
     pub fn new(decoding: &'a Decoding, texts: &'a mut Interner, dropped: &'a mut Dropped) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl<'a, T: Thin> ObjectSeed<'a, T> {
     }
 }
 
-impl<'de, T: Thin> DeserializeSeed<'de> for ObjectSeed<'_, T> {
+impl<'de, T: WatchedKind> DeserializeSeed<'de> for ObjectSeed<'_, T> {
     type Value = Decoded<'de, T::Object>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -57,12 +57,12 @@ impl<'de, T: Thin> DeserializeSeed<'de> for ObjectSeed<'_, T> {
 }
 
 /// An object that is being read, nothing judged yet.
-pub(super) struct Reading<'de, T: Thin> {
+pub(super) struct Reading<'de, T: WatchedKind> {
     draft: T::Draft<'de>,
     shape: Shape,
 }
 
-impl<'de, T: Thin> Reading<'de, T> {
+impl<'de, T: WatchedKind> Reading<'de, T> {
     pub(super) fn new(decoding: &Decoding) -> Self {
         Self {
             draft: T::Draft::new(decoding),

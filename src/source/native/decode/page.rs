@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 use thiserror::Error;
 
 use super::{
-    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, Thin,
+    Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, SharedTexts, Status, WatchedKind,
     json::{Broken, Reader},
     metadata::valid_version,
     object::Reading,
@@ -59,7 +59,7 @@ pub enum PageError {
 ///
 /// # Errors
 /// If it is no list, as a whole. An item that cannot be used is no error.
-pub fn decode_page<T: Thin>(
+pub fn decode_page<T: WatchedKind>(
     page: &[u8],
     decoding: &Decoding,
     texts: &mut impl SharedTexts,
@@ -124,7 +124,7 @@ impl Default for PageReader {
 
 impl PageReader {
     /// The next chunk; `each` gets the objects that can be read so far, in their order.
-    pub fn push<T: Thin>(
+    pub fn push<T: WatchedKind>(
         &mut self,
         chunk: &[u8],
         decoding: &Decoding,
@@ -144,7 +144,7 @@ impl PageReader {
     ///
     /// # Errors
     /// If it is no list, as a whole. An item that cannot be used is no error.
-    pub fn end<T: Thin>(
+    pub fn end<T: WatchedKind>(
         mut self,
         decoding: &Decoding,
         texts: &mut impl SharedTexts,
@@ -160,7 +160,7 @@ impl PageReader {
 
     /// Reads all values that are complete, and forgets their text. Fails with the offset in the
     /// page at which it cannot be read on.
-    fn read_on<T: Thin>(
+    fn read_on<T: WatchedKind>(
         &mut self,
         ended: bool,
         decoding: &Decoding,
@@ -193,7 +193,7 @@ impl PageReader {
     }
 
     /// Reads the next value with the marks before it. If that fails, nothing has changed.
-    fn value<T: Thin>(
+    fn value<T: WatchedKind>(
         &mut self,
         reader: &mut Reader<'_>,
         ended: bool,
@@ -242,7 +242,7 @@ impl PageReader {
         }
     }
 
-    fn item<T: Thin>(
+    fn item<T: WatchedKind>(
         &mut self,
         reader: &mut Reader<'_>,
         ended: bool,
@@ -348,13 +348,13 @@ impl<'de> Fields<'de> for ListMeta<'de> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::ReplicaSets, *};
+    use super::{super::MetadataOnly, *};
     use crate::model::{Interner, OwnerMeta, Seed};
 
     fn whole(page: &[u8]) -> (Vec<OwnerMeta>, Result<PageEnd, PageError>) {
         let mut owners = Vec::new();
         let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
-        let end = decode_page::<ReplicaSets>(page, &decoding, &mut texts, |one| owners.push(one));
+        let end = decode_page::<MetadataOnly>(page, &decoding, &mut texts, |one| owners.push(one));
         (owners, end)
     }
 
@@ -365,9 +365,9 @@ mod tests {
         let mut page = PageReader::default();
         for chunk in chunks {
             page.read_at = 0;
-            page.push::<ReplicaSets>(chunk, &decoding, &mut texts, |one| owners.push(one));
+            page.push::<MetadataOnly>(chunk, &decoding, &mut texts, |one| owners.push(one));
         }
-        let end = page.end::<ReplicaSets>(&decoding, &mut texts, |one| owners.push(one));
+        let end = page.end::<MetadataOnly>(&decoding, &mut texts, |one| owners.push(one));
         (owners, end)
     }
 
@@ -417,19 +417,19 @@ mod tests {
         let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let mut page = PageReader::default();
         let mut owners = 0;
-        page.push::<ReplicaSets>(br#"{"items":["#, &decoding, &mut texts, |_| ());
+        page.push::<MetadataOnly>(br#"{"items":["#, &decoding, &mut texts, |_| ());
         let item = format!(
             r#"{{"metadata":{{"uid":"a","name":"{}"}}}},"#,
             "n".repeat(1_000)
         );
         for _ in 0..10_000 {
-            page.push::<ReplicaSets>(item.as_bytes(), &decoding, &mut texts, |_| owners += 1);
+            page.push::<MetadataOnly>(item.as_bytes(), &decoding, &mut texts, |_| owners += 1);
             assert!(page.rest.capacity() + page.frame.capacity() <= 3 * READ_AT);
         }
-        page.push::<ReplicaSets>(b"{}],", &decoding, &mut texts, |_| owners += 1);
+        page.push::<MetadataOnly>(b"{}],", &decoding, &mut texts, |_| owners += 1);
         let end = br#""metadata":{"resourceVersion":"9"}}"#;
-        page.push::<ReplicaSets>(end, &decoding, &mut texts, |_| owners += 1);
-        let end = page.end::<ReplicaSets>(&decoding, &mut texts, |_| owners += 1);
+        page.push::<MetadataOnly>(end, &decoding, &mut texts, |_| owners += 1);
+        let end = page.end::<MetadataOnly>(&decoding, &mut texts, |_| owners += 1);
         assert_eq!(
             (owners, end.map(|end| end.version)),
             (10_000, Ok("9".to_owned()))

@@ -5,10 +5,10 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    super::{decode::Thin, ending::Reason, machine::Note},
+    super::{decode::WatchedKind, ending::Reason, machine::Note},
     Gone, Watch, now,
 };
-use crate::source::{WatchHealth, WatchInput};
+use crate::source::WatchHealth;
 
 /// What the driver was sent last.
 pub(super) struct Reported {
@@ -29,7 +29,7 @@ impl Reported {
     }
 }
 
-impl<K: Thin> Watch<K> {
+impl<K: WatchedKind> Watch<K> {
     /// Tells what has changed beside the objects.
     pub(super) async fn report(&mut self) -> Result<(), Gone> {
         let streams = self.machine.streams();
@@ -66,14 +66,11 @@ impl<K: Thin> Watch<K> {
             (reported.health, reported.since) = (Some(health), now());
         }
         reported.failure = failure;
-        let health = WatchInput::Health {
-            kind: K::KIND,
-            scope: self.scope,
-            health,
-            since: reported.since,
-            last_failure,
-        };
-        self.shared.send(health).await
+        let since = reported.since;
+        match self.outlet.changed(health, since, last_failure) {
+            Some(health) => self.shared.send(health).await,
+            None => Ok(()),
+        }
     }
 
     fn log(&self, note: &Note) {
