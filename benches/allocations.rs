@@ -205,7 +205,7 @@ impl WayOut {
                 let now = Instant::now();
                 reducer.outbox().set_time(now);
                 for input in batch {
-                    feeds.handle(*feed, Scope::default(), input, now, reducer.outbox());
+                    let _ = feeds.handle(*feed, Scope::default(), input, now, reducer.outbox());
                 }
                 reducer.flush(now);
             });

@@ -150,6 +150,16 @@ struct Stream {
     last: Option<Instant>,
 }
 
+impl Stream {
+    /// Has the call end, if it is open.
+    fn end(&mut self, why: CallEnd) {
+        if let Some(end) = self.end.take() {
+            // A call that is gone already needs no end.
+            let _ = end.send(why);
+        }
+    }
+}
+
 /// All that can make the relay act.
 enum Wake {
     /// A stream of `Collect` speaks.
@@ -334,13 +344,17 @@ impl Driver {
                 };
                 state.infos += infos;
                 state.last = Some(now);
+                let mut is_full = false;
                 for event in events {
                     let input = core_input(event);
                     let (feed, scope) = (state.generation, Scope::default());
-                    self.feeds
+                    is_full |= self
+                        .feeds
                         .handle(feed, scope, input, now, self.reducer.outbox());
                 }
-                self.end_overflowed();
+                if is_full {
+                    self.end_overflowed(stream);
+                }
             }
             SourceInput::Closed { stream } => {
                 let Some(state) = self.streams.get_mut(&stream) else {
@@ -365,9 +379,9 @@ impl Driver {
             WatchInput::Batch { scope, events } => {
                 watched.heard(scope, &events, now);
                 for event in events {
-                    let input = core_input(event);
-                    self.feeds
-                        .handle(watched.feed, scope, input, now, self.reducer.outbox());
+                    let (input, outbox) = (core_input(event), self.reducer.outbox());
+                    // Native feeds have no such bound.
+                    let _ = self.feeds.handle(watched.feed, scope, input, now, outbox);
                 }
             }
             WatchInput::Health {
@@ -442,36 +456,23 @@ impl Driver {
         now
     }
 
-    /// Ends the calls whose feeds have met the guard rail (D9).
-    fn end_overflowed(&mut self) {
-        let overflowed = self.reducer.outbox().take_overflows();
-        if overflowed.is_empty() {
+    /// Ends the call of a stream that has met the guard rail (D9).
+    fn end_overflowed(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else {
             return;
-        }
-        for (id, stream) in &self.streams {
-            if overflowed.contains(&stream.generation) {
-                let peer = stream.peer.map(tracing::field::display);
-                let (stream, infos) = (id.0, stream.infos);
-                warn!(
-                    stream,
-                    peer,
-                    infos,
-                    "too many pods wait for their owners: the stream ends (guard rail)"
-                );
-            }
-        }
-        self.end_streams(
-            |stream| overflowed.contains(&stream.generation),
-            CallEnd::Overflow,
+        };
+        warn!(
+            stream = id.0,
+            peer = stream.peer.map(tracing::field::display),
+            infos = stream.infos,
+            "too many pods wait for their owners: the stream ends (guard rail)"
         );
+        stream.end(CallEnd::Overflow);
     }
 
     fn end_streams(&mut self, which: impl Fn(&Stream) -> bool, why: CallEnd) {
         for stream in self.streams.values_mut().filter(|stream| which(stream)) {
-            if let Some(end) = stream.end.take() {
-                // A call that is gone already needs no end.
-                let _ = end.send(why);
-            }
+            stream.end(why);
         }
     }
 

@@ -1,9 +1,6 @@
-//! What the core announces: six verbs, pushed into a [`Sink`] as they happen.
+//! What the core announces: five verbs, pushed into a [`Sink`] as they happen.
 
-use crate::{
-    matcher::Generation,
-    model::{ContainerMeta, OwnerRef, PodMeta, Uid},
-};
+use crate::model::{ContainerMeta, OwnerRef, PodMeta, Uid};
 
 /// Counts full snapshots sent to the reducer (D3): 0 at the start, one more for each
 /// `Collect` stream and for each resync that has another reason.
@@ -32,7 +29,4 @@ pub trait Sink {
 
     /// Everything announced on this connection is void; everything is sent again.
     fn pod_resync(&mut self, epoch: Epoch);
-
-    /// Too many pods wait in this legacy feed: its call must end (D9). Not for the reducer.
-    fn feed_overflow(&mut self, feed: Generation);
 }

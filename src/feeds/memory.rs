@@ -124,7 +124,8 @@ impl Cluster {
     }
 
     fn take(&mut self, input: Input) {
-        self.feeds
+        let _ = self
+            .feeds
             .handle(self.feed, Scope(0), input, self.now, &mut Nobody);
     }
 }
@@ -178,6 +179,4 @@ impl Sink for Nobody {
     fn pod_delete(&mut self, _: &Uid) {}
 
     fn pod_resync(&mut self, _: Epoch) {}
-
-    fn feed_overflow(&mut self, _: Generation) {}
 }

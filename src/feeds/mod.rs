@@ -249,8 +249,12 @@ impl Feeds {
         self.note_pending(now);
     }
 
-    /// A feed tells something. Events of feeds that have ended are not heard.
-    /// `scope`: which part of the feed tells it; a `Collect` stream has one, the default.
+    /// An event of a feed; those of feeds that have ended are dropped. `scope`: which part of the
+    /// feed it is of; a `Collect` stream has one, the default.
+    ///
+    /// Returns whether too many pods wait for their owners since this event: the call of this
+    /// legacy feed must end (D9).
+    #[must_use]
     pub fn handle(
         &mut self,
         generation: Generation,
@@ -258,7 +262,7 @@ impl Feeds {
         input: Input,
         now: Instant,
         sink: &mut impl Sink,
-    ) {
+    ) -> bool {
         let compared = self.is_compared(generation);
         let input = match compared {
             true => self.share(generation, input),
@@ -269,7 +273,7 @@ impl Feeds {
             .get_mut(&generation)
             .filter(|feed| feed.state == FeedState::Open);
         let Some(feed) = open else {
-            return;
+            return false;
         };
         let is_active = self.active == Some(generation);
         feed.heard_at = self.clock.read(now);
@@ -289,9 +293,6 @@ impl Feeds {
             relist_resync: self.settings.relist_resync,
         };
         let overflow = feed.take(scope, input, hearing);
-        if overflow {
-            sink.feed_overflow(generation);
-        }
         let heard = Heard {
             feed: generation,
             is_first,
@@ -309,6 +310,7 @@ impl Feeds {
             Handover::Legacy => self.release(now),
         }
         self.note_pending(now);
+        overflow
     }
 
     /// One of our own watches was refused with 403 or 404. If it never listed, it counts as

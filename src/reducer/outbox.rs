@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     announce::{Epoch, Sink},
-    matcher::Generation,
     model::{ContainerMeta, IdBuf, OwnerRef, PodMeta, Uid},
     wire::{Encode, Writer, messages::PodResync},
 };
@@ -43,7 +42,6 @@ pub struct Outbox {
     /// Whether somebody waits for the low mark.
     draining: bool,
     emptying: bool,
-    overflows: Vec<Generation>,
     recorder: Recorder,
     limits: Limits,
     told: SendCounters,
@@ -104,7 +102,6 @@ impl Outbox {
             low_mark,
             draining: false,
             emptying: false,
-            overflows: Vec::new(),
             recorder,
             limits: Limits::default(),
             told: SendCounters::default(),
@@ -125,11 +122,6 @@ impl Outbox {
     /// Plain bytes that are in no frame yet.
     pub fn pending(&self) -> usize {
         self.writer.pending()
-    }
-
-    /// The feeds whose calls must end, since this was asked the last time.
-    pub fn take_overflows(&mut self) -> Vec<Generation> {
-        mem::take(&mut self.overflows)
     }
 
     /// Asks for a `Drained` event as soon as nothing waits any more. Having been above the low
@@ -295,10 +287,6 @@ impl Sink for Outbox {
             resync_count: epoch.0,
         });
         self.told.resyncs += u64::from(told);
-    }
-
-    fn feed_overflow(&mut self, feed: Generation) {
-        self.overflows.push(feed);
     }
 }
 
@@ -515,15 +503,5 @@ mod tests {
         outbox.open();
         outbox.note_live(REDUCER_PODS + 1, 0);
         assert_eq!(outbox.sent().pools_outgrown, 3);
-    }
-
-    #[test]
-    fn overflowing_feeds_are_kept_for_the_caller_even_without_connection() {
-        let (mut outbox, _) = outbox(0);
-        outbox.close();
-        outbox.feed_overflow(Generation(1));
-        outbox.feed_overflow(Generation(2));
-        assert_eq!(outbox.take_overflows(), [Generation(1), Generation(2)]);
-        assert_eq!(outbox.take_overflows(), []);
     }
 }

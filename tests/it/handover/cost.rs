@@ -118,11 +118,11 @@ fn list(merger: &mut Merger, feeds: &mut Feeds, feed: Generation, now: Instant) 
                 FeedEvent::Job(event) => Input::Owner(OwnerSort::Job, event),
                 FeedEvent::Seen(..) | FeedEvent::Listed => unreachable!("it lists"),
             };
-            feeds.handle(feed, Scope::default(), input, now, &mut Nobody);
+            let _ = feeds.handle(feed, Scope::default(), input, now, &mut Nobody);
         }
         while feeds.resume(now, &mut Nobody) != CatchUp::Done {}
     }
-    feeds.handle(feed, Scope::default(), Input::Listed, now, &mut Nobody);
+    let _ = feeds.handle(feed, Scope::default(), Input::Listed, now, &mut Nobody);
     while feeds.resume(now, &mut Nobody) != CatchUp::Done {}
 }
 
@@ -193,6 +193,4 @@ impl Sink for Nobody {
     fn pod_delete(&mut self, _: &Uid) {}
 
     fn pod_resync(&mut self, _: Epoch) {}
-
-    fn feed_overflow(&mut self, _: Generation) {}
 }

@@ -341,13 +341,6 @@ impl Sink for Recorder {
         self.resyncs += 1;
         self.picture.pods.clear();
     }
-
-    fn feed_overflow(&mut self, feed: Generation) {
-        if let Some(wired) = &mut self.wired {
-            wired.outbox.feed_overflow(feed);
-        }
-        self.lines.push(format!("feed_overflow {}", feed.0));
-    }
 }
 
 // --- the core ---
@@ -397,8 +390,12 @@ impl Core {
     }
 
     pub fn handle_in(&mut self, scope: Scope, feed: Generation, input: Input) {
-        self.feeds
+        let is_full = self
+            .feeds
             .handle(feed, scope, input, self.now, &mut self.reducer);
+        if is_full {
+            self.reducer.lines.push(format!("feed_overflow {}", feed.0));
+        }
     }
 
     pub fn pod(&mut self, feed: Generation, pod: impl Into<PodMeta>) {
