@@ -3,6 +3,7 @@
 //! How it ends is in [`end`]. Imported by nobody but the binary, the demo and tests.
 
 mod admin;
+mod check;
 mod end;
 mod migrating;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
+pub use self::check::check;
 use self::{admin::Admin, end::Part, watches::Watchman};
 use crate::{
     admin::Sources,
@@ -26,7 +28,7 @@ use crate::{
     driver::{self, Driver},
     feeds::{Patience, Settings},
     matcher::Reannounce,
-    migrate::{Numbered, Stage, StateFile, StateFileError, Written},
+    migrate::{Numbered, Stage, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
     reducer::{self, Reducer},
     seed,
@@ -105,24 +107,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         .await
 }
 
-/// Looks, without starting anything, at what the start would open and no flag's form tells.
-///
-/// # Errors
-///
-/// When the recording could not be opened, or the state file not be read or replaced.
-pub fn check(config: &Config) -> Result<(), AppError> {
-    if let Some(path) = &config.migrate.state_file {
-        StateFile::check(path)?;
-    }
-    let Some(path) = &config.record else {
-        return Ok(());
-    };
-    reducer::Recorder::check(path).map_err(|source| {
-        let path = path.clone();
-        AppError::Reducer(reducer::ReducerError::Recording { path, source })
-    })
-}
-
 /// A relay that runs.
 pub struct Relay {
     address: SocketAddr,
@@ -130,7 +114,7 @@ pub struct Relay {
     server: Part<Result<(), ServeError>>,
     watches: Part<Result<(), native::NativeError>>,
     objects: Reader,
-    driver: Part<Reducer>,
+    driver: Part<driver::Ended>,
     /// Ends the driver although sources go on.
     leave: CancellationToken,
     /// Writes the state file, if there is one.

@@ -109,7 +109,7 @@ fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
         .for_each(|warning| tracing::warn!("{warning}"));
     let config = Config::new(args)?;
     if check_only {
-        app::check(&config)?;
+        wait_for(async { Ok(app::check(&config).await?) })?;
         logging::check(&config.logging)?;
         let shown = match as_json {
             true => settings.to_json(),

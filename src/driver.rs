@@ -8,6 +8,7 @@
 mod answers;
 mod audit;
 mod digests;
+mod ending;
 mod inputs;
 mod notices;
 pub mod query;
@@ -29,7 +30,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
-pub use self::steps::Migrating;
 use self::{
     digests::DigestJobs,
     inputs::{Inputs, Word},
@@ -37,6 +37,7 @@ use self::{
     steps::{StepNews, Steps},
     watches::Watched,
 };
+pub use self::{ending::Ended, steps::Migrating};
 use crate::{
     announce::CatchUp,
     feeds::{Feeds, Input, Settings},
@@ -236,9 +237,8 @@ impl Driver {
         self.feeds.reader()
     }
 
-    /// Runs until every sender of inputs is gone, or it is to leave; then hands back the link to the reducer
-    /// so that the caller can end it in order.
-    pub async fn run(mut self) -> Reducer {
+    /// Runs until every sender of inputs is gone, or it is to leave.
+    pub async fn run(mut self) -> Ended {
         loop {
             match self.wake().await {
                 Wake::Source(input) => self.take(input),
@@ -257,9 +257,13 @@ impl Driver {
             self.deadline();
             self.settle();
         }
+        // What a replay has left, as far as there is room for it.
+        while self.resume == CatchUp::More {
+            self.settle();
+        }
         self.report();
         self.steps.audit.end();
-        self.reducer
+        self.ended()
     }
 
     /// Takes what the sources have said by now. They may go on for ever: no more than fits into

@@ -17,7 +17,10 @@ use std::{
 
 use clap::ValueEnum;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
-use nix::fcntl::OFlag;
+use nix::{
+    fcntl::OFlag,
+    unistd::{AccessFlags, access},
+};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -148,7 +151,8 @@ pub fn check(config: &LoggingConfig) -> Result<(), LoggingError> {
             let folder = path
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
-            std::fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
+            let folder = folder.unwrap_or(Path::new("."));
+            access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(Into::into)
         }
         opened => opened.map(drop),
     };

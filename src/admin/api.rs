@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::migrate::{Auto, Parity, Row, Switch};
 use crate::{
     feeds::Why,
-    migrate::Stage,
+    migrate::{Command, Stage},
     reducer::{Counters, SendCounters},
     source::WatchState,
 };
@@ -31,6 +31,12 @@ pub struct Status {
     pub forced: bool,
     /// Rolled back while no watcher was connected: our own watches are told on until one is.
     pub waiting_for_watcher: bool,
+    /// Why no watcher has taken over yet, if so.
+    #[serde(default)]
+    pub waits_for: Option<String>,
+    /// The steps that lead to another stage from here; those that are there already are left out.
+    #[serde(default)]
+    pub steps: Vec<Offer>,
     /// `--migrate auto`: what it has done so far.
     pub auto: Option<Auto>,
     /// The step that is being taken, if there is one.
@@ -51,6 +57,10 @@ pub struct Status {
     pub legacy: Option<Feed>,
     /// Our own watches.
     pub native: Option<Feed>,
+    /// In stage `native`: `Collect` streams, ended ones included, whose Infos are counted and
+    /// dropped; at most 20.
+    #[serde(default)]
+    pub ignored_streams: Vec<Stream>,
     /// How the two compare; `None` in stages that do not compare.
     pub parity: Option<Parity>,
     /// Why pods stay announced that may be gone, if some do (D4).
@@ -59,6 +69,23 @@ pub struct Status {
     /// Synced `Collect` streams that share less than half of their pods with the active one.
     #[serde(default)]
     pub streams_disagreeing: u64,
+}
+
+/// A step that may be asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its command.
+    pub command: String,
+    /// Why it would be refused now, if it would be.
+    pub blocked: Option<String>,
+}
+
+impl Offer {
+    /// Of this command.
+    pub fn of(command: Command, blocked: Option<String>) -> Self {
+        let command = command.to_string();
+        Self { command, blocked }
+    }
 }
 
 /// Pods stay announced that may be gone: nobody vouches for them.
@@ -113,6 +140,9 @@ pub struct EndedStep {
     pub failed: Option<String>,
     /// Why a restart would not go on with it, although it should.
     pub not_kept: Option<String>,
+    /// What it waited for to have its effect when it was done, if it did.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 /// What became of the stage in the state file.
@@ -268,7 +298,7 @@ pub struct Stream {
     pub stream: u64,
     /// Where the watcher is.
     pub peer: Option<String>,
-    /// `active`, `standby`, `shadow` or `ended`.
+    /// `active`, `standby`, `shadow`, `ignored` or `ended`.
     pub role: String,
     /// It has not ended.
     pub open: bool,

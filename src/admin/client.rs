@@ -45,6 +45,9 @@ pub enum CallError {
     /// The relay does not know what it was asked about.
     #[error("{0}")]
     Unknown(String),
+    /// The relay says no, because a step before has not had its effect yet.
+    #[error("{0}")]
+    InProgress(String),
     /// The relay has tried, and nothing has come of it.
     #[error("{0}")]
     Failed(String),
@@ -59,6 +62,8 @@ struct Refusal {
     error: String,
     #[serde(default)]
     failed: bool,
+    #[serde(default)]
+    in_progress: bool,
 }
 
 impl CallError {
@@ -85,10 +90,15 @@ pub async fn call<T: DeserializeOwned>(
         return Ok((answer, read));
     }
     match serde_json::from_slice(&answer) {
-        Ok(Refusal { error, failed }) => Err(match code {
+        Ok(Refusal {
+            error,
+            failed,
+            in_progress,
+        }) => Err(match code {
             StatusCode::NOT_FOUND => CallError::Unknown(error),
             StatusCode::SERVICE_UNAVAILABLE => CallError::Busy(error),
             _ if failed => CallError::Failed(error),
+            _ if in_progress => CallError::InProgress(error),
             _ => CallError::Refused(error),
         }),
         Err(_) => Err(CallError::stranger(format_args!("it says {code}"))),

@@ -8,7 +8,7 @@
 //! | `collect-served` | `/readyz`, legacy stages | never: it is served before anybody can ask |
 //! | `native-synced` | `/readyz`, native stages | the native source has not read its first lists |
 //! | `reducer-reached` | `/readyz` | no connection to the reducer has stood since the start |
-//! | `source-synced` | `?strict` | the active source is not synced, or there is none |
+//! | `source-synced` | `?strict` | the active source is not synced, has ended or is failing, or there is none |
 //! | `reducer-connected` | `?strict` | the reducer is not connected now |
 //! | `deletes-pending` | `?strict` | deletes wait until the active source is trusted |
 //! | `source-age` | `?strict` | nobody has fed the reducer's state for [`TOO_OLD`] |
@@ -64,16 +64,15 @@ pub struct Verdict {
 }
 
 impl Query {
-    /// Of a URL's query, as `verbose&exclude=reducer-connected`. What else it has is ignored, as
-    /// the API server does.
+    /// Of a URL's query, as `verbose&exclude=reducer-connected`, percent-encoded or not. What else
+    /// it has is ignored, as the API server does.
     pub fn parse(query: &str) -> Self {
         let mut parsed = Self::default();
-        for part in query.split('&') {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            match name {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
                 "verbose" => parsed.verbose = value != "false",
                 "strict" => parsed.strict = value != "false",
-                "exclude" => parsed.exclude.push(value.to_owned()),
+                "exclude" => parsed.exclude.push(value.into_owned()),
                 _ => {}
             }
         }
@@ -166,7 +165,8 @@ fn ready(status: &Status, checks: &mut Vec<Check>) {
         (_, Some(native)) if native.active => (Some(native), "native"),
         (legacy, _) => (legacy.as_ref().filter(|feed| feed.active), "legacy"),
     };
-    checks.push(shown("source-synced", synced(source, name)));
+    let healthy = synced(source, name).and_then(|()| healthy(source, status));
+    checks.push(shown("source-synced", healthy));
     checks.push(shown(
         "reducer-connected",
         match reducer.connected {
@@ -210,6 +210,35 @@ fn synced(source: Option<&Feed>, name: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a source that is synced still hears of everything.
+fn healthy(source: Option<&Feed>, status: &Status) -> Result<(), String> {
+    let watches = source.map_or(&[][..], |feed| &feed.watches);
+    let mut failing = watches
+        .iter()
+        .filter(|watch| matches!(&*watch.state, "failing" | "refused"));
+    if let Some(watch) = failing.next() {
+        let seconds = watch.since_seconds.unwrap_or_default();
+        let namespace = watch.namespace.as_deref();
+        let namespace = namespace.map_or_else(String::new, |name| format!(" in {name}"));
+        let why = watch.last_error.as_ref();
+        let why = why.map_or_else(String::new, |error| format!(": {}", error.text));
+        let others = match failing.count() {
+            0 => String::new(),
+            others => format!(", and {others} more"),
+        };
+        let (resource, state) = (&watch.resource, &watch.state);
+        return Err(format!(
+            "the watch of {resource}{namespace} is {state} for {seconds:.0}s{others}{why}"
+        ));
+    }
+    match (&status.unfed, source) {
+        (Some(unfed), Some(feed)) if !feed.open => {
+            Err(format!("{}, for {:.0}s", unfed.why, unfed.seconds))
+        }
+        (_, _) => Ok(()),
+    }
+}
+
 fn counts(name: &'static str, result: Result<(), String>) -> Check {
     Check {
         name,
@@ -229,12 +258,13 @@ fn shown(name: &'static str, result: Result<(), String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{DeletesPending, LastError, Reducer, Totals, Unfed};
+    use crate::admin::api::{DeletesPending, LastError, Reducer, Totals, Unfed, Watch};
     use crate::reducer::Counters;
 
     fn feed(active: bool, listed: bool) -> Option<Feed> {
         Some(Feed {
             active,
+            open: true,
             listed,
             sources: 3,
             unwell: 1,
@@ -338,6 +368,72 @@ mod tests {
         assert!(answer(&status, &format!("strict&{all}&exclude=source-age")).passed);
     }
 
+    /// What `source-synced` says of it under `?strict`.
+    fn strict(status: &Status) -> String {
+        let checks = Probe::Ready.checks(Ok(status), false);
+        let all = Probe::Ready.verdict(&checks, &Query::parse("strict&verbose"));
+        let without = Probe::Ready.verdict(&checks, &Query::parse("strict&exclude=source-synced"));
+        let plain = Probe::Ready.verdict(&checks, &Query::default());
+        assert!(without.passed && plain.passed, "{all:?}");
+        let line = all.text.lines().find(|line| line.contains("source-synced"));
+        assert_eq!(all.passed, line.unwrap().starts_with("[+]"));
+        line.unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_source_that_fails_or_has_ended_is_noticed_at_once_under_strict() {
+        let watch = |resource: &str, state: &str, text: &str| Watch {
+            resource: resource.to_owned(),
+            state: state.to_owned(),
+            since_seconds: Some(3.2),
+            last_error: Some(LastError {
+                text: text.to_owned(),
+                ..LastError::default()
+            }),
+            ..Watch::default()
+        };
+        let native = |watches: Vec<Watch>| Status {
+            stage: Stage::Native,
+            reducer: reached(true),
+            native: feed(true, true).map(|feed| Feed { watches, ..feed }),
+            ..Status::default()
+        };
+        let in_shop = Watch {
+            namespace: Some("shop".to_owned()),
+            ..watch("jobs", "refused", "403 Forbidden")
+        };
+        let ended = Status {
+            reducer: reached(true),
+            legacy: feed(true, true).map(|feed| Feed {
+                open: false,
+                ..feed
+            }),
+            unfed: Some(Unfed {
+                seconds: 0.4,
+                why: "the legacy watcher's stream has ended".to_owned(),
+            }),
+            ..Status::default()
+        };
+        let lines = [
+            native(vec![
+                watch("pods", "healthy", "over"),
+                watch("jobs", "not allowed", "403"),
+            ]),
+            native(vec![watch("pods", "failing", "cannot connect: refused")]),
+            native(vec![
+                in_shop,
+                watch("pods", "failing", "cannot connect: refused"),
+            ]),
+            ended,
+        ];
+        insta::assert_snapshot!(lines.each_ref().map(strict).join("\n"), @r"
+        [+]source-synced ok
+        [-]source-synced failed: the watch of pods is failing for 3s: cannot connect: refused
+        [-]source-synced failed: the watch of jobs in shop is refused for 3s, and 1 more: 403 Forbidden
+        [-]source-synced failed: the legacy watcher's stream has ended, for 0s
+        ");
+    }
+
     #[test]
     fn a_loop_that_does_not_answer_fails_both_and_the_end_only_readiness() {
         let busy = || Err("the loop is busy".to_owned());
@@ -370,6 +466,14 @@ mod tests {
             ("verbose=true&strict", true, true, &[]),
             ("verbose=false", false, false, &[]),
             ("exclude=a&exclude=b&timeout=5s", false, false, &["a", "b"]),
+            ("exclude=source%2Dage", false, false, &["source-age"]),
+            ("%65xclude=a%26b+c&verb%6fse", true, false, &["a&b c"]),
+            (
+                "exclude=100%&exclude=%ff",
+                false,
+                false,
+                &["100%", "\u{fffd}"],
+            ),
         ] {
             let query = Query::parse(query);
             assert_eq!((query.verbose, query.strict), (verbose, strict));

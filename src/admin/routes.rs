@@ -26,7 +26,7 @@ use super::{
     watches,
 };
 use crate::{
-    driver::query::{Done, DriverHandle, DriverQuery, QueryError, StepAnswer},
+    driver::query::{Done, DriverHandle, DriverQuery, QueryError, Refused, StepAnswer},
     migrate::Command,
     model::Uid,
     net::Caller,
@@ -271,7 +271,15 @@ async fn migrate(
     }
     let answer = api.driver.step(api.limits.answer, command, force, caller);
     match answer.await? {
-        StepAnswer::Done(Done { text, not_kept }) => {
+        StepAnswer::Done(Done {
+            text,
+            not_kept,
+            waits_for: Some(_),
+        }) => {
+            let body = json!({ "in_progress": text, "not_kept": not_kept, "see": "/statusz" });
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        StepAnswer::Done(Done { text, not_kept, .. }) => {
             Ok(Json(json!({ "done": text, "not_kept": not_kept })).into_response())
         }
         StepAnswer::InProgress(number) => {
@@ -279,7 +287,7 @@ async fn migrate(
             let body = json!({ "in_progress": said, "number": number, "see": "/statusz" });
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
-        StepAnswer::Refused(why) => Err(Trouble::Refused(why)),
+        StepAnswer::Refused(refused) => Err(Trouble::Refused(refused)),
         StepAnswer::Failed(why) => Err(Trouble::Failed(why)),
     }
 }
@@ -302,7 +310,7 @@ enum Trouble {
     Unknown(String),
     Method,
     /// The step is not taken.
-    Refused(String),
+    Refused(Refused),
     /// The step was begun, and nothing has come of it.
     Failed(String),
     NoAnswer(QueryError),
@@ -324,7 +332,10 @@ impl IntoResponse for Trouble {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "a step of the migration is asked for by POST, everything else by GET".to_owned(),
             ),
-            Self::Refused(error) => (StatusCode::CONFLICT, error),
+            Self::Refused(Refused { why, in_progress }) => {
+                let body = json!({ "error": why, "in_progress": in_progress });
+                return (StatusCode::CONFLICT, Json(body)).into_response();
+            }
             Self::Failed(error) => {
                 let body = json!({ "error": error, "failed": true });
                 return (StatusCode::CONFLICT, Json(body)).into_response();

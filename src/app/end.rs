@@ -190,11 +190,12 @@ impl Relay {
         }
         let apply_until = deadline.min(now() + limits.apply);
         let applied = timeout_at(apply_until, self.driver.over()).await;
-        let reducer = match applied {
-            Ok(Ok(reducer)) => reducer,
-            Ok(Err(_)) | Err(_) => None,
+        let (reducer, unannounced) = match applied {
+            Ok(Ok(Some(ended))) => (Some(ended.reducer), ended.unsent),
+            Ok(Ok(None) | Err(_)) | Err(_) => (None, None),
         };
         undone.late(&mut self.driver);
+        undone.0.extend(unannounced);
 
         // The driver is gone: nobody changes the stage any more.
         let keeper = async {

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use crate::{
     config::{self, Config},
     driver::{Migrating, WatchControl},
-    migrate::{Numbered, State, StateFile, StateFileError, Written, auto, migration},
+    migrate::{Numbered, Stage, State, StateFile, StateFileError, Written, auto, migration},
 };
 
 /// Where the migration stands, and the file that keeps it, if there is one.
@@ -17,6 +17,14 @@ pub(super) fn state(config: &Config) -> Result<(Option<StateFile>, State), State
             Ok((Some(file), state))
         }
         None => Ok((None, State::begin(source))),
+    }
+}
+
+/// Where the migration would stand after a start, which is not made.
+pub(super) fn would_begin(config: &Config) -> Result<Stage, StateFileError> {
+    match &config.migrate.state_file {
+        Some(path) => Ok(StateFile::check(path, config.source)?.stage),
+        None => Ok(config.source),
     }
 }
 

@@ -63,16 +63,12 @@ impl Watchman {
     /// or a disk does not answer is no error: the watches try again. May be dropped.
     pub(super) async fn start(&mut self) -> Result<Watches, NativeError> {
         let options = options(&self.config);
-        let access = native::Access {
-            kubeconfig: self.config.kubeconfig.clone(),
-            context: self.config.context.clone(),
-        };
         let limits = native::Limits {
             connect: options.patience.connect,
             plugin: self.config.credentials_timeout,
             ..native::Limits::default()
         };
-        let server = native::connect(&access, limits)
+        let server = native::connect(&access(&self.config), limits)
             .await
             .map_err(NativeError::Connect)?;
         let namespaces = match options.namespaces.as_slice() {
@@ -157,6 +153,14 @@ async fn ended(running: &mut Option<Running>) -> Result<(), NativeError> {
     let ended = watches.await;
     *running = None;
     ended.map_err(|_| NativeError::WatchEnded)?
+}
+
+/// How the API server is reached.
+pub(super) fn access(config: &NativeConfig) -> native::Access {
+    native::Access {
+        kubeconfig: config.kubeconfig.clone(),
+        context: config.context.clone(),
+    }
 }
 
 /// What is watched, and how.

@@ -4,7 +4,10 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use super::{HostPort, values::ValueError};
+use super::{
+    HostPort, hosts,
+    values::{LONGEST_SOCKET_PATH, ValueError},
+};
 
 /// The default address: reachable from this machine only.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:8713";
@@ -91,12 +94,26 @@ pub enum AdminAddress {
     Unix(PathBuf),
 }
 
+impl AdminAddress {
+    /// Whether nobody can listen at both at once, as far as that can be said without a look-up.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => hosts::overlap(one, other),
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (_, _) => false,
+        }
+    }
+}
+
 impl FromStr for AdminAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text.strip_prefix("unix:") {
             Some("") => Err(ValueError::AdminAddress),
+            Some(path) if path.len() > LONGEST_SOCKET_PATH || path.contains('\0') => {
+                Err(ValueError::SocketPath)
+            }
             Some(path) => Ok(Self::Unix(path.into())),
             None if text == "none" => Ok(Self::None),
             None => match text.parse() {
@@ -157,6 +174,12 @@ mod tests {
                 Err(ValueError::AdminAddress),
                 "{text}"
             );
+        }
+        let longest = format!("unix:/{}", "p".repeat(LONGEST_SOCKET_PATH - 1));
+        assert!(longest.parse::<AdminAddress>().is_ok());
+        for text in [longest + "p", "unix:/a\0b".to_owned()] {
+            let refused = text.parse::<AdminAddress>();
+            assert_eq!(refused, Err(ValueError::SocketPath), "{text:?}");
         }
         let port = ValueError::Port("http".to_owned());
         assert_eq!("a:http".parse::<AdminAddress>(), Err(port));

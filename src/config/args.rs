@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::{
-    AdminArgs, LogArgs, MigrateArgs, selector,
+    AdminArgs, LogArgs, MigrateArgs, hosts, selector,
     values::{
         self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
         Reconnect, Source, StreamHandover,
@@ -204,7 +204,7 @@ pub struct ReducerArgs {
         env = "EBPF_NET_INTAKE_HOST",
         hide_env_values = true
     )]
-    #[arg(value_parser = values::host)]
+    #[arg(value_parser = hosts::host)]
     pub intake_host: String,
 
     /// Port of the reducer

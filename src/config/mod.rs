@@ -11,6 +11,7 @@
 mod admin_args;
 mod args;
 mod file;
+mod hosts;
 mod log_args;
 mod migrate_args;
 mod nearest;
@@ -200,6 +201,14 @@ pub enum ConfigError {
         "--reconnect reset-watcher resets the watchers' streams, which --stream-handover seamless rules out: leave one of them out"
     )]
     SeamlessReset,
+    /// Two listeners cannot have one address.
+    #[error("{first} and {second} cannot be had both: they are, or include, the same address")]
+    SameAddress {
+        /// The flag and the address of one.
+        first: String,
+        /// Of the other one.
+        second: String,
+    },
     /// A cut-over could come before any divergence counts.
     #[error(
         "--parity-hold {} is shorter than --settle {}: no difference would count before the cut-over",
@@ -253,7 +262,28 @@ impl Config {
         }
         let config = Self::from(args);
         config.migrate.check()?;
+        config.check_addresses()?;
         Ok(config)
+    }
+
+    /// Looks whether each listener can have an address of its own. The default of the admin
+    /// listener need not be had.
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let server = AdminAddress::Tcp(self.server_address.clone());
+        let admin = &self.admin_address;
+        let admin = admin.at.iter().filter(|_| admin.asked_for);
+        let mut before = vec![("--server-address", &server)];
+        for address in admin {
+            let flag = "--admin-address";
+            if let Some((other, taken)) = before.iter().find(|(_, one)| one.overlaps(address)) {
+                return Err(ConfigError::SameAddress {
+                    first: format!("{other} {taken}"),
+                    second: format!("{flag} {address}"),
+                });
+            }
+            before.push((flag, address));
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 
+use super::hosts;
 pub use crate::{
     feeds::{Handover as StreamHandover, OnReconnect as Reconnect},
     matcher::{Escalate, Reannounce},
@@ -17,6 +18,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest duration of any setting, a year: a moment and this add up to a moment.
 const LONGEST: Duration = Duration::from_secs(31_557_600);
+/// The longest path that a Unix socket can have, in bytes.
+pub(super) const LONGEST_SOCKET_PATH: usize = 107;
 
 /// A host, by name or address, and a port. Not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,12 @@ pub enum ValueError {
     /// Not a host.
     #[error("expected a host name or address")]
     Host,
+    /// A host with a port where the port has a setting of its own.
+    #[error("expected a host name or address alone: the port has a setting of its own")]
+    HostWithPort,
+    /// The path of a Unix socket is too long for the system, or has a NUL in it.
+    #[error("expected a path of at most {LONGEST_SOCKET_PATH} bytes for a Unix socket")]
+    SocketPath,
     /// Not a number of seconds that fits 16 bits.
     #[error("expected a decimal number of seconds up to 65535")]
     Seconds,
@@ -115,13 +124,10 @@ impl FromStr for HostPort {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
-            Some(inner) => inner,
-            None if host.contains(':') => return Err(ValueError::Address),
-            None => host,
+            Some(inner) if hosts::is_ipv6(inner) => inner,
+            None if hosts::is_name(host) => host,
+            Some(_) | None => return Err(ValueError::Address),
         };
-        if host.is_empty() {
-            return Err(ValueError::Address);
-        }
         Ok(Self {
             host: host.to_owned(),
             port: number(port)?,
@@ -169,20 +175,6 @@ display_as_flag_value!(
     Reconnect,
     StreamHandover
 );
-
-/// A host on its own. Brackets around an IPv6 address are taken off.
-pub(super) fn host(text: &str) -> Result<String, ValueError> {
-    let inner = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
-    let strange = |at: char| at.is_whitespace() || at.is_control();
-    if inner.is_empty() || inner.contains(strange) {
-        Err(ValueError::Host)
-    } else {
-        Ok(inner.to_owned())
-    }
-}
 
 /// A port to connect to. Service names, which the legacy took, are refused.
 pub(super) fn port(text: &str) -> Result<u16, ValueError> {
@@ -321,7 +313,17 @@ mod tests {
             );
             assert_eq!(parsed.to_string(), shown);
         }
-        for text in ["", "localhost", ":8712", "::1:80", "[]:80"] {
+        for text in [
+            "",
+            "localhost",
+            ":8712",
+            "::1:80",
+            "[]:80",
+            "a b:80",
+            "a/:80",
+            "[a]:80",
+            "http://a:80",
+        ] {
             assert_eq!(text.parse::<HostPort>(), Err(ValueError::Address), "{text}");
         }
         for (text, port) in [

@@ -62,6 +62,7 @@ impl Driver {
             stage_seconds,
             forced,
             waiting_for_watcher,
+            waits_for,
             auto,
             parity,
         } = self.steps.migration.report(&mut self.feeds, now);
@@ -79,10 +80,17 @@ impl Driver {
             waiting_for_watcher,
             auto,
             parity,
+            waits_for,
+            ignored_streams: match self.feeds.hears_streams() {
+                true => Vec::new(),
+                false => self.stream_rows(now),
+            },
             streams_disagreeing: self.feeds.streams_disagreeing() as u64,
             ..Status::default()
         };
         self.steps.describe(&mut status, now);
+        let facts = self.facts(now);
+        status.steps = self.steps.offers(&facts);
         status
     }
 

@@ -47,7 +47,16 @@ pub struct StepRequest {
     /// Whether the gate's conditions are overridden.
     pub force: bool,
     caller: Caller,
-    answer: oneshot::Sender<Result<Begun, String>>,
+    answer: oneshot::Sender<Result<Begun, Refused>>,
+}
+
+/// A step that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, in words.
+    pub why: String,
+    /// Because another one has not had its effect yet.
+    pub in_progress: bool,
 }
 
 /// The answer to a request that is granted: the number of the step, and where its end is said.
@@ -63,6 +72,8 @@ pub struct Done {
     pub text: String,
     /// Why a restart would not go on with it, although it should (`--state-file`).
     pub not_kept: Option<String>,
+    /// What it waits for to have its effect, if it does.
+    pub waits_for: Option<String>,
 }
 
 /// What comes of asking for a step.
@@ -70,8 +81,8 @@ pub struct Done {
 pub enum StepAnswer {
     /// It was taken.
     Done(Done),
-    /// It was not taken, for this reason.
-    Refused(String),
+    /// It was not taken.
+    Refused(Refused),
     /// It was begun and could not be brought to its end; nothing has changed.
     Failed(String),
     /// It goes on; the status shows it under this number.
@@ -90,9 +101,9 @@ impl StepRequest {
     }
 
     /// The step is not taken.
-    pub fn refuse(self, why: String) {
+    pub fn refuse(self, refused: Refused) {
         // Who asked may have gone.
-        let _ = self.answer.send(Err(why));
+        let _ = self.answer.send(Err(refused));
     }
 
     /// The step is about to be taken, under this number; `None`: nobody waits for it any more, and
@@ -194,7 +205,7 @@ impl DriverHandle {
         };
         let (number, end) = match answer {
             Some(Ok(begun)) => begun,
-            Some(Err(why)) => return Ok(StepAnswer::Refused(why)),
+            Some(Err(refused)) => return Ok(StepAnswer::Refused(refused)),
             None if self.0.is_closed() => return Err(QueryError::Ended),
             None => return Err(QueryError::Left),
         };
@@ -275,6 +286,7 @@ mod tests {
         let done = Done {
             text: "it is done".to_owned(),
             not_kept: None,
+            waits_for: None,
         };
         for (said, answer) in [
             (Ok(done.clone()), StepAnswer::Done(done)),
@@ -286,8 +298,12 @@ mod tests {
             };
             assert_eq!(tokio::join!(asked(&driver), takes).0, Ok(answer));
         }
-        let refuses = async { request(queries.recv().await).refuse("because".to_owned()) };
-        let refused = Ok(StepAnswer::Refused("because".to_owned()));
+        let no = Refused {
+            why: "because".to_owned(),
+            in_progress: false,
+        };
+        let refuses = async { request(queries.recv().await).refuse(no.clone()) };
+        let refused = Ok(StepAnswer::Refused(no.clone()));
         assert_eq!(tokio::join!(asked(&driver), refuses).0, refused);
     }
 }

@@ -76,6 +76,7 @@ impl Driver {
         let role = match (active, self.feeds.active_source()) {
             (true, _) => "active",
             (false, _) if !stream.open => "ended",
+            (false, _) if !self.feeds.hears_streams() => "ignored",
             (false, ActiveSource::Collect) => "standby",
             (false, ActiveSource::Native) => "shadow",
         };

@@ -7,7 +7,7 @@
 //! a restart would go on with it (`--state-file`), or that it would not. Every one that is asked
 //! for is a line of the log ([`super::audit`]).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::warn;
@@ -15,12 +15,14 @@ use tracing::warn;
 use super::{
     Driver, WatchControl, WatchNews, WatchOrder, Watched,
     audit::{Asked, Audit, Line},
-    query::{Done, StepRequest},
+    query::{Done, Refused, StepRequest},
 };
 use crate::{
-    admin::api::{EndedStep, Kept, RunningStep, Status},
+    admin::api::{EndedStep, Kept, Offer, RunningStep, Status},
     feeds::Feeds,
-    migrate::{Action, Command, Facts, Migration, Numbered, Stage, Step, Written, migration},
+    migrate::{
+        Action, Command, Facts, Migration, Numbered, Refusal, Stage, Step, Written, migration,
+    },
     source::CallEnd,
 };
 
@@ -85,7 +87,7 @@ impl Pending {
 struct Unkept {
     /// Of the state that it has led to.
     number: u64,
-    text: String,
+    done: Done,
     asked: Asked,
 }
 
@@ -133,6 +135,23 @@ impl Steps {
             news = self.control.news.recv() => news.map(StepNews::Watches),
             () = written => Some(StepNews::Written),
         }
+    }
+
+    /// The steps that may be asked for now, and what blocks the others.
+    pub(super) fn offers(&self, facts: &Facts) -> Vec<Offer> {
+        let Some(pending) = &self.pending else {
+            let offers = self.migration.offers(facts).into_iter();
+            return offers
+                .map(|(command, why)| Offer::of(command, why))
+                .collect();
+        };
+        let why = format!("`{}` is being taken", pending.step.command);
+        let offer = |command| {
+            // A rollback calls off what has changed nothing yet.
+            let calls_off = command == Command::Rollback && pending.awaits_start();
+            Offer::of(command, (!calls_off).then(|| why.clone()))
+        };
+        Command::ALL.into_iter().map(offer).collect()
     }
 
     /// Says which step is being taken, what came of the one before, and whether it is kept.
@@ -204,6 +223,7 @@ impl Steps {
             done: said.as_ref().ok().map(|done| done.text.clone()),
             failed: said.as_ref().err().cloned(),
             not_kept: said.as_ref().ok().and_then(|done| done.not_kept.clone()),
+            waits_for: said.as_ref().ok().and_then(|done| done.waits_for.clone()),
         };
         self.last = Some((ended, now));
         self.audit.kept(&asked, &said, now);
@@ -221,9 +241,9 @@ impl Steps {
         let Written { number, error } = written.borrow().clone();
         let is_known = |unkept: &mut Unkept| unkept.number <= number;
         let known: Vec<_> = self.unkept.extract_if(.., is_known).collect();
-        for Unkept { text, asked, .. } in known {
+        for Unkept { done, asked, .. } in known {
             let not_kept = error.clone();
-            self.ended(asked, Ok(Done { text, not_kept }), now);
+            self.ended(asked, Ok(Done { not_kept, ..done }), now);
         }
     }
 }
@@ -276,7 +296,8 @@ impl Driver {
                 pending.step.command
             );
             asked.refused(&why);
-            return request.refuse(why);
+            let in_progress = true;
+            return request.refuse(Refused { why, in_progress });
         }
         let facts = self.facts(now);
         match self.steps.migration.ask(command, force, &facts) {
@@ -290,7 +311,8 @@ impl Driver {
             Err(refusal) => {
                 let why = refusal.to_string();
                 asked.refused(&why);
-                request.refuse(why);
+                let in_progress = matches!(refusal, Refusal::RollingBack { .. });
+                request.refuse(Refused { why, in_progress });
             }
         }
     }
@@ -372,7 +394,7 @@ impl Driver {
         }
     }
 
-    fn facts(&mut self, now: Instant) -> Facts {
+    pub(super) fn facts(&mut self, now: Instant) -> Facts {
         let tally = self.watched.as_ref().map(Watched::tally);
         let tally = tally.unwrap_or_default();
         let watches = (tally.watches as u64, tally.failing as u64);
@@ -420,17 +442,25 @@ impl Driver {
     /// The stage is as it was asked for; now a restart should go on with it.
     fn keep(&mut self, step: &Step, asked: Asked, now: Instant) {
         let number = self.steps.keep();
-        let text = step.to_string();
+        // By now it is known who is announced.
+        let step = Step {
+            waits: self.feeds.waits(),
+            ..step.clone()
+        };
+        let done = Done {
+            text: step.to_string(),
+            not_kept: None,
+            waits_for: step.waits.map(|waits| waits.to_string()),
+        };
         if self.steps.written.is_some() {
             self.steps.unkept.push(Unkept {
                 number,
-                text,
+                done,
                 asked,
             });
             return;
         }
-        let not_kept = None;
-        self.steps.ended(asked, Ok(Done { text, not_kept }), now);
+        self.steps.ended(asked, Ok(done), now);
     }
 }
 
@@ -438,9 +468,8 @@ impl Driver {
 fn why(command: Command, facts: &Facts) -> String {
     match (command, &facts.parity, facts.native) {
         (Command::Cutover, Some(parity), _) => {
-            let held =
-                humantime::format_duration(std::time::Duration::from_secs(parity.held.as_secs()));
-            format!("parity has held for {held}")
+            let held = Duration::from_secs(parity.held.as_secs());
+            format!("parity has held for {}", humantime::format_duration(held))
         }
         (Command::Rollback, _, Some(native)) if native.listed => {
             let (unwell, watches) = (native.unwell, native.watches);
@@ -450,5 +479,47 @@ fn why(command: Command, facts: &Facts) -> String {
             "the native source has not been synced for --rollback-after".to_owned()
         }
         (Command::Cutover | Command::Shadow | Command::Finish, _, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::gate::{NativeFacts, ParityFacts};
+
+    #[test]
+    fn the_autopilot_names_the_fact_that_has_made_its_step() {
+        let facts = |listed, unwell| Facts {
+            native: Some(NativeFacts {
+                listed,
+                watches: 3,
+                unwell,
+            }),
+            parity: Some(ParityFacts {
+                held: Duration::from_millis(300_400),
+                ..ParityFacts::default()
+            }),
+            ..Facts::default()
+        };
+        for (command, facts, reason) in [
+            (Command::Cutover, facts(true, 0), "parity has held for 5m"),
+            (
+                Command::Rollback,
+                facts(true, 2),
+                "2 of 3 native watches have failed for --rollback-after",
+            ),
+            (
+                Command::Rollback,
+                facts(false, 3),
+                "the native source has not been synced for --rollback-after",
+            ),
+            (
+                Command::Rollback,
+                Facts::default(),
+                "the native source has not been synced for --rollback-after",
+            ),
+        ] {
+            assert_eq!(why(command, &facts), reason);
+        }
     }
 }

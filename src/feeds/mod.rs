@@ -76,6 +76,7 @@ use kube::runtime::watcher::Event;
 use pending::Episode;
 pub use pending::{Notice, Pending, Why};
 pub use settings::{ActiveSource, Handover, OnReconnect, Patience, Settings};
+pub use switch::Waits;
 pub use twins::{Touch, Touched};
 pub use view::View;
 

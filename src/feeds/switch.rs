@@ -3,10 +3,31 @@
 //! Laws: a switch is told as a difference, never as a resync, whatever the epoch says. Where
 //! there is nobody to switch to, what the reducer knows stays and goes on being kept up.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
-use super::{ActiveSource, Feeds, Handover};
+use super::{ActiveSource, Feed, FeedState, Feeds, Handover};
 use crate::{announce::Sink, matcher::Generation};
+
+/// What a rollback waits for: until then what the native watches announced stays announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// No stream is open.
+    NoWatcher,
+    /// The first lists of the stream that would take over are not complete.
+    NotSynced,
+    /// That stream lacks more than half of what is announced (D4).
+    DoesNotFit,
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoWatcher => "no legacy watcher is connected",
+            Self::NotSynced => "the legacy watcher's stream is not synced yet",
+            Self::DoesNotFit => "the legacy watcher knows less than half of what is announced",
+        })
+    }
+}
 
 impl Feeds {
     /// Which source is to be told.
@@ -38,6 +59,20 @@ impl Feeds {
     /// Whether old watchers are the active source, but none has been there since the switch.
     pub fn waits_for_stream(&self) -> bool {
         self.settings.active == ActiveSource::Collect && self.tells_native()
+    }
+
+    /// Streams are the active source, but none of them could take over yet; and why not.
+    pub fn waits(&self) -> Option<Waits> {
+        if !self.waits_for_stream() {
+            return None;
+        }
+        let is_stream =
+            |feed: &Feed| feed.source == ActiveSource::Collect && feed.state == FeedState::Open;
+        Some(match self.leading() {
+            Some((_, lead)) if lead.synced => Waits::DoesNotFit,
+            None if !self.feeds.values().any(is_stream) => Waits::NoWatcher,
+            Some(_) | None => Waits::NotSynced,
+        })
     }
 
     /// Our own watches have ended. What they told stays told until another feed takes over.

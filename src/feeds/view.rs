@@ -68,6 +68,11 @@ impl Feeds {
         self.telling.holds() && self.telling.keeps(uid)
     }
 
+    /// Whether what streams send is heard.
+    pub fn hears_streams(&self) -> bool {
+        !self.is_deaf
+    }
+
     /// This feed, if there still is one.
     pub fn feed_view(&self, generation: Generation) -> Option<View<'_>> {
         self.view(generation)

@@ -16,7 +16,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{Command, Stage};
-use crate::feeds::ActiveSource;
+use crate::feeds::{ActiveSource, Waits};
 
 /// What the core knows that a step depends on, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Facts {
     pub native: Option<NativeFacts>,
     /// How the two compare, in stages that compare.
     pub parity: Option<ParityFacts>,
+    /// What a rollback that was taken waits for, if it does.
+    pub waits: Option<Waits>,
 }
 
 /// The `Collect` feed.
@@ -91,8 +93,10 @@ pub struct Step {
     pub actions: &'static [Action],
     /// A cut-over in spite of this, because it was forced.
     pub waived: Option<Closed>,
-    /// A rollback while no watcher is connected.
-    pub waiting_for_watcher: bool,
+    /// The legacy source is to be active from now on, but waits for this.
+    pub waits: Option<Waits>,
+    /// The legacy source is active from now on, but no watcher is connected.
+    pub unwatched: bool,
 }
 
 /// Why a step is not taken, and what to do about it. A full sentence.
@@ -111,8 +115,23 @@ pub enum Refusal {
         /// Where the migration stands.
         stage: Stage,
     },
+    /// Finish while the native source is still announced, because the rollback has no effect yet.
+    #[error(
+        "a rollback is in progress: {waits}; {until}",
+        until = match stage {
+            Stage::Legacy => "what the native source announced stays until one is synced",
+            Stage::Shadow | Stage::ShadowNative | Stage::Native => "the native source stays active until one is synced. \
+                  `k8s-relay migrate cutover --force` calls the rollback off",
+        }
+    )]
+    RollingBack {
+        /// Where the migration stands.
+        stage: Stage,
+        /// What the rollback waits for.
+        waits: Waits,
+    },
     /// There is no feed to cut over to; not to be forced.
-    #[error("our own watches do not run, there is nothing to cut over to; the log says why")]
+    #[error("the native watches do not run, there is nothing to cut over to; the log says why")]
     NoWatches,
     /// The conditions of a cut-over do not hold.
     #[error("{0}; see `k8s-relay status`")]
@@ -191,6 +210,9 @@ pub fn step(
             }
         }
         (Stage::Legacy | Stage::Shadow, Command::Finish) => {
+            if let Some(waits) = facts.waits {
+                return Err(Refusal::RollingBack { stage, waits });
+            }
             return Err(Refusal::NotCutOver { stage });
         }
         (Stage::ShadowNative, Command::Finish) => (Stage::Native, &[Compare(false)]),
@@ -204,14 +226,24 @@ pub fn step(
             &[Activate(ActiveSource::Collect), Compare(true)],
         ),
     };
+    let waits = match facts.legacy {
+        _ if to.active() == ActiveSource::Native => None,
+        // What is announced is the watcher's already.
+        _ if stage.active() == to.active() && facts.waits.is_none() => None,
+        None | Some(LegacyFacts { open: false, .. }) => Some(Waits::NoWatcher),
+        Some(LegacyFacts { listed: false, .. }) => Some(Waits::NotSynced),
+        Some(_) => facts.waits,
+    };
     let watched = facts.legacy.is_some_and(|legacy| legacy.open);
+    let unwatched = to.active() == ActiveSource::Collect && !watched;
     Ok(Step {
         from: stage,
         command,
         to,
         actions,
         waived,
-        waiting_for_watcher: command == Command::Rollback && to != stage && !watched,
+        waits,
+        unwatched,
     })
 }
 
@@ -248,6 +280,16 @@ fn closed(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Closed>
     }
 }
 
+impl Refusal {
+    /// The same without where to look, for those who look there.
+    pub fn reason(&self) -> String {
+        if let Self::Closed(closed) = self {
+            return closed.to_string();
+        }
+        self.to_string()
+    }
+}
+
 impl Closed {
     /// The reasons, at least one.
     pub fn reasons(&self) -> &[Reason] {
@@ -263,15 +305,26 @@ impl Step {
 
     /// What holds in the stage that is reached, or was there already.
     fn meaning(&self) -> &'static str {
-        match (self.to, self.waiting_for_watcher) {
-            (Stage::Legacy, false) => "the legacy source is active, the native source does not run",
-            (Stage::Legacy, true) => "the reducer's state stays as it is until one connects",
-            (Stage::Shadow, false) => "the legacy source is active, the native source is compared",
-            (Stage::Shadow, true) => "the native source stays active until one connects",
-            (Stage::ShadowNative, _) => {
+        match (self.to, self.waits.is_some(), self.unwatched) {
+            (Stage::Legacy, true, _) => {
+                "what the native source announced stays until one is synced"
+            }
+            (Stage::Legacy, false, true) => "the reducer's state stays as it is until one connects",
+            (Stage::Legacy, false, false) => {
+                "the legacy source is active, the native source does not run"
+            }
+            (Stage::Shadow, true, _) if self.from == Stage::Legacy => {
+                "what the native source announced stays until one is synced"
+            }
+            (Stage::Shadow, true, _) => "the native source stays active until one is synced",
+            (Stage::Shadow, false, true) => "the native source is compared with the next one",
+            (Stage::Shadow, false, false) => {
+                "the legacy source is active, the native source is compared"
+            }
+            (Stage::ShadowNative, _, _) => {
                 "the native source is active, the legacy source is compared"
             }
-            (Stage::Native, _) => "the native source is active, nothing is compared",
+            (Stage::Native, _, _) => "the native source is active, nothing is compared",
         }
     }
 }
@@ -279,15 +332,15 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (to, meaning) = (self.to, self.meaning());
-        match (self.is_new(), self.waiting_for_watcher) {
-            (false, _) => write!(f, "already {to}: {meaning}")?,
-            (true, false) => write!(f, "from {} to {to}: {meaning}", self.from)?,
-            (true, true) => write!(
-                f,
-                "from {} to {to}: no legacy watcher is connected; {meaning}",
-                self.from
-            )?,
+        match self.is_new() {
+            false => write!(f, "already {to}: ")?,
+            true => write!(f, "from {} to {to}: ", self.from)?,
         }
+        let unwatched = self.unwatched.then_some(Waits::NoWatcher);
+        if let Some(waits) = self.waits.or(unwatched) {
+            write!(f, "{waits}; ")?;
+        }
+        f.write_str(meaning)?;
         match &self.waived {
             Some(waived) => write!(f, "; forced, although {waived}"),
             None => Ok(()),
@@ -318,10 +371,10 @@ impl fmt::Display for Reason {
             ),
             Self::NativeFailing { unwell, watches } => write!(
                 f,
-                "the native feed is not well: {unwell} of {watches} watches are failing, or are refused what they were allowed"
+                "the native source is failing: {unwell} of {watches} watches are failing, or are refused what they were allowed"
             ),
             Self::NotCompared => {
-                f.write_str("the feeds are not compared yet: not every pod has been looked at")
+                f.write_str("the sources are not compared yet: not every pod has been checked")
             }
             Self::Parity {
                 held,
@@ -333,8 +386,8 @@ impl fmt::Display for Reason {
                 write!(f, "parity has held for {held} of {hold}")?;
                 match counted {
                     0 => Ok(()),
-                    1 => f.write_str("; 1 divergence counts"),
-                    _ => write!(f, "; {counted} divergences count"),
+                    1 => f.write_str("; 1 divergence is confirmed"),
+                    _ => write!(f, "; {counted} divergences are confirmed"),
                 }?;
                 let mut fields: Vec<_> = by_field.iter().filter(|(_, count)| **count > 0).collect();
                 fields.sort_by_key(|(field, count)| (std::cmp::Reverse(**count), **field));

@@ -160,7 +160,17 @@ impl Migration {
                 unwell: watches.1,
             }),
             parity,
+            waits: feeds.waits(),
         }
+    }
+
+    /// The steps that lead elsewhere from here, and what blocks each, if something does.
+    pub fn offers(&self, facts: &Facts) -> Vec<(Command, Option<String>)> {
+        let offer = |command: Command| match self.ask(command, false, facts) {
+            Ok(step) => step.is_new().then_some((command, None)),
+            Err(refusal) => Some((command, Some(refusal.reason()))),
+        };
+        Command::ALL.into_iter().filter_map(offer).collect()
     }
 
     /// Where a command leads. Nothing is done yet.
@@ -220,11 +230,13 @@ impl Migration {
     /// How it stands. O(1), [`ROWS`] rows, and a slice of what waits to be compared.
     pub fn report(&mut self, feeds: &mut Feeds, now: Instant) -> Report {
         self.catch_up(feeds, now);
+        let waits = feeds.waits();
         Report {
             stage: self.stage,
             stage_seconds: seconds(now.saturating_duration_since(self.since)),
             forced: self.forced,
-            waiting_for_watcher: feeds.waits_for_stream(),
+            waiting_for_watcher: waits.is_some(),
+            waits_for: waits.map(|waits| waits.to_string()),
             auto: self.autopilot.as_ref().map(|auto| auto.record().clone()),
             parity: self.stage.compares().then(|| self.parity(feeds, now)),
         }

@@ -18,6 +18,8 @@ pub struct Report {
     pub forced: bool,
     /// Rolled back while no watcher was connected.
     pub waiting_for_watcher: bool,
+    /// Why no watcher has taken over yet, if so.
+    pub waits_for: Option<String>,
     /// What `--migrate auto` has done, if it is set.
     pub auto: Option<Auto>,
     /// How both feeds compare; `None` in stages that do not compare.

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{AccessFlags, access};
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
@@ -127,14 +130,17 @@ impl StateFile {
         }
     }
 
-    /// Whether [`Self::open`] would work, as far as can be said while leaving everything as it is.
+    /// What [`Self::open`] would go on from, as far as can be said while leaving everything as it
+    /// is.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
-    pub fn check(path: &Path) -> Result<(), StateFileError> {
+    pub fn check(path: &Path, source: Stage) -> Result<State, StateFileError> {
         let path = path.to_owned();
-        Self { path }.look().map(drop)
+        let recorded = Self { path }.look()?;
+        let same = recorded.filter(|state| state.source == source);
+        Ok(same.unwrap_or_else(|| State::begin(source)))
     }
 
     /// Replaces the file. When this returns without an error, also a loss of power keeps it.
@@ -205,7 +211,8 @@ impl StateFile {
             path: self.path.clone(),
             why,
         })?;
-        access(folder(&self.path), AccessFlags::W_OK | AccessFlags::X_OK)
+        let target = target(&self.path).map_err(|source| self.unwritable(source))?;
+        access(folder(&target), AccessFlags::W_OK | AccessFlags::X_OK)
             .map_err(|error| self.unwritable(error.into()))?;
         Ok(state)
     }
@@ -229,8 +236,7 @@ impl StateFile {
     }
 
     fn replace(&self, state: &State) -> io::Result<()> {
-        // What a symbolic link leads to is replaced, not the link.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let path = target(&self.path)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let new = path.with_file_name(name);
@@ -338,6 +344,23 @@ fn in_full(error: &StateFileError) -> String {
         None => error.to_string(),
     }
 }
+
+/// Where symbolic links lead: what is there is replaced, not the link. It need not be there yet.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            // A relative one counts from the folder that the link is in.
+            Ok(next) => path = folder(&path).join(next),
+            // No link, or nothing at all.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Errno::ELOOP.into())
+}
+
+/// As many symbolic links are followed, one after the other, as Linux does.
+const MOST_LINKS: usize = 40;
 
 /// The folder that a file is in.
 fn folder(path: &Path) -> &Path {

@@ -103,6 +103,15 @@ impl Listener {
         Ok(Self::Unix(listener, file))
     }
 
+    /// Whether [`Self::unix`] could make the file, while everything stays as it is. That a process
+    /// listens there already is not looked at.
+    ///
+    /// # Errors
+    /// The file is not a socket, or cannot be made.
+    pub fn check_unix(path: &Path) -> Result<(), ListenError> {
+        SocketFile::check(path)
+    }
+
     /// Where it listens.
     ///
     /// # Errors

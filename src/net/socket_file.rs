@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
@@ -41,6 +42,24 @@ impl SocketFile {
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok((UnixListener::from_std(socket.into())?, file))
+    }
+
+    /// Whether the file could be made, while everything stays as it is. That a process listens
+    /// there already is not looked at.
+    ///
+    /// # Errors
+    /// The file is not a socket, or cannot be made.
+    pub(super) fn check(path: &Path) -> Result<(), ListenError> {
+        match fs::symlink_metadata(path) {
+            Ok(file) if !file.file_type().is_socket() => return Err(ListenError::NotASocket),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+        let folder = path.parent();
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(io::Error::from)?;
+        Ok(())
     }
 
     /// Where it is.

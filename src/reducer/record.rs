@@ -18,6 +18,7 @@ use std::{
     thread,
 };
 
+use nix::unistd::{AccessFlags, access};
 use tokio::sync::oneshot;
 
 /// Writes the recording, if one is wanted.
@@ -98,7 +99,8 @@ impl Recorder {
                 let folder = path
                     .parent()
                     .filter(|folder| !folder.as_os_str().is_empty());
-                std::fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
+                let folder = folder.unwrap_or(Path::new("."));
+                Ok(access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?)
             }
             opened => opened.map(drop),
         }

@@ -80,6 +80,9 @@ pub enum AskError {
     /// It goes on.
     #[error("the step is still in progress. See `k8s-relay status`.")]
     InProgress,
+    /// It was not taken, because one before goes on.
+    #[error("not taken: {0}. See `k8s-relay status`.")]
+    NotYet(String),
     /// The output can not be written.
     #[error("cannot write ({0})")]
     Write(#[source] io::Error),
@@ -105,7 +108,7 @@ impl AskError {
             Self::Refused(_) | Self::Unknown(_) | Self::Failed(_) | Self::Write(_) => 1,
             Self::Nowhere => 2,
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 3,
-            Self::NotKept(_) | Self::InProgress => 4,
+            Self::NotKept(_) | Self::InProgress | Self::NotYet(_) => 4,
         }
     }
 }
@@ -136,6 +139,7 @@ impl AskArgs {
                 }
                 CallError::Refused(why) => AskError::Refused(why),
                 CallError::Unknown(what) => AskError::Unknown(what),
+                CallError::InProgress(why) => AskError::NotYet(why),
                 CallError::Failed(why) => AskError::Failed(why),
                 CallError::Busy(problem) => AskError::Busy { place, problem },
                 CallError::TooSlow(_) | CallError::Stranger(_) => AskError::NoAnswer {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::{ValueEnum, value_parser};
+use nix::fcntl::OFlag;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ToolError, wrote};
@@ -281,6 +282,8 @@ fn summary(requests: &Requests, events: u64) -> String {
 pub(super) fn write_private(file: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
+    // A pipe that nobody reads is an error at once, not a reason to wait.
+    options.custom_flags(OFlag::O_NONBLOCK.bits());
     options.open(file)?.write_all(text.as_bytes())
 }
 

@@ -1,6 +1,5 @@
 //! `k8s-relay decode`: shows what a recording or a captured connection says.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +28,7 @@ use crate::wire::{Message, PlainReader, Reader, StreamError, codec, json, lz4};
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct DecodeArgs {
-    /// The file to read; `-` is standard input
+    /// The file or pipe to read; `-` is standard input
     pub file: PathBuf,
 }
 
@@ -44,10 +43,7 @@ pub fn run(args: &DecodeArgs) -> Result<(), ToolError> {
         return decode("standard input", io::stdin().lock(), out);
     }
     let name = args.file.display().to_string();
-    match File::open(&args.file) {
-        Ok(file) => decode(&name, file, out),
-        Err(source) => Err(ToolError::Read { file: name, source }),
-    }
+    decode(&name, super::open(&args.file)?, out)
 }
 
 /// Decodes `input`, which is called `name` in errors, to `out`.
@@ -105,6 +101,10 @@ fn show(
                 Ok(None) => break,
                 Err(error) => return Err(malformed(&stream, error)),
             }
+        }
+        // Whoever writes a pipe may take a while to go on.
+        if lines.flush()? == Reading::No {
+            return Ok(Reading::No);
         }
         if ended {
             if stream.is_empty() {

@@ -78,6 +78,9 @@ struct Said {
     not_kept: Option<String>,
     #[serde(default)]
     number: Option<u64>,
+    /// It is taken, and waits for a watcher.
+    #[serde(default)]
+    in_progress: Option<String>,
 }
 
 /// A step that goes on is looked at so often.
@@ -104,12 +107,14 @@ pub async fn run(args: &MigrateArgs) -> Result<(), AskError> {
     if let Some(number) = said.number {
         return follow(args, command, number).await;
     }
+    let waits = said.in_progress.is_some();
     if args.ask.json {
         ask::print(&json)?;
     } else {
-        ask::print(harmless(&said.done.unwrap_or_default()).as_bytes())?;
+        let text = said.done.or(said.in_progress).unwrap_or_default();
+        ask::print(harmless(&text).as_bytes())?;
     }
-    kept(said.not_kept)
+    ended(said.not_kept, waits)
 }
 
 /// Waits for the end of a step that takes longer than its request, and shows how it goes.
@@ -118,8 +123,8 @@ async fn follow(args: &MigrateArgs, command: Command, number: u64) -> Result<(),
     let until = now() + FOLLOWED_FOR;
     while now() < until {
         let (_, status) = args.ask.ask::<Status>(Method::GET, "/statusz").await?;
-        let ended = status.last_step.filter(|step| step.number >= number);
-        if let Some(step) = ended {
+        let last = status.last_step.filter(|step| step.number >= number);
+        if let Some(step) = last {
             progress.end();
             if step.number != number {
                 let other = harmless(&step.command);
@@ -136,7 +141,7 @@ async fn follow(args: &MigrateArgs, command: Command, number: u64) -> Result<(),
             }
             return match step.failed {
                 Some(why) => Err(AskError::Failed(harmless(&why))),
-                None => kept(step.not_kept),
+                None => ended(step.not_kept, step.waits_for.is_some()),
             };
         }
         match status.step.filter(|step| step.number == number) {
@@ -154,10 +159,12 @@ async fn follow(args: &MigrateArgs, command: Command, number: u64) -> Result<(),
     Err(AskError::InProgress)
 }
 
-fn kept(not_kept: Option<String>) -> Result<(), AskError> {
-    match not_kept {
-        Some(why) => Err(AskError::NotKept(harmless(&why))),
-        None => Ok(()),
+/// A step that was taken; `waits`: it has not had its effect yet.
+fn ended(not_kept: Option<String>, waits: bool) -> Result<(), AskError> {
+    match (not_kept, waits) {
+        (Some(why), _) => Err(AskError::NotKept(harmless(&why))),
+        (None, true) => Err(AskError::InProgress),
+        (None, false) => Ok(()),
     }
 }
 

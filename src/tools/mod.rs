@@ -17,7 +17,12 @@ pub mod tee;
 pub mod watch_test;
 pub mod watcher;
 
-use std::io::{self, Write};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -78,6 +83,28 @@ pub enum ToolError {
     /// The output can not be written.
     #[error("cannot write")]
     Write(#[source] io::Error),
+}
+
+/// Opens a file to read it from its first byte to its last. A pipe is read until its writers close
+/// it, and that is said: it can take for as long as they like.
+fn open(path: &Path) -> Result<File, ToolError> {
+    let failed = |source| ToolError::Read {
+        file: path.display().to_string(),
+        source,
+    };
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if kind.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    if kind.is_fifo() {
+        let name = path.display();
+        // Without standard error there is nobody to tell.
+        let _ = writeln!(
+            io::stderr(),
+            "{name} is a pipe: reading until its writers close it"
+        );
+    }
+    File::open(path).map_err(failed)
 }
 
 /// Writes lines of JSON in the form of the recordings: messages, and a marker where the

@@ -119,10 +119,7 @@ pub async fn play(
     patience: Duration,
 ) -> Result<(), ToolError> {
     let name = args.file.display().to_string();
-    let mut file = File::open(&args.file).map_err(|source| ToolError::Read {
-        file: name.clone(),
-        source,
-    })?;
+    let mut file = super::open(&args.file)?;
     progress.begin(file.metadata().map_or(0, |file| file.len()));
     let mut player = Player::new(args);
     let played = player.all(&name, &mut file, &mut progress).await;

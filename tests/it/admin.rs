@@ -9,4 +9,5 @@ mod metrics;
 mod native;
 mod places;
 mod routes;
+mod sources;
 mod world;

@@ -56,12 +56,20 @@ impl Manifest {
             fs::write(dir.join(name.as_str().unwrap()), content.as_str().unwrap()).unwrap();
         }
         let relay = self.container("k8s-relay");
+        let dir = dir.to_str().unwrap();
+        let mounts = [MOUNT, STAGE_MOUNT, RUN_MOUNT];
+        let local = |text: &str| {
+            mounts
+                .iter()
+                .fold(text.to_owned(), |it, at| it.replace(at, dir))
+        };
         let env = at(relay, &["env"]).as_sequence().unwrap().iter();
         let env = env
-            .map(|var| (text(var, &["name"]), text(var, &["value"])))
+            .map(|var| {
+                let value: &'static str = local(text(var, &["value"])).leak();
+                (text(var, &["name"]), value)
+            })
             .collect();
-        let dir = dir.to_str().unwrap();
-        let local = |arg: &str| arg.replace(MOUNT, dir).replace(STAGE_MOUNT, dir);
         let args = strings(at(relay, &["args"]))
             .into_iter()
             .map(local)
@@ -107,16 +115,14 @@ fn is_meant_so(manifest: &Manifest, source: &str, log_level: &str) {
     let (env, args) = manifest.relay_settings(dir.path());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let effective = effective(&env, &args);
+    let admin = format!("unix:{}/admin.sock,0.0.0.0:8713", dir.path().display());
     for (name, value) in [
         ("source", source),
         ("server-address", "localhost:8712"),
         ("intake-host", "opentelemetry-ebpf-reducer"),
         ("intake-port", "7000"),
         ("heartbeat-interval-sec", "2"),
-        (
-            "admin-address",
-            "unix:/run/k8s-relay/admin.sock,0.0.0.0:8713",
-        ),
+        ("admin-address", &*admin),
         (log_level, "true"),
         ("log-file", ""),
         ("labels.environment", "my-cluster"),

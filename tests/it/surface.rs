@@ -6,7 +6,7 @@ mod log;
 mod mistakes;
 mod origins;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::LazyLock};
 
 use clap::CommandFactory as _;
 use k8s_relay::cli::Cli;
@@ -18,11 +18,22 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs the binary with nothing in its environment but `env`.
+/// Of an API server that nobody asks: where the native source is wanted, one must be known.
+static KUBECONFIG: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let content = "current-context: here\n\
+        contexts: [{name: here, context: {cluster: c}}]\n\
+        clusters: [{name: c, cluster: {server: 'https://10.0.0.1'}}]\n";
+    fs::write(file.path(), content).unwrap();
+    file
+});
+
+/// Runs the binary with nothing in its environment but `env` and a kubeconfig.
 pub fn run(env: &[(&str, &str)], args: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
     let output = command
         .env_clear()
+        .env("KUBECONFIG", KUBECONFIG.path())
         .envs(env.iter().copied())
         .args(args)
         .output()
@@ -195,12 +206,18 @@ fn without_any_setting_the_defaults_hold() {
 fn every_setting_can_be_changed() {
     let file = TempFile::new("labels: {zone: b, environment: 1.10}");
     let log = file.dir.path().join("log");
+    let kubeconfig = file.dir.path().join("kubeconfig");
+    let prod = "current-context: test\n\
+        contexts: [{name: prod, context: {cluster: c}}]\n\
+        clusters: [{name: c, cluster: {server: 'https://10.0.0.1'}}]\n";
+    std::fs::write(&kubeconfig, prod).unwrap();
+    let kubeconfig = kubeconfig.to_str().unwrap();
     let ended = run(
         &[("EBPF_NET_LOG_FILE_PATH", log.to_str().unwrap())],
         &[
             &file.flag(),
             "--source=shadow-native",
-            "--kubeconfig=/etc/kube/config",
+            &format!("--kubeconfig={kubeconfig}"),
             "--context=prod",
             "--credentials-timeout=2m",
             "--namespace=shop",
@@ -240,13 +257,14 @@ fn every_setting_can_be_changed() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let shown = ended.stdout.replace(log.to_str().unwrap(), "LOG");
     let shown = shown.replace(file.path.to_str().unwrap(), "FILE");
+    let shown = shown.replace(kubeconfig, "KUBECONFIG");
     insta::assert_snapshot!(shown, @r"
     config-file = FILE  # flag
     source = shadow-native  # flag
     server-address = [::]:0  # flag
     stream-handover = legacy  # default
     stream-silence = 5m  # default
-    kubeconfig = /etc/kube/config  # flag
+    kubeconfig = KUBECONFIG  # flag
     context = prod  # flag
     credentials-timeout = 2m  # flag
     namespace = shop,billing,shop  # flag

@@ -90,6 +90,7 @@ fn facts(watcher: bool, unwell: u64, held: Duration) -> Facts {
             held,
             ..ParityFacts::default()
         }),
+        waits: None,
     }
 }
 
@@ -340,6 +341,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             counted,
             by_field: [("owner", counted)].into(),
         }),
+        waits: None,
     })
 }
 

@@ -24,6 +24,7 @@ fn all_is_well() -> Facts {
             counted: 0,
             by_field: BTreeMap::new(),
         }),
+        waits: None,
     }
 }
 
@@ -186,22 +187,22 @@ fn a_closed_gate_says_why_in_numbers() {
         ),
         (
             |facts| facts.native.as_mut().unwrap().unwell = 1,
-            "the native feed is not well: 1 of 3 watches are failing, or are refused what they were allowed",
+            "the native source is failing: 1 of 3 watches are failing, or are refused what they were allowed",
         ),
         (
             |facts| {
                 facts.legacy = None;
                 facts.native.as_mut().unwrap().unwell = 3;
             },
-            "the native feed is not well: 3 of 3 watches are failing, or are refused what they were allowed; no watcher is connected",
+            "the native source is failing: 3 of 3 watches are failing, or are refused what they were allowed; no watcher is connected",
         ),
         (
             |facts| facts.parity = None,
-            "the feeds are not compared yet: not every pod has been looked at",
+            "the sources are not compared yet: not every pod has been checked",
         ),
         (
             |facts| facts.parity.as_mut().unwrap().comparing = false,
-            "the feeds are not compared yet: not every pod has been looked at",
+            "the sources are not compared yet: not every pod has been checked",
         ),
         (
             |facts| facts.parity.as_mut().unwrap().held = Duration::from_millis(190_999),
@@ -218,7 +219,7 @@ fn a_closed_gate_says_why_in_numbers() {
                 parity.counted = 12;
                 parity.by_field = [("missing", 5), ("name", 0), ("owner", 7)].into();
             },
-            "parity has held for 3m 10s of 5m; 12 divergences count: 7 owner, 5 missing",
+            "parity has held for 3m 10s of 5m; 12 divergences are confirmed: 7 owner, 5 missing",
         ),
         (
             |facts| {
@@ -227,12 +228,12 @@ fn a_closed_gate_says_why_in_numbers() {
                 parity.counted = 1;
                 parity.by_field = [("extra", 1)].into();
             },
-            "parity has held for 0s of 5m; 1 divergence counts: 1 extra",
+            "parity has held for 0s of 5m; 1 divergence is confirmed: 1 extra",
         ),
         (
             // Whatever has held: what counts now counts.
             |facts| facts.parity.as_mut().unwrap().counted = 2,
-            "parity has held for 5m of 5m; 2 divergences count",
+            "parity has held for 5m of 5m; 2 divergences are confirmed",
         ),
     ] {
         let mut facts = all_is_well();
@@ -288,14 +289,61 @@ fn a_rollback_is_never_refused_and_waits_for_a_watcher_if_there_is_none() {
                 ..Facts::default()
             };
             let step = step(stage, Command::Rollback, false, &facts, HOLD).unwrap();
-            assert_eq!(step.waiting_for_watcher, stage != Stage::Legacy);
+            let waits = matches!(stage, Stage::ShadowNative | Stage::Native);
+            assert_eq!(step.waits, waits.then_some(Waits::NoWatcher));
             said += &format!("{step}\n");
         }
     }
     insta::assert_snapshot!(said, @r"
-    already legacy: the legacy source is active, the native source does not run
+    already legacy: no legacy watcher is connected; the reducer's state stays as it is until one connects
     from shadow to legacy: no legacy watcher is connected; the reducer's state stays as it is until one connects
-    from shadow-native to shadow: no legacy watcher is connected; the native source stays active until one connects
-    from native to shadow: no legacy watcher is connected; the native source stays active until one connects
+    from shadow-native to shadow: no legacy watcher is connected; the native source stays active until one is synced
+    from native to shadow: no legacy watcher is connected; the native source stays active until one is synced
+    ");
+}
+
+#[test]
+fn while_a_rollback_waits_for_a_watcher_no_answer_says_that_the_legacy_source_is_active() {
+    let mut said = String::new();
+    for (legacy, waits) in [
+        (None, Waits::NoWatcher),
+        (Some((true, false)), Waits::NotSynced),
+        (Some((true, true)), Waits::DoesNotFit),
+    ] {
+        let facts = Facts {
+            legacy: legacy.map(|(open, listed)| LegacyFacts { open, listed }),
+            waits: Some(waits),
+            ..all_is_well()
+        };
+        for stage in [Stage::Legacy, Stage::Shadow] {
+            for command in [Command::Shadow, Command::Finish, Command::Rollback] {
+                let answer = match step(stage, command, false, &facts, HOLD) {
+                    Ok(step) => step.to_string(),
+                    Err(refusal) => format!("refused: {refusal}"),
+                };
+                said += &format!("{command} in {stage}: {answer}\n");
+            }
+        }
+    }
+    assert!(!said.contains("the legacy source is active"), "{said}");
+    insta::assert_snapshot!(said, @r"
+    shadow in legacy: from legacy to shadow: no legacy watcher is connected; what the native source announced stays until one is synced
+    finish in legacy: refused: a rollback is in progress: no legacy watcher is connected; what the native source announced stays until one is synced
+    rollback in legacy: already legacy: no legacy watcher is connected; what the native source announced stays until one is synced
+    shadow in shadow: already shadow: no legacy watcher is connected; the native source stays active until one is synced
+    finish in shadow: refused: a rollback is in progress: no legacy watcher is connected; the native source stays active until one is synced. `k8s-relay migrate cutover --force` calls the rollback off
+    rollback in shadow: from shadow to legacy: no legacy watcher is connected; what the native source announced stays until one is synced
+    shadow in legacy: from legacy to shadow: the legacy watcher's stream is not synced yet; what the native source announced stays until one is synced
+    finish in legacy: refused: a rollback is in progress: the legacy watcher's stream is not synced yet; what the native source announced stays until one is synced
+    rollback in legacy: already legacy: the legacy watcher's stream is not synced yet; what the native source announced stays until one is synced
+    shadow in shadow: already shadow: the legacy watcher's stream is not synced yet; the native source stays active until one is synced
+    finish in shadow: refused: a rollback is in progress: the legacy watcher's stream is not synced yet; the native source stays active until one is synced. `k8s-relay migrate cutover --force` calls the rollback off
+    rollback in shadow: from shadow to legacy: the legacy watcher's stream is not synced yet; what the native source announced stays until one is synced
+    shadow in legacy: from legacy to shadow: the legacy watcher knows less than half of what is announced; what the native source announced stays until one is synced
+    finish in legacy: refused: a rollback is in progress: the legacy watcher knows less than half of what is announced; what the native source announced stays until one is synced
+    rollback in legacy: already legacy: the legacy watcher knows less than half of what is announced; what the native source announced stays until one is synced
+    shadow in shadow: already shadow: the legacy watcher knows less than half of what is announced; the native source stays active until one is synced
+    finish in shadow: refused: a rollback is in progress: the legacy watcher knows less than half of what is announced; the native source stays active until one is synced. `k8s-relay migrate cutover --force` calls the rollback off
+    rollback in shadow: from shadow to legacy: the legacy watcher knows less than half of what is announced; what the native source announced stays until one is synced
     ");
 }

@@ -68,7 +68,7 @@ fn written() -> (watch::Sender<Written>, watch::Receiver<Written>) {
 
 /// The error of a start and of a check with this file, which is the same, and its cause.
 fn refused(path: &Path) -> String {
-    let check = StateFile::check(path).unwrap_err();
+    let check = StateFile::check(path, Stage::Shadow).unwrap_err();
     let start = StateFile::open(path.to_owned(), Stage::Shadow).unwrap_err();
     assert_eq!(check.to_string(), start.to_string());
     let cause = start.source().map(|cause| format!(": {cause}"));
@@ -121,7 +121,7 @@ fn a_restart_goes_on_where_the_migration_stood() {
 #[test]
 fn a_missing_file_is_made_at_the_first_change_and_not_before() {
     let folder = Folder::new();
-    StateFile::check(&folder.path()).unwrap();
+    StateFile::check(&folder.path(), Stage::Shadow).unwrap();
     let (file, state) = StateFile::open(folder.path(), Stage::ShadowNative).unwrap();
     assert_eq!(state, State::begin(Stage::ShadowNative));
     assert_eq!(folder.names(), [""; 0]);
@@ -134,7 +134,7 @@ fn under_another_source_the_flag_wins_for_good() {
     let folder = Folder::new();
     let recorded = render(&some_state()).unwrap();
     let path = folder.write(&recorded);
-    StateFile::check(&path).unwrap();
+    StateFile::check(&path, Stage::Shadow).unwrap();
     assert_eq!(folder.read(), recorded, "a check changes nothing");
     let (_, state) = StateFile::open(path.clone(), Stage::Native).unwrap();
     assert_eq!(state, State::begin(Stage::Native));
@@ -280,6 +280,43 @@ fn a_symbolic_link_stays_one() {
     assert!(fs::symlink_metadata(folder.path()).unwrap().is_symlink());
     let (_, state) = StateFile::open(target, Stage::Shadow).unwrap();
     assert_eq!(state, State::begin(Stage::Shadow));
+}
+
+#[test]
+fn a_symbolic_link_to_a_file_that_is_not_there_yet_stays_one() {
+    for is_relative in [true, false] {
+        let folder = Folder::new();
+        let below = folder.0.path().join("below");
+        fs::create_dir(&below).unwrap();
+        symlink("kept.json", below.join("second")).unwrap();
+        let first = match is_relative {
+            true => PathBuf::from("below/second"),
+            false => below.join("second"),
+        };
+        symlink(first, folder.path()).unwrap();
+        let (file, _) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
+        file.write(&some_state()).unwrap();
+        assert!(fs::symlink_metadata(folder.path()).unwrap().is_symlink());
+        assert_eq!(folder.names(), ["below", "state.json"]);
+        let kept = fs::read_to_string(below.join("kept.json")).unwrap();
+        assert_eq!(kept, render(&some_state()).unwrap());
+    }
+}
+
+#[test]
+fn a_symbolic_link_into_a_folder_that_is_not_there_is_refused_at_the_start() {
+    let folder = Folder::new();
+    symlink("gone/state.json", folder.path()).unwrap();
+    insta::assert_snapshot!(
+        refused(&folder.path()),
+        @"cannot write the state file FILE: No such file or directory (os error 2)"
+    );
+    let turning = folder.0.path().join("turning");
+    symlink("turning", &turning).unwrap();
+    insta::assert_snapshot!(
+        refused(&turning),
+        @"cannot read the state file FILE: Too many levels of symbolic links (os error 40)"
+    );
 }
 
 #[tokio::test]

@@ -4,14 +4,17 @@ use std::{
     error::Error as _,
     fmt,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
@@ -31,6 +34,8 @@ const QUIET_STEPS: u32 = 30;
 /// How a quiet stream is measured. A late step counts as one: time in which this process was
 /// stopped is no time in which it waited.
 const QUIET_STEP: Duration = Duration::from_secs(1);
+/// Between two reports of how many Infos were dropped unread.
+const REPORT_STEP: Duration = Duration::from_secs(1);
 /// A batch is also sent when its Infos had this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -146,10 +151,15 @@ impl Call {
             }
         });
         let mut quiet = Quiet::default();
+        let mut unreported = Unreported::default();
         loop {
             let first = tokio::select! {
                 biased;
                 ending = &mut wanted => return ending,
+                () = unreported.due() => {
+                    unreported.report(told.stream, &self.inputs);
+                    continue;
+                }
                 first = self.infos.next() => first,
                 () = quiet.lasts() => {
                     let place = tokio::select! {
@@ -176,7 +186,10 @@ impl Call {
             if *self.native_alone.borrow() {
                 self.merger.clear();
                 quiet = Quiet::default();
-                if let Err(ending) = self.ignore(first, told) {
+                let (infos, read) = self.ignore(first, told);
+                unreported.add(infos, told.stream, &self.inputs);
+                if let Err(ending) = read {
+                    unreported.report(told.stream, &self.inputs);
                     return ending;
                 }
                 tokio::task::consume_budget().await;
@@ -216,12 +229,13 @@ impl Call {
         }
     }
 
-    /// Counts the Infos that are there, and drops them unread.
+    /// Counts the Infos that are there, and drops them unread. Gives how many, and whether more
+    /// may come.
     fn ignore(
         &mut self,
         first: Option<Result<Bytes, Status>>,
         told: &mut Told,
-    ) -> Result<(), Ending> {
+    ) -> (u64, Result<(), Ending>) {
         let (mut infos, mut message) = (0, Some(first));
         let read = loop {
             match message {
@@ -236,7 +250,7 @@ impl Call {
         };
         told.took(infos);
         self.counters.ignored.fetch_add(infos, Relaxed);
-        read
+        (infos, read)
     }
 }
 
@@ -246,6 +260,48 @@ async fn left(mut native_alone: watch::Receiver<bool>) {
     if !was || native_alone.wait_for(|alone| !*alone).await.is_err() {
         // Nobody is left who could say so.
         std::future::pending().await
+    }
+}
+
+/// Infos that were dropped unread. The loop hears only how many, and no more often than every
+/// [`REPORT_STEP`]: they are to cost next to nothing.
+#[derive(Default)]
+struct Unreported {
+    infos: u64,
+    /// Runs since the last report.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Unreported {
+    fn add(&mut self, infos: u64, stream: StreamId, to: &mpsc::Sender<SourceInput>) {
+        self.infos += infos;
+        if self.pause.is_none() {
+            self.report(stream, to);
+        }
+    }
+
+    /// Ready when the next report may be made; never, if it may be already.
+    async fn due(&mut self) {
+        match &mut self.pause {
+            Some(pause) => pause.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn report(&mut self, stream: StreamId, to: &mpsc::Sender<SourceInput>) {
+        self.pause = None;
+        if self.infos == 0 {
+            return;
+        }
+        self.pause = Some(Box::pin(tokio::time::sleep(REPORT_STEP)));
+        // Where there is no place for it now, the next report has it, too.
+        if let Ok(place) = to.try_reserve() {
+            place.send(SourceInput::Batch {
+                stream,
+                events: Vec::new(),
+                infos: std::mem::take(&mut self.infos),
+            });
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod way;
 
 use std::{
     error::Error as StdError,
+    fmt,
     path::PathBuf,
     sync::{
         Arc,
@@ -60,7 +61,7 @@ use tower::Service;
 use files::Seen;
 pub use plugin::{MAX_OUTPUT, end_plugins};
 pub use renewer::Limits;
-use renewer::{Reader, Renewer};
+use renewer::{Read, Reader, Renewer};
 use way::Way;
 
 use crate::late::Late;
@@ -83,15 +84,40 @@ pub struct Server {
     renewing: Arc<Renewing>,
 }
 
+/// Where it is said how to reach the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In these kubeconfigs, with a colon between each two.
+    Kubeconfig(String),
+    /// In the service account of the pod that we are in.
+    ServiceAccount,
+}
+
+impl Origin {
+    fn unusable(&self, why: String) -> ConnectError {
+        let origin = self.clone();
+        ConnectError::Unusable { origin, why }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeconfig(paths) => write!(f, "kubeconfig {paths}"),
+            Self::ServiceAccount => f.write_str("service account of this pod"),
+        }
+    }
+}
+
 /// Why there is no way to an API server. Each is one line.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The kubeconfig, or a file that it names, cannot be used.
-    #[error("cannot use the kubeconfig {path}: {why}")]
-    Kubeconfig {
-        /// Where it is.
-        path: String,
+    /// The kubeconfig or the pod's service account, or a file that it names, cannot be used.
+    #[error("cannot use the {origin}: {why}")]
+    Unusable {
+        /// Which, and where it is.
+        origin: Origin,
         /// What is wrong.
         why: String,
     },
@@ -117,6 +143,32 @@ pub enum ConnectError {
     Client(String),
 }
 
+/// Whether [`connect`] would accept these settings. Nothing is sent, and no plugin is run.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn check(access: &Access, limits: Limits) -> Result<(), ConnectError> {
+    first_read(&Reader::default(), access, limits)
+        .await
+        .map(drop)
+}
+
+/// What the settings say now; `None` if the files take too long to read.
+async fn first_read(
+    reader: &Reader,
+    access: &Access,
+    limits: Limits,
+) -> Result<Option<Read>, ConnectError> {
+    match timeout(limits.files / 2, renewer::read(reader, access)).await {
+        Ok(Ok(read)) => {
+            read.prepared.clone()?;
+            Ok(Some(read))
+        }
+        Ok(Err(why)) => Err(ConnectError::Client(why)),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Prepares the way to the API server. Nothing is sent yet. Files that are not read in time, and
 /// credential plugins, are waited for by the requests.
 ///
@@ -124,14 +176,7 @@ pub enum ConnectError {
 /// The settings are unusable.
 pub async fn connect(access: &Access, limits: Limits) -> Result<Server, ConnectError> {
     let reader = Reader::default();
-    let first = match timeout(limits.files / 2, renewer::read(&reader, access)).await {
-        Ok(Ok(read)) => {
-            read.prepared.clone()?;
-            Some(read)
-        }
-        Ok(Err(why)) => return Err(ConnectError::Client(why)),
-        Err(_) => None,
-    };
+    let first = first_read(&reader, access, limits).await?;
     let loaded = first.as_ref().and_then(|read| read.prepared.as_ref().ok());
     let url = loaded.map_or_else(String::new, |prepared| describe(&prepared.loaded.server));
     let (sender, current) = watch::channel(Current {

@@ -47,7 +47,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-pub use connect::{Access, ConnectError, Limits, Server, connect, end_plugins};
+pub use connect::{Access, ConnectError, Limits, Server, check, connect, end_plugins};
 pub use counters::Counters;
 use decode::{Decoding, MetadataOnly, Pods, WatchedKind};
 use outlet::{Outlet, To};

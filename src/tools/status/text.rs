@@ -75,7 +75,7 @@ impl Page {
             self.line(&Tone::Odd.paint(&text));
         }
         if let Some(step) = &status.last_step {
-            let (tone, text) = ended(step);
+            let (tone, text) = ended(step, status.waiting_for_watcher);
             self.line(&tone.paint(&text));
         }
         let kept = status.kept.as_ref();
@@ -157,10 +157,14 @@ impl Page {
         for (name, feed) in [("legacy", &status.legacy), ("native", &status.native)] {
             match feed {
                 Some(feed) => table.row(source(name, feed)),
+                None if name == "legacy" && ignored(status).next().is_some() => {
+                    table.row(ignored_source(status));
+                }
                 None => table.row([name.into(), "none".into()]),
             }
         }
         self.table(&table);
+        self.streams(&status.ignored_streams);
         if let Some(legacy) = &status.legacy {
             self.streams(&legacy.streams);
         }
@@ -199,6 +203,7 @@ impl Page {
                     tone,
                     match (stream.open, stream.synced) {
                         (false, _) => "ended",
+                        (true, _) if stream.role == "ignored" => "open",
                         (true, true) => "synced",
                         (true, false) => "not synced",
                     },
@@ -242,10 +247,12 @@ impl Page {
                     .since_seconds
                     .map_or_else(Cell::default, |since| span(since).into()),
                 ago(watch.last_event_seconds).into(),
-                watch
-                    .last_error
-                    .as_ref()
-                    .map_or_else(Cell::default, |error| last(error).into()),
+                match (&watch.last_error, watch.state.as_str()) {
+                    (None, _) => Cell::default(),
+                    // It stands beside what holds now.
+                    (Some(error), "healthy") => format!("over; {}", last(error)).into(),
+                    (Some(error), _) => last(error).into(),
+                },
             ]);
         }
         self.table(&table);
@@ -255,21 +262,45 @@ impl Page {
         }
     }
 
+    /// What would be accepted now, and what blocks the rest.
     fn next(&mut self, status: &Status) {
         self.0.push('\n');
-        let (next, undo) = match status.stage {
-            Stage::Legacy => ("shadow", None),
-            Stage::Shadow => ("cutover", Some("rollback")),
-            Stage::ShadowNative => ("finish", Some("rollback")),
-            // Whoever has begun in it has no watcher to go back to.
-            Stage::Native if status.legacy.is_none() => {
-                return self.line("Next:  nothing; the native source needs no watcher");
+        let find = |command: &str| status.steps.iter().find(|step| step.command == command);
+        let is_open = |command| find(command).is_some_and(|step| step.blocked.is_none());
+        if status.waiting_for_watcher && status.step.is_none() {
+            self.line("Next:  connect a legacy watcher: when it is synced, it takes over");
+            if status.stage == Stage::Shadow {
+                self.line("Undo:  k8s-relay migrate cutover --force   (the native source stays)");
             }
-            Stage::Native => ("shadow", Some("rollback")),
+            return;
+        }
+        let next = match status.stage {
+            Stage::Legacy => Some("shadow"),
+            Stage::Shadow => Some("cutover"),
+            Stage::ShadowNative => Some("finish"),
+            Stage::Native => None,
         };
-        let undo = undo.map(|undo| format!("   Undo:  k8s-relay migrate {undo}"));
-        let undo = undo.unwrap_or_default();
-        self.line(&format!("Next:  k8s-relay migrate {next}{undo}"));
+        let undo = is_open("rollback").then_some("Undo:  k8s-relay migrate rollback");
+        if let Some(step) = &status.step {
+            self.line(&format!("Next:  wait for `{}`", harmless(&step.command)));
+            return undo.into_iter().for_each(|undo| self.line(undo));
+        }
+        let blocked = next.and_then(|next| Some((next, find(next)?.blocked.as_ref()?)));
+        let next = match (next, blocked) {
+            (None, _) if ignored(status).next().is_some() => {
+                "Next:  end the legacy watcher: what it sends is ignored".to_owned()
+            }
+            (None, _) => "Next:  nothing; the native source needs no watcher".to_owned(),
+            (_, Some((next, why))) => {
+                self.line(&format!("Next:  `{next}` is blocked: {}", harmless(why)));
+                return undo.into_iter().for_each(|undo| self.line(undo));
+            }
+            (Some(next), None) => format!("Next:  k8s-relay migrate {next}"),
+        };
+        match undo {
+            Some(undo) => self.line(&format!("{next}   {undo}")),
+            None => self.line(&next),
+        }
     }
 }
 
@@ -310,14 +341,55 @@ fn source(name: &str, feed: &Feed) -> [Cell; 9] {
     ]
 }
 
+/// Streams of watchers that are still connected, although the native source stands alone.
+fn ignored(status: &Status) -> impl Iterator<Item = &Stream> {
+    status.ignored_streams.iter().filter(|stream| stream.open)
+}
+
+/// They have no objects: what they send is dropped unread.
+fn ignored_source(status: &Status) -> [Cell; 9] {
+    let last = ignored(status).filter_map(|stream| stream.last_event_seconds);
+    let last = last.min_by(f64::total_cmp);
+    let [pods, live, waiting, owners, state] = [const { "-" }; 5].map(Cell::from);
+    [
+        "legacy".into(),
+        Cell::new(Tone::Odd, "ignored"),
+        state,
+        pods,
+        live,
+        waiting,
+        owners,
+        counted(ignored(status).count() as u64, "stream").into(),
+        ago(last).into(),
+    ]
+}
+
 /// What the stage is, and who is announced now: they differ while a rollback waits for a watcher.
 fn meaning(status: &Status) -> String {
-    match status.stage {
-        Stage::Legacy => "The legacy source is active; the native source does not run.",
-        Stage::Shadow if status.waiting_for_watcher => {
-            "Rolled back, but no legacy watcher is connected: the native source stays active until \
-             one is synced."
+    let waits = status.waits_for.as_deref().map(harmless);
+    let waits = waits.filter(|_| status.waiting_for_watcher);
+    match (status.stage, waits) {
+        (Stage::Legacy, Some(waits)) => {
+            return format!(
+                "Rolled back, but {waits}: what the native source announced stays until one is \
+                 synced."
+            );
         }
+        (_, Some(waits)) => {
+            return format!(
+                "Rolled back, but {waits}: the native source stays active until one is synced."
+            );
+        }
+        (_, None) => {}
+    }
+    match status.stage {
+        Stage::Legacy if status.legacy.is_none() => {
+            "No legacy watcher has connected yet; the native source does not run."
+        }
+        Stage::Shadow if status.legacy.is_none() => {
+            "No legacy watcher has connected yet; the native source is not announced."
+        }
+        Stage::Legacy => "The legacy source is active; the native source does not run.",
         Stage::Shadow => "The legacy source is active; the native source is compared with it.",
         Stage::ShadowNative => {
             "The native source is active; the legacy source is compared with it."
@@ -349,7 +421,7 @@ fn autopilot(auto: &Auto) -> (Tone, String) {
     }
 }
 
-fn ended(step: &EndedStep) -> (Tone, String) {
+fn ended(step: &EndedStep, waits: bool) -> (Tone, String) {
     let (command, by) = (harmless(&step.command), harmless(&step.by));
     let ago = span(step.seconds);
     let head = format!("Last step: `{command}`, {ago} ago, by {by}");
@@ -362,6 +434,9 @@ fn ended(step: &EndedStep) -> (Tone, String) {
             Tone::Bad,
             format!("{head}: done, not kept ({}).", harmless(why)),
         ),
+        (None, None) if waits && step.waits_for.is_some() => {
+            (Tone::Odd, format!("{head}: in progress."))
+        }
         (None, None) => (Tone::Plain, format!("{head}: done.")),
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 use crate::support::{must, relay::Relay};
 
 /// Runs a command to its end.
-async fn run(env: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
+pub(super) async fn run(env: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
     command.args(args).env_clear().envs(env.iter().copied());
     let Output {

@@ -203,5 +203,7 @@ async fn without_a_reducer_a_live_pod_waits_for_it() {
     let findings: Findings = serde_json::from_value(answer.json()).unwrap();
     let why = "the reducer is not connected; it is told once that is back";
     assert_eq!(findings.pods[0].untold.as_deref(), Some(why));
-    world.end().await;
+    let undone = "not ended cleanly: the reducer is not connected: \
+                  1 of 1 pods were not announced to it";
+    assert_eq!(world.end_undone().await, undone);
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::world::{Answer, World};
 
 /// Impatient watches of this API server.
-fn native(config: &mut Config, api: &SimApi, dir: &TempDir) {
+pub(super) fn native(config: &mut Config, api: &SimApi, dir: &TempDir) {
     let kubeconfig = dir.path().join("kubeconfig");
     fs::write(&kubeconfig, api.kubeconfig().to_string()).unwrap();
     config.source = Source::Native;

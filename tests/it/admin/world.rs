@@ -115,6 +115,13 @@ impl World {
         .await
     }
 
+    /// Ends the relay, which leaves something undone. Gives what.
+    pub(super) async fn end_undone(self) -> String {
+        self.end.cancel();
+        let ended = must("the relay ends", self.relay).await.unwrap();
+        ended.unwrap_err().to_string()
+    }
+
     pub(super) async fn end(self) {
         self.end.cancel();
         must("the relay ends", self.relay).await.unwrap().unwrap();

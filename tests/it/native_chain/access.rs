@@ -187,14 +187,17 @@ async fn run(arguments: &[&str]) -> Output {
     must("it ends", run).await.unwrap()
 }
 
-/// It does not start, and one line says why.
+/// It does not start, and one line says why. A check says the same.
 async fn refused(arguments: &[&str], clues: &[&str]) {
-    let output = run(arguments).await;
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
-    for clue in clues {
-        assert!(said.contains(clue), "{arguments:?}: {said}");
+    let checked = [arguments, &["--check-config"]].concat();
+    for (arguments, code) in [(arguments, 1), (&checked, 2)] {
+        let output = run(arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+        for clue in clues {
+            assert!(said.contains(clue), "{arguments:?}: {said}");
+        }
     }
 }
 

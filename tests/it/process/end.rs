@@ -126,7 +126,7 @@ async fn a_second_signal_waits_for_no_flush_and_the_reducer_still_finds_eof() {
 }
 
 #[tokio::test]
-async fn without_a_reducer_there_is_nothing_to_wait_for() {
+async fn without_a_reducer_there_is_nothing_to_wait_for_and_what_was_not_announced_is_said() {
     let reducer = reducer(Options::default()).await;
     reducer.stop_listening().await;
     let mut world = World::not_yet_connected(reducer, &[]).await;
@@ -135,7 +135,14 @@ async fn without_a_reducer_there_is_nothing_to_wait_for() {
     world.applied(1, infos).await;
     world.relay.signal(Signal::SIGTERM);
     unavailable(&mut call).await;
-    assert_eq!(world.relay.ended().await.code(), Some(0));
+    assert_eq!(world.relay.ended().await.code(), Some(1));
+    let said = warnings(&world.relay);
+    let why = said.last().unwrap();
+    let away = "not ended cleanly: the reducer is not connected: ";
+    assert!(
+        why.starts_with(away) && why.ends_with(" pods were not announced to it"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -156,9 +163,9 @@ async fn a_watcher_that_reads_nothing_does_not_keep_it() {
     assert_eq!(state.connections[0].end, Some(End::Eof));
 }
 
-/// Too long for any name, so that nobody is asked.
+/// In the zone of an interface that is not there, so that nobody is asked.
 fn never_resolves() -> String {
-    "n".repeat(64)
+    "fe80::1%no-such-zone".to_owned()
 }
 
 #[tokio::test]
@@ -167,7 +174,7 @@ async fn a_name_that_does_not_resolve_is_asked_for_again_and_again() {
     let failed = |line: &serde_json::Value| line["failures"] == 2;
     let line = relay.logged("a second failure", failed).await;
     let error = line["error"].as_str().unwrap();
-    assert!(error.starts_with("cannot resolve nnn"), "{error}");
+    assert!(error.starts_with("cannot resolve fe80"), "{error}");
     let mut call = connect(&relay).await.open();
     relay.signal(Signal::SIGINT);
     unavailable(&mut call).await;

@@ -16,6 +16,22 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["--intake-host="], "expected a host name or address"),
         (&["--intake-host", ""], "expected a host name or address"),
         (&["--intake-host", "a b"], "expected a host name or address"),
+        (
+            &["--intake-host", "http://a"],
+            "expected a host name or address",
+        ),
+        (
+            &["--intake-host", "10.0.0.256"],
+            "expected a host name or address",
+        ),
+        (
+            &["--intake-host", "a:7000"],
+            "expected a host name or address alone: the port has a setting of its own",
+        ),
+        (
+            &["--admin-address", &format!("unix:/{}", "a".repeat(107))],
+            "expected a path of at most 107 bytes for a Unix socket",
+        ),
         (&["--intake-port="], &format!("{port} ``")),
         (&["--intake-port=http"], &format!("{port} `http`")),
         (&["--intake-port=0"], &format!("{port} `0`")),
@@ -183,6 +199,123 @@ fn a_hold_in_which_no_difference_could_count_is_refused() {
     assert_eq!(started.stderr, format!("error: {end}\n"));
     let ended = run(&[], &["--parity-hold=9s", "--settle=9s", "--check-config"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+/// What a start and a check say of these settings: the start as it logs it.
+fn both_refuse(args: &[&str], code: i32, end: &str) {
+    refused(&[], args, 2, end);
+    let started = run(&[], args);
+    assert_eq!(started.code, Some(code), "{args:?}: {}", started.stderr);
+    let said = started.stderr.trim_end();
+    assert!(
+        said.ends_with(end),
+        "{args:?}: {said} should end with {end}"
+    );
+}
+
+#[test]
+fn a_place_that_cannot_be_listened_at_is_found_by_a_check_and_nothing_is_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = |name: &str| format!("unix:{}", dir.path().join(name).display());
+    std::fs::write(dir.path().join("file"), "of somebody else").unwrap();
+    let admin = "(set --admin-address; `none` disables the listener)";
+    for (address, why) in [
+        (
+            unix("gone/relay.sock"),
+            "No such file or directory (os error 2)",
+        ),
+        (unix("file"), "the file is not a socket; it is left alone"),
+        (unix("file/relay.sock"), "Not a directory (os error 20)"),
+        (
+            "192.0.2.1:8713".to_owned(),
+            "Cannot assign requested address (os error 99)",
+        ),
+    ] {
+        let args = ["--server-address=127.0.0.1:0", "--admin-address", &*address];
+        both_refuse(
+            &args,
+            1,
+            &format!("cannot listen on {address} {admin}: {why}"),
+        );
+    }
+    let args = ["--server-address=192.0.2.1:8712", "--admin-address=none"];
+    let end = "cannot listen on 192.0.2.1:8712 (see --server-address): \
+               Cannot assign requested address (os error 99)";
+    both_refuse(&args, 1, end);
+
+    let fine = unix("relay.sock");
+    let ended = run(&[], &["--admin-address", &fine, "--check-config"]);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    let names = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(names, 1, "the check leaves nothing behind");
+}
+
+#[test]
+fn what_a_running_relay_has_is_no_mistake_of_the_one_that_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("relay.sock");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("--server-address={}", port.local_addr().unwrap());
+    let admin = format!("--admin-address=unix:{}", path.display());
+    let ended = run(&[], &[&server, &admin, "--check-config"]);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert!(path.exists());
+}
+
+#[test]
+fn two_listeners_at_one_address_are_a_mistake() {
+    for (server, admin, first, second) in [
+        (
+            "127.0.0.1:8712",
+            "127.0.0.1:8712",
+            "--server-address 127.0.0.1:8712",
+            "--admin-address 127.0.0.1:8712",
+        ),
+        (
+            "localhost:8712",
+            "0.0.0.0:8712",
+            "--server-address localhost:8712",
+            "--admin-address 0.0.0.0:8712",
+        ),
+        (
+            "127.0.0.1:0",
+            "unix:/run/a,[::1]:1,unix:/run/a",
+            "--admin-address unix:/run/a",
+            "--admin-address unix:/run/a",
+        ),
+    ] {
+        let args = ["--server-address", server, "--admin-address", admin];
+        let end = format!(
+            "{first} and {second} cannot be had both: they are, or include, the same address"
+        );
+        both_refuse(&args, 2, &end);
+    }
+}
+
+#[test]
+fn the_stage_in_the_state_file_decides_whether_a_kubeconfig_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let kubeconfig = path("gone");
+    let legacy = ["--server-address=127.0.0.1:0", "--kubeconfig", &kubeconfig];
+    let ended = run(&[], &[&legacy[..], &["--check-config"]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("`k8s-relay migrate shadow` would fail"),
+        "{}",
+        ended.stderr
+    );
+    let recorded = r#"{"schema": "k8s-relay/migration/1", "source": "legacy", "stage": "shadow",
+        "forced": false, "auto": {"rollbacks": 0, "given_up": false}}"#;
+    std::fs::write(path("state"), recorded).unwrap();
+    let state = path("state");
+    let shadow = [&legacy[..], &["--state-file", &state]].concat();
+    let end =
+        format!("cannot use the kubeconfig {kubeconfig}: No such file or directory (os error 2)");
+    both_refuse(&shadow, 1, &end);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION, uri};
 
 use super::{
-    Access, ConnectError, exec,
+    Access, ConnectError, Origin, exec,
     files::Seen,
     kubeconfig::{self, Cluster, Entry, File, Plugin, Source, User},
     plugin::Call,
@@ -51,11 +51,8 @@ fn load_into(access: &Access, seen: &mut Seen) -> Result<Loaded, ConnectError> {
         Some(path) => (vec![path.clone()], true),
         None => (usual_paths(), false),
     };
-    let shown = shown(&paths);
-    let unusable = |why| ConnectError::Kubeconfig {
-        path: shown.clone(),
-        why,
-    };
+    let origin = Origin::Kubeconfig(shown(&paths));
+    let unusable = |why| origin.unusable(why);
     let mut files = Vec::new();
     for path in &paths {
         match seen.read(path) {
@@ -73,7 +70,7 @@ fn load_into(access: &Access, seen: &mut Seen) -> Result<Loaded, ConnectError> {
         };
     }
     let entry = kubeconfig::choose(&files, access.context.as_deref()).map_err(unusable)?;
-    from_entry(entry, seen, &shown)
+    from_entry(entry, seen, &origin)
 }
 
 /// Those of `$KUBECONFIG`, else the one in the home directory.
@@ -120,18 +117,15 @@ fn in_cluster(seen: &mut Seen) -> Result<Loaded, ConnectError> {
         },
         context: String::new(),
     };
-    let loaded = from_entry(entry, seen, ACCOUNT)?;
+    let loaded = from_entry(entry, seen, &Origin::ServiceAccount)?;
     Ok(Loaded {
         context: None,
         ..loaded
     })
 }
 
-fn from_entry(entry: Entry, seen: &mut Seen, shown: &str) -> Result<Loaded, ConnectError> {
-    let unusable = |why| ConnectError::Kubeconfig {
-        path: shown.to_owned(),
-        why,
-    };
+fn from_entry(entry: Entry, seen: &mut Seen, origin: &Origin) -> Result<Loaded, ConnectError> {
+    let unusable = |why| origin.unusable(why);
     let Entry {
         context,
         cluster,
@@ -157,7 +151,7 @@ fn from_entry(entry: Entry, seen: &mut Seen, shown: &str) -> Result<Loaded, Conn
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
         headers.append(name, value);
     }
-    let authorization = authorization(&user, login, seen, shown)?;
+    let authorization = authorization(&user, login, seen, origin)?;
     let is_known = authorization.is_some();
     headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
     // As kubectl: a plugin is only for those who have nothing else to show.
@@ -238,7 +232,7 @@ fn authorization(
     user: &User,
     login: Option<(String, String)>,
     seen: &mut Seen,
-    shown: &str,
+    origin: &Origin,
 ) -> Result<Option<HeaderValue>, ConnectError> {
     if let Some((name, password)) = user.basic.as_ref().or(login.as_ref()) {
         let basic = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
@@ -257,10 +251,7 @@ fn authorization(
         }
     }
     let token = user.token.as_deref().map(bearer).transpose();
-    token.map_err(|why| ConnectError::Kubeconfig {
-        path: shown.to_owned(),
-        why: format!("its token: {why}"),
-    })
+    token.map_err(|why| origin.unusable(format!("its token: {why}")))
 }
 
 /// The header with a token, whatever white space is around it.

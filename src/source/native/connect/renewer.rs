@@ -285,9 +285,7 @@ pub(super) async fn read(reader: &Reader, access: &Access) -> Result<Read, Strin
         Read { seen, prepared }
     });
     let read = read.await;
-    read.map_err(|error| {
-        format!("the kubeconfig, or a file that it names, cannot be read: {error}")
-    })
+    read.map_err(|error| format!("the files that say how to reach it cannot be read: {error}"))
 }
 
 /// What a library does with somebody's keys and certificates: should it panic, that is an error.

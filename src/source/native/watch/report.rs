@@ -77,7 +77,7 @@ impl<K: WatchedKind> Watch<K> {
         let (kind, namespace) = (&*self.resource.row.resource, self.resource.namespace());
         let server = &*self.shared.server.url();
         match note {
-            Note::Well { failures } => info!(kind, namespace, failures, "watch works"),
+            Note::Well { failures } => info!(kind, namespace, failures, "watch is healthy"),
             Note::Failing(why) => {
                 warn!(kind, namespace, server, %why, "watch fails and is tried again");
             }

@@ -160,7 +160,15 @@ fn switch(switch: &Switch, stage: Stage) -> String {
     if announce + delete + change == 0 {
         return format!("{step} would send nothing");
     }
-    format!("{step} would announce {announce}, delete {delete} and change {change} pods")
+    let differ = match change {
+        0 => String::new(),
+        _ => format!(
+            "; of {} that differ, what the reducer lacks",
+            counted(*change, "pod")
+        ),
+    };
+    let announced = counted(*announce, "pod");
+    format!("{step} would announce {announced} and delete {delete}{differ}")
 }
 
 /// As `: name 2, owner 1`; nothing if there is nothing.

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::admin::api::{Kept, Parity, Row, RunningStep, Switch, Unfed};
+use crate::{
+    admin::api::{Kept, Offer, Parity, Row, RunningStep, Switch, Unfed},
+    migrate::Command,
+};
 
 /// As on no terminal.
 fn plain(status: &Status) -> String {
@@ -71,10 +74,17 @@ fn base() -> Status {
     }
 }
 
+/// What may be asked for, and why not.
+fn steps<const N: usize>(steps: [(Command, Option<&str>); N]) -> Vec<Offer> {
+    let offer = |(command, blocked): (_, Option<&str>)| Offer::of(command, blocked.map(Into::into));
+    steps.into_iter().map(offer).collect()
+}
+
 #[test]
 fn a_relay_that_reaches_nobody_says_whom_since_when_and_why() {
     let alone = Status {
         stage: Stage::Native,
+        steps: steps([(Command::Shadow, None), (Command::Rollback, None)]),
         reducer: Reducer {
             address: "reducer.otel:7000".to_owned(),
             since_seconds: 12.0,
@@ -133,7 +143,7 @@ fn a_relay_that_reaches_nobody_says_whom_since_when_and_why() {
     jobs          all         not allowed   1m 35s   none         2.0s ago: 403 Forbidden: jobs.batch is forbidden
     replicasets   all         healthy       1m 35s   0.4s ago
 
-    Next:  nothing; the native source needs no watcher
+    Next:  nothing; the native source needs no watcher   Undo:  k8s-relay migrate rollback
     ");
 }
 
@@ -151,6 +161,14 @@ fn a_relay_in_shadow_shows_how_the_sources_compare() {
     };
     let shadow = Status {
         stage: Stage::Shadow,
+        steps: steps([
+            (
+                Command::Cutover,
+                Some("parity has held for 5m of 5m; 30 divergences are confirmed"),
+            ),
+            (Command::Finish, Some("the legacy source is active")),
+            (Command::Rollback, None),
+        ]),
         auto: Some(Auto {
             rollbacks: 4,
             given_up: true,
@@ -214,7 +232,7 @@ fn a_relay_in_shadow_shows_how_the_sources_compare() {
               30 divergences, confirmed after 10.0s; 1 unconfirmed: owner 30, version 1
               2 pods changed in one source a moment ago, to be compared
               12 expected differences: init-containers 12
-              a cutover would announce 1, delete 0 and change 30 pods
+              a cutover would announce 1 pod and delete 0; of 30 pods that differ, what the reducer lacks
               the oldest 2 of 31:
               shop/web-1 (uid-1): owner, for 1m 15s
                 legacy Deployment/web
@@ -223,7 +241,8 @@ fn a_relay_in_shadow_shows_how_the_sources_compare() {
                 legacy Deployment/web
                 native ReplicaSet/web-5d4f\u{1b}[2J\n
 
-    Next:  k8s-relay migrate cutover   Undo:  k8s-relay migrate rollback
+    Next:  `cutover` is blocked: parity has held for 5m of 5m; 30 divergences are confirmed
+    Undo:  k8s-relay migrate rollback
     ");
 }
 
@@ -246,6 +265,12 @@ fn nothing_contradicts_anything_after_a_rollback_without_a_watcher() {
     let rolled_back = Status {
         stage: Stage::Shadow,
         waiting_for_watcher: true,
+        waits_for: Some("no legacy watcher is connected".to_owned()),
+        steps: steps([
+            (Command::Cutover, Some("no watcher is connected")),
+            (Command::Finish, Some("a rollback is in progress")),
+            (Command::Rollback, None),
+        ]),
         auto: Some(Auto {
             stopped_by_operator: true,
             ..Auto::default()
@@ -297,13 +322,18 @@ fn nothing_contradicts_anything_after_a_rollback_without_a_watcher() {
     PARITY    paused: no watcher is connected; until then held for 5m 10s of 5m: long enough for a cut-over
               nothing is compared meanwhile; what was found before goes on from there
 
-    Next:  k8s-relay migrate cutover   Undo:  k8s-relay migrate rollback
+    Next:  connect a legacy watcher: when it is synced, it takes over
+    Undo:  k8s-relay migrate cutover --force   (the native source stays)
     ");
 }
 
 #[test]
 fn a_watcher_that_has_gone_leaves_a_state_whose_age_is_said() {
     let gone = Status {
+        steps: steps([
+            (Command::Shadow, Some("`shadow` is being taken")),
+            (Command::Rollback, None),
+        ]),
         legacy: Some(Feed {
             open: false,
             sources: 0,
@@ -339,7 +369,8 @@ fn a_watcher_that_has_gone_leaves_a_state_whose_age_is_said() {
     STREAM   FROM          ROLE     STATE   SINCE    INFOS   LAST EVENT
     1        127.0.0.1:1   active   ended   3h 11m   1500    0.4s ago
 
-    Next:  k8s-relay migrate shadow
+    Next:  wait for `shadow`
+    Undo:  k8s-relay migrate rollback
     ");
 }
 
@@ -364,4 +395,81 @@ fn what_is_left_until_a_cutover_is_said_in_numbers() {
     );
     assert_eq!(parity::autopilot(&rolled_back, Stage::ShadowNative), None);
     assert_eq!(parity::autopilot(&held, Stage::Shadow), None);
+}
+
+#[test]
+fn a_watcher_that_is_connected_although_the_native_source_stands_alone_is_shown() {
+    let ignored = Stream {
+        synced: false,
+        ..stream(4, "ignored", true)
+    };
+    let alone = Status {
+        stage: Stage::Native,
+        steps: steps([(Command::Shadow, None), (Command::Rollback, None)]),
+        native: Some(Feed {
+            sources: 3,
+            watches: vec![watch("pods", "healthy", Some("cannot connect: refused"))],
+            ..feed()
+        }),
+        ignored_streams: vec![ignored, stream(3, "ended", false)],
+        ..base()
+    };
+    let text = plain(&alone);
+    let (_, sources) = text.split_once("SOURCE ").unwrap();
+    insta::assert_snapshot!(format!("SOURCE {sources}"), @r"
+    SOURCE   ROLE      STATE    PODS   LIVE   NO OWNER YET   OWNERS   FED BY           LAST EVENT
+    legacy   ignored   -        -      -      -              -        1 stream         0.4s ago
+    native   active    synced   1200   1190   4              300      3 of 3 watches   0.4s ago
+
+    STREAM   FROM          ROLE      STATE   SINCE    INFOS   LAST EVENT
+    4        127.0.0.1:4   ignored   open    3h 11m   1500    0.4s ago
+    3        127.0.0.1:3   ended     ended   3h 11m   1500    0.4s ago
+
+    WATCH   NAMESPACE   STATE     SINCE    LAST EVENT   LAST ERROR
+    pods    all         healthy   1m 35s   0.4s ago     over; 2.0s ago: cannot connect: refused
+
+    Next:  end the legacy watcher: what it sends is ignored   Undo:  k8s-relay migrate rollback
+    ");
+}
+
+#[test]
+fn what_would_be_refused_is_not_offered_and_what_would_not_is() {
+    let next = |status: &Status| {
+        let text = plain(status);
+        let at = text.find("Next:").unwrap();
+        text.get(at..).unwrap().replace('\n', " | ")
+    };
+    let at = |stage, steps| Status {
+        stage,
+        legacy: Some(feed()),
+        steps,
+        ..base()
+    };
+    let mut said = String::new();
+    for status in [
+        at(Stage::Legacy, steps([(Command::Shadow, None)])),
+        at(
+            Stage::Shadow,
+            steps([(Command::Cutover, None), (Command::Rollback, None)]),
+        ),
+        at(
+            Stage::ShadowNative,
+            steps([(Command::Finish, None), (Command::Rollback, None)]),
+        ),
+        at(
+            Stage::Shadow,
+            steps([
+                (Command::Cutover, Some("no watcher is connected")),
+                (Command::Rollback, Some("something else")),
+            ]),
+        ),
+    ] {
+        said += &format!("{}: {}\n", status.stage, next(&status));
+    }
+    insta::assert_snapshot!(said, @r"
+    legacy: Next:  k8s-relay migrate shadow | 
+    shadow: Next:  k8s-relay migrate cutover   Undo:  k8s-relay migrate rollback | 
+    shadow-native: Next:  k8s-relay migrate finish   Undo:  k8s-relay migrate rollback | 
+    shadow: Next:  `cutover` is blocked: no watcher is connected | 
+    ");
 }
