@@ -75,6 +75,7 @@ async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_told() {
         }
     }
     world.told(1, sent.len() as u64).await;
+    assert_eq!(world.relay.stop().await.code(), Some(0));
     let state = world.reducer.shutdown().await;
     assert_eq!(state.violations().count(), 0);
     for (uid, (field, long)) in sent {
@@ -95,7 +96,6 @@ async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_told() {
             assert!((MAX_PLAIN - 300..MAX_PLAIN).contains(&cut), "{uid}: {cut}");
         }
     }
-    assert_eq!(world.relay.stop().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -64,8 +64,8 @@ async fn the_watcher_gets_the_response_and_the_status_of_the_first_relay() {
 
 #[tokio::test]
 async fn with_a_dead_first_relay_the_call_fails_as_with_a_dead_relay() {
-    let first = Behind::start(mock_reducer().await.addr(), |_| ()).await;
-    let reducer = mock_reducer().await;
+    let (of_first, reducer) = (mock_reducer().await, mock_reducer().await);
+    let first = Behind::start(of_first.addr(), |_| ()).await;
     let second = Behind::start(reducer.addr(), |_| ()).await;
     let tee = Tee::start(to(&[first.address, second.address])).await;
     let mut open = tee.call().await;
