@@ -151,7 +151,7 @@ fn pods(version: u32, others: u16) -> Vec<PodMeta> {
             address: Some([10, 0, 0, 1].into()),
             host_network: false,
             containers: (0..2 + others).map(container).collect(),
-            not_main: others,
+            auxiliary: others,
         })
     };
     (0..PODS).map(pod).collect()

@@ -8,7 +8,7 @@ use super::{ActiveSource, Input, Touched};
 use crate::{
     announce::{Announcer, Move, Sink},
     matcher::{Change, Matcher, OwnerSort, Policy},
-    model::{Keyed, Kind, OwnerMeta, PerKind, PodMeta, Scope},
+    model::{Keyed, Kind, ObjectMeta, PerKind, PodMeta, Scope},
     stores::{Difference, Objects, Store, Taken},
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Feed {
     pub(super) synced: bool,
     pub(super) opened_at: Instant,
     pub(super) pods: Store<PodMeta>,
-    owners: PerKind<Store<OwnerMeta>>,
+    owners: PerKind<Store<ObjectMeta>>,
     /// `None` if there was none yet.
     pub(super) last_event: Option<Instant>,
     /// It has sent a pod.
@@ -198,8 +198,11 @@ impl Feed {
         match taken {
             Taken::Nothing => {}
             // Only a legacy feed tells anything of an event that changes nothing (D10).
-            Taken::Same(pod) if repeat => matcher.apply_pod(pod, now, &mut tell),
+            Taken::Same(pod) | Taken::Refreshed(pod) if repeat => {
+                matcher.apply_pod(pod, now, &mut tell);
+            }
             Taken::Same(_) => {}
+            Taken::Refreshed(pod) => matcher.refresh(pod),
             Taken::Changed(pod) => matcher.apply_pod(pod, now, &mut tell),
             Taken::Gone(pod) => matcher.delete_pod(pod.uid(), &mut tell),
             Taken::Listed(difference) => {
@@ -218,7 +221,7 @@ impl Feed {
         &mut self,
         scope: Scope,
         sort: OwnerSort,
-        event: Event<OwnerMeta>,
+        event: Event<ObjectMeta>,
         hearing: &mut Hearing<'_, impl Sink>,
     ) {
         let (matcher, now) = (&mut self.matcher, hearing.now);
@@ -230,6 +233,7 @@ impl Feed {
         let store = &mut self.owners[sort.kind()];
         match store.take(scope, event) {
             Taken::Nothing | Taken::Same(_) => {}
+            Taken::Refreshed(owner) => matcher.refresh_owner(owner),
             Taken::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
             Taken::Gone(owner) => matcher.delete_owner(owner.uid(), now),
             Taken::Listed(difference) => {
@@ -270,7 +274,7 @@ impl<S: Sink> Hearing<'_, S> {
             return;
         };
         match taken {
-            Taken::Nothing | Taken::Same(_) => {}
+            Taken::Nothing | Taken::Same(_) | Taken::Refreshed(_) => {}
             Taken::Changed(pod) | Taken::Gone(pod) => touched.pod(&pod.uid, self.source),
             Taken::Listed(difference) => {
                 for pod in difference.gone.iter().chain(&difference.changed) {

@@ -12,8 +12,8 @@ use crate::{
     announce::{CatchUp, Epoch, Sink},
     matcher::{Generation, OwnerSort},
     model::{
-        ContainerId, ContainerMeta, Interner, Kind, OwnerKind, OwnerMeta, OwnerObject, OwnerRef,
-        Pod, PodMeta, Scope, Seed, Uid,
+        ContainerId, ContainerMeta, Interner, Kind, ObjectMeta, Owner, OwnerKind, OwnerRef, Pod,
+        PodMeta, Scope, Seed, Uid,
     },
     stores::Store,
 };
@@ -130,9 +130,9 @@ impl Cluster {
     }
 }
 
-fn replica_set(n: u32, form: u32, texts: &mut Interner) -> OwnerMeta {
+fn replica_set(n: u32, form: u32, texts: &mut Interner) -> ObjectMeta {
     let controller = texts.owner(uid(3, n, form), "web", OwnerKind::Deployment);
-    OwnerMeta::new(OwnerObject {
+    ObjectMeta::new(Owner {
         uid: uid(2, n, 0),
         controller: Some(controller),
     })
@@ -154,7 +154,7 @@ fn pod(n: u32, form: u32, texts: &mut Interner) -> PodMeta {
             image,
         }]
         .into(),
-        not_main: 0,
+        auxiliary: 0,
     })
 }
 

@@ -83,7 +83,7 @@ pub use view::View;
 use crate::{
     announce::{Announcer, CatchUp, Epoch, Ledger, Sink, WindowConfig},
     matcher::{Counts, Generation, Matcher, OwnerSort, Policy},
-    model::{Kind, OwnerMeta, PodMeta, Scope, Uid},
+    model::{Kind, ObjectMeta, PodMeta, Scope, Uid},
     stores::{Active, Objects, Reader},
 };
 
@@ -93,7 +93,7 @@ pub enum Input {
     /// A pod.
     Pod(Event<PodMeta>),
     /// A ReplicaSet or Job.
-    Owner(OwnerSort, Event<OwnerMeta>),
+    Owner(OwnerSort, Event<ObjectMeta>),
     /// A list names this object, but in a form that cannot be used.
     Seen(Kind, Box<Uid>),
     /// The source has told its first lists.

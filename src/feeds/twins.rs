@@ -7,7 +7,7 @@ use kube::runtime::watcher::Event;
 use super::{ActiveSource, Feed, FeedState, Feeds, Handover, Input};
 use crate::{
     matcher::{Change, Generation},
-    model::{PodMeta, Uid},
+    model::{PodMeta, Stored, Uid},
 };
 
 /// Pods of which either of the compared feeds may know something else than before, in the order
@@ -143,7 +143,8 @@ impl Feeds {
     ) -> PodMeta {
         // What the stream holds in this form already, it goes on holding, and our own watches
         // hold it since they or the stream have told it last.
-        let held = self.held(newest, &pod.uid).filter(|held| **held == pod);
+        let held = self.held(newest, &pod.uid);
+        let held = held.filter(|held| held.is_interchangeable(&pod));
         if let Some(held) = held {
             return held.clone();
         }

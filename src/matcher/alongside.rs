@@ -79,7 +79,7 @@ mod tests {
             address: has_address.then_some([10, 0, 0, n].into()),
             host_network: false,
             containers: [].into(),
-            not_main: 0,
+            auxiliary: 0,
         })
     }
 

@@ -23,7 +23,7 @@ pub use pods::Live;
 use pods::PodState;
 pub use view::PodView;
 
-use crate::model::{OwnerMeta, OwnerRef, PodMeta, Seed, Slot, Uid};
+use crate::model::{ObjectMeta, OwnerRef, PodMeta, Seed, Slot, Uid};
 use owners::{OwnerChange, Owners};
 use pods::Pods;
 
@@ -199,7 +199,7 @@ impl Matcher {
     /// A ReplicaSet or Job was added or has changed: its live pods follow it, its waiting pods
     /// are released. Returns whether live pods may have another effective owner of which no
     /// change reports: so it is under [`Reannounce::Never`] when a known owner changes hands.
-    pub fn apply_owner(&mut self, owner: &OwnerMeta, report: &mut impl FnMut(Change<'_>)) -> bool {
+    pub fn apply_owner(&mut self, owner: &ObjectMeta, report: &mut impl FnMut(Change<'_>)) -> bool {
         let Self {
             policy,
             pods,
@@ -280,10 +280,21 @@ impl Matcher {
         self.pods.live_at(slot, |owner| self.owners.resolve(owner))
     }
 
-    /// If this pod is known in this very form, its handle is kept from now on. Returns whether
-    /// that is so.
+    /// If this pod is known in this very form, its extra among it, its handle is kept from now on.
+    /// Returns whether that is so.
     pub fn hold(&mut self, pod: &PodMeta) -> bool {
         self.pods.hold(pod)
+    }
+
+    /// A pod has another extra, which says nothing to a matcher: if it is known in this form, this
+    /// handle is kept from now on, so that its data exists once.
+    pub fn refresh(&mut self, pod: PodMeta) {
+        self.pods.refresh(pod);
+    }
+
+    /// The same for a ReplicaSet or Job.
+    pub fn refresh_owner(&mut self, owner: ObjectMeta) {
+        self.owners.refresh(owner);
     }
 
     /// The pod of this uid, live or not.

@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use crate::model::{Keyed, Kind, OwnerKind, OwnerMeta, OwnerRef, Seed, Slot, Table, Uid};
+use crate::model::{Keyed, Kind, ObjectMeta, OwnerKind, OwnerRef, Seed, Slot, Table, Uid};
 
 /// Which list an owner object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) fn waits_for(direct: &OwnerRef) -> bool {
 /// The owners that one feed knows.
 #[derive(Debug)]
 pub(super) struct Owners {
-    table: Table<Owner>,
+    table: Table<Entry>,
     /// Deleted owners in the order of their deletion.
     deleted: BTreeMap<u64, (Slot, Instant)>,
     deletions: u64,
@@ -119,13 +119,13 @@ pub(super) enum OwnerChange {
 }
 
 #[derive(Debug)]
-struct Owner {
-    meta: OwnerMeta,
+struct Entry {
+    meta: ObjectMeta,
     /// The number of its deletion, if it is deleted.
     deleted: Option<u64>,
 }
 
-impl Keyed for Owner {
+impl Keyed for Entry {
     fn uid(&self) -> &Uid {
         &self.meta.uid
     }
@@ -149,11 +149,11 @@ impl Owners {
     }
 
     /// Takes note of an owner.
-    pub(super) fn apply(&mut self, meta: &OwnerMeta) -> OwnerChange {
+    pub(super) fn apply(&mut self, meta: &ObjectMeta) -> OwnerChange {
         let mut learnt = OwnerChange::Nothing;
         let slot = self.table.find_or_insert_with(&meta.uid, || {
             learnt = OwnerChange::Owner;
-            Owner {
+            Entry {
                 meta: meta.clone(),
                 deleted: None,
             }
@@ -169,6 +169,15 @@ impl Owners {
             }
         }
         learnt
+    }
+
+    /// Keeps this handle of a known owner that says the same.
+    pub(super) fn refresh(&mut self, meta: ObjectMeta) {
+        let slot = self.table.find(&meta.uid);
+        let known = slot.and_then(|slot| self.table.get_mut(slot));
+        if let Some(entry) = known.filter(|entry| entry.meta == meta) {
+            entry.meta = meta;
+        }
     }
 
     /// Keeps the owner as a deleted one; an unknown owner stays unknown.

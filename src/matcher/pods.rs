@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{Change, Reannounce, by_owner::ByOwner, deadlines::Deadlines};
-use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Seed, Slot, Table, Uid};
+use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Seed, Slot, Stored, Table, Uid};
 
 /// Where a pod is on its way to the reducer.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Pods {
         };
         let announced = entry.is_told();
         if let (PodState::Live { under }, Some(_)) = (&entry.state, &self.by_owner)
-            && entry.pod.same(&pod)
+            && entry.pod.ptr_eq(&pod)
         {
             // Nothing new, and its owner is followed: no need to resolve it again.
             return report(Change::Updated(Live {
@@ -133,7 +133,7 @@ impl Pods {
         if announced && pod.address.is_none() && entry.pod.address.is_some() {
             // An announced pod keeps its last address, as in a legacy feed, where nothing clears it
             // (D10): nothing is announced without one, a full resend least of all.
-            pod = PodMeta::new(Pod {
+            pod = pod.with_core(Pod {
                 address: entry.pod.address,
                 ..Pod::clone(&pod)
             });
@@ -358,12 +358,20 @@ impl Pods {
     pub(super) fn hold(&mut self, pod: &PodMeta) -> bool {
         let slot = self.table.find(&pod.uid);
         let known = slot.and_then(|slot| self.table.get_mut(slot));
-        let known = known.filter(|entry| entry.pod == *pod);
+        let known = known.filter(|entry| entry.pod.is_interchangeable(pod));
         let is_known = known.is_some();
         if let Some(entry) = known {
             entry.pod = pod.clone();
         }
         is_known
+    }
+
+    pub(super) fn refresh(&mut self, pod: PodMeta) {
+        let slot = self.table.find(&pod.uid);
+        let known = slot.and_then(|slot| self.table.get_mut(slot));
+        if let Some(entry) = known.filter(|entry| entry.pod == pod) {
+            entry.pod = pod;
+        }
     }
 
     pub(super) fn at_or_after(&self, slot: Slot) -> Option<Slot> {

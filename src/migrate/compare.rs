@@ -429,7 +429,7 @@ impl Entry {
             return false;
         };
         let same = |live: &Live<'_>| {
-            live.pod.same(&self.told.pod) && live.owner == self.told.owner.as_ref()
+            live.pod.ptr_eq(&self.told.pod) && live.owner == self.told.owner.as_ref()
         };
         self.state.is_equal() && same(legacy) && same(native)
     }

@@ -292,7 +292,7 @@ impl SideBySide {
         );
         let twice = match (&legacy, &native) {
             (Seen::Live(one, _), Seen::Live(other, _)) => {
-                !one.pod.same(other.pod) && one.pod == other.pod
+                !one.pod.ptr_eq(other.pod) && one.pod == other.pod
             }
             _ => false,
         };

@@ -15,6 +15,17 @@ pub trait Keyed {
     fn uid(&self) -> &Uid;
 }
 
+/// What is kept in stores: with a core that equality is of, and perhaps an extra beside it.
+pub trait Stored: Keyed + Clone + PartialEq {
+    /// Whether what equality does not see is the same in both, too.
+    fn same_extra(&self, other: &Self) -> bool;
+
+    /// Whether nothing would be lost if either took the place of the other.
+    fn is_interchangeable(&self, other: &Self) -> bool {
+        self == other && self.same_extra(other)
+    }
+}
+
 /// The place of an entry in its [`Table`]; used again after the entry is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);

@@ -354,7 +354,7 @@ mod tests {
             address: Some([10, 0, 0, 1].into()),
             host_network: false,
             containers: [].into(),
-            not_main: 0,
+            auxiliary: 0,
         })
     }
 

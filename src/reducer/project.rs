@@ -182,7 +182,7 @@ mod tests {
             address: Some(Ipv4Addr::new(10, 1, 2, 3)),
             host_network: true,
             containers: [].into(),
-            not_main: 0,
+            auxiliary: 0,
         })
     }
 

@@ -17,7 +17,7 @@ pub use lost::{Lost, LostObject, ObjectName};
 pub use native::ending::Reason;
 use tokio::sync::oneshot;
 
-use crate::model::{Kind, OwnerMeta, PodMeta, Scope, Uid};
+use crate::model::{Kind, ObjectMeta, PodMeta, Scope, Uid};
 
 /// One fact of a feed.
 #[derive(Clone, Debug)]
@@ -25,9 +25,9 @@ pub enum FeedEvent {
     /// A pod.
     Pod(Event<PodMeta>),
     /// A ReplicaSet.
-    ReplicaSet(Event<OwnerMeta>),
+    ReplicaSet(Event<ObjectMeta>),
     /// A Job.
-    Job(Event<OwnerMeta>),
+    Job(Event<ObjectMeta>),
     /// Within a list: the object is there, but in a form that cannot be used. What is known of
     /// it stays. Boxed, for it is rare and the others are small.
     Seen(Kind, Box<Uid>),

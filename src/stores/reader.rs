@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Shelf;
-use crate::model::{Kind, OwnerMeta, PerKind, PodMeta, Uid};
+use crate::model::{Kind, ObjectMeta, PerKind, PodMeta, Uid};
 
 /// What one feed holds. A cheap handle; whoever keeps it keeps that feed's objects alive,
 /// also when the feed is gone.
@@ -12,7 +12,7 @@ pub struct Objects {
     /// The pods, live or not.
     pub pods: Arc<Shelf<PodMeta>>,
     /// The objects of each kind of owner.
-    pub owners: PerKind<Arc<Shelf<OwnerMeta>>>,
+    pub owners: PerKind<Arc<Shelf<ObjectMeta>>>,
 }
 
 /// The writer's end: says whose objects are read.
@@ -23,7 +23,7 @@ pub struct Active(Arc<RwLock<Objects>>);
 #[derive(Clone, Debug)]
 pub struct Reader {
     active: Arc<RwLock<Objects>>,
-    beside: PerKind<Arc<Shelf<OwnerMeta>>>,
+    beside: PerKind<Arc<Shelf<ObjectMeta>>>,
 }
 
 impl Active {
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     /// The object of this kind and uid, other than a pod.
-    pub fn object(&self, kind: Kind, uid: &Uid) -> Option<OwnerMeta> {
+    pub fn object(&self, kind: Kind, uid: &Uid) -> Option<ObjectMeta> {
         match self.beside.get(kind) {
             Some(objects) => objects.get(uid),
             None => self.with(|active| active.owners.get(kind)?.get(uid)),
@@ -62,7 +62,7 @@ impl Reader {
 
     /// Looks at these, too, whichever feed is active: kinds that are in no feed.
     #[must_use]
-    pub fn beside(self, beside: PerKind<Arc<Shelf<OwnerMeta>>>) -> Self {
+    pub fn beside(self, beside: PerKind<Arc<Shelf<ObjectMeta>>>) -> Self {
         Self { beside, ..self }
     }
 

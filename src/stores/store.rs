@@ -10,7 +10,7 @@ use super::{
     Shelf,
     shelf::{Entry, Mark},
 };
-use crate::model::{Keyed, Scope, Seed, Table, Uid};
+use crate::model::{Keyed, Scope, Seed, Stored, Table, Uid};
 
 /// The objects of one kind in one feed, and where each scope is in its lists.
 ///
@@ -32,6 +32,9 @@ pub enum Taken<T> {
     Nothing,
     /// The object is known in this very form. This is the handle that is kept.
     Same(T),
+    /// The object is known in this form, but for what equality does not see. This handle is kept
+    /// from now on; at once, also in a list.
+    Refreshed(T),
     /// The object is new or has changed.
     Changed(T),
     /// The object is gone, if it was known at all.
@@ -73,7 +76,7 @@ struct List<T> {
     decided: HashSet<Uid, SeedableRandomState>,
 }
 
-impl<T: Keyed + Clone + PartialEq> Store<T> {
+impl<T: Stored> Store<T> {
     /// Nothing known; so many scopes are expected to list, one at least.
     pub fn new(scopes: u16, seed: Seed) -> Self {
         let scopes = usize::from(scopes.max(1));
@@ -95,12 +98,13 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
         self.unlisted == 0
     }
 
-    /// If this object is known in this very form, its handle is kept from now on.
+    /// If this object is known in this very form, what equality does not see among it, its handle is
+    /// kept from now on.
     pub fn hold(&mut self, object: &T) {
         let mut table = self.shelf.write();
         let slot = table.find(object.uid());
         let known = slot.and_then(|slot| table.get_mut(slot));
-        let Some(entry) = known.filter(|entry| entry.object == *object) else {
+        let Some(entry) = known.filter(|entry| entry.object.is_interchangeable(object)) else {
             return;
         };
         let before = std::mem::replace(&mut entry.object, object.clone());
@@ -184,7 +188,13 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
             if entry.object == object {
                 // Should the list name it twice, this is the later form.
                 list.unstage(object.uid());
-                return Taken::Nothing;
+                if entry.object.same_extra(&object) {
+                    return Taken::Nothing;
+                }
+                let before = std::mem::replace(&mut entry.object, object.clone());
+                drop(table);
+                drop(before);
+                return Taken::Refreshed(object);
             }
         }
         drop(table);
@@ -215,8 +225,11 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
             };
             (entry.mark, entry.scope) = (mark, scope);
             // Another scope may have told the same meanwhile.
-            if is_new || entry.object != *object {
+            let differs = is_new || entry.object != *object;
+            if differs || !entry.object.same_extra(object) {
                 replaced.push(std::mem::replace(&mut entry.object, object.clone()));
+            }
+            if differs {
                 changed.push(object.clone());
             }
         }
@@ -254,13 +267,17 @@ impl<T: Keyed + Clone + PartialEq> Store<T> {
             return Taken::Changed(object);
         }
         // Handles of the same data are equal without a look at it.
-        if entry.object == object {
+        let is_same = entry.object == object;
+        if is_same && entry.object.same_extra(&object) {
             return Taken::Same(entry.object.clone());
         }
         let before = std::mem::replace(&mut entry.object, object.clone());
         drop(table);
         drop(before);
-        Taken::Changed(object)
+        match is_same {
+            true => Taken::Refreshed(object),
+            false => Taken::Changed(object),
+        }
     }
 
     fn settle(&mut self, scope: Scope) {

@@ -81,7 +81,7 @@ async fn streams_are_numbered_as_they_come_and_each_merges_alone() {
             panic!("{events:?}")
         };
         let said_before = calls.iter().any(|(_, _, events)| {
-            matches!(&**events, [FeedEvent::Pod(Event::Apply(before))] if before.same(pod))
+            matches!(&**events, [FeedEvent::Pod(Event::Apply(before))] if before.ptr_eq(pod))
         });
         assert!(said_before, "merged with what its own stream said");
     }

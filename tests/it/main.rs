@@ -18,6 +18,7 @@ mod deploy;
 mod digest_vectors;
 mod driver_watches;
 mod enrich;
+mod extra_laws;
 mod feed_scenarios;
 mod golden_relay;
 mod handover;

@@ -273,14 +273,14 @@ fn an_event_that_changes_nothing_keeps_the_handle_and_tells_nothing() {
     native.list_pods([pod("a").running(&["c1"]).into()]);
     native.list_pods([pod("a").running(&["c1"]).into()]);
     let kept = native.feeds.reader().pod(&Uid::new("a")).unwrap();
-    assert!(kept.same(&first));
+    assert!(kept.ptr_eq(&first));
     assert!(
         native
             .matcher()
             .live(&Uid::new("a"))
             .unwrap()
             .pod
-            .same(&first)
+            .ptr_eq(&first)
     );
     native.told();
 }

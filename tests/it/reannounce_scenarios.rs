@@ -548,7 +548,7 @@ fn renamed(mut draft: PodDraft) -> PodDraft {
 fn applied(
     job: &str,
     cron_job: Option<&str>,
-) -> kube::runtime::watcher::Event<k8s_relay::model::OwnerMeta> {
+) -> kube::runtime::watcher::Event<k8s_relay::model::ObjectMeta> {
     let controller = cron_job.map(|name| a(OwnerKind::CronJob, name));
     kube::runtime::watcher::Event::Apply(object(job, controller))
 }

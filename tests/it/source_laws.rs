@@ -11,7 +11,7 @@ use k8s_relay::{
     announce::Watermarks,
     feeds::{Handover, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
-    model::{Keyed, Kind, OwnerMeta, PodMeta, Scope, Slot, Uid},
+    model::{Keyed, Kind, ObjectMeta, PodMeta, Scope, Slot, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ trait Source: Sized {
     fn is_current(&self) -> bool;
 
     /// An owner in the form that it has when it is told.
-    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta;
+    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta;
 
     /// A pod in the form that it has when it is told first.
     fn as_told(pod: &PodMeta) -> PodMeta;
@@ -125,7 +125,7 @@ trait Source: Sized {
 #[derive(Clone, Debug)]
 enum Change {
     Pod(Event<PodMeta>),
-    Owner(OwnerSort, Event<OwnerMeta>),
+    Owner(OwnerSort, Event<ObjectMeta>),
 }
 
 /// What a source says.
@@ -145,15 +145,15 @@ enum Word {
 /// What follows from it for who does not care about lists.
 enum Facts {
     Pods(Vec<Fact<PodMeta>>),
-    Owners(Vec<Fact<OwnerMeta>>),
+    Owners(Vec<Fact<ObjectMeta>>),
 }
 
 /// The objects as they are.
 #[derive(Default)]
 struct Cluster {
     pods: BTreeMap<Uid, PodMeta>,
-    replica_sets: BTreeMap<Uid, OwnerMeta>,
-    jobs: BTreeMap<Uid, OwnerMeta>,
+    replica_sets: BTreeMap<Uid, ObjectMeta>,
+    jobs: BTreeMap<Uid, ObjectMeta>,
 }
 
 /// A cluster, its source, the core, and what is true given what the source told.
@@ -480,7 +480,7 @@ impl Cluster {
         }
     }
 
-    fn owners(&self, sort: OwnerSort) -> &BTreeMap<Uid, OwnerMeta> {
+    fn owners(&self, sort: OwnerSort) -> &BTreeMap<Uid, ObjectMeta> {
         match sort {
             OwnerSort::ReplicaSet => &self.replica_sets,
             OwnerSort::Job => &self.jobs,

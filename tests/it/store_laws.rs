@@ -6,7 +6,7 @@ use k8s_relay::{
     announce::Watermarks,
     feeds::{Input, Settings},
     matcher::OwnerSort,
-    model::{Kind, PodMeta, Scope, Seed, Slot, Uid},
+    model::{Kind, PodExtra, PodMeta, Scope, Seed, Slot, Stored as _, Uid},
     stores::{SLICE, Shelf, Store, Taken},
 };
 use kube::runtime::watcher::Event;
@@ -49,14 +49,21 @@ proptest! {
                 listed.insert(scope);
             }
             let before = held(store.shelf());
+            let applied = match &event {
+                Event::Apply(pod) => Some(pod.clone()),
+                _ => None,
+            };
             let wanted = model.take(scope, event.clone());
             let facts = facts(store.take(scope, event));
             prop_assert_eq!(in_order(facts), in_order(wanted));
             let after = held(store.shelf());
             prop_assert_eq!(&after, &model.known);
             for (uid, pod) in &before {
-                let kept = after.get(uid).filter(|now| *now == pod);
-                prop_assert!(kept.is_none_or(|now| now.same(pod)), "equal, so the handle stays");
+                let kept = after.get(uid).filter(|now| now.is_interchangeable(pod));
+                prop_assert!(kept.is_none_or(|now| now.ptr_eq(pod)), "equal, so the handle stays");
+            }
+            if let Some(pod) = applied {
+                prop_assert!(after[&pod.uid].is_interchangeable(&pod), "with its extra");
             }
             prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
         }
@@ -267,8 +274,13 @@ enum Word {
 fn any_word() -> impl Strategy<Value = Word> {
     let uid = || select(&["a", "b", "c", "d", "e"][..]);
     let object = move || {
-        (uid(), 0..3_u8)
-            .prop_map(|(uid, version)| PodMeta::from(pod(uid).version(&version.to_string())))
+        (uid(), 0..3_u8, 0..3_u8).prop_map(|(uid, version, node)| {
+            let extra = (node > 0).then(|| PodExtra {
+                node: node.to_string().as_str().into(),
+                ..PodExtra::default()
+            });
+            PodMeta::with_extra(pod(uid).version(&version.to_string()).0, extra)
+        })
     };
     prop_oneof![
         4 => Just(Word::Event(Event::Init)),
@@ -283,7 +295,7 @@ fn any_word() -> impl Strategy<Value = Word> {
 
 fn facts(taken: Taken<PodMeta>) -> Vec<Fact<PodMeta>> {
     match taken {
-        Taken::Nothing | Taken::Same(_) => Vec::new(),
+        Taken::Nothing | Taken::Same(_) | Taken::Refreshed(_) => Vec::new(),
         Taken::Changed(pod) => vec![Fact::Apply(pod)],
         Taken::Gone(pod) => vec![Fact::Delete(pod.uid.clone())],
         Taken::Listed(difference) => {

@@ -13,7 +13,7 @@ use k8s_relay::{
     feeds::{ActiveSource, Handover, Input, Settings},
     matcher::{Generation, OwnerSort, PodStatus, Reannounce},
     migrate::{Command, Migration, Stage, migration},
-    model::{OwnerMeta, OwnerRef, PodMeta, Seed, Uid},
+    model::{ObjectMeta, OwnerRef, PodMeta, Seed, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -131,7 +131,7 @@ struct World {
     handover: Handover,
     reannounce: Reannounce,
     pods: BTreeMap<u8, PodMeta>,
-    owners: BTreeMap<u8, OwnerMeta>,
+    owners: BTreeMap<u8, ObjectMeta>,
     /// Pods so far: a pod that is made anew has another uid.
     made: u32,
     stream: Option<Generation>,
@@ -393,7 +393,10 @@ impl World {
             let Some(twin) = watches.matcher().live(&live.pod.uid) else {
                 continue;
             };
-            assert!(live.pod != twin.pod || live.pod.same(twin.pod), "{twin:?}");
+            assert!(
+                live.pod != twin.pod || live.pod.ptr_eq(twin.pod),
+                "{twin:?}"
+            );
         }
     }
 

@@ -262,7 +262,7 @@ fn containers_that_only_our_watches_know_of_are_no_reason_to_delete_their_pod() 
         let mut both = Both::told_anew();
         let watched = || {
             let mut pod = pod("p").running(&["app", "init"]);
-            pod.0.not_main = 1;
+            pod.0.auxiliary = 1;
             pod
         };
         both.core.pod(both.native, watched());
@@ -310,7 +310,7 @@ fn a_pod_that_is_equal_in_both_feeds_is_held_once_whoever_tells_it_first() {
                 pod("p").owned_by(replica_set("web-1")).running(&["c"]),
             );
         }
-        assert!(both.stream_pod("p").same(&both.native_pod("p")));
+        assert!(both.stream_pod("p").ptr_eq(&both.native_pod("p")));
         both.core.pod(both.native, pod("p").version("2"));
         assert_eq!(*both.native_pod("p").version, *"2");
         assert_eq!(*both.stream_pod("p").version, *"1");

@@ -9,7 +9,7 @@ mod typed;
 use std::net::Ipv4Addr;
 
 use k8s_relay::{
-    model::{Interner, OwnerKind, OwnerMeta, PodMeta, Seed},
+    model::{Interner, ObjectMeta, OwnerKind, PodMeta, Seed},
     source::native::decode::{
         Containers, Decoding, Dropped, Line, MetadataOnly, ObjectError, Pods, WatchedKind,
         decode_line,
@@ -79,7 +79,7 @@ fn pod(object: &Value) -> Result<PodMeta, ObjectError> {
     decode::<Pods>(object, &Decoding::default()).0
 }
 
-fn owner(object: &Value) -> Result<OwnerMeta, ObjectError> {
+fn owner(object: &Value) -> Result<ObjectMeta, ObjectError> {
     decode::<MetadataOnly>(object, &Decoding::default()).0
 }
 
@@ -112,7 +112,7 @@ fn a_pod_keeps_what_the_reducer_is_told() {
             "containerd://e debug busybox"
         ]
     );
-    assert_eq!((pod.not_main, pod.main_containers().len()), (2, 1));
+    assert_eq!((pod.auxiliary, pod.main_containers().len()), (2, 1));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn init_and_ephemeral_containers_are_not_read_unless_they_are_told() {
         let (pod, dropped) = decode::<Pods>(&object, &decoding);
         let pod = pod.unwrap();
         assert_eq!(containers(&pod), ["containerd://m main web:1"]);
-        assert_eq!(pod.not_main, 0);
+        assert_eq!(pod.auxiliary, 0);
         assert!(dropped.is_empty());
     }
 }

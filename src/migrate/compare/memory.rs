@@ -97,7 +97,7 @@ fn pods(count: u32) -> Vec<PodMeta> {
             address: Some([10, 0, 0, 1].into()),
             host_network: false,
             containers: [container("a"), container("b")].into(),
-            not_main: 0,
+            auxiliary: 0,
         })
     };
     (0..count).map(pod).collect()

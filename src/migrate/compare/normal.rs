@@ -158,7 +158,7 @@ impl Judging {
         let (l, n) = (legacy.pod, native.pod);
 
         let without_id = |pod: &Pod| pod.main_containers().iter().any(|c| c.id.is_empty());
-        excused.add_if(Rule::NotMainContainer, l.not_main > 0 || n.not_main > 0);
+        excused.add_if(Rule::NotMainContainer, l.auxiliary > 0 || n.auxiliary > 0);
         excused.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
 
         if !same_owner(normal.owner, native.owner)
@@ -225,7 +225,7 @@ impl Judging {
                 .iter()
                 .filter(|c| !c.id.is_empty())
         };
-        if a.same(b) || with_id(a).eq(with_id(b)) {
+        if a.ptr_eq(b) || with_id(a).eq(with_id(b)) {
             return true;
         }
         self.note_containers(a);
@@ -289,7 +289,7 @@ impl<'a> Normal<'a> {
     /// Whether nothing but containers can differ. Projects nothing: most pods end here.
     fn is_told_like(&self, other: &Self) -> bool {
         let (a, b) = (&self.pod, &other.pod);
-        a.same(b) && self.owner == other.owner
+        a.ptr_eq(b) && self.owner == other.owner
             || a.address == b.address
                 && a.host_network == b.host_network
                 && a.name == b.name

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 use crate::{
     model::{
-        ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, OwnerKind, OwnerMeta, OwnerObject,
+        ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, ObjectMeta, Owner, OwnerKind,
         OwnerRef, Pod, PodMeta, Seed, Table, Text, Uid,
     },
     proto::info::{Event as Verb, Type},
@@ -42,8 +42,8 @@ pub enum Merging {
 pub struct Merger {
     merging: Merging,
     pods: Table<PodMeta>,
-    replica_sets: Table<OwnerMeta>,
-    jobs: Table<OwnerMeta>,
+    replica_sets: Table<ObjectMeta>,
+    jobs: Table<ObjectMeta>,
     shared: Interner,
     elsewhere: Elsewhere,
     listed: bool,
@@ -206,7 +206,7 @@ impl Merger {
 }
 
 /// The ReplicaSets or the Jobs of a stream. An Info gives one as its uid and owner.
-struct Owners<'a>(&'a mut Table<OwnerMeta>, &'a mut Interner, Merging);
+struct Owners<'a>(&'a mut Table<ObjectMeta>, &'a mut Interner, Merging);
 
 impl Owners<'_> {
     fn take(
@@ -214,13 +214,13 @@ impl Owners<'_> {
         change: Change,
         info: Option<OwnedInfo<'_>>,
         dropped: &mut impl FnMut(Reason),
-    ) -> Option<Event<OwnerMeta>> {
+    ) -> Option<Event<ObjectMeta>> {
         let info = info.or_else(|| refuse(Reason::NoPayload, dropped))?;
         let uid = valid_uid(info.uid, dropped)?;
         match change {
             Change::Delete => {
                 let gone = take(self.0, &uid).unwrap_or_else(|| {
-                    OwnerMeta::new(OwnerObject {
+                    ObjectMeta::new(Owner {
                         uid,
                         controller: None,
                     })
@@ -234,19 +234,19 @@ impl Owners<'_> {
         }
     }
 
-    fn merged(&mut self, uid: Uid, info: Option<&OwnerInfo<'_>>) -> OwnerMeta {
+    fn merged(&mut self, uid: Uid, info: Option<&OwnerInfo<'_>>) -> ObjectMeta {
         let Self(known, shared, merging) = self;
         if let Some(slot) = known.find(&uid)
             && let Some(owner) = known.get_mut(slot)
         {
             if !owner_says_all(owner.controller.as_ref(), info, *merging) {
                 let controller = merge_owner(owner.controller.as_ref(), info, shared, *merging);
-                *owner = OwnerMeta::new(OwnerObject { uid, controller });
+                *owner = ObjectMeta::new(Owner { uid, controller });
             }
             return owner.clone();
         }
         let controller = merge_owner(None, info, shared, *merging);
-        let owner = OwnerMeta::new(OwnerObject { uid, controller });
+        let owner = ObjectMeta::new(Owner { uid, controller });
         known.find_or_insert_with(owner.uid(), || owner.clone());
         owner
     }
@@ -267,13 +267,13 @@ fn unknown_pod(uid: Uid) -> Pod {
         address: None,
         host_network: false,
         containers: Box::default(),
-        not_main: 0,
+        auxiliary: 0,
     }
 }
 
 /// Whether `info` alone makes this very pod. Allocates nothing.
 fn is_pod(pod: &Pod, info: &PodInfo<'_>) -> bool {
-    pod.not_main == 0
+    pod.auxiliary == 0
         && pod.owner.as_ref().is_none_or(|owner| !owner.custom)
         && pod_says_all(pod, info, Merging::WholeObject)
 }
@@ -375,7 +375,7 @@ fn merge_pod(
         containers: containers
             .map(|(n, info)| new_container(known_containers.get(n), info, shared))
             .collect(),
-        not_main: 0,
+        auxiliary: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use kube::runtime::watcher::Event;
 
 use super::unmatched::Kept;
 use crate::{
-    model::{Keyed, Kind, Scope, Uid},
+    model::{Kind, Scope, Stored, Uid},
     source::{FeedEvent, WatchFailure, WatchHealth, WatchInput},
 };
 
@@ -31,7 +31,7 @@ pub(super) enum To<T> {
     Store(Arc<Kept<T>>),
 }
 
-impl<T: Keyed + Clone + PartialEq> Outlet<T> {
+impl<T: Stored> Outlet<T> {
     pub(super) fn new(kind: Kind, scope: Scope, to: To<T>) -> Self {
         Self {
             kind,

@@ -15,7 +15,7 @@ use kube::runtime::watcher::Event;
 
 use super::Options;
 use crate::{
-    model::{Keyed, Kind, KindTable, OwnerMeta, PerKind, Scope, Seed, Uid},
+    model::{Kind, KindTable, ObjectMeta, PerKind, Scope, Seed, Stored, Uid},
     source::{WatchFailure, WatchHealth, WatchState},
     stores::{Shelf, Store},
 };
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Unmatched {
     kinds: KindTable,
-    kept: PerKind<Arc<Kept<OwnerMeta>>>,
+    kept: PerKind<Arc<Kept<ObjectMeta>>>,
 }
 
 /// What is known of one kind.
@@ -56,7 +56,7 @@ impl Unmatched {
     }
 
     /// Where the objects of each kind that the matcher does not use are read.
-    pub fn objects(&self) -> PerKind<Arc<Shelf<OwnerMeta>>> {
+    pub fn objects(&self) -> PerKind<Arc<Shelf<ObjectMeta>>> {
         self.kept.map(|kept| Arc::clone(&kept.shelf))
     }
 
@@ -74,7 +74,7 @@ impl Unmatched {
     }
 
     /// What is known of this kind; `None` if the matcher uses it.
-    pub(super) fn kept(&self, kind: Kind) -> Option<&Arc<Kept<OwnerMeta>>> {
+    pub(super) fn kept(&self, kind: Kind) -> Option<&Arc<Kept<ObjectMeta>>> {
         self.kept.get(kind)
     }
 
@@ -93,7 +93,7 @@ impl Default for Unmatched {
     }
 }
 
-impl<T: Keyed + Clone + PartialEq> Kept<T> {
+impl<T: Stored> Kept<T> {
     fn new(scopes: Vec<(Scope, Option<String>)>, seed: Seed) -> Self {
         let store = Store::new(u16::try_from(scopes.len()).unwrap_or(u16::MAX), seed);
         Self {

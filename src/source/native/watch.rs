@@ -37,7 +37,7 @@ use super::{
     turns::Turn,
 };
 use crate::{
-    model::{Interner, Keyed, Seed},
+    model::{Interner, Seed, Stored},
     source::{WatchFailure, WatchInput},
 };
 
@@ -495,12 +495,7 @@ impl Shared {
     }
 }
 
-fn tell<T: Keyed + Clone + PartialEq>(
-    event: Event<T>,
-    outlet: &mut Outlet<T>,
-    turn: &mut Turn,
-    counters: &Counters,
-) {
+fn tell<T: Stored>(event: Event<T>, outlet: &mut Outlet<T>, turn: &mut Turn, counters: &Counters) {
     if let Event::InitDone = event {
         counters.lists.fetch_add(1, Relaxed);
         turn.listed();

@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    model::{OwnerMeta, PodMeta, Seed},
+    model::{ObjectMeta, PodMeta, Seed},
     proto::{ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo},
     source::{
         FeedEvent,
@@ -26,7 +26,7 @@ struct Known {
 
 /// With the latest state of deleted ones: they still resolve pods.
 #[derive(Debug, Default, PartialEq)]
-struct Owners(BTreeMap<String, (OwnerMeta, bool)>);
+struct Owners(BTreeMap<String, (ObjectMeta, bool)>);
 
 impl Known {
     fn of<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -56,7 +56,7 @@ impl Known {
 }
 
 impl Owners {
-    fn apply(&mut self, event: watcher::Event<OwnerMeta>) {
+    fn apply(&mut self, event: watcher::Event<ObjectMeta>) {
         match event {
             watcher::Event::Apply(owner) => {
                 self.0.insert(format!("{:?}", owner.uid), (owner, true));

@@ -28,10 +28,10 @@ fn any_known() -> impl Strategy<Value = Known> {
         2 => Just(Some(replica_set("direct"))),
     ];
     let live = (any_pod(), owner, acquaintance, 0..3_u16).prop_map(
-        |(pod, owner, acquaintance, not_main)| {
+        |(pod, owner, acquaintance, auxiliary)| {
             let mut pod = Pod::clone(&pod);
             pod.address = pod.address.or(Some(std::net::Ipv4Addr::BROADCAST));
-            pod.not_main = not_main / 2;
+            pod.auxiliary = auxiliary / 2;
             let owner = match &owner {
                 Some(owner) if *owner.name == *"direct" => pod.owner.clone(),
                 owner => owner.clone(),

@@ -144,7 +144,7 @@ fn what_is_cut_before_it_is_told_is_no_difference() {
 
 /// Cases of each rule.
 fn excused() -> Vec<(Rule, Known, Known)> {
-    let not_main = |draft: PodDraft, not_main| with(draft, |pod| pod.not_main = not_main);
+    let auxiliary = |draft: PodDraft, auxiliary| with(draft, |pod| pod.auxiliary = auxiliary);
     let bare = || p().running(&[]);
     let without = |change: fn(&mut Pod)| with(p(), change);
     let broadcast = with(p(), |pod| pod.address = Some(Ipv4Addr::BROADCAST));
@@ -155,7 +155,7 @@ fn excused() -> Vec<(Rule, Known, Known)> {
         (
             Rule::NotMainContainer,
             live(p()),
-            live(not_main(p().running(&["c1", "init", "debug"]), 2)),
+            live(auxiliary(p().running(&["c1", "init", "debug"]), 2)),
         ),
         (
             Rule::ContainerWithoutId,
@@ -283,7 +283,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
         (
             "a main container told for an init one",
             live(p().running(&["c1", "init"])),
-            live(with(p().running(&["c1", "init"]), |pod| pod.not_main = 1)),
+            live(with(p().running(&["c1", "init"]), |pod| pod.auxiliary = 1)),
             &[Containers],
         ),
         (
@@ -300,7 +300,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
 #[test]
 fn beside_an_excuse_everything_else_is_still_compared() {
     let native = with(p().running(&["c1", "init"]).version("2"), |pod| {
-        pod.not_main = 1
+        pod.auxiliary = 1
     });
     let expected = (vec![Field::Version], vec![Rule::NotMainContainer]);
     assert_eq!(compared(&live(p()), &live(native)), expected);

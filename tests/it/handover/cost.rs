@@ -49,7 +49,7 @@ fn only_a_pod_in_the_very_form_in_which_it_is_told_is_shared() {
     };
     let held = told(None);
     let again = told(Some(held.clone()));
-    assert!(again.same(&held));
+    assert!(again.ptr_eq(&held));
     let changes: [fn(&mut PodInfo); 6] = [
         |pod| pod.name.clear(),
         |pod| pod.ip.clear(),
@@ -68,7 +68,7 @@ fn only_a_pod_in_the_very_form_in_which_it_is_told_is_shared() {
             .sharing(Elsewhere::new(move |_| Some(other.clone())));
         let beside = first_pod(&mut sharing, &said);
         assert_eq!(beside, alone);
-        assert!(!beside.same(&held), "{alone:?}");
+        assert!(!beside.ptr_eq(&held), "{alone:?}");
     }
 }
 

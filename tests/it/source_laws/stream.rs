@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
-    model::{Controller, Keyed, OwnerMeta, OwnerObject, OwnerRef, Pod, PodMeta, Scope, Seed, Uid},
+    model::{Controller, Keyed, ObjectMeta, Owner, OwnerRef, Pod, PodMeta, Scope, Seed, Uid},
     proto::{
         ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event as Verb, Type},
@@ -115,10 +115,10 @@ impl Source for Stream {
         self.is_open && self.later.is_empty()
     }
 
-    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta {
-        OwnerMeta::new(OwnerObject {
+    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta {
+        ObjectMeta::new(Owner {
             controller: without_group(owner.controller.as_ref()),
-            ..OwnerObject::clone(owner)
+            ..Owner::clone(owner)
         })
     }
 
@@ -230,7 +230,7 @@ impl Stream {
     }
 }
 
-fn owner(sort: OwnerSort, event: Event<OwnerMeta>) -> (Input, Facts) {
+fn owner(sort: OwnerSort, event: Event<ObjectMeta>) -> (Input, Facts) {
     let facts = Facts::Owners(vec![fact(&event)]);
     (Input::Owner(sort, event), facts)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use k8s_relay::{
     feeds::{ActiveSource, Input, Settings},
     matcher::{Generation, OwnerSort},
-    model::{Keyed, OwnerMeta, PodMeta, Scope, Uid},
+    model::{Keyed, ObjectMeta, PodMeta, Scope, Uid},
 };
 use kube::runtime::watcher::Event;
 
@@ -19,8 +19,8 @@ const SCOPES: u16 = 2;
 
 pub struct Watches {
     pods: Watched<PodMeta>,
-    replica_sets: Watched<OwnerMeta>,
-    jobs: Watched<OwnerMeta>,
+    replica_sets: Watched<ObjectMeta>,
+    jobs: Watched<ObjectMeta>,
 }
 
 /// The watches of one kind, and what they have told.
@@ -129,7 +129,7 @@ impl Source for Watches {
         false
     }
 
-    fn owner_as_told(owner: &OwnerMeta) -> OwnerMeta {
+    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta {
         owner.clone()
     }
 
@@ -139,7 +139,7 @@ impl Source for Watches {
 }
 
 impl Watches {
-    fn owners(&mut self, sort: OwnerSort) -> &mut Watched<OwnerMeta> {
+    fn owners(&mut self, sort: OwnerSort) -> &mut Watched<ObjectMeta> {
         match sort {
             OwnerSort::ReplicaSet => &mut self.replica_sets,
             OwnerSort::Job => &mut self.jobs,
@@ -157,7 +157,7 @@ impl Watches {
         }
     }
 
-    fn owner(&mut self, sort: OwnerSort, scope: Scope, event: Event<OwnerMeta>) -> Word {
+    fn owner(&mut self, sort: OwnerSort, scope: Scope, event: Event<ObjectMeta>) -> Word {
         let of_list = is_of_list(&event);
         let facts = Facts::Owners(self.owners(sort).told.take(scope, event.clone()));
         Word::Tells {

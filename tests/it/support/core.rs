@@ -10,7 +10,7 @@ use k8s_relay::{
     feeds::{Feeds, Handover, Input, Settings},
     matcher::{Generation, Live, OwnerSort},
     model::{
-        ContainerId, ContainerMeta, Controller, OwnerKind, OwnerMeta, OwnerObject, OwnerRef, Pod,
+        ContainerId, ContainerMeta, Controller, ObjectMeta, Owner, OwnerKind, OwnerRef, Pod,
         PodMeta, Scope, Seed, Slot, Uid,
     },
 };
@@ -31,7 +31,7 @@ pub fn pod(name: &str) -> PodDraft {
         address: Some([10, 0, 0, 1].into()),
         host_network: false,
         containers: [].into(),
-        not_main: 0,
+        auxiliary: 0,
     })
 }
 
@@ -121,8 +121,8 @@ pub fn deployment(name: &str) -> OwnerRef {
 }
 
 /// The object behind a reference, and who controls it.
-pub fn object(name: &str, controller: Option<OwnerRef>) -> OwnerMeta {
-    OwnerMeta::new(OwnerObject {
+pub fn object(name: &str, controller: Option<OwnerRef>) -> ObjectMeta {
+    ObjectMeta::new(Owner {
         uid: Uid::new(name),
         controller,
     })
@@ -410,7 +410,7 @@ impl Core {
         self.owner(feed, OwnerSort::ReplicaSet, object(name, controller));
     }
 
-    pub fn owner(&mut self, feed: Generation, sort: OwnerSort, owner: OwnerMeta) {
+    pub fn owner(&mut self, feed: Generation, sort: OwnerSort, owner: ObjectMeta) {
         self.handle(feed, Input::Owner(sort, Event::Apply(owner)));
     }
 

@@ -6,7 +6,7 @@ use k8s_relay::{
     announce::Watermarks,
     feeds::{Handover, OnReconnect, Settings},
     matcher::{Escalate, OwnerSort, Reannounce},
-    model::{OwnerKind, OwnerMeta, OwnerRef, PodMeta},
+    model::{ObjectMeta, OwnerKind, OwnerRef, PodMeta},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -21,7 +21,7 @@ pub enum Happening {
     Listed(usize),
     Pod(usize, PodMeta),
     PodGone(usize, &'static str),
-    Owner(usize, OwnerSort, OwnerMeta),
+    Owner(usize, OwnerSort, ObjectMeta),
     OwnerGone(usize, OwnerSort, &'static str),
     /// The source, or this part of it, sees nothing from now on.
     Cut(usize),
@@ -81,7 +81,7 @@ pub fn of_a_cluster() -> impl Strategy<Value = Vec<Happening>> {
 #[derive(Clone, Debug)]
 pub enum Object {
     Pod(PodMeta),
-    Owner(OwnerSort, OwnerMeta),
+    Owner(OwnerSort, ObjectMeta),
 }
 
 /// Some objects of the small world, each once.
@@ -194,7 +194,7 @@ fn any_direct_owner() -> impl Strategy<Value = OwnerRef> {
     ]
 }
 
-fn any_owner() -> impl Strategy<Value = (OwnerSort, OwnerMeta)> {
+pub fn any_owner() -> impl Strategy<Value = (OwnerSort, ObjectMeta)> {
     let controller = select(vec![
         OwnerKind::Deployment,
         OwnerKind::CronJob,

@@ -6,7 +6,7 @@ use k8s_relay::{
     announce::Watermarks,
     feeds::{ActiveSource, Input, Settings},
     matcher::{Generation, Matcher, OwnerSort, Reannounce},
-    model::{OwnerMeta, OwnerRef, PodMeta, Scope},
+    model::{ObjectMeta, OwnerRef, PodMeta, Scope},
 };
 use kube::runtime::watcher::Event;
 
@@ -54,11 +54,11 @@ impl Native {
         self.handle_in(scope, feed, Input::Pod(event));
     }
 
-    pub fn owner_event(&mut self, sort: OwnerSort, event: Event<OwnerMeta>) {
+    pub fn owner_event(&mut self, sort: OwnerSort, event: Event<ObjectMeta>) {
         self.owner_event_in(Scope::default(), sort, event);
     }
 
-    pub fn owner_event_in(&mut self, scope: Scope, sort: OwnerSort, event: Event<OwnerMeta>) {
+    pub fn owner_event_in(&mut self, scope: Scope, sort: OwnerSort, event: Event<ObjectMeta>) {
         let feed = self.feed;
         self.handle_in(scope, feed, Input::Owner(sort, event));
     }
@@ -93,7 +93,7 @@ impl Native {
         }
     }
 
-    pub fn list_owners(&mut self, sort: OwnerSort, owners: impl IntoIterator<Item = OwnerMeta>) {
+    pub fn list_owners(&mut self, sort: OwnerSort, owners: impl IntoIterator<Item = ObjectMeta>) {
         for event in list_of(owners) {
             self.owner_event(sort, event);
         }

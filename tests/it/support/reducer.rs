@@ -198,7 +198,7 @@ pub fn pod(uid: &str) -> PodMeta {
         address: Some([10, 0, 0, 1].into()),
         host_network: false,
         containers: [].into(),
-        not_main: 0,
+        auxiliary: 0,
     })
 }
 

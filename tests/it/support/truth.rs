@@ -10,7 +10,7 @@ use k8s_relay::{
     announce::fields_hash,
     matcher::{Escalate, Live, Policy, Reannounce},
     model::{
-        ContainerId, ContainerMeta, OwnerKind, OwnerMeta, OwnerRef, Pod, PodMeta, Seed, Slot, Uid,
+        ContainerId, ContainerMeta, ObjectMeta, OwnerKind, OwnerRef, Pod, PodMeta, Seed, Slot, Uid,
     },
 };
 
@@ -93,7 +93,7 @@ impl Truth {
         self.pods.remove(uid);
     }
 
-    pub fn apply_owner(&mut self, owner: &OwnerMeta, now: Instant) {
+    pub fn apply_owner(&mut self, owner: &ObjectMeta, now: Instant) {
         let controller = owner.controller.clone();
         self.owners.insert(
             owner.uid.clone(),

@@ -240,7 +240,7 @@ fn an_update_overwrites_with_what_it_says_and_clears_nothing() {
         container_infos: web().container_infos,
         ..PodInfo::default()
     };
-    assert!(apply_pod(&mut merger, silent).same(&first));
+    assert!(apply_pod(&mut merger, silent).ptr_eq(&first));
 
     let next = apply_pod(
         &mut merger,
@@ -271,7 +271,7 @@ fn where_an_info_is_the_whole_object_what_it_lacks_is_gone() {
     let first = apply_pod(&mut merger, web());
     assert!(first.host_network && first.owner.is_some());
     assert!(
-        apply_pod(&mut merger, web()).same(&first),
+        apply_pod(&mut merger, web()).ptr_eq(&first),
         "nothing has changed"
     );
     let only_uid = PodInfo {
@@ -280,7 +280,7 @@ fn where_an_info_is_the_whole_object_what_it_lacks_is_gone() {
     };
     let bare = apply_pod(&mut merger, only_uid.clone());
     assert_eq!(*bare, unknown_pod(Uid::new("web-1")));
-    assert!(apply_pod(&mut merger, only_uid).same(&bare));
+    assert!(apply_pod(&mut merger, only_uid).ptr_eq(&bare));
     let hybrid = PodInfo {
         owner: Some(owner_info("", "api", "")),
         ..web()
@@ -366,7 +366,7 @@ fn a_delete_tells_what_was_known_and_forgets_it() {
     let [FeedEvent::Listed, FeedEvent::Pod(Event::Delete(gone))] = &*events else {
         panic!("{events:?}")
     };
-    assert!(gone.same(&known));
+    assert!(gone.ptr_eq(&known));
     let (events, _) = apply(&mut merger, bare(DELETED));
     let [FeedEvent::Pod(Event::Delete(unknown))] = &*events else {
         panic!("{events:?}")
@@ -542,7 +542,7 @@ proptest! {
             known.merge(&pod);
             let emitted = apply_pod(&mut merger, pod.clone());
             prop_assert_eq!(&Naive::of(&emitted), known);
-            prop_assert!(apply_pod(&mut merger, pod).same(&emitted), "said twice, it is one handle");
+            prop_assert!(apply_pod(&mut merger, pod).ptr_eq(&emitted), "said twice, it is one handle");
         }
         prop_assert_eq!(merger.len(), naive.len());
         for uid in naive.into_keys() {

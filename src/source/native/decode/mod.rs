@@ -1,5 +1,5 @@
 //! Thin decoding: of the JSON that an API server sends, only what becomes a
-//! [`PodMeta`] or [`OwnerMeta`] is built; everything else is skipped. Pure.
+//! [`PodMeta`] or [`ObjectMeta`] is built; everything else is skipped. Pure.
 //!
 //! Laws (protocol 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
 //! field that comes twice the last one counts. An object that cannot be used costs itself
@@ -32,7 +32,7 @@ pub use object::{Decoded, ObjectSeed};
 pub use page::{PageEnd, PageError, PageReader, decode_page};
 pub use status::Status;
 
-use crate::model::{Interner, Keyed, OwnerMeta, PodMeta};
+use crate::model::{Interner, ObjectMeta, PodMeta, Stored};
 
 /// The longest object that is decoded, in bytes of its JSON (4 MiB). The text around it in
 /// a line of a watch counts too.
@@ -84,7 +84,7 @@ impl SharedTexts for Interner {
 /// [`Form`](crate::model::Form).
 pub trait WatchedKind: Send + 'static {
     /// What is kept of an object.
-    type Object: Keyed + Clone + PartialEq + Send + Sync + 'static;
+    type Object: Stored + Send + Sync + 'static;
 
     /// How it is read.
     #[doc(hidden)]
@@ -105,6 +105,6 @@ impl WatchedKind for Pods {
 }
 
 impl WatchedKind for MetadataOnly {
-    type Object = OwnerMeta;
+    type Object = ObjectMeta;
     type Draft<'de> = owner::OwnerDraft<'de>;
 }

@@ -8,7 +8,7 @@ use super::{
     object::Draft,
     value::{Fields, skip},
 };
-use crate::model::{Interner, OwnerMeta, OwnerObject, Uid};
+use crate::model::{Interner, ObjectMeta, Owner, Uid};
 
 /// A ReplicaSet or Job, as it was read.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ impl<'de> Fields<'de> for OwnerDraft<'de> {
 }
 
 impl<'de> Draft<'de> for OwnerDraft<'de> {
-    type Object = OwnerMeta;
+    type Object = ObjectMeta;
 
     fn new(_: &Decoding) -> Self {
         Self::default()
@@ -36,15 +36,15 @@ impl<'de> Draft<'de> for OwnerDraft<'de> {
         &mut self.metadata
     }
 
-    fn finish(&self, texts: &mut Interner, _: &mut Dropped) -> Result<OwnerMeta, ObjectError> {
-        Ok(OwnerMeta::new(OwnerObject {
+    fn finish(&self, texts: &mut Interner, _: &mut Dropped) -> Result<ObjectMeta, ObjectError> {
+        Ok(ObjectMeta::new(Owner {
             uid: self.metadata.uid()?,
             controller: self.metadata.controller(texts)?,
         }))
     }
 
-    fn bare(uid: Uid) -> OwnerMeta {
-        OwnerMeta::new(OwnerObject {
+    fn bare(uid: Uid) -> ObjectMeta {
+        ObjectMeta::new(Owner {
             uid,
             controller: None,
         })

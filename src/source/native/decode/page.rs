@@ -349,9 +349,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::MetadataOnly, *};
-    use crate::model::{Interner, OwnerMeta, Seed};
+    use crate::model::{Interner, ObjectMeta, Seed};
 
-    fn whole(page: &[u8]) -> (Vec<OwnerMeta>, Result<PageEnd, PageError>) {
+    fn whole(page: &[u8]) -> (Vec<ObjectMeta>, Result<PageEnd, PageError>) {
         let mut owners = Vec::new();
         let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let end = decode_page::<MetadataOnly>(page, &decoding, &mut texts, |one| owners.push(one));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     /// Read as soon as anything is there.
-    fn in_chunks(chunks: &[&[u8]]) -> (Vec<OwnerMeta>, Result<PageEnd, PageError>) {
+    fn in_chunks(chunks: &[&[u8]]) -> (Vec<ObjectMeta>, Result<PageEnd, PageError>) {
         let mut owners = Vec::new();
         let (decoding, mut texts) = (Decoding::default(), Interner::new(Seed::FIXED));
         let mut page = PageReader::default();

@@ -110,7 +110,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
         };
         let owner = metadata.controller(texts)?;
         let (name, namespace) = (metadata.name()?, metadata.namespace()?);
-        let (containers, not_main) = status.told(texts, dropped)?;
+        let (containers, auxiliary) = status.told(texts, dropped)?;
         Ok(PodMeta::new(Pod {
             uid,
             name: Text::from(name),
@@ -120,7 +120,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
             address: status.pod_ips.address(ip, dropped),
             host_network,
             containers,
-            not_main,
+            auxiliary,
         }))
     }
 
@@ -134,7 +134,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
             address: None,
             host_network: false,
             containers: Box::default(),
-            not_main: 0,
+            auxiliary: 0,
         })
     }
 }
@@ -154,7 +154,7 @@ impl Status<'_> {
             dropped.count(ObjectError::ContainerWrongType);
         }
         let mut told: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
-        let mut not_main = 0;
+        let mut auxiliary = 0;
         for (nth, list) in lists.into_iter().enumerate() {
             for container in &list.containers {
                 let [id, name, image] = container.texts().unwrap_or_default();
@@ -162,7 +162,7 @@ impl Status<'_> {
                     0 => {}
                     1..=MAX_ID_LEN => {
                         // Two lists of at most `MAX_CONTAINERS` fit.
-                        not_main += u16::from(nth > 0);
+                        auxiliary += u16::from(nth > 0);
                         told.push(ContainerMeta {
                             id: ContainerId::new(id),
                             name: texts.text(name),
@@ -173,7 +173,7 @@ impl Status<'_> {
                 }
             }
         }
-        Ok((told.into_iter().collect(), not_main))
+        Ok((told.into_iter().collect(), auxiliary))
     }
 }
 
