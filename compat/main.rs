@@ -25,49 +25,49 @@ use harness::{
     streams,
 };
 
-/// Drives relays with the same input and compares what their reducers were told.
+/// Drives relays with the same input and compares what their reducers received.
 ///
 /// Ends with 0 if nothing is DIFFERENT, with 1 if something is, and with 2 if it could not begin.
 #[derive(Debug, Parser)]
 #[command(
     name = "compat",
     after_help = "Without --peers: the recordings against this \
-build, two of this build against each other, and bad peers, which must be found."
+build, two of this build against each other, and bad peers, which it must detect."
 )]
 struct Arguments {
-    /// Runs cases alone whose name has this in it; none is no error.
+    /// Runs only cases whose name contains this; it is not an error if there are none.
     filter: Vec<String>,
-    /// Runs cases alone whose name has this in it.
+    /// Runs only cases whose name contains this.
     #[arg(long, value_name = "SUBSTRING")]
     case: Vec<String>,
     /// The peers, each compared with the one before it: names of peers.toml.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     peers: Vec<String>,
-    /// More peers than those of compat/peers.toml.
+    /// Adds the peers of this file to those of compat/peers.toml.
     #[arg(long, value_name = "FILE")]
     peers_file: Option<PathBuf>,
-    /// Cases from there instead of compat/cases; recordings stay.
+    /// Reads cases from there instead of compat/cases; recordings stay.
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
     /// Plays these recordings of `k8s-relay tee`, too.
     #[arg(long, value_name = "FILE")]
     recording: Vec<PathBuf>,
-    /// Writes all verdicts there.
+    /// Writes all results there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes all verdicts there as JUnit's XML.
+    /// Writes all results there as JUnit's XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Says which cases there are, and runs none.
+    /// Lists the cases, and runs none.
     #[arg(long)]
     list: bool,
     /// Compares two of this build with the heavy cases, too.
     #[arg(long)]
     long: bool,
-    /// A peer that keeps a case waiting for longer hangs.
+    /// Fails a peer that keeps a case waiting for longer.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     limit: Duration,
-    /// So many cases at once.
+    /// Runs up to this number of cases at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     jobs: usize,
     /// What `cargo test` hands to every test, without meaning here.
@@ -173,7 +173,7 @@ fn cases(arguments: &Arguments) -> Result<Vec<Arc<Case>>> {
     cases.retain(|case| wanted(&case.name, &arguments.case));
     ensure!(
         !cases.is_empty(),
-        "no case's name has {:?} in it",
+        "no case's name contains {:?}",
         arguments.case
     );
     cases.retain(|case| wanted(&case.name, &arguments.filter));

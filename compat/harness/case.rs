@@ -45,8 +45,9 @@ pub struct Case {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub enum Compared {
-    /// Only what is left in the end: pictures, digests, how the calls ended. For what depends
-    /// on the machine on the way there, and for peers with a past.
+    /// Only what is left in the end: the reducers' states, digests, how the calls ended. For what
+    /// depends on the machine on the way there, and for peers with a past.
+    #[serde(rename = "states", alias = "pictures")]
     Pictures,
     /// Each pod's messages in their order, too.
     #[default]
@@ -270,7 +271,7 @@ pub fn parse(text: &str, folder: &Path) -> Result<Case> {
     let file: File = toml::from_str(text)?;
     ensure!(
         file.name.contains(' '),
-        "name is no sentence: {:?}",
+        "the name is not a sentence: {:?}",
         file.name
     );
     if let Some(recording) = &file.recording {

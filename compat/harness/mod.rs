@@ -1,5 +1,5 @@
 //! The compat harness: drives relays with the same input and compares what their reducers
-//! were told. `compat/README.md` says what is compared, `docs/verdicts.md` how a verdict is read.
+//! were told. `compat/README.md` says what is compared, `docs/results.md` how to read a result.
 //!
 //! | module | what it is |
 //! |---|---|

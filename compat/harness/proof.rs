@@ -1,4 +1,4 @@
-//! The harness's proof of itself: bad peers, and the verdict that each must get.
+//! The harness's self-tests: bad peers, and the result that each must get.
 
 use std::{
     any::Any, collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration,
@@ -20,7 +20,7 @@ use super::{
 
 /// What is done to them all: one pod that waits for its owner, an update, an end.
 const CASE: &str = r#"
-name = "a proof"
+name = "a self-test"
 steps = [
     { added = { pod = { uid = "p1", ip = "10.0.0.1", name = "web-1", owner = { uid = "rs1", name = "web", kind = "ReplicaSet" }, containers = [{ id = "containerd://a", name = "app", image = "app:1" }, { id = "containerd://b", name = "proxy", image = "proxy:1" }] } } },
     "settle",
@@ -42,7 +42,7 @@ const READY: Duration = Duration::from_secs(5);
 /// A peer that hangs. Others have the time that all cases have.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What goes wrong, the verdict it must get, and what this must say.
+/// What goes wrong, the result it must get, and what this must say.
 const FAULTS: [(&str, Fault, Word, &str); 8] = [
     ("nothing goes wrong", Fault::Nothing, Word::Equal, ""),
     (
@@ -215,7 +215,7 @@ fn different(says: &'static str) -> Must {
 
 fn job(name: &str, other: Option<Peer>, must: Must) -> Result<Job> {
     let case = Case {
-        name: format!("proof: {name}"),
+        name: format!("self-test: {name}"),
         ..case::parse(CASE, Path::new(".")).context("the proof's case")?
     };
     Ok(Job {

@@ -20,7 +20,7 @@ pub struct Row {
     pub verdict: Verdict,
     /// For how long each was busy; none of a recording and of a peer that failed.
     pub took: [Option<Duration>; 2],
-    /// What it must be, if it proves the harness.
+    /// What it must be, if it is a self-test of the harness.
     pub must: Option<Must>,
 }
 
@@ -56,7 +56,7 @@ impl Row {
             (Verdict::Equal, _) => "equal".to_owned(),
             (Verdict::Exception { decision, .. }, _) => format!("exception {decision}"),
             (Verdict::NotRun { .. }, _) => "not run".to_owned(),
-            (Verdict::Different(_), Some(_)) if self.ok() => "found".to_owned(),
+            (Verdict::Different(_), Some(_)) if self.ok() => "detected".to_owned(),
             (Verdict::Different(_), _) => "DIFFERENT".to_owned(),
         };
         let [left, right] = &self.peers;
@@ -117,7 +117,7 @@ impl Report {
         self.rows.iter().all(Row::ok)
     }
 
-    /// How many there are of each verdict.
+    /// How many there are of each result.
     pub fn summary(&self) -> String {
         let of = |word: Word| {
             let rows = self.rows.iter().filter(|row| row.must.is_none());
@@ -125,7 +125,7 @@ impl Report {
         };
         let proofs = || self.rows.iter().filter(|row| row.must.is_some());
         format!(
-            "{} equal, {} exceptions, {} DIFFERENT, {} not run; {} of {} proofs of the harness",
+            "{} equal, {} exceptions, {} DIFFERENT, {} not run; {} of {} self-tests of the harness passed",
             of(Word::Equal),
             of(Word::Exception),
             of(Word::Different),
@@ -140,7 +140,7 @@ impl Report {
         self.rows.iter().filter(|row| !row.ok())
     }
 
-    /// All as JSON; the fields are described in `docs/verdicts.md`.
+    /// All as JSON; the fields are described in `docs/results.md`.
     pub fn json(&self) -> String {
         let report = Json {
             version: 1,
@@ -153,7 +153,7 @@ impl Report {
         text
     }
 
-    /// All as JUnit's XML, as CI systems read it; described in `docs/verdicts.md`.
+    /// All as JUnit's XML, as CI systems read it; described in `docs/results.md`.
     pub fn junit(&self) -> String {
         let seconds = |row: &Row| row.took.iter().flatten().sum::<Duration>().as_secs_f64();
         let failures = self.failures().count();
@@ -177,7 +177,7 @@ impl Report {
                     let what = match &row.verdict {
                         Verdict::Different(difference) => difference.what.as_str(),
                         Verdict::Equal | Verdict::Exception { .. } | Verdict::NotRun { .. } => {
-                            "not found"
+                            "not detected"
                         }
                     };
                     format!(

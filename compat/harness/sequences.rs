@@ -110,7 +110,7 @@ impl Sequences {
                     mark => format!(" after {mark}"),
                 };
                 return Difference::between(
-                    &format!("what was told of pod {uid:?}{place}"),
+                    &format!("messages of pod {uid:?}{place}"),
                     &of(theirs),
                     &of(ours),
                 );

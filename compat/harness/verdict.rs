@@ -228,7 +228,7 @@ fn pictures(expected: &Picture, got: &Picture) -> Option<Difference> {
     let all = |_: &[u8]| true;
     let lines = [expected, got].map(|picture| picture::lines(picture, all));
     let [expected, got] = &lines;
-    let difference = Difference::between("the picture at the end", expected, got);
+    let difference = Difference::between("the reducer's state at the end", expected, got);
     let [expected, got] = digests.map(|digest| vec![digest]);
     difference.or_else(|| Difference::between("the digest at the end", &expected, &got))
 }

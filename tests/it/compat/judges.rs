@@ -89,15 +89,15 @@ fn only_the_order_within_a_pod_and_around_a_mark_matters() {
         ),
         (
             vec!["container p", "new p", "new q", "resync", "new q"],
-            Some("what was told of pod \"p\""),
+            Some("messages of pod \"p\""),
         ),
         (
             vec!["new p", "new q", "resync", "container p", "new q"],
-            Some("what was told of pod \"p\""),
+            Some("messages of pod \"p\""),
         ),
         (
             vec!["new p", "new q", "container p", "resync"],
-            Some("what was told of pod \"q\" after pod_resync"),
+            Some("messages of pod \"q\" after pod_resync"),
         ),
         (
             vec!["new p", "new q", "container p", "connection", "new q"],

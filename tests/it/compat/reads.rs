@@ -29,7 +29,7 @@ fn a_case_file_with_a_mistake_is_named_with_it() {
         ("name = \"a b\"\nsteps = []", "no steps"),
         (
             "name = \"short\"\nsteps = [\"settle\"]",
-            "name is no sentence: \"short\"",
+            "the name is not a sentence: \"short\"",
         ),
         (
             "name = \"a b\"\nsteps = [\"settle\"]\nspeed = 3",
@@ -308,6 +308,15 @@ fn each_peer_is_compared_with_the_one_before_it_and_a_heavy_case_costs_one_play(
     assert!(about_the_reducer.is_empty());
     assert!(plan::jobs(&peers, &["this"], &cases, false).is_err());
     assert!(plan::jobs(&peers, &["running", "running"], &cases, false).is_err());
+}
+
+#[test]
+fn a_case_says_states_or_as_it_once_did_pictures() {
+    for word in ["states", "pictures"] {
+        let text = format!("name = \"a b\"\ncompared = \"{word}\"\nsteps = [\"settle\"]");
+        let case = case::parse(&text, &case::folder()).unwrap();
+        assert_eq!(case.compared, Compared::Pictures, "{word}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn the_table_shows_a_difference_below_its_row() {
           equal
         - pod "a"
         + pod "b"
-    found           recorded | this                proof: a message is altered  (0.02 s)  [output]
+    detected        recorded | this                self-test: a message is altered  (0.02 s)  [output]
     "#);
 }
 
@@ -89,7 +89,22 @@ fn json_has_the_documented_fields() {
           }
         },
         {
-          "case": "proof: a message is altered",
+          "case": "queue_full_big_pods",
+          "description": "What it <is> about.",
+          "peers": [
+            "recorded",
+            "this"
+          ],
+          "verdict": "not_run",
+          "ok": true,
+          "seconds": [
+            null,
+            null
+          ],
+          "why": "it is heavy: --long"
+        },
+        {
+          "case": "self-test: a message is altered",
           "description": "What it <is> about.",
           "peers": [
             "recorded",
@@ -108,21 +123,6 @@ fn json_has_the_documented_fields() {
             "got": "pod \"b\"",
             "report": "output differs at line 2 (of 2, got 2):\n    equal\n  - pod \"a\"\n  + pod \"b\"\n"
           }
-        },
-        {
-          "case": "queue_full_big_pods",
-          "description": "What it <is> about.",
-          "peers": [
-            "recorded",
-            "this"
-          ],
-          "verdict": "not_run",
-          "ok": true,
-          "seconds": [
-            null,
-            null
-          ],
-          "why": "it is heavy: --long"
         }
       ]
     }
@@ -145,17 +145,17 @@ fn junit_has_the_documented_fields() {
       <testcase classname="recorded | this" name="name_10000_bytes" time="0.020">
         <system-out>exception D8: Too long &amp; cut.</system-out>
       </testcase>
-      <testcase classname="recorded | this" name="proof: a message is altered" time="0.020"/>
       <testcase classname="recorded | this" name="queue_full_big_pods" time="0.000">
         <skipped message="it is heavy: --long"/>
       </testcase>
+      <testcase classname="recorded | this" name="self-test: a message is altered" time="0.020"/>
     </testsuite>
     "#);
 }
 
 #[test]
 fn the_fields_of_json_are_documented() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/verdicts.md");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/results.md");
     let text = fs::read_to_string(path).unwrap();
     let json: Value = serde_json::from_str(&Report::new(rows()).json()).unwrap();
     let mut names: Vec<&String> = json.as_object().unwrap().keys().collect();
@@ -234,7 +234,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             must,
-            ..row("proof: a message is altered", different("output"))
+            ..row("self-test: a message is altered", different("output"))
         },
     ]
 }
