@@ -92,8 +92,8 @@ fn main() {
         });
     };
     let mib = |mib| format!("{mib:.1} MiB");
-    let of_floor = |mib: f64| format!("{mib:.1} MiB, {:.2} × the floor", mib / floor);
-    let within = Target::AtMost(1.1, 1, " × the floor");
+    let of_floor = |mib: f64| format!("{mib:.1} MiB, {:.2} × the lower bound", mib / floor);
+    let within = Target::AtMost(1.1, 1, " × the lower bound");
     row(
         "after the start",
         Target::Any,
@@ -110,7 +110,7 @@ fn main() {
         cost,
     );
     row(
-        "after all were deleted: the floor",
+        "after all were deleted: the lower bound",
         Target::Any,
         floor,
         mib(floor),

@@ -117,7 +117,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let ratio = relay.median() / floor.median();
     report.row(Row {
         figure: "start until all pods are told: time",
-        target: Target::AtMost(2.0, 1, " × the floor"),
+        target: Target::AtMost(2.0, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
         yardstick: floor.show(2, "s"),
@@ -131,7 +131,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let objects = f64::from(scale.cluster.pods + scale.cluster.replica_sets);
     report.row(Row {
         figure: "the same: processor time",
-        target: Target::AtMost(1.6, 1, " × the floor"),
+        target: Target::AtMost(1.6, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
         yardstick: floor.show(2, "s"),
@@ -157,7 +157,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let ratio = relay.median() / floor.median();
     report.row(Row {
         figure: "churn, 80 % of it nothing new: rate",
-        target: Target::AtLeast(0.65, 2, " × the floor"),
+        target: Target::AtLeast(0.65, 2, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(0, "k/s")),
         yardstick: floor.show(0, "k/s"),
@@ -170,7 +170,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let ratio = relay.median() / floor.median();
     report.row(Row {
         figure: "the same: processor time",
-        target: Target::AtMost(1.3, 1, " × the floor"),
+        target: Target::AtMost(1.3, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
         yardstick: floor.show(2, "s"),
@@ -181,7 +181,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
 /// Processor time for one event.
 fn each(relay: &Sample, floor: &Sample, events: f64) -> String {
     let [relay, floor] = [relay, floor].map(|cpu| cpu.median() / events * 1e6);
-    format!("{relay:.1} µs of CPU each, floor {floor:.1}")
+    format!("{relay:.1} µs of CPU each, lower bound {floor:.1}")
 }
 
 fn relay(api: &mut ApiServer, scale: &Scale) -> Round {

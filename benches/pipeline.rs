@@ -87,7 +87,7 @@ fn main() {
     let ratio = ours.median() / bare.median();
     report.row(Row {
         figure: "first list: 20k ReplicaSets, 100k pods, 200k containers",
-        target: Target::AtMost(2.5, 2, " × the yardstick"),
+        target: Target::AtMost(2.5, 2, " × the bare server"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", ours.show(3, "s")),
         yardstick: bare.show(3, "s"),
@@ -105,7 +105,7 @@ fn main() {
         let ratio = ours.median() / bare.median();
         report.row(Row {
             figure,
-            target: Target::AtLeast(0.5, 2, " × the yardstick's rate"),
+            target: Target::AtLeast(0.5, 2, " × the bare server's rate"),
             value: ratio,
             measured: format!("{ratio:.2} ×: {}", ours.show(0, "k Info/s")),
             yardstick: bare.show(0, "k Info/s"),
@@ -202,7 +202,7 @@ fn cost(
         Sample::of_times(yardstick.map(|spent| spent.cpu)),
     ]
     .map(|cpu| cpu.median() / infos * 1e6);
-    format!("{relay:.1} µs of CPU each, yardstick {yardstick:.1}")
+    format!("{relay:.1} µs of CPU each, bare server {yardstick:.1}")
 }
 
 fn relay(loads: &Loads) -> Round {

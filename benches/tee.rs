@@ -44,7 +44,7 @@ fn main() {
     let ratio = ours.median() / yardstick.median();
     report.row(Row {
         figure: "first list and three updates of each pod, to two relays",
-        target: Target::AtLeast(0.25, 2, " × the yardstick's rate"),
+        target: Target::AtLeast(0.25, 2, " × the bare server's rate"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", ours.show(0, "k Info/s")),
         yardstick: yardstick.show(0, "k Info/s"),
