@@ -85,7 +85,7 @@ pub enum AppError {
     #[error("the {0} has ended unexpectedly")]
     TaskEnded(&'static str),
     /// It was told to end, and something was left undone.
-    #[error("not ended cleanly: {0}")]
+    #[error("the relay did not end cleanly: {0}")]
     Unclean(String),
 }
 
@@ -353,9 +353,9 @@ fn count_signals() -> io::Result<(watch::Receiver<u64>, AbortOnDropHandle<()>)> 
     let counting = spawn(async move {
         loop {
             tokio::select! {
-                _ = term.recv() => info!("SIGTERM"),
-                _ = int.recv() => info!("SIGINT"),
-                _ = hup.recv() => info!("SIGHUP"),
+                _ = term.recv() => info!("received SIGTERM"),
+                _ = int.recv() => info!("received SIGINT"),
+                _ = hup.recv() => info!("received SIGHUP"),
             }
             count.send_modify(|count| *count += 1);
         }

@@ -59,7 +59,7 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     if log.lost_lines() > 0 {
         tracing::warn!(
             lines = log.lost_lines(),
-            "log lines were lost: nobody took them"
+            "log lines were lost: nothing read the log fast enough"
         );
     }
     match ended {

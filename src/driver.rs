@@ -409,7 +409,9 @@ impl Driver {
         match event {
             ReducerEvent::Connected => {
                 if self.feeds.connected(now, self.reducer.outbox()) {
-                    info!("reducer is back: all watcher streams are reset to list anew");
+                    info!(
+                        "the reducer is back: the relay resets all watcher streams, so that the watchers list again"
+                    );
                     self.end_streams(|_| true, CallEnd::Reset);
                 }
             }
@@ -469,7 +471,7 @@ impl Driver {
             stream = id.0,
             peer = stream.peer.map(tracing::field::display),
             infos = stream.infos,
-            "too many pods wait for their owners: the stream ends (guard rail)"
+            "too many pods of a stream wait for their owners: the relay ends the stream, so that its watcher lists again"
         );
         stream.end(CallEnd::Overflow);
     }
@@ -509,15 +511,15 @@ impl Driver {
             live = counts.live,
             waiting = counts.waiting,
             owners = counts.owners,
-            told = self.feeds.ledger().len(),
+            announced = self.feeds.ledger().len(),
             epoch = self.feeds.epoch().0,
             streams = self.streams.values().filter(|stream| stream.open).count(),
             watches,
-            unwell,
+            unhealthy = unwell,
             "state"
         );
-        let told = self.reducer.outbox().sent();
-        debug!(link = ?self.reducer.counters(), ?told, "reducer link so far");
+        let sent = self.reducer.outbox().sent();
+        debug!(link = ?self.reducer.counters(), ?sent, "totals of the connections to the reducer");
     }
 
     /// One line each time everything taken is applied and handed to the socket: what tests

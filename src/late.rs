@@ -22,7 +22,7 @@ pub struct Late<Q, A> {
 
 /// The work has panicked.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("it has failed unexpectedly")]
+#[error("it failed unexpectedly")]
 pub struct Failed;
 
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub enum CallError {
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
     /// What answers is no relay.
-    #[error("what answers there is no k8s-relay: {0}")]
+    #[error("what answers there is not a k8s-relay: {0}")]
     Stranger(String),
     /// The relay says no, in its own words.
     #[error("{0}")]

@@ -42,7 +42,7 @@ pub(super) async fn start(
             Err(error) => {
                 warn!(
                     %address, %error,
-                    "no admin listener: the default address cannot be had (set --admin-address)"
+                    "the relay runs without an admin listener: it cannot bind the default address. Set --admin-address"
                 );
                 continue;
             }

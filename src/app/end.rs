@@ -127,10 +127,10 @@ impl Relay {
             failure = self.failure() => Some(failure),
         };
         match &failed {
-            None => info!("ending: the sources first, then the reducer"),
+            None => info!("the relay ends: first the sources, then the connection to the reducer"),
             Some(failure) => {
                 let failure: &dyn std::error::Error = failure;
-                error!(failure, "a part has failed: ending");
+                error!(failure, "a part of the relay has failed: the relay ends");
             }
         }
         let undone = self.end(hurry).await;

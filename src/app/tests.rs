@@ -82,7 +82,10 @@ async fn sources_that_are_late_do_not_cost_the_reducer_its_fin() {
     relay.limits.sources = Duration::from_millis(20);
     let ended = timeout(SOON, relay.run_until(ready(()))).await.unwrap();
     let why = ended.unwrap_err().to_string();
-    assert_eq!(why, "not ended cleanly: the watches did not end in time");
+    assert_eq!(
+        why,
+        "the relay did not end cleanly: the watches did not end in time"
+    );
     ended_by_fin(reducer, "late").await;
 }
 
@@ -115,7 +118,7 @@ async fn a_stage_that_cannot_be_kept_is_said_at_the_end() {
     let ended = timeout(SOON, relay.run_until(ready(()))).await.unwrap();
     let why = ended.unwrap_err().to_string();
     assert!(
-        why.starts_with("not ended cleanly: the stage is not kept: "),
+        why.starts_with("the relay did not end cleanly: the stage is not kept: "),
         "{why}"
     );
     ended_by_fin(reducer, "unkept").await;

@@ -78,7 +78,7 @@ impl Watchman {
         // Not known while a disk or a plugin is waited for: it is said when it is.
         let url = server.url();
         let server_url = Some(&*url).filter(|url| !url.is_empty());
-        info!(server = server_url, namespaces, "watching");
+        info!(server = server_url, namespaces, "native source started");
         let (told, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
         let (counters, unmatched) = (Arc::clone(&self.counters), Arc::clone(&self.unmatched));

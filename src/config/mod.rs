@@ -211,7 +211,7 @@ pub enum ConfigError {
     },
     /// A cut-over could come before any divergence counts.
     #[error(
-        "--parity-hold {} is shorter than --settle {}: no difference would count before the cut-over",
+        "--parity-hold {} is shorter than --settle {}: no difference would be confirmed before the cutover",
         humantime::format_duration(*hold),
         humantime::format_duration(*settle)
     )]

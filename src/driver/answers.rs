@@ -161,16 +161,16 @@ impl Driver {
         let why = why.unwrap_or_else(|| NOT_KNOWN.to_owned());
         match self.feeds.settles_at(uid) {
             Some(until) => format!(
-                "the feed has changed; it stays told for {} more. In the active feed: {why}",
+                "another feed took over; the pod is kept for {} more. In the active feed: {why}",
                 shown(until.saturating_duration_since(now))
             ),
             None if self.feeds.is_held(uid) => {
                 format!(
-                    "it stays announced until the active feed is synced and knows enough of what is announced. In the active feed: {why}"
+                    "it stays announced until the active feed is synced and knows enough of the announced pods. In the active feed: {why}"
                 )
             }
             None => format!(
-                "when its turn comes its delete is told, unless the feed has just changed. In the active feed: {why}"
+                "its delete is queued, unless another feed has just taken over. In the active feed: {why}"
             ),
         }
     }
@@ -187,16 +187,15 @@ impl Driver {
             return format!("in the active feed: {why}");
         }
         if !self.reducer.is_connected() {
-            return "the reducer is not connected; it is told once that is back".to_owned();
+            return "the reducer is not connected; the relay announces the pod when it is back"
+                .to_owned();
         }
         match self.feeds.settles_at(uid) {
             Some(until) => format!(
-                "the feed before deleted it just before the change of feed; it is told in {}, if it still lives then",
+                "the former feed deleted it just before another feed took over; the relay announces it in {}, if it is still live then",
                 shown(until.saturating_duration_since(now))
             ),
-            None => {
-                "its turn has not come: a picture is being told, or the reducer is slow".to_owned()
-            }
+            None => "it is queued: the reducer is catching up, or slow".to_owned(),
         }
     }
 }

@@ -16,16 +16,16 @@ impl Driver {
             match notice {
                 Notice::HandedOver { to, synced, kept } => info!(
                     stream = self.stream_number(to),
-                    synced, kept, "another stream is active"
+                    synced, kept, "another stream took over and is the active one"
                 ),
                 Notice::TookOverUnfit { to, lacks } => warn!(
                     stream = self.stream_number(to),
                     lacks,
-                    "a stream is active that knows less than half of the announced pods: there has been no better one for --stream-silence"
+                    "the active stream knows less than half of the announced pods: no stream that knows more has been open for --stream-silence"
                 ),
                 Notice::DeletesPending(Pending { why, pods, .. }) => warn!(
                     pods,
-                    "pods stay announced until another stream is known to be complete: {why}"
+                    "deletes are pending, and pods stay announced until a stream is complete: {why}"
                 ),
                 Notice::DeletesResumed => info!("deletes are no longer pending"),
                 Notice::Disagree {
@@ -38,7 +38,7 @@ impl Driver {
                     other = self.stream_number(other),
                     shared,
                     of,
-                    "two streams share less than half of their pods: do their watchers watch the same cluster and namespaces? The pods of one alone are announced"
+                    "two streams share less than half of their pods: do their watchers watch the same cluster and namespaces? The relay announces only the pods of the active stream"
                 ),
             }
         }

@@ -126,10 +126,12 @@ pub enum QueryError {
     #[error("the loop is busy: it has not answered within {}", humantime::format_duration(*.0))]
     Busy(Duration),
     /// Too many ask this already.
-    #[error("too many ask for this at once: ask again")]
+    #[error("too many clients ask for this at once: ask again")]
     Crowded,
     /// Whoever asked for a step has closed the connection before it could be taken.
-    #[error("the connection was closed before the step could be taken: it was not")]
+    #[error(
+        "the client closed the connection before the relay could take the step; the relay did not take it"
+    )]
     Left,
     /// The relay is about to end.
     #[error("the relay is ending")]

@@ -304,7 +304,7 @@ impl Driver {
             Ok(step) => {
                 asked.answer = request.begin(asked.number);
                 if asked.answer.is_none() {
-                    return asked.refused("whoever asked for it has given up");
+                    return asked.refused("the client that asked for it has gone");
                 }
                 self.take_step(step, asked);
             }

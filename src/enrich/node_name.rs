@@ -17,7 +17,9 @@ pub struct NodeFacts<'a> {
 
 /// The node cannot be found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the own node is not known. Set `node`, `--node-name` or the variable NODE_NAME.")]
+#[error(
+    "the relay does not know its own node. Set `node`, `--node-name` or the variable NODE_NAME."
+)]
 pub struct UnknownNode;
 
 /// The name of the own node, by the first place that knows it. An empty name is none.

@@ -131,7 +131,9 @@ pub enum Refusal {
         waits: Waits,
     },
     /// There is no feed to cut over to; not to be forced.
-    #[error("the native watches do not run, there is nothing to cut over to; the log says why")]
+    #[error(
+        "the native watches do not run, so the relay cannot cut over to them; the log says why"
+    )]
     NoWatches,
     /// The conditions of a cut-over do not hold.
     #[error("{0}; see `k8s-relay status`")]

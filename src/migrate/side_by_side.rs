@@ -70,13 +70,13 @@ pub enum Pause {
     #[error("the legacy source is not synced yet")]
     StreamUnlisted,
     /// Our own watches do not run.
-    #[error("our own watches do not run")]
+    #[error("the native watches do not run")]
     NoWatches,
     /// Our own watches have not listed.
     #[error("the native source is not synced yet")]
     WatchesUnlisted,
     /// It has begun.
-    #[error("not every pod has been looked at yet")]
+    #[error("not every pod has been compared yet")]
     Looking,
 }
 

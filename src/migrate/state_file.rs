@@ -115,14 +115,14 @@ impl StateFile {
             None => Ok((file, fresh)),
             Some(state) if state.source == source => {
                 if state.stage != source {
-                    info!(stage = %state.stage, %source, file = %path, "going on with the migration");
+                    info!(stage = %state.stage, %source, file = %path, "the migration goes on in the stage of the state file");
                 }
                 Ok((file, state))
             }
             Some(state) => {
                 warn!(
                     recorded_source = %state.source, recorded_stage = %state.stage, %source,
-                    file = %path, "--source is not the one of the state file, and wins"
+                    file = %path, "--source has changed since the state file was written: the relay begins in the stage of --source"
                 );
                 file.write(&fresh)?;
                 Ok((file, fresh))
@@ -183,11 +183,14 @@ impl StateFile {
             };
             match (&wrote, &failure) {
                 (Ok(()), Some(_)) => {
-                    info!(file = %self.path.display(), "the stage is kept again");
+                    info!(file = %self.path.display(), "the state file is written again");
                 }
                 (Err(error), None) => {
                     let error = in_full(error);
-                    warn!(error, "a restart would not know the stage");
+                    warn!(
+                        error,
+                        "cannot write the state file: a restart would not know the stage"
+                    );
                 }
                 (Ok(()), None) | (Err(_), Some(_)) => {}
             }
@@ -221,7 +224,7 @@ impl StateFile {
         match fs::metadata(&self.path) {
             // To open a pipe would wait for its other end.
             Ok(there) if !there.is_file() => {
-                let why = "it is no regular file";
+                let why = "it is not a regular file";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             Ok(_) => {}

@@ -65,10 +65,10 @@ pub enum KindError {
         group: String,
     },
     /// Two resources would be one in metrics.
-    #[error("two kinds called `{0}` cannot be told apart in metrics")]
+    #[error("metrics cannot distinguish two kinds called `{0}`")]
     SameLabel(String),
     /// There are more rows than can be numbered.
-    #[error("more than {} kinds are too many", KindTable::MOST)]
+    #[error("the settings name more than {} kinds", KindTable::MOST)]
     TooMany,
 }
 
@@ -428,9 +428,9 @@ mod tests {
             ),
             (
                 vec![KindRow::metadata_only("batch.volcano.sh/v1", "Job", "jobs")],
-                "two kinds called `job` cannot be told apart in metrics",
+                "metrics cannot distinguish two kinds called `job`",
             ),
-            (many.collect(), "more than 64 kinds are too many"),
+            (many.collect(), "the settings name more than 64 kinds"),
         ] {
             assert_eq!(with(rows), why);
         }

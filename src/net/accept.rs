@@ -51,7 +51,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut self.failing) {
                         let listener = self.address.as_ref().map(tracing::field::display);
-                        tracing::info!(listener, "connections are accepted again");
+                        tracing::info!(listener, "the listener accepts connections again");
                     }
                     if let Some(place) = self.places.take() {
                         return Accepted {
@@ -67,7 +67,7 @@ impl Acceptor {
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {
                         let listener = self.address.as_ref().map(tracing::field::display);
-                        tracing::warn!(listener, %error, "cannot accept connections");
+                        tracing::warn!(listener, %error, "the listener cannot accept connections");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -78,7 +78,7 @@ impl Acceptor {
     fn refused(&self, peer: Peer) {
         if self.places.logs_refusal() {
             let limit = self.places.limit();
-            tracing::warn!(%peer, limit, "too many connections are open: new ones are closed");
+            tracing::warn!(%peer, limit, "too many connections are open: the relay closes new ones");
         }
     }
 }

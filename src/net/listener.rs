@@ -46,7 +46,7 @@ pub enum ListenError {
     #[error("a process listens there already")]
     Served,
     /// The path is a file of another sort.
-    #[error("the file is not a socket; it is left alone")]
+    #[error("the file is not a socket, and the relay leaves it alone")]
     NotASocket,
 }
 
@@ -132,7 +132,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(peer = %from, %error, "TCP_NODELAY was refused");
+                    tracing::debug!(peer = %from, %error, "the kernel refused TCP_NODELAY");
                 }
                 let bound = listener.local_addr()?.ip().to_canonical();
                 let loopback = bound.is_loopback();

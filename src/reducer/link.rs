@@ -98,13 +98,13 @@ impl DialError {
 #[non_exhaustive]
 pub enum Loss {
     /// The reducer closed it.
-    #[error("closed by the reducer")]
+    #[error("the reducer closed the connection")]
     Closed,
     /// It broke.
-    #[error("broken: {0}")]
+    #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
     /// The reducer took no byte for too long (D6).
-    #[error("stalled: the reducer takes nothing")]
+    #[error("send timeout: the reducer reads nothing")]
     Stalled,
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn dial(
         Ok(addresses) => addresses,
         Err(source) => return Err(DialError::Resolve { host, source }),
     };
-    tracing::debug!(host, port, ?addresses, "dialling");
+    tracing::debug!(host, port, ?addresses, "connecting to the reducer");
     let source = io::Error::new(io::ErrorKind::NotFound, "no address");
     let mut error = DialError::Resolve { host, source };
     for address in addresses {
@@ -152,7 +152,7 @@ pub(super) async fn dial(
         match attempt {
             Ok(link) => return Ok(link),
             Err(source) => {
-                tracing::debug!(%address, error = %source, "not connected");
+                tracing::debug!(%address, error = %source, "a connection attempt failed");
                 error = DialError::Connect { address, source };
             }
         }
@@ -316,7 +316,7 @@ impl Link {
             Poll::Pending => SockRef::from(self.transport.tcp()).shutdown(Shutdown::Write),
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "the connection was gone before its end");
+            tracing::debug!(%error, "the connection broke before the relay closed it");
         }
     }
 
@@ -329,7 +329,7 @@ impl Link {
 
     fn set_user_timeout(&self, limit: Option<Duration>) {
         if let Err(error) = SockRef::from(self.transport.tcp()).set_tcp_user_timeout(limit) {
-            tracing::debug!(%error, "the user timeout cannot be set");
+            tracing::debug!(%error, "cannot set the connection's user timeout");
         }
     }
 }
@@ -403,7 +403,7 @@ impl Loss {
 /// Notes an option of a socket that the system refuses. The connection works without.
 fn optional(option: &'static str, set: io::Result<()>) {
     if let Err(error) = set {
-        tracing::debug!(option, %error, "a socket option was refused");
+        tracing::debug!(option, %error, "the kernel refused a socket option");
     }
 }
 

@@ -295,7 +295,7 @@ impl Reducer {
         if self.session.is_up() && !flushed {
             unsent = self.outbox.queued();
             self.counters.unflushed_ends += 1;
-            tracing::warn!(bytes = unsent, "not all was sent before the end");
+            tracing::warn!(bytes = unsent, "the relay ends before all is sent");
         }
         self.unsent += unsent;
         self.session.over();
@@ -422,7 +422,7 @@ impl Reducer {
         let over = link.poll_discard(cx);
         let after = link.discarded();
         if before == 0 && after > 0 {
-            tracing::warn!("the reducer talks; what it says is thrown away");
+            tracing::warn!("the reducer sends bytes; the relay drops them");
         }
         self.counters.discarded_bytes += after - before;
         over
@@ -559,7 +559,7 @@ impl Reducer {
         let retry_in = shown(self.session.lost(now(), fastrand::f64()));
         if self.trouble.is_worth_a_line(error.to_string()) {
             let failures = self.trouble.count;
-            tracing::warn!(%error, failures, ?retry_in, "no connection to the reducer");
+            tracing::warn!(%error, failures, ?retry_in, "cannot connect to the reducer; the relay tries again");
         }
     }
 }

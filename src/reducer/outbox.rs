@@ -138,13 +138,17 @@ impl Outbox {
             tracing::warn!(
                 pods,
                 limit = REDUCER_PODS,
-                "more pods than the reducer keeps"
+                "reducer capacity exceeded: more pods are announced than the reducer can keep"
             );
         }
         if containers > REDUCER_CONTAINERS && !mem::replace(&mut self.limits.containers, true) {
             self.told.pools_outgrown += 1;
             let limit = REDUCER_CONTAINERS;
-            tracing::warn!(containers, limit, "more containers than the reducer keeps");
+            tracing::warn!(
+                containers,
+                limit,
+                "reducer capacity exceeded: more containers are announced than the reducer can keep"
+            );
         }
     }
 
@@ -226,7 +230,7 @@ impl Outbox {
             }
             Err(error) => {
                 if self.told.refused == 0 {
-                    tracing::warn!(%error, "a message can not be told; others are only counted");
+                    tracing::warn!(%error, "the relay cannot encode a message; it skips it, and only counts further ones");
                 }
                 self.told.refused += 1;
                 return false;

@@ -204,7 +204,7 @@ impl Queue {
             mem::swap(&mut waiting.bytes, &mut taken);
             drop(waiting);
             if let Err(error) = write(&taken) {
-                tracing::error!(%error, "recording is off: it can not be written");
+                tracing::error!(%error, "recording is off: its file cannot be written");
                 let mut waiting = self.lock();
                 waiting.failed = true;
                 waiting.bytes = Vec::new();

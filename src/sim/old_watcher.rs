@@ -43,10 +43,10 @@ const ROTATE_SECONDS: u32 = 290;
 #[non_exhaustive]
 pub enum OldWatcherError {
     /// The API server refuses or fails.
-    #[error("the API server")]
+    #[error("a request to the API server failed")]
     Server(#[from] kube::Error),
     /// A watch has ended with an error of the server's.
-    #[error("a watch has ended: {0}")]
+    #[error("a watch ended: {0}")]
     Watch(String),
     /// The relay is not there, or has ended the call.
     #[error(transparent)]

@@ -108,7 +108,7 @@ fn show(
         }
         if ended {
             if stream.is_empty() {
-                tracing::warn!("{name} is empty: no connection was ever made");
+                tracing::warn!("{name} is empty: the relay never connected");
             }
             let end = stream.finish();
             return end

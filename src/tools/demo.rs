@@ -88,7 +88,7 @@ pub enum DemoError {
     #[error("cannot write the kubeconfig {0}")]
     Kubeconfig(String, #[source] io::Error),
     /// The story did not end in time.
-    #[error("the story took longer than {} s", AT_MOST.as_secs())]
+    #[error("the scenario took longer than {} s", AT_MOST.as_secs())]
     TooSlow,
     /// The reducer did not come to know what it should.
     #[error("chapter {chapter}: the reducer's state differs from the expected state: {difference}")]

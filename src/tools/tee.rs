@@ -141,7 +141,7 @@ impl FromStr for ReducerListen {
         Ok(Self {
             listen: listen
                 .parse()
-                .map_err(|_| format!("`{listen}` is no address with a port to listen on"))?,
+                .map_err(|_| format!("`{listen}` is not an address with a port to listen on"))?,
             real: real.map_err(|error| error.to_string())?,
         })
     }

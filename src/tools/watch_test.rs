@@ -49,7 +49,7 @@ pub async fn run(args: WatchTestArgs) {
     loop {
         match play(&args, pace, &mut round).await {
             Ok(()) => return info!(rounds = round, "all rounds sent"),
-            Err(error) => warn!(round, %error, "the relay took no more, calling again"),
+            Err(error) => warn!(round, %error, "the relay ended the stream; calling it again"),
         }
         sleep(RECONNECT_AFTER).await;
     }

@@ -60,7 +60,7 @@ pub async fn run(args: &WatcherArgs) -> Result<(), ConnectError> {
         let error = anyhow::Error::from(error);
         let text = format!("{error:#}");
         if last.as_ref() != Some(&text) {
-            warn!(error = text.as_str(), "beginning anew every 200 ms");
+            warn!(error = text.as_str(), "starting over every 200 ms");
             last = Some(text);
         }
     })

@@ -60,7 +60,7 @@ pub enum DecodeError {
         fixed: usize,
     },
     /// The texts are longer than the message.
-    #[error("{name} claims texts of {texts} bytes, its length leaves {room}")]
+    #[error("{name} claims strings of {texts} bytes, its length leaves {room}")]
     TextsTooLong {
         /// The message.
         name: &'static str,

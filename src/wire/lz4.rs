@@ -68,7 +68,7 @@ pub enum FrameError {
     #[error("{0:#010x} is not the start of an LZ4 frame")]
     Magic(u32),
     /// The descriptor has another version, a reserved bit or an unknown block size.
-    #[error("frame descriptor {flags:#04x} {block:#04x} is not understood")]
+    #[error("unknown frame descriptor {flags:#04x} {block:#04x}")]
     Descriptor {
         /// The byte of flags.
         flags: u8,
@@ -76,7 +76,7 @@ pub enum FrameError {
         block: u8,
     },
     /// A checksum does not match.
-    #[error("the checksum of the {of} is {found:#x}, {told:#x} was told")]
+    #[error("the checksum of the {of} is {found:#x}, the frame says {told:#x}")]
     Checksum {
         /// What the checksum is about: header, block or content.
         of: &'static str,
@@ -92,10 +92,10 @@ pub enum FrameError {
         limit: usize,
     },
     /// A block can not be unpacked.
-    #[error("a block can not be unpacked: {0}")]
+    #[error("cannot unpack a block: {0}")]
     Block(String),
     /// The frame has not the content it promised.
-    #[error("a frame of {found} plain bytes told a content of {told}")]
+    #[error("a frame of {found} plain bytes says that it has {told}")]
     ContentSize {
         /// Plain bytes so far.
         found: u64,

@@ -110,13 +110,13 @@ pub enum StreamError {
         source: FrameError,
     },
     /// The stream ended inside of a frame's unit.
-    #[error("at byte {at}: the stream ends inside of a frame")]
+    #[error("at byte {at}: the stream ends within a frame")]
     CutFrame {
         /// Where the unit begins, in bytes from the start of the connection.
         at: u64,
     },
     /// The stream ended inside of a message.
-    #[error("at plain byte {at}: the stream ends inside of a message")]
+    #[error("at plain byte {at}: the stream ends within a message")]
     CutMessage {
         /// Where the message begins, in plain bytes from the start.
         at: u64,

@@ -196,7 +196,7 @@ async fn how_a_peer_ended_is_told() {
     soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.end.is_some()))).await;
 
     let state = soon(reducer.shutdown()).await;
-    let cut = "at plain byte 0: the stream ends inside of a message";
+    let cut = "at plain byte 0: the stream ends within a message";
     assert_eq!(
         state.connections[0].end,
         Some(End::CutShort(cut.to_owned()))

@@ -224,7 +224,7 @@ fn what_cannot_be_understood_is_named_with_its_reason() {
 fn what_is_no_file_is_refused_at_once() {
     let folder = Folder::new();
     fs::create_dir(folder.path()).unwrap();
-    let no_file = "cannot read the state file FILE: it is no regular file";
+    let no_file = "cannot read the state file FILE: it is not a regular file";
     assert_eq!(refused(&folder.path()), no_file);
     let pipe = folder.0.path().join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();

@@ -87,7 +87,7 @@ impl Connection {
         while self.idle.poll_tick(cx).is_ready() {
             let begun = self.remote.begun();
             if self.remote.open() == 0 && begun == self.begun {
-                tracing::debug!(peer = %self.remote.peer(), "a connection without calls is closed");
+                tracing::debug!(peer = %self.remote.peer(), "the relay closes a connection without calls");
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.begun = begun;

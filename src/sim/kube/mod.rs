@@ -103,7 +103,7 @@ pub enum ApiError {
     #[error("cannot set up TLS")]
     Tls(#[from] tokio_rustls::rustls::Error),
     /// The kubeconfig was not understood.
-    #[error("the kubeconfig is not understood")]
+    #[error("cannot use the kubeconfig")]
     Kubeconfig(#[from] KubeconfigError),
 }
 

@@ -127,7 +127,7 @@ impl Connection {
             None => self.http(stream).await,
             Some(tls) => match tls.accept(stream).await {
                 Ok(stream) => self.http(stream).await,
-                Err(error) => tracing::debug!(%error, "no TLS"),
+                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
             },
         }
     }

@@ -146,7 +146,7 @@ impl Call {
                 end = wanted => Ending::Wanted(end.unwrap_or(CallEnd::Shutdown)),
                 () = shutdown.cancelled() => Ending::Wanted(CallEnd::Shutdown),
                 () = gives_way => Ending::GaveWay,
-                // What was dropped until then is missing: the watcher shall list anew.
+                // What was dropped until then is missing: the watcher must list again.
                 () = left(native_alone) => Ending::Wanted(CallEnd::Reset),
             }
         });
@@ -170,7 +170,7 @@ impl Call {
                             Err(_) => return Ending::Wanted(CallEnd::Shutdown),
                         },
                     };
-                    tracing::debug!(stream = told.stream.0, "synced by quiet");
+                    tracing::debug!(stream = told.stream.0, "a quiet stream counts as synced");
                     place.send(SourceInput::Batch {
                         stream: told.stream,
                         events: vec![FeedEvent::Listed],
@@ -363,7 +363,7 @@ impl Batch {
             None => return Err(Ending::ByWatcher),
         };
         let info = Info::read(&bytes).map_err(|error| {
-            tracing::debug!(stream = told.stream.0, %error, "bytes that are no Info");
+            tracing::debug!(stream = told.stream.0, %error, "a message is not an Info");
             Ending::Undecodable
         })?;
         self.infos += 1;
@@ -426,11 +426,11 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Wanted(CallEnd::Overflow) => "too many pods wait for their owners",
-            Self::Wanted(CallEnd::Reset) => "the watcher shall list anew",
+            Self::Wanted(CallEnd::Reset) => "the watcher must list again",
             Self::Wanted(CallEnd::Shutdown) => "the relay is shutting down",
             Self::GaveWay => "another stream needs its place",
             Self::ByWatcher => "the watcher ended it",
-            Self::Undecodable => "the watcher sent what is no Info",
+            Self::Undecodable => "the watcher sent bytes that are not an Info",
             Self::TooLarge(_) => "the watcher sent an Info that is too large",
         })
     }
@@ -498,12 +498,16 @@ impl Told {
         let logged = reason.is_fault() && self.counters.logged.permits(reason);
         let (stream, reason) = (self.stream.0, reason.name());
         if logged {
-            tracing::warn!(stream, reason, "a watcher sends what cannot be used");
+            tracing::warn!(
+                stream,
+                reason,
+                "a watcher sends input that the relay cannot use"
+            );
         } else {
             tracing::debug!(
                 stream,
                 reason,
-                "a watcher sends what is ignored or was warned of"
+                "a watcher sends input that the relay ignores or has warned of"
             );
         }
     }

@@ -82,7 +82,7 @@ pub struct ContainerInfo<'a> {
 #[non_exhaustive]
 pub enum Malformed {
     /// They end inside of a field.
-    #[error("the bytes end inside of a field")]
+    #[error("the bytes end within a field")]
     Truncated,
     /// A number of more than 64 bits, or a key of more than 32.
     #[error("a number is too large")]

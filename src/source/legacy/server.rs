@@ -161,7 +161,10 @@ impl Collector for Calls {
         let Some(place) = self.places.take() else {
             if self.places.logs_refusal() {
                 let peer = peer.map(tracing::field::display);
-                tracing::warn!(peer, "too many streams are open: new ones are refused");
+                tracing::warn!(
+                    peer,
+                    "too many streams are open: the relay refuses new ones"
+                );
             }
             // Clients that retry by themselves do so with this status.
             return Err(Status::unavailable("too many streams are open"));

@@ -122,10 +122,12 @@ pub enum ConnectError {
         why: String,
     },
     /// There is none, and this is no pod either.
-    #[error("no API server: there is no kubeconfig (see --kubeconfig), and we are in no pod: {0}")]
+    #[error(
+        "no API server: there is no kubeconfig (see --kubeconfig), and the relay does not run in a pod: {0}"
+    )]
     Nowhere(String),
     /// A context was asked for, but there is no kubeconfig.
-    #[error("there is no kubeconfig to find the context `{0}` in (see --kubeconfig)")]
+    #[error("there is no kubeconfig that could have the context `{0}` (see --kubeconfig)")]
     NoKubeconfig(String),
     /// The token cannot be read.
     #[error("cannot read the token file {path}: {why}")]
@@ -139,7 +141,7 @@ pub enum ConnectError {
     #[error("the API server's address `{0}` must begin with https:// or http://")]
     Address(String),
     /// Certificates, keys or a proxy are unusable.
-    #[error("cannot set up the way to the API server: {0}")]
+    #[error("cannot set up connections to the API server: {0}")]
     Client(String),
 }
 

@@ -36,19 +36,19 @@ pub enum End {
     NoEndMark,
     /// The server sends us elsewhere. No other tool follows it with our credentials, nor do we.
     #[error(
-        "the server redirects to {0}, which is not followed: if that is the API server, set it as \
+        "the server redirects to {0}, and the relay does not follow: if that is the API server, set it as \
          `server:` in the kubeconfig"
     )]
     Redirected(String),
     /// Something else than an API server answers.
-    #[error("what answers is no Kubernetes API server")]
+    #[error("what answers is not a Kubernetes API server")]
     Stranger,
     /// A part of an answer is no JSON.
-    #[error("the answer is garbled")]
+    #[error("the answer is not valid JSON")]
     Garbled,
     /// Its bytes are not those of the answer (`Content-Encoding`), though nobody asked for that.
     #[error(
-        "the answer is encoded (Content-Encoding: {0}), which was not asked for: have the proxy \
+        "the answer is encoded (Content-Encoding: {0}), and the relay did not ask for that: have the proxy \
          before the API server leave it as it is"
     )]
     Encoded(String),

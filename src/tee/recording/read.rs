@@ -25,10 +25,10 @@ pub struct RecordingError {
 #[non_exhaustive]
 pub enum Fault {
     /// The file is something else.
-    #[error("this is no recording of streams")]
+    #[error("this is not a recording of streams")]
     Foreign,
     /// It is of another release.
-    #[error("version {0} of the format is not known here, only {VERSION}")]
+    #[error("version {0} of the format is unknown, only {VERSION} is known")]
     Version(u32),
     /// A checksum does not fit.
     #[error("the recording was altered here")]
@@ -207,7 +207,7 @@ impl Reader {
         if stored == plain {
             block.copy_from_slice(body);
         } else if !matches!(decompress_into(body, &mut block), Ok(len) if len == plain) {
-            return Err(Fault::Record("a block that can not be unpacked"));
+            return Err(Fault::Record("a block that cannot be unpacked"));
         }
         self.block_at = self.position();
         self.block = block.into();

@@ -218,7 +218,7 @@ fn another_file_another_version_and_a_tail_are_named() {
     let end = |file: &[u8]| decode(file, 10).1.unwrap_err();
     assert_eq!(
         end(b"{\"msg\": 1}").to_string(),
-        "at byte 0: this is no recording of streams"
+        "at byte 0: this is not a recording of streams"
     );
 
     let mut newer = file.clone();
@@ -227,7 +227,7 @@ fn another_file_another_version_and_a_tail_are_named() {
     newer[HEADER - 4..HEADER].copy_from_slice(&checksum.to_le_bytes());
     assert_eq!(
         end(&newer).to_string(),
-        "at byte 0: version 2 of the format is not known here, only 1"
+        "at byte 0: version 2 of the format is unknown, only 1 is known"
     );
 
     let tail = [&file[..], b"x"].concat();

@@ -294,7 +294,7 @@ pub(super) async fn forward(
         Ok(watcher) => watcher.forward(messages, responded).await,
         Err(why) => Outcome {
             status: Code::Unavailable,
-            details: format!("the relay at {relay} can not be reached: {why}"),
+            details: format!("the relay at {relay} cannot be reached: {why}"),
             responses: 0,
         },
     }

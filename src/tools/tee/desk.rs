@@ -28,7 +28,7 @@ const WAITING_LINES: usize = 10_000;
 const SHOWN: usize = 50;
 
 const NOT_CALLED: &str = "it has not called its reducer yet";
-const NOT_GREETED: &str = "it has not greeted its reducer yet";
+const NOT_GREETED: &str = "it has not sent its reducer handshake yet";
 
 /// What the whole tee shares.
 pub(super) struct Desk {

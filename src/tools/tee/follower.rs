@@ -178,7 +178,7 @@ impl Follower {
                         why
                     }
                 },
-                Err(why) => format!("it can not be reached: {why}"),
+                Err(why) => format!("it cannot be reached: {why}"),
             };
             self.beside.leave();
             first = false;

@@ -75,13 +75,13 @@ impl Reducer {
                 Err(error) => {
                     // The relay is sent away, as the reducer itself would have.
                     self.desk.line(format_args!(
-                        "the reducer at {address} can not be reached: {error}"
+                        "the reducer at {address} cannot be reached: {error}"
                     ));
                     return;
                 }
             },
         };
-        tracing::debug!(%peer, side = ?self.side, "somebody calls a reducer");
+        tracing::debug!(%peer, side = ?self.side, "a relay or another client connects");
         let mut ear = Ear::new(&self.desk, self.side);
         let why = match real {
             None => self.listen(&mut ear, relay).await,
@@ -176,7 +176,7 @@ async fn connect(address: &HostPort) -> io::Result<TcpStream> {
 }
 
 fn unreadable(error: &StreamError) -> String {
-    format!("it tells its reducer what can not be read: {error}")
+    format!("it sends its reducer what cannot be decoded: {error}")
 }
 
 /// Understands what a relay tells.

@@ -156,7 +156,7 @@ async fn a_step_whose_asker_has_gone_while_the_process_stood_still_is_not_taken(
     drop(asker);
     relay.signal(nix::sys::signal::Signal::SIGCONT);
     let refused = line(&relay, "rollback", "refused").await;
-    assert_eq!(refused["why"], "whoever asked for it has given up");
+    assert_eq!(refused["why"], "the client that asked for it has gone");
     let status = b"GET /statusz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let status = say(UnixStream::connect(&socket).await.unwrap(), status)
         .await

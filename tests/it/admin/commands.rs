@@ -104,7 +104,7 @@ async fn when_no_relay_answers_the_line_says_what_to_look_at() {
     let ((code, _, said), _stream) = tokio::join!(run(&[], &args), stranger);
     assert_eq!(code, Some(3));
     assert!(
-        said.contains("what answers there is no k8s-relay"),
+        said.contains("what answers there is not a k8s-relay"),
         "{said}"
     );
     drop(listener);
@@ -184,7 +184,7 @@ async fn a_step_that_cannot_be_kept_is_done_and_says_so_with_a_status_of_its_own
     let last = relay.log().pop().unwrap();
     let why = last["message"].as_str().unwrap();
     assert!(
-        why.starts_with("not ended cleanly: the stage is not kept: cannot write"),
+        why.starts_with("the relay did not end cleanly: the stage is not kept: cannot write"),
         "{why}"
     );
     assert!(why.ends_with("(os error 2)"), "with its reason: {why}");

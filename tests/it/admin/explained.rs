@@ -201,7 +201,7 @@ async fn without_a_reducer_a_live_pod_waits_for_it() {
         .until("/explain?pod=a", |answer| answer.code == 200)
         .await;
     let findings: Findings = serde_json::from_value(answer.json()).unwrap();
-    let why = "the reducer is not connected; it is told once that is back";
+    let why = "the reducer is not connected; the relay announces the pod when it is back";
     assert_eq!(findings.pods[0].untold.as_deref(), Some(why));
     let undone = "not ended cleanly: the reducer is not connected: \
                   1 of 1 pods were not announced to it";

@@ -156,7 +156,7 @@ async fn what_is_no_kubernetes_is_a_clear_line() {
         let line = warned(path.to_str().unwrap()).await;
         assert!(line.contains(&address.to_string()), "{line}");
         let clue = match (status, sort) {
-            (_, "text/html") if status != "302 Found" => "no Kubernetes API server",
+            (_, "text/html") if status != "302 Found" => "not a Kubernetes API server",
             ("302 Found", _) => "302",
             _ => "the ",
         };

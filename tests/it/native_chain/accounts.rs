@@ -77,7 +77,7 @@ async fn at_its_end_it_says_how_many_watches_there_were_and_how_many_were_not_we
         assert_eq!(relay.ended().await.code(), Some(0));
         let log = relay.log();
         let state = log.iter().rfind(|line| line["message"] == "state").unwrap();
-        let said = ["watches", "unwell", "pods", "streams"].map(|name| state[name].as_u64());
+        let said = ["watches", "unhealthy", "pods", "streams"].map(|name| state[name].as_u64());
         assert_eq!(said, [6, unwell, 1, 0].map(Some), "{state}");
     }
 }

@@ -250,7 +250,7 @@ async fn a_stranger_that_answers_is_named_and_asked_again() {
         assert_eq!(watched.until("failing").await, "failing");
         let logged = watched.logged();
         assert!(
-            logged[0].contains("no Kubernetes API server"),
+            logged[0].contains("not a Kubernetes API server"),
             "{body:?}: {logged:?}"
         );
         let call = watched.api.asked("page 500").await;

@@ -128,7 +128,7 @@ async fn ids_that_would_have_to_be_cut_are_dropped_with_one_line_each() {
     let log = world.relay.log();
     let mut reasons: Vec<_> = log
         .iter()
-        .filter(|line| line["message"] == "a watcher sends what cannot be used")
+        .filter(|line| line["message"] == "a watcher sends input that the relay cannot use")
         .map(|line| line["reason"].as_str().unwrap())
         .collect();
     reasons.sort_unstable();

@@ -12,8 +12,8 @@ use crate::support::{must, relay::Relay};
 
 #[tokio::test]
 async fn a_lack_of_descriptors_is_a_line_and_another_when_it_is_over() {
-    const FAILS: &str = "cannot accept connections";
-    const OVER: &str = "connections are accepted again";
+    const FAILS: &str = "the listener cannot accept connections";
+    const OVER: &str = "the listener accepts connections again";
     let reducer = reducer(Options::default()).await;
     let arguments = to(&reducer);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();

@@ -82,10 +82,10 @@ async fn a_stalled_reducer_does_not_keep_it_and_finds_eof_later() {
 /// The last line says that bytes are left, and the status why it is not 0.
 fn unsent_is_the_reason(relay: &Relay) {
     let warnings = warnings(relay);
-    let unsent = "not all was sent before the end".to_owned();
+    let unsent = "the relay ends before all is sent".to_owned();
     assert!(warnings.contains(&unsent), "{warnings:?}");
     let why = warnings.last().unwrap();
-    assert!(why.starts_with("not ended cleanly: "), "{why}");
+    assert!(why.starts_with("the relay did not end cleanly: "), "{why}");
     let (_, last) = why.rsplit_once([':', ';']).unwrap();
     let (count, rest) = last.trim().split_once(' ').unwrap();
     assert!(count.parse::<u64>().unwrap() > 0, "{why}");
@@ -114,7 +114,7 @@ async fn a_second_signal_waits_for_no_flush_and_the_reducer_still_finds_eof() {
     world.relay.until("bytes wait", stuck).await;
 
     world.relay.signal(Signal::SIGTERM);
-    let first = |line: &serde_json::Value| line["message"] == "SIGTERM";
+    let first = |line: &serde_json::Value| line["message"] == "received SIGTERM";
     world.relay.logged("the first signal", first).await;
     let before = std::time::Instant::now();
     world.relay.signal(Signal::SIGINT);

@@ -58,8 +58,8 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
     INFO reducer connected
     INFO stream opened
     INFO stream closed
-    INFO SIGTERM
-    INFO ending: the sources first, then the reducer
+    INFO received SIGTERM
+    INFO the relay ends: first the sources, then the connection to the reducer
     INFO state
     INFO stopped
     ");

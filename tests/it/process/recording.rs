@@ -65,7 +65,7 @@ async fn a_recording_on_a_full_disk_ends_with_one_line_and_the_relay_goes_on() {
     assert_eq!(errors.len(), 1);
     assert_eq!(
         errors[0]["message"],
-        "recording is off: it can not be written"
+        "recording is off: its file cannot be written"
     );
     assert_eq!(world.relay.stop().await.code(), Some(0));
 }

@@ -192,7 +192,7 @@ fn a_recording_that_cannot_be_opened_is_found_by_a_check_and_nothing_is_created(
 #[test]
 fn a_hold_in_which_no_difference_could_count_is_refused() {
     let end = "--parity-hold 9s is shorter than --settle 10s: \
-               no difference would count before the cut-over";
+               no difference would be confirmed before the cutover";
     refused(&[], &["--parity-hold=9s"], 2, end);
     let started = run(&[], &["--parity-hold=9s"]);
     assert_eq!(started.code, Some(2));
@@ -224,7 +224,10 @@ fn a_place_that_cannot_be_listened_at_is_found_by_a_check_and_nothing_is_created
             unix("gone/relay.sock"),
             "No such file or directory (os error 2)",
         ),
-        (unix("file"), "the file is not a socket; it is left alone"),
+        (
+            unix("file"),
+            "the file is not a socket, and the relay leaves it alone",
+        ),
         (unix("file/relay.sock"), "Not a directory (os error 20)"),
         (
             "192.0.2.1:8713".to_owned(),

@@ -50,7 +50,7 @@ fn a_wrong_command_line_is_refused_with_code_2() {
         (&["tee", "--to=nowhere"], "expected HOST:PORT"),
         (
             &["tee", "--to=a:1", "--tap=here=r:1"],
-            "`here` is no address with a port",
+            "`here` is not an address with a port",
         ),
         (
             &["tee", "--to=a:1", "--tap=127.0.0.1:1=r"],
@@ -85,7 +85,7 @@ fn a_file_that_can_not_be_played_is_named() {
     for (path, words) in [
         (
             file.as_path(),
-            "other: at byte 0: this is no recording of streams",
+            "other: at byte 0: this is not a recording of streams",
         ),
         (dir.path(), "cannot read "),
         (&dir.path().join("none"), "none (No such file or directory"),

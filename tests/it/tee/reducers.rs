@@ -42,7 +42,7 @@ async fn a_tap_passes_every_byte_on_in_both_directions_and_each_end() {
         .await
         .unwrap();
     tee.shows(
-        "first (127.0.0.1:0) is out of comparison: it tells its reducer what can not be read",
+        "first (127.0.0.1:0) is out of comparison: it sends its reducer what cannot be decoded",
     )
     .await;
     // It goes on nevertheless.
@@ -113,7 +113,7 @@ async fn a_relay_is_sent_away_while_the_real_reducer_is() {
     let mut nothing = Vec::new();
     // By FIN or RST: the tap has read nothing.
     let _ = must("it is sent away", relay.read_to_end(&mut nothing)).await;
-    tee.shows(&format!("the reducer at {real} can not be reached"))
+    tee.shows(&format!("the reducer at {real} cannot be reached"))
         .await;
 }
 
@@ -138,7 +138,7 @@ async fn a_probe_of_a_reducers_port_takes_nobody_out_of_comparison() {
     // Before its relay is there, a stranger may be it.
     let mut stranger = TcpStream::connect(at).await.unwrap();
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    tee.shows("out of comparison: it tells its reducer what can not be read")
+    tee.shows("out of comparison: it sends its reducer what cannot be decoded")
         .await;
     let mut relay = Peer::connect(at).await;
     relay.greet().await;
@@ -183,7 +183,7 @@ async fn only_the_newest_connection_of_a_relay_counts() {
     new.send().await;
     tee.shows_after(
         mark,
-        "second (127.0.0.1:0) is out of comparison: it has not greeted",
+        "second (127.0.0.1:0) is out of comparison: it has not sent its reducer handshake",
     )
     .await;
     let mark = tee.mark();

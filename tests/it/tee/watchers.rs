@@ -81,7 +81,7 @@ async fn with_a_dead_first_relay_the_call_fails_as_with_a_dead_relay() {
     let outcome = must("it fails", tee.call().await.ended()).await;
     assert_eq!((outcome.status, outcome.responses), (Code::Unavailable, 0));
     assert!(
-        outcome.details.contains("can not be reached"),
+        outcome.details.contains("cannot be reached"),
         "{}",
         outcome.details
     );

@@ -115,7 +115,7 @@ pub fn answer(output: &[u8], version: &str) -> Result<Answer, String> {
 /// JSON or, as kubectl takes it, what a kubeconfig may be written in.
 fn credential(output: &[u8]) -> Result<Credential, String> {
     let no =
-        |error: &dyn std::fmt::Display| format!("what it prints is no ExecCredential: {error}");
+        |error: &dyn std::fmt::Display| format!("what it prints is not an ExecCredential: {error}");
     let error = match serde_json::from_slice(output) {
         Ok(said) => return Ok(said),
         Err(error) => error,
@@ -141,7 +141,7 @@ fn seconds(date: &str) -> Result<i64, String> {
         true => Ok(Timestamp::MAX.as_second()),
         false => {
             let date = one_line(date);
-            Err(format!("its expirationTimestamp `{date}` is no date"))
+            Err(format!("its expirationTimestamp `{date}` is not a date"))
         }
     }
 }
@@ -235,8 +235,8 @@ mod tests {
         for (answer, clue) in [
             (whole(""), "nothing"),
             (whole(" \n"), "nothing"),
-            (whole("junk"), "no ExecCredential"),
-            (whole("[1]"), "no ExecCredential"),
+            (whole("junk"), "not an ExecCredential"),
+            (whole("[1]"), "not an ExecCredential"),
             (whole("{}"), "not an ExecCredential"),
             (
                 whole(r#"{"kind":"Pod\nX","apiVersion":"v1"}"#),
@@ -259,9 +259,9 @@ mod tests {
             ),
             (
                 said(r#"{"token":"t","expirationTimestamp":"9999-12-31"}"#),
-                "no date",
+                "not a date",
             ),
-            (said(r#"{"token":5}"#), "no ExecCredential"),
+            (said(r#"{"token":5}"#), "not an ExecCredential"),
         ] {
             let why = answer.unwrap_err();
             assert!(why.contains(clue) && !why.contains('\n'), "{why}");

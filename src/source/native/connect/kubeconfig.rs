@@ -108,7 +108,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<File, String> {
         Value::Null => Map::new(),
         Value::Object(document) => document,
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            return Err("it is no kubeconfig: no mapping".to_owned());
+            return Err("it is not a kubeconfig: not a mapping".to_owned());
         }
     };
     for (key, wanted) in [("kind", "Config"), ("apiVersion", "v1")] {
@@ -334,7 +334,7 @@ fn source(file: &File, said: &Map<String, Value>, key: &str) -> Result<Option<So
         data.retain(|one| !one.is_ascii_whitespace());
         let data = STANDARD
             .decode(data)
-            .map_err(|error| format!("{key}-data is no base64: {error}"))?;
+            .map_err(|error| format!("{key}-data is not base64: {error}"))?;
         return Ok(Some(Source::Inline(data)));
     }
     let path = text_at(said, key);
@@ -350,7 +350,7 @@ static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 /// # Errors
 /// It is none. One line.
 pub(super) fn document(bytes: &[u8]) -> Result<Value, String> {
-    value_of(&text_of(bytes).ok_or("it is no text")?)
+    value_of(&text_of(bytes).ok_or("it is not text")?)
 }
 
 fn value_of(text: &str) -> Result<Value, String> {

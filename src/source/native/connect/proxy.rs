@@ -75,7 +75,7 @@ pub fn parse(text: &str) -> Result<Proxy, String> {
         let (name, password) = login.split_once(':').unwrap_or((login, ""));
         (unescaped(name), unescaped(password))
     });
-    let no_proxy = || format!("`{host}` is no address of a proxy");
+    let no_proxy = || format!("`{host}` is not the address of a proxy");
     let address: Uri = format!("{scheme}://{host}/")
         .parse()
         .map_err(|_| no_proxy())?;

@@ -159,10 +159,10 @@ impl Renewer {
             rests_until: None,
         });
         if before.url != url {
-            info!(server = %url, "this is the API server's address");
+            info!(server = %url, "the kubeconfig names another address of the API server");
         }
         if number > 1 {
-            info!(server = %url, "the credentials for the API server are renewed");
+            info!(server = %url, "the relay has renewed the credentials for the API server");
         }
         Ok(lasts)
     }
@@ -214,11 +214,11 @@ impl Renewer {
         if is_new {
             let has_some = self.current.borrow().way.is_some();
             let meanwhile = if has_some {
-                "the last ones are used"
+                "the relay uses the last ones"
             } else {
-                "there are none yet"
+                "the relay has none yet"
             };
-            warn!(%why, meanwhile, "no new credentials for the API server");
+            warn!(%why, meanwhile, "the relay cannot renew the credentials for the API server");
         }
     }
 

@@ -83,7 +83,8 @@ impl Tls {
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let bare = bare.trim_end_matches('.');
-    ServerName::try_from(bare.to_owned()).map_err(|_| format!("`{host}` is no name of a server"))
+    ServerName::try_from(bare.to_owned())
+        .map_err(|_| format!("`{host}` is not the name of a server"))
 }
 
 /// What went wrong with TLS, and what to do if that is a matter of what is supported.
@@ -126,7 +127,7 @@ fn authorities(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
     match (found.is_empty(), flaw) {
         (false, _) => Ok(found),
-        (true, Some(flaw)) => Err(format!("the certificate-authority is no PEM: {flaw}")),
+        (true, Some(flaw)) => Err(format!("the certificate-authority is not PEM: {flaw}")),
         (true, None) => Err("the certificate-authority holds no certificate".to_owned()),
     }
 }
@@ -148,7 +149,7 @@ fn identity(
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn ResolvesClientCert>, String> {
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(certificates).collect();
-    let chain = chain.map_err(|error| format!("the client-certificate is no PEM: {error}"))?;
+    let chain = chain.map_err(|error| format!("the client-certificate is not PEM: {error}"))?;
     if chain.is_empty() {
         return Err("the client-certificate holds no certificate".to_owned());
     }
@@ -161,7 +162,7 @@ fn identity(
         if matches!(error, pem::Error::NoItemsFound) {
             return "the client-key holds no private key".to_owned();
         }
-        format!("the client-key is no PEM of a private key: {error}")
+        format!("the client-key is not the PEM of a private key: {error}")
     })?;
     // Whether it can be used is asked by itself, for a better word than rustls has.
     let key = provider.key_provider.load_private_key(key).map_err(|_| {

@@ -9,7 +9,7 @@ use crate::source::ObjectName;
 #[non_exhaustive]
 pub enum ObjectError {
     /// There is a value of another type where an object belongs.
-    #[error("it is no object")]
+    #[error("it is not an object")]
     NotAnObject,
     /// `metadata.uid` is missing or empty.
     #[error("it has no uid")]
@@ -31,7 +31,7 @@ pub enum ObjectError {
     #[error("it is too large")]
     TooLarge,
     /// An event of a watch that is of no known type.
-    #[error("it is no event of a known type")]
+    #[error("it is not an event of a known type")]
     UnknownEvent,
     /// Only a container: its id is longer than [`MAX_ID_LEN`](crate::model::MAX_ID_LEN).
     /// The rest of its pod is kept.

@@ -466,7 +466,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this is no JSON")
+        f.write_str("this is not JSON")
     }
 }
 

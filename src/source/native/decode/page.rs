@@ -44,14 +44,14 @@ pub enum PageError {
     #[error("the server answers {} {}: {}", .0.code, .0.reason, .0.message)]
     Refused(Status),
     /// The body was cut, or is no JSON.
-    #[error("the answer is no JSON from byte {at} on")]
+    #[error("the answer is not JSON from byte {at} on")]
     Garbled {
         /// The offset of the first byte that does not fit.
         at: usize,
     },
     /// It is JSON, but no list: `items`, `metadata.resourceVersion` or `metadata.continue`
     /// is missing or of a wrong type.
-    #[error("the answer is no list")]
+    #[error("the answer is not a list")]
     NotAList,
 }
 

@@ -79,10 +79,10 @@ impl<K: WatchedKind> Watch<K> {
         match note {
             Note::Well { failures } => info!(kind, namespace, failures, "watch is healthy"),
             Note::Failing(why) => {
-                warn!(kind, namespace, server, %why, "watch fails and is tried again");
+                warn!(kind, namespace, server, %why, "watch fails; the relay tries again");
             }
             Note::Denied(why) => {
-                info!(kind, namespace, server, %why, "watch is refused, and tried again");
+                info!(kind, namespace, server, %why, "watch is refused; the relay tries again");
             }
             Note::StaysDenied(why) => {
                 let grant = self.resource.row.grant();
@@ -105,7 +105,7 @@ impl<K: WatchedKind> Watch<K> {
             if !self.said.contains(&why) {
                 self.said.push(why);
                 let (kind, namespace) = (&*self.resource.row.resource, self.resource.namespace());
-                warn!(kind, namespace, %why, "an object is dropped; such ones are counted");
+                warn!(kind, namespace, %why, "the relay drops an object, and only counts further ones");
             }
         }
     }

@@ -133,7 +133,7 @@ fn a_mistake_is_one_line_that_names_it() {
     let exec = |rest: &str| with("", &format!("exec: {{command: p, {rest}}}"));
     let v1 = "apiVersion: client.authentication.k8s.io/v1";
     for (text, clue) in [
-        ("- a\n".to_owned(), "no mapping"),
+        ("- a\n".to_owned(), "not a mapping"),
         ("a: [\n".to_owned(), ""),
         ("kind: Pod\n".to_owned(), "kind is Pod"),
         ("{}".to_owned(), "no current context"),
@@ -141,7 +141,7 @@ fn a_mistake_is_one_line_that_names_it() {
         (with("", "").replace("name: k", "name: l"), "cluster `k`"),
         (with("", "").replace("name: u", "name: v"), "user `u`"),
         (with("", "").replace("server:", "servers:"), "no server"),
-        (with("certificate-authority-data: '%'", ""), "no base64"),
+        (with("certificate-authority-data: '%'", ""), "not base64"),
         (
             with(
                 "certificate-authority: a, insecure-skip-tls-verify: true",

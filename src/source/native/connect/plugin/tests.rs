@@ -75,7 +75,7 @@ async fn a_plugin_that_fails_is_quoted_in_one_line() {
         ("exit 1", "exit status: 1"),
         ("kill -9 $$", "signal: 9"),
         ("", "printed nothing"),
-        ("echo junk", "no ExecCredential"),
+        ("echo junk", "not an ExecCredential"),
         (
             "head -c 100000 /dev/zero | tr '\\0' x >&2; exit 2",
             "exit status: 2: xxx",
