@@ -21,7 +21,7 @@ use crate::{
 /// Announces Kubernetes pods, their owners and containers to an OpenTelemetry eBPF reducer
 ///
 /// Without a command this is the relay. It learns of pods, ReplicaSets and Jobs from legacy
-/// watchers, which stream to it, or from its own watches (--source native). It keeps the state,
+/// watchers, which stream to it, or from native watches (--source native). It keeps the state,
 /// and announces every change to the reducer. When the connection to the reducer was lost and is
 /// back, the relay sends everything again.
 ///

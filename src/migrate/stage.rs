@@ -16,7 +16,7 @@ pub enum Stage {
     Legacy,
     /// Legacy watchers; the native source runs as a shadow and is compared with them
     Shadow,
-    /// The native source (its own watches); legacy watchers are a shadow and compared with it
+    /// The native source; legacy watchers are a shadow and compared with it
     ShadowNative,
     /// The native source alone; what legacy watchers still send is counted and dropped
     Native,

@@ -2,6 +2,7 @@
 
 mod references;
 mod rust;
+mod words;
 
 use std::{
     fs,
@@ -11,8 +12,8 @@ use std::{
 use k8s_relay::migrate::{Stage, compare::Rule};
 use rust::Source;
 
-/// Which rooms a room may import, beside itself. `*` is all of them; `room::part` is that part.
-/// Only what puts the rooms together sees everything.
+/// Which modules a module may import, besides itself. `*` is all of them.
+/// Only what puts the modules together sees everything.
 const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("model", &[]),
@@ -94,7 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("command", &["*"]),
 ];
 
-/// Rooms and files that do no IO, read no clock, are not async and know no chance.
+/// Modules and files that do no IO, read no clock, are not async and use no randomness.
 const PURE: &[&str] = &[
     "src/admin/access.rs",
     "src/admin/api.rs",
@@ -172,7 +173,7 @@ const PURE: &[&str] = &[
     "src/wire",
 ];
 
-/// What a pure room never names.
+/// What a pure module never names.
 const IMPURE: &[&str] = &[
     "std::io",
     "std::fs",
@@ -197,13 +198,13 @@ const MAX_LINES: usize = 600;
 const COMMANDS: [&str; 2] = ["cargo run --release -- demo", "cargo test"];
 
 #[test]
-fn rooms_import_only_what_the_arrows_allow() {
+fn modules_import_only_what_the_arrows_allow() {
     let mut wrong = Vec::new();
     for source in Source::all("src") {
         let Some(room) = source.room() else { continue };
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
             wrong.push(format!(
-                "{}: the room `{room}` has no row in ARROWS",
+                "{}: the module `{room}` has no row in ARROWS",
                 source.path
             ));
             continue;
@@ -231,7 +232,7 @@ fn rooms_import_only_what_the_arrows_allow() {
 }
 
 #[test]
-fn pure_rooms_stay_pure() {
+fn pure_modules_stay_pure() {
     let mut wrong = Vec::new();
     for pure in PURE {
         let sources = Source::all(pure);
@@ -255,7 +256,7 @@ fn pure_rooms_stay_pure() {
     }
     assert!(
         wrong.is_empty(),
-        "a pure room names what it must not:\n{}",
+        "a pure module names what it must not:\n{}",
         wrong.join("\n")
     );
 }
