@@ -395,7 +395,7 @@ impl Loss {
         match self {
             Self::Closed => "closed",
             Self::Broken(_) => "broken",
-            Self::Stalled => "stalled",
+            Self::Stalled => "send_timeout",
         }
     }
 }

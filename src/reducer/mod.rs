@@ -163,7 +163,7 @@ impl Failure {
         "unreachable",
         "closed",
         "broken",
-        "stalled",
+        "send_timeout",
     ];
 }
 

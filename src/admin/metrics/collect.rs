@@ -18,7 +18,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     counter(
         "collect_streams_refused",
-        "Collect streams that were refused because too many were open",
+        "Collect streams that the relay refused because too many were open",
         |scrape| one(load(&scrape.sources.legacy.streams.refused)),
     ),
     counter(
@@ -44,7 +44,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     counter(
         "collect_connections_refused",
-        "Connections that were closed at once because too many were open",
+        "Connections that the relay closed at once because too many were open",
         |scrape| one(load(&scrape.sources.legacy.connections.refused)),
     ),
     counter("collect_infos", "Infos that watchers sent", |scrape| {
@@ -52,12 +52,12 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     counter(
         "collect_infos_ignored",
-        "Of these, how many were dropped unread because the native source alone counts",
+        "Of these, how many the relay dropped undecoded because only the native source counts",
         |scrape| one(load(&scrape.sources.legacy.ignored)),
     ),
     counter(
         "collect_dropped",
-        "What watchers sent that could not be used, or was odd",
+        "What watchers sent that the relay could not use, or that was odd",
         |scrape| {
             let count = |reason| number(scrape.sources.legacy.dropped.get(reason));
             each(

@@ -17,7 +17,7 @@ fn feeds(scrape: &Scrape) -> impl Iterator<Item = (&'static str, &Feed)> {
 /// One value for each feed that has it.
 fn each(scrape: &Scrape, value: impl Fn(&Feed) -> Option<f64>) -> Samples {
     feeds(scrape)
-        .filter_map(|(name, feed)| Some(by("feed", name, value(feed)?)))
+        .filter_map(|(name, feed)| Some(by("source", name, value(feed)?)))
         .collect()
 }
 
@@ -29,7 +29,7 @@ fn counts<const N: usize>(
 ) -> Samples {
     let counted = feeds(scrape).flat_map(|(name, feed)| {
         of(feed).map(|(is, count)| Sample {
-            labels: vec![("feed", name.into()), (label, is.into())],
+            labels: vec![("source", name.into()), (label, is.into())],
             value: number(count),
         })
     });
@@ -38,55 +38,61 @@ fn counts<const N: usize>(
 
 pub(super) const METRICS: &[Metric] = &[
     gauge(
-        "feed_active",
-        "1 if this feed is told to the reducer",
+        "source_active",
+        "1 if this source is active: its live pods are announced",
         |scrape| each(scrape, |feed| Some(flag(feed.active))),
     ),
     gauge(
-        "feed_open",
-        "1 if the source of this feed still speaks",
+        "source_open",
+        "1 if this source has an open stream, or native watches that run",
         |scrape| each(scrape, |feed| Some(flag(feed.open))),
     ),
     gauge(
-        "feed_listed",
-        "1 if the first lists of this feed are complete",
+        "source_synced",
+        "1 if this source is synced: its first lists are complete",
         |scrape| each(scrape, |feed| Some(flag(feed.listed))),
     ),
-    gauge("feed_age", "How long this feed has been open", |scrape| {
-        each(scrape, |feed| Some(feed.since_seconds))
-    })
+    gauge(
+        "source_age",
+        "How long this source has been open",
+        |scrape| each(scrape, |feed| Some(feed.since_seconds)),
+    )
     .seconds(),
     gauge(
-        "feed_last_event_age",
-        "How long ago this feed told something; absent before it has",
+        "source_last_event_age",
+        "How long ago this source sent something; absent before it has",
         |scrape| each(scrape, |feed| feed.last_event_seconds),
     )
     .seconds(),
-    gauge("feed_pods", "Pods of this feed by their state", |scrape| {
-        counts(scrape, "state", |feed| {
-            let others = feed.pods.saturating_sub(feed.live + feed.waiting);
-            [
-                ("live", feed.live),
-                ("waiting", feed.waiting),
-                ("no_address", others),
-            ]
-        })
-    }),
     gauge(
-        "feed_owners",
-        "ReplicaSets and Jobs of this feed, deleted ones that still resolve pods included",
+        "source_pods",
+        "Pods of this source by their state",
+        |scrape| {
+            counts(scrape, "state", |feed| {
+                let others = feed.pods.saturating_sub(feed.live + feed.waiting);
+                [
+                    ("live", feed.live),
+                    ("waiting", feed.waiting),
+                    ("no_address", others),
+                ]
+            })
+        },
+    ),
+    gauge(
+        "source_owners",
+        "ReplicaSets and Jobs of this source, deleted ones that still resolve pods included",
         |scrape| each(scrape, |feed| Some(number(feed.owners))),
     ),
     gauge(
         "store_objects",
-        "Objects in the stores of this feed",
+        "Objects in the stores of this source",
         |scrape| {
             let kinds = scrape.sources.unmatched.kinds();
             let stored = feeds(scrape).flat_map(|(name, feed)| {
                 kinds.iter().filter_map(move |(_, row)| {
                     let objects = *feed.stored.get(&row.key())?;
                     Some(Sample {
-                        labels: vec![("feed", name.into()), ("kind", row.label().into())],
+                        labels: vec![("source", name.into()), ("kind", row.label().into())],
                         value: number(objects),
                     })
                 })
@@ -95,18 +101,18 @@ pub(super) const METRICS: &[Metric] = &[
         },
     ),
     gauge(
-        "feed_sources",
-        "Collect streams that are open, or watches that run",
+        "source_streams",
+        "Collect streams of this source that are open, or native watches that run",
         |scrape| each(scrape, |feed| Some(number(feed.sources))),
     ),
     gauge(
-        "feed_unwell_sources",
-        "Of those, how many are not well",
+        "source_unhealthy_streams",
+        "Of those, how many are not healthy",
         |scrape| each(scrape, |feed| Some(number(feed.unwell))),
     ),
     counter(
-        "feed_given_up_pods",
-        "Pods told under their direct owner because they had waited long enough for it",
+        "source_expired_owner_waits",
+        "Pods announced under their direct owner after --owner-wait, because that one did not appear",
         |scrape| each(scrape, |feed| Some(number(feed.given_up))),
     ),
 ];

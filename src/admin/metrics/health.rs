@@ -15,7 +15,7 @@ const WATCH_STATES: [&str; 5] = ["starting", "healthy", "failing", "not allowed"
 pub(super) const METRICS: &[Metric] = &[
     gauge(
         "auto_suspended",
-        "1 if --migrate auto takes no steps: it has rolled back too often, or an operator has",
+        "1 if --migrate auto is suspended: it has rolled back too often, or an operator has rolled back",
         |scrape| {
             let Some(auto) = &scrape.status.auto else {
                 return Samples::new();
@@ -26,7 +26,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     gauge(
         "state_age",
-        "For how long nobody has fed the reducer's state; 0 while a source does",
+        "For how long no source has fed the reducer's state; 0 while one does",
         |scrape| {
             let unfed = scrape.status.unfed.as_ref();
             one(unfed.map_or(0.0, |unfed| unfed.seconds))
@@ -35,7 +35,7 @@ pub(super) const METRICS: &[Metric] = &[
     .seconds(),
     gauge(
         "stage_kept",
-        "1 if a restart would go on with the stage; absent without --state-file",
+        "1 if the state file holds the stage, so that a restart goes on in it; absent without --state-file",
         |scrape| {
             let kept = scrape.status.kept.as_ref();
             maybe(kept.map(|kept| flag(kept.kept)))

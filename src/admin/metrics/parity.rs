@@ -38,30 +38,30 @@ fn named<const N: usize>(
 pub(super) const METRICS: &[Metric] = &[
     gauge(
         "parity_comparing",
-        "1 if both feeds are listed and compared",
+        "1 if both sources are synced and compared",
         |scrape| of(scrape, |parity| Some(flag(parity.comparing))),
     ),
     gauge(
         "parity_held",
-        "How long no divergence has counted, pauses left out",
+        "How long no divergence has been confirmed, pauses left out",
         |scrape| of(scrape, |parity| Some(parity.held_seconds)),
     )
     .seconds(),
     gauge(
         "parity_hold",
-        "How long that must be for an operator's cut-over",
+        "How long parity must hold for an operator's cutover",
         |scrape| of(scrape, |parity| Some(parity.hold_seconds)),
     )
     .seconds(),
     gauge(
         "parity_auto_hold",
-        "How long that must be for the autopilot's cut-over, unless it has given up",
+        "How long parity must hold for the autopilot's cutover, unless it has rolled back too often",
         |scrape| of(scrape, |parity| parity.auto_hold_seconds),
     )
     .seconds(),
     gauge(
         "parity_digests_equal",
-        "1 if the digests of both feeds are equal; absent while they are not compared",
+        "1 if the digests of both sources are equal; absent while they are not compared",
         |scrape| {
             of(scrape, |parity| {
                 let equal = parity.legacy_digest == parity.native_digest;
@@ -71,33 +71,33 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     gauge(
         "parity_divergences",
-        "Divergences of the feeds; settled ones have stood long enough to count",
+        "Divergences of the sources; confirmed ones have lasted for --settle",
         |scrape| {
             rows(scrape, |parity| {
-                let settled = ("settled", number(parity.divergences));
-                each("state", [settled, ("unsettled", number(parity.unsettled))])
+                let settled = ("confirmed", number(parity.divergences));
+                each("state", [settled, ("unconfirmed", number(parity.unsettled))])
             })
         },
     ),
     gauge(
         "parity_diverging_fields",
-        "Divergences of the feeds by field",
+        "Divergences of the sources by field",
         |scrape| {
             let names = Field::ALL.map(Field::as_str);
             rows(scrape, |parity| named("field", names, &parity.by_field))
         },
     ),
     gauge(
-        "parity_excused",
-        "Differences of the feeds that are on purpose, by rule",
+        "parity_expected_differences",
+        "Expected differences of the sources, by allow rule",
         |scrape| {
             let names = Rule::ALL.map(Rule::as_str);
             rows(scrape, |parity| named("rule", names, &parity.excused))
         },
     ),
     gauge(
-        "switch_pods",
-        "Pods that a switch to the other feed would tell of",
+        "next_step_pods",
+        "Pods that a change to the other source would announce, delete or change",
         |scrape| {
             rows(scrape, |parity| {
                 let switch = &parity.switch;

@@ -35,12 +35,12 @@ pub(super) const METRICS: &[Metric] = &[
     .seconds(),
     gauge(
         "cutover_forced",
-        "1 if the last cut-over was forced",
+        "1 if the last cutover was forced",
         |scrape| one(flag(scrape.status.forced)),
     ),
     gauge(
         "waiting_for_watcher",
-        "1 if old watchers are to be told on, but none is connected",
+        "1 if legacy watchers should be the active source, but none is connected",
         |scrape| one(flag(scrape.status.waiting_for_watcher)),
     ),
     counter(
@@ -52,8 +52,8 @@ pub(super) const METRICS: &[Metric] = &[
         },
     ),
     gauge(
-        "auto_given_up",
-        "1 if --migrate auto has rolled back too often and an operator is to decide",
+        "auto_rolled_back_too_often",
+        "1 if --migrate auto is suspended because it has rolled back too often: an operator must decide",
         |scrape| {
             let auto = scrape.status.auto.as_ref();
             maybe(auto.map(|auto| flag(auto.given_up)))

@@ -5,27 +5,27 @@ use super::table::{Metric, counter, each, flag, gauge, number, one};
 pub(super) const METRICS: &[Metric] = &[
     gauge(
         "reducer_connected",
-        "1 if the reducer is connected and greeted",
+        "1 if the relay is connected to the reducer and has sent the handshake",
         |scrape| one(flag(scrape.status.reducer.connected)),
     ),
     gauge(
-        "reducer_settled",
-        "1 if the reducer is told everything and nothing is owed",
+        "reducer_up_to_date",
+        "1 if the reducer is up to date: connected, and nothing is queued",
         |scrape| one(flag(scrape.status.reducer.settled)),
     ),
     gauge(
         "reducer_epoch",
-        "The number of the present picture",
+        "The epoch: the number in the last pod_resync",
         |scrape| one(number(scrape.status.reducer.epoch)),
     ),
     gauge(
         "reducer_pods",
-        "Pods told on the present connection",
+        "Pods announced on the present connection",
         |scrape| one(number(scrape.status.reducer.pods)),
     ),
     gauge(
         "reducer_containers",
-        "Different containers told on the present connection",
+        "Different containers announced on the present connection",
         |scrape| one(number(scrape.status.reducer.containers)),
     ),
     gauge("reducer_queued", "Bytes that wait to be sent", |scrape| {
@@ -38,27 +38,27 @@ pub(super) const METRICS: &[Metric] = &[
 pub(super) const TOTALS: &[Metric] = &[
     counter(
         "reducer_connections",
-        "Connections to the reducer that stood",
+        "Connections to the reducer that were established",
         |scrape| one(number(scrape.status.reducer.totals.link.connections)),
     ),
     counter(
-        "reducer_failed_dials",
-        "Attempts to connect to the reducer that failed",
+        "reducer_failed_attempts",
+        "Connection attempts to the reducer that failed",
         |scrape| one(number(scrape.status.reducer.totals.link.failed_dials)),
     ),
     counter(
-        "reducer_stalls",
-        "Connections that were ended because the reducer took nothing",
+        "reducer_send_timeouts",
+        "Connections that the relay ended because the reducer read nothing",
         |scrape| one(number(scrape.status.reducer.totals.link.stalls)),
     ),
     counter(
         "reducer_unflushed_ends",
-        "Connections that were ended although bytes waited, stalled ones included",
+        "Connections that the relay ended although bytes were queued, send timeouts included",
         |scrape| one(number(scrape.status.reducer.totals.link.unflushed_ends)),
     ),
     counter(
         "reducer_discarded",
-        "Bytes that the reducer said, all thrown away",
+        "Bytes that the reducer sent, all dropped",
         |scrape| one(number(scrape.status.reducer.totals.link.discarded_bytes)),
     )
     .bytes(),
@@ -69,7 +69,7 @@ pub(super) const TOTALS: &[Metric] = &[
     ),
     counter(
         "reducer_messages",
-        "Messages told to the reducer, told again ones included",
+        "Messages sent to the reducer, re-sent ones included",
         |scrape| {
             let sent = &scrape.status.reducer.totals.sent;
             let counts = [
@@ -97,18 +97,18 @@ pub(super) const TOTALS: &[Metric] = &[
         |scrape| one(number(scrape.status.reducer.totals.sent.frames)),
     ),
     counter(
-        "reducer_cut_texts",
-        "Texts that were cut to make their message fit",
+        "reducer_truncated_strings",
+        "Strings that the relay truncated to make their message fit",
         |scrape| one(number(scrape.status.reducer.totals.sent.cut_texts)),
     ),
     counter(
-        "reducer_refused_messages",
-        "Messages that could not be made to fit and were not told",
+        "reducer_unencodable_messages",
+        "Messages that the relay could not make fit and did not send",
         |scrape| one(number(scrape.status.reducer.totals.sent.refused)),
     ),
     counter(
-        "reducer_pools_outgrown",
-        "Connections on which the live set outgrew a pool of the reducer, which then loses some",
+        "reducer_capacity_exceeded",
+        "Connections on which more pods or containers were announced than the reducer can keep; it loses some",
         |scrape| one(number(scrape.status.reducer.totals.sent.pools_outgrown)),
     ),
 ];

@@ -9,7 +9,7 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     counter(
         "watch_lists",
-        "Lists that were seen to their end",
+        "Lists that the relay read to their end",
         |scrape| one(load(&scrape.sources.native.lists)),
     ),
     counter(
@@ -19,7 +19,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     counter(
         "watch_dropped",
-        "Objects, and parts of objects, that could not be used",
+        "Objects, and parts of objects, that the relay could not use",
         |scrape| {
             let dropped = |why| number(scrape.sources.native.dropped(why));
             each(

@@ -100,7 +100,7 @@ fn what_is_not_there_has_no_sample() {
     let text = metrics::text(&Status::default(), &Sources::default());
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     for line in samples {
-        let absent = ["k8s_relay_feed_", "k8s_relay_parity_", "k8s_relay_auto_"];
+        let absent = ["k8s_relay_source_", "k8s_relay_parity_", "k8s_relay_auto_"];
         assert!(absent.iter().all(|name| !line.starts_with(name)), "{line}");
     }
 }

@@ -62,9 +62,9 @@ async fn a_native_relay_is_ready_once_its_watches_have_listed() {
     let metrics = world.get("/metrics").await.body;
     for sample in [
         "k8s_relay_stage{stage=\"native\"} 1.0\n",
-        "k8s_relay_feed_listed{feed=\"native\"} 1.0\n",
-        "k8s_relay_feed_pods{feed=\"native\",state=\"live\"} 1.0\n",
-        "k8s_relay_store_objects{feed=\"native\",kind=\"pod\"} 1.0\n",
+        "k8s_relay_source_synced{source=\"native\"} 1.0\n",
+        "k8s_relay_source_pods{source=\"native\",state=\"live\"} 1.0\n",
+        "k8s_relay_store_objects{source=\"native\",kind=\"pod\"} 1.0\n",
         "k8s_relay_watch_lists_total 3.0\n",
     ] {
         assert!(metrics.contains(sample), "{sample}{metrics}");
@@ -105,7 +105,7 @@ async fn a_further_kind_is_shown_and_counts_for_nothing() {
         "k8s_relay_watches{resource=\"jobs\",state=\"healthy\"} 1.0\n",
         "k8s_relay_watches{resource=\"rollouts\",state=\"not allowed\"} 1.0\n",
         "k8s_relay_watches_failing{resource=\"rollouts\",reason=\"forbidden\"} 1.0\n",
-        "k8s_relay_store_objects{feed=\"native\",kind=\"rollout\"} 0.0\n",
+        "k8s_relay_store_objects{source=\"native\",kind=\"rollout\"} 0.0\n",
     ] {
         assert!(metrics.contains(sample), "{sample}{metrics}");
     }
@@ -119,7 +119,7 @@ async fn a_further_kind_is_shown_and_counts_for_nothing() {
     for sample in [
         "k8s_relay_watches{resource=\"rollouts\",state=\"healthy\"} 1.0\n",
         "k8s_relay_watches{resource=\"rollouts\",state=\"not allowed\"} 0.0\n",
-        "k8s_relay_store_objects{feed=\"native\",kind=\"rollout\"} 1.0\n",
+        "k8s_relay_store_objects{source=\"native\",kind=\"rollout\"} 1.0\n",
     ] {
         assert!(metrics.contains(sample), "{sample}{metrics}");
     }

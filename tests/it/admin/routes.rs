@@ -86,7 +86,7 @@ async fn an_operators_rollback_suspends_the_autopilot_and_wakes_nobody() {
     assert_eq!(world.post("/migrate/rollback").await.code, 200);
     let metrics = world.get("/metrics").await.body;
     for sample in [
-        "k8s_relay_auto_given_up 0.0\n",
+        "k8s_relay_auto_rolled_back_too_often 0.0\n",
         "k8s_relay_auto_suspended{reason=\"operator\"} 1.0\n",
         "k8s_relay_auto_suspended{reason=\"rollbacks\"} 0.0\n",
     ] {
