@@ -9,7 +9,10 @@ use std::{fmt, ops::Deref, sync::Arc};
 use arcstr::ArcStr;
 use hashbrown::HashTable;
 
-use super::{Controller, OwnerKind, OwnerRef, Seed, Uid};
+use super::{
+    Controller, OwnerKind, OwnerRef, Seed, Slot, Uid,
+    seed::{half, spread},
+};
 
 /// An immutable, shared text. One word: a pod with two containers has seven of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -45,8 +48,10 @@ impl Interner {
             return Text::default();
         }
         let same = |known: &Text| **known == *text;
-        self.texts
-            .get(self.seed.hash(text), same, || Text::from(text))
+        let found = self
+            .texts
+            .get(self.seed.hash(text), same, || Text::from(text));
+        found.shared.clone()
     }
 
     /// The shared reference to this controller of a built-in kind, or of a kind whose API
@@ -57,21 +62,47 @@ impl Interner {
 
     /// The shared reference to this controller. `custom`: see [`Controller::custom`].
     pub fn controller(&mut self, uid: Uid, name: &str, kind: OwnerKind, custom: bool) -> OwnerRef {
-        let hash = self.seed.hash(&(&uid, name));
+        self.find_owner(uid, name, kind, custom).shared.clone()
+    }
+
+    /// [`Self::owner`], and a place to note the slot of an object that it owns:
+    /// [`Slot::PAST_ALL`] at first. What was noted may be gone, and another object be there.
+    pub fn owner_of(&mut self, uid: Uid, name: &str, kind: OwnerKind) -> (OwnerRef, &mut Slot) {
+        let Entry { shared, owned, .. } = self.find_owner(uid, name, kind, false);
+        (shared.clone(), owned)
+    }
+
+    fn find_owner(
+        &mut self,
+        uid: Uid,
+        name: &str,
+        kind: OwnerKind,
+        custom: bool,
+    ) -> &mut Entry<OwnerRef> {
+        let Self {
+            seed,
+            texts,
+            owners,
+        } = self;
         let same = |known: &OwnerRef| {
             known.uid == uid && *known.name == *name && known.kind == kind && known.custom == custom
         };
-        if let Some(known) = self.owners.find(hash, same) {
-            return known;
-        }
-        let name = self.text(name);
-        let controller = Controller {
-            uid,
-            name,
-            kind,
-            custom,
-        };
-        self.owners.add(hash, OwnerRef::new(controller))
+        owners.get(seed.hash(&(&uid, name)), same, || {
+            let same = |known: &Text| **known == *name;
+            let name = match name {
+                "" => Text::default(),
+                name => texts
+                    .get(seed.hash(name), same, || Text::from(name))
+                    .shared
+                    .clone(),
+            };
+            OwnerRef::new(Controller {
+                uid: uid.clone(),
+                name,
+                kind: kind.clone(),
+                custom,
+            })
+        })
     }
 
     /// Lets go of everything that nobody else holds, and of the room it took.
@@ -93,10 +124,19 @@ impl Interner {
 
 #[derive(Debug)]
 struct Pool<T> {
-    /// With their hashes, so that growing looks at no text.
-    table: HashTable<(u64, T)>,
+    table: HashTable<Entry<T>>,
     /// The table is swept when it has grown to this many entries.
     sweep_at: usize,
+}
+
+/// Two words for a shared handle.
+#[derive(Debug)]
+struct Entry<T> {
+    /// So that growing, and passing by a stranger, looks at no text.
+    hash: u32,
+    /// Of an owner: see [`Interner::owner_of`].
+    owned: Slot,
+    shared: T,
 }
 
 impl<T> Default for Pool<T> {
@@ -115,33 +155,34 @@ trait Shared {
     fn is_shared(&self) -> bool;
 }
 
-impl<T: Shared + Clone> Pool<T> {
-    fn get(&mut self, hash: u64, same: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> T {
-        match self.find(hash, same) {
-            Some(known) => known,
-            None => self.add(hash, make()),
-        }
-    }
-
-    fn find(&self, hash: u64, same: impl Fn(&T) -> bool) -> Option<T> {
-        let found = self
-            .table
-            .find(hash, |(of, known)| *of == hash && same(known));
-        found.map(|(_, known)| known.clone())
-    }
-
-    fn add(&mut self, hash: u64, new: T) -> T {
+impl<T: Shared> Pool<T> {
+    /// The entry of this hash that is the same, made if there is none.
+    fn get(
+        &mut self,
+        hash: u64,
+        same: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> &mut Entry<T> {
         if self.table.len() >= self.sweep_at {
             self.sweep();
         }
-        self.table
-            .insert_unique(hash, (hash, new.clone()), |(hash, _)| *hash);
-        new
+        let hash = half(hash);
+        let same = |known: &Entry<T>| known.hash == hash && same(&known.shared);
+        let entry = self
+            .table
+            .entry(spread(hash), same, |known| spread(known.hash));
+        entry
+            .or_insert_with(|| Entry {
+                hash,
+                owned: Slot::PAST_ALL,
+                shared: make(),
+            })
+            .into_mut()
     }
 
     fn sweep(&mut self) {
-        self.table.retain(|(_, known)| known.is_shared());
-        self.table.shrink_to_fit(|(hash, _)| *hash);
+        self.table.retain(|known| known.shared.is_shared());
+        self.table.shrink_to_fit(|known| spread(known.hash));
         self.sweep_at = (self.table.len() * 2).max(FIRST_SWEEP);
     }
 }
@@ -208,6 +249,20 @@ mod tests {
             a,
             interner.owner(Uid::new("d"), "web", OwnerKind::ReplicaSet)
         );
+    }
+
+    #[test]
+    fn what_is_noted_with_an_owner_is_found_by_its_uid_and_name() {
+        let mut interner = Interner::new(Seed::FIXED);
+        let uid = Uid::new("d");
+        let (owner, noted) = interner.owner_of(uid.clone(), "web", OwnerKind::Job);
+        assert_eq!(*noted, Slot::PAST_ALL);
+        *noted = Slot::FIRST;
+        let (again, noted) = interner.owner_of(uid.clone(), "web", OwnerKind::Job);
+        assert_eq!((again, *noted), (owner, Slot::FIRST));
+        let (_, noted) = interner.owner_of(uid, "db", OwnerKind::Job);
+        assert_eq!(*noted, Slot::PAST_ALL);
+        assert_eq!(size_of::<Entry<OwnerRef>>(), 16);
     }
 
     #[test]

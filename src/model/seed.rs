@@ -66,6 +66,18 @@ impl Default for Seed {
     }
 }
 
+/// What tables keep of a hash: half of the bits are as good as the other half.
+#[inline]
+pub(super) fn half(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// A kept hash for a table that takes a place from the low bits and a tag from the high ones.
+#[inline]
+pub(super) fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,11 @@
 
 use hashbrown::{HashTable, hash_table};
 
-use super::{Seed, Uid, slots::Slots};
+use super::{
+    Seed, Uid,
+    seed::{half, spread},
+    slots::Slots,
+};
 
 /// Something that carries its own key.
 pub trait Keyed {
@@ -97,6 +101,11 @@ impl<T: Keyed> Table<T> {
         found.map(|at| at.slot)
     }
 
+    /// The slot that the next new entry takes.
+    pub fn next(&self) -> Slot {
+        next(&self.entries)
+    }
+
     /// The entry in this slot.
     pub fn get(&self, slot: Slot) -> Option<&T> {
         self.entries.get(slot.key())
@@ -124,8 +133,7 @@ impl<T: Keyed> Table<T> {
         match index.entry(spread(hash), same, |at| spread(at.hash)) {
             hash_table::Entry::Occupied(found) => found.get().slot,
             hash_table::Entry::Vacant(place) => {
-                // 2^32 entries of at least 24 bytes do not fit the machines this runs on.
-                let slot = Slot(u32::try_from(entries.next()).unwrap_or(u32::MAX));
+                let slot = next(entries);
                 place.insert(Pointer { hash, slot });
                 entries.insert(make());
                 slot
@@ -194,14 +202,13 @@ impl Pointer {
     }
 }
 
-fn hash(seed: Seed, uid: &Uid) -> u32 {
-    // Half of the bits are as good as the other half.
-    seed.hash(uid) as u32
+fn next<T>(entries: &Slots<T>) -> Slot {
+    // 2^32 entries of at least 24 bytes do not fit the machines this runs on.
+    Slot(u32::try_from(entries.next()).unwrap_or(u32::MAX))
 }
 
-/// The index takes its place from the low bits of a hash and its tag from the high ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
+fn hash(seed: Seed, uid: &Uid) -> u32 {
+    half(seed.hash(uid))
 }
 
 #[cfg(test)]

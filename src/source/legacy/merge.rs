@@ -181,15 +181,40 @@ impl Merger {
             && let Some(known) = self.pods.get_mut(slot)
         {
             if !pod_says_all(known, info, merging) {
-                *known = PodMeta::new(merge_pod(uid, Some(known), info, shared, merging));
+                *known = PodMeta::new(merge_pod(uid, known, info, shared, merging));
             }
             return known.clone();
         }
         let same = |pod: &PodMeta| is_pod(pod, info);
         let pod = self.elsewhere.find(&uid).filter(same);
-        let pod = pod.unwrap_or_else(|| PodMeta::new(merge_pod(uid, None, info, shared, merging)));
+        let pod = pod.unwrap_or_else(|| self.new_pod(uid, info));
         self.pods.find_or_insert_with(pod.uid(), || pod.clone());
         pod
+    }
+
+    /// A pod that was not known. Nearly all of its texts are those of a pod with the same owner:
+    /// to compare with these costs less than to find each text among all.
+    fn new_pod(&mut self, uid: Uid, info: &PodInfo<'_>) -> PodMeta {
+        let Self { pods, shared, .. } = self;
+        let Some(owner) = &info.owner else {
+            return PodMeta::new(new_pod(uid, info.name.into(), None, None, info, shared));
+        };
+        let kind = OwnerKind::parse(owner.kind, shared);
+        let (owner, sibling) = shared.owner_of(Uid::new(owner.uid), owner.name, kind);
+        // If it has gone, whatever has its place will do.
+        let like = pods.get(*sibling);
+        if like.is_none_or(|like| *like.version != *info.version) {
+            *sibling = pods.next();
+        }
+        let like = like.map(|pod| &**pod);
+        PodMeta::new(new_pod(
+            uid,
+            info.name.into(),
+            Some(owner),
+            like,
+            info,
+            shared,
+        ))
     }
 
     /// Lets go of shared texts once deletes may have left as many unused ones as used ones.
@@ -340,59 +365,66 @@ fn is_container(known: &ContainerMeta, info: &ContainerInfo<'_>) -> bool {
 /// Allocates what is new; all else is a handle of what is known, or shared.
 fn merge_pod(
     uid: Uid,
-    known: Option<&Pod>,
+    known: &Pod,
     info: &PodInfo<'_>,
     shared: &mut Interner,
     merging: Merging,
 ) -> Pod {
-    let merge_text = |known: Option<&Text>, told: &str, new: &mut dyn FnMut(&str) -> Text| {
-        let kept = known.filter(|known| merging.says_all(known, told));
-        kept.cloned().unwrap_or_else(|| new(told))
+    let owner = merge_owner(known.owner.as_ref(), info.owner.as_ref(), shared, merging);
+    let name = match merging.says_all(&known.name, info.name) {
+        true => known.name.clone(),
+        false => info.name.into(),
     };
-    let known_containers = known.map_or(&[][..], |known| &known.containers);
-    let containers = info.container_infos.iter().enumerate();
+    let new = new_pod(uid, name, owner, Some(known), info, shared);
+    let merged = |known: &Text, new: Text| match merging.keeps(&new) {
+        true => known.clone(),
+        false => new,
+    };
     Pod {
-        uid,
-        name: merge_text(known.map(|known| &known.name), info.name, &mut |name| {
-            name.into()
-        }),
-        namespace: merge_text(known.map(|known| &known.namespace), info.ns, &mut |text| {
-            shared.text(text)
-        }),
-        version: merge_text(
-            known.map(|known| &known.version),
-            info.version,
-            &mut |text| shared.text(text),
-        ),
-        owner: merge_owner(
-            known.and_then(|known| known.owner.as_ref()),
-            info.owner.as_ref(),
-            shared,
-            merging,
-        ),
-        address: merging.address(known.and_then(|known| known.address), info),
-        host_network: merging.host_network(known.is_some_and(|known| known.host_network), info),
-        containers: containers
-            .map(|(n, info)| new_container(known_containers.get(n), info, shared))
-            .collect(),
-        auxiliary: 0,
+        namespace: merged(&known.namespace, new.namespace),
+        version: merged(&known.version, new.version),
+        address: merging.address(known.address, info),
+        host_network: merging.host_network(known.host_network, info),
+        ..new
     }
 }
 
-/// The container of an Info. The `known` one in its place, if there was one, mostly has its texts.
-fn new_container(
-    known: Option<&ContainerMeta>,
-    info: &ContainerInfo<'_>,
+/// The pod of an Info alone. Texts that it shares with `like` are the handles of that one.
+fn new_pod(
+    uid: Uid,
+    name: Text,
+    owner: Option<OwnerRef>,
+    like: Option<&Pod>,
+    info: &PodInfo<'_>,
     shared: &mut Interner,
-) -> ContainerMeta {
-    let mut text = |known: Option<&Text>, told: &str| match known {
-        Some(known) if **known == *told => known.clone(),
+) -> Pod {
+    let containers = like.map_or(&[][..], |like| &like.containers);
+    let mut text = |like: Option<&Text>, told: &str| match like {
+        Some(like) if **like == *told => like.clone(),
         Some(_) | None => shared.text(told),
     };
-    ContainerMeta {
-        id: ContainerId::new(info.id),
-        name: text(known.map(|known| &known.name), info.name),
-        image: text(known.map(|known| &known.image), info.image),
+    Pod {
+        uid,
+        name,
+        namespace: text(like.map(|like| &like.namespace), info.ns),
+        version: text(like.map(|like| &like.version), info.version),
+        owner,
+        address: Merging::WholeObject.address(None, info),
+        host_network: info.is_host_network,
+        containers: info
+            .container_infos
+            .iter()
+            .enumerate()
+            .map(|(n, info)| {
+                let like = containers.get(n);
+                ContainerMeta {
+                    id: ContainerId::new(info.id),
+                    name: text(like.map(|like| &like.name), info.name),
+                    image: text(like.map(|like| &like.image), info.image),
+                }
+            })
+            .collect(),
+        auxiliary: 0,
     }
 }
 

@@ -118,6 +118,50 @@ fn words(events: &[FeedEvent]) -> Vec<String> {
 }
 
 #[test]
+fn pods_of_one_owner_share_their_texts_whatever_has_become_of_the_first() {
+    let mut merger = merger();
+    let pod = |uid: &str, owner: &str, image: &str| PodInfo {
+        uid: uid.into(),
+        name: uid.into(),
+        ns: "shop".into(),
+        version: format!("'{image}'"),
+        owner: Some(owner_info(owner, owner, "ReplicaSet")),
+        container_infos: vec![ContainerInfo {
+            image: image.into(),
+            ..container(uid)
+        }],
+        ..PodInfo::default()
+    };
+    let texts = |pod: &PodMeta| {
+        let container = &pod.containers[0];
+        [
+            &pod.namespace,
+            &pod.version,
+            &container.name,
+            &container.image,
+        ]
+        .map(|text| (text.to_string(), text.as_ptr()))
+    };
+    let first = apply_pod(&mut merger, pod("p1", "web", "web:1"));
+    let second = apply_pod(&mut merger, pod("p2", "web", "web:1"));
+    assert_eq!(texts(&first), texts(&second));
+    assert!(first.owner == second.owner && *second.name == *"p2");
+    // Another owner's pod takes the place of the one that new pods were compared with.
+    apply(&mut merger, pod_info(DELETED, pod("p1", "web", "web:1")));
+    let other = apply_pod(&mut merger, pod("q1", "db", "db:7"));
+    assert_eq!(*other.version, *"'db:7'");
+    let third = apply_pod(&mut merger, pod("p3", "web", "web:1"));
+    assert_eq!(texts(&third), texts(&second));
+    // The owner's pods have another version now.
+    for uid in ["p4", "p5"] {
+        let newer = apply_pod(&mut merger, pod(uid, "web", "web:2"));
+        assert_eq!(*newer.version, *"'web:2'");
+        assert_eq!(*newer.containers[0].image, *"web:2");
+        assert_eq!(newer.namespace.as_ptr(), third.namespace.as_ptr());
+    }
+}
+
+#[test]
 fn the_type_of_an_info_decides_which_payload_counts() {
     let pod = || PodInfo {
         uid: "p".into(),
