@@ -100,9 +100,8 @@ fn prose_is_at_most_100_columns_wide() {
     }
     for (place, text) in manifests() {
         let lines = text.lines().enumerate();
-        wide.extend(lines.filter_map(|(index, line)| {
-            (line.chars().count() > WIDTH).then(|| format!("{place}:{}", index + 1))
-        }));
+        let too_wide = lines.filter(|(_, line)| line.chars().count() > WIDTH);
+        wide.extend(too_wide.map(|(index, _)| format!("{place}:{}", index + 1)));
     }
     assert!(wide.is_empty(), "wider than {WIDTH}: {wide:?}");
 }
