@@ -203,7 +203,7 @@ async fn without_a_reducer_a_live_pod_waits_for_it() {
     let findings: Findings = serde_json::from_value(answer.json()).unwrap();
     let why = "the reducer is not connected; the relay announces the pod when it is back";
     assert_eq!(findings.pods[0].untold.as_deref(), Some(why));
-    let undone = "not ended cleanly: the reducer is not connected: \
+    let undone = "the relay did not end cleanly: the reducer is not connected: \
                   1 of 1 pods were not announced to it";
     assert_eq!(world.end_undone().await, undone);
 }

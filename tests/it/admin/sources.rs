@@ -148,7 +148,7 @@ async fn a_watcher_that_is_not_needed_is_shown_and_a_rollback_waits_for_the_next
     assert_eq!(relay.ended().await.code(), Some(1), "there is no reducer");
     let log = relay.log();
     let last = log.last().unwrap()["message"].as_str().unwrap();
-    let unsent = "not ended cleanly: the reducer is not connected: \
+    let unsent = "the relay did not end cleanly: the reducer is not connected: \
                   1 of 1 pods were not announced to it";
     assert_eq!(last, unsent);
 }

@@ -138,7 +138,7 @@ async fn without_a_reducer_there_is_nothing_to_wait_for_and_what_was_not_announc
     assert_eq!(world.relay.ended().await.code(), Some(1));
     let said = warnings(&world.relay);
     let why = said.last().unwrap();
-    let away = "not ended cleanly: the reducer is not connected: ";
+    let away = "the relay did not end cleanly: the reducer is not connected: ";
     assert!(
         why.starts_with(away) && why.ends_with(" pods were not announced to it"),
         "{why}"
