@@ -180,7 +180,7 @@ impl Announcer {
         }
     }
 
-    /// The active feed has changed. `repeat_containers`: see [`super::Policy`].
+    /// The active feed has changed. `repeat_containers`: see [`Policy`](crate::matcher::Policy).
     pub fn change(
         &mut self,
         change: Change<'_>,
