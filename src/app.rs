@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod end;
+mod loop_thread;
 mod migrating;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,15 @@ mod watches;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-pub use self::check::check;
 use self::{admin::Admin, end::Part, watches::Watchman};
+pub use self::{check::check, loop_thread::LoopThread};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
@@ -89,16 +91,17 @@ pub enum AppError {
     Unclean(String),
 }
 
-/// Runs the relay until SIGTERM, SIGINT or SIGHUP. A second one ends it at once.
+/// Runs the relay until SIGTERM, SIGINT or SIGHUP. A second one ends it at once. The loop and the
+/// watches run on `loop_thread`.
 ///
 /// # Errors
 ///
 /// When something cannot be opened at the start, a part ends by itself, or the end leaves
 /// something undone.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config, loop_thread: &LoopThread) -> Result<(), AppError> {
     let (signals, _counting) = count_signals().map_err(AppError::Signals)?;
     let relay = tokio::select! {
-        relay = Relay::start(config) => relay?,
+        relay = Relay::start_on(config, loop_thread.handle()) => relay?,
         // Nothing was announced yet.
         () = came(signals.clone(), 1) => return Ok(()),
     };
@@ -126,13 +129,19 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Opens everything and starts to serve. The reducer need not be there yet.
+    /// Opens everything and starts to serve, all of it on the caller's runtime. The reducer need
+    /// not be there yet.
     ///
     /// # Errors
     ///
     /// When the address cannot be bound, the recording cannot be opened, the state file cannot be
     /// read or replaced, or what says how to reach the API server is missing or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        Self::start_on(config, &Handle::current()).await
+    }
+
+    /// The same, with the loop and the watches on `loop_runtime`.
+    async fn start_on(config: Config, loop_runtime: &Handle) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
         let watched = watches::options(&config.native);
         let sources = Sources {
@@ -147,16 +156,21 @@ impl Relay {
             })
             .await??
         };
-        let (mut watchman, control) = Watchman::new(
+        let (watchman, control) = Watchman::new(
             config.native.clone(),
             Arc::clone(&sources.native),
             Arc::clone(&sources.unmatched),
             stop.clone(),
         );
-        let watched = if state.stage.watches() {
-            Some(watchman.start().await?)
+        let (watchman, watched) = if state.stage.watches() {
+            // Its connections belong to the runtime that makes them.
+            let started = spawn_on(loop_runtime, watchman.started());
+            let (watchman, watched) = started
+                .await
+                .map_err(|_| AppError::TaskEnded("watches"))??;
+            (watchman, Some(watched))
         } else {
-            None
+            (watchman, None)
         };
         let reducer = {
             let options = reducer_options(&config);
@@ -217,9 +231,9 @@ impl Relay {
             address,
             stop,
             server: Part::new("Collect server", spawn(server)),
-            watches: Part::new("watches", spawn(watchman.run())),
+            watches: Part::new("watches", spawn_on(loop_runtime, watchman.run())),
             objects,
-            driver: Part::new("driver", spawn(driver.run())),
+            driver: Part::new("driver", spawn_on(loop_runtime, driver.run())),
             leave,
             keeper,
             admin,
@@ -369,12 +383,16 @@ async fn came(mut signals: watch::Receiver<u64>, count: u64) {
     let _ = signals.wait_for(|came| *came >= count).await;
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "joined in Relay::run_until, or ended with the Relay"
-)]
 fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> AbortOnDropHandle<T> {
-    AbortOnDropHandle::new(tokio::spawn(task))
+    spawn_on(&Handle::current(), task)
+}
+
+/// The task is joined in [`Relay::run_until`], or ended with the [`Relay`].
+fn spawn_on<T: Send + 'static>(
+    runtime: &Handle,
+    task: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(runtime.spawn(task))
 }

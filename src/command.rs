@@ -121,7 +121,8 @@ fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
             printed => printed.context("cannot print the configuration"),
         };
     }
-    wait_for(async { Ok(app::run(config).await?) })
+    let loop_thread = app::LoopThread::start().context("cannot start the thread of the loop")?;
+    wait_for(async { Ok(app::run(config, &loop_thread).await?) })
 }
 
 fn tool(command: Command) -> Result<(), Error> {

@@ -56,12 +56,18 @@ impl Watchman {
         (watchman, control)
     }
 
+    /// [`Self::start`], as a task.
+    pub(super) async fn started(mut self) -> Result<(Self, Watches), NativeError> {
+        let watches = self.start().await?;
+        Ok((self, watches))
+    }
+
     /// Starts the watches.
     ///
     /// # Errors
     /// What says how to reach the API server is missing or wrong. That it, a credential plugin
     /// or a disk does not answer is no error: the watches try again. May be dropped.
-    pub(super) async fn start(&mut self) -> Result<Watches, NativeError> {
+    async fn start(&mut self) -> Result<Watches, NativeError> {
         let options = options(&self.config);
         let limits = native::Limits {
             connect: options.patience.connect,
