@@ -26,8 +26,8 @@ pub struct Enricher {
     cache: Cache,
 }
 
-/// A profile of an [`Enricher`]: its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A profile of an [`Enricher`]: its place, the first one by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProfileId(u16);
 
 /// Whom a lookup is about.

@@ -16,7 +16,7 @@
 //!
 //! `R-18` and `D-3` anywhere in here are rules of docs/enrichment.md.
 //!
-//! Absent here: watches, sockets, clocks.
+//! Absent here: watches, sockets, clocks. All but [`service`] is pure.
 
 pub mod answer;
 mod cache;
@@ -36,6 +36,7 @@ pub mod plan;
 pub mod profile;
 pub mod quantity;
 pub mod resource;
+pub mod service;
 pub mod view;
 
 pub use cache::CacheUsage;

@@ -173,6 +173,9 @@ const PURE: &[&str] = &[
     "src/wire",
 ];
 
+/// Files in [`PURE`] folders that are not: what a module and its surfaces agree on.
+const NOT_PURE: &[&str] = &["src/enrich/service.rs"];
+
 /// What a pure module never names.
 const IMPURE: &[&str] = &[
     "std::io",
@@ -238,6 +241,9 @@ fn pure_modules_stay_pure() {
         let sources = Source::all(pure);
         assert!(!sources.is_empty(), "{pure} is in PURE but does not exist");
         for source in sources {
+            if NOT_PURE.contains(&source.path.as_str()) {
+                continue;
+            }
             for (line, path) in source.paths() {
                 let banned = |banned: &&&str| {
                     path.strip_prefix(**banned)
