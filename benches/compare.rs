@@ -22,8 +22,8 @@ use k8s_relay::{
     matcher::{Live, OwnerStatus},
     migrate::compare::{Comparison, Seen},
     model::{
-        ContainerId, ContainerMeta, Controller, OwnerKind, OwnerRef, Pod, PodMeta, Seed, Slot,
-        Table, Uid,
+        ContainerId, ContainerMeta, Controller, OwnerKind, OwnerRef, Pod, PodMeta, Seed, Slot, Uid,
+        UidMap,
     },
 };
 use support::{
@@ -50,7 +50,7 @@ fn main() {
     let [shared, apart, again, changed] = [1, 1, 1, 2].map(|version| pods(version, 0));
     let sidecars = pods(1, 1);
 
-    let mut table: Table<PodMeta> = Table::new(Seed::FIXED);
+    let mut table: UidMap<PodMeta> = UidMap::new(Seed::FIXED);
     for pod in &shared {
         table.find_or_insert_with(&pod.uid, || pod.clone());
     }

@@ -29,7 +29,7 @@ use k8s_relay::{
         resource::{Metricset, Resource, Subject},
         view::Sync,
     },
-    model::{ContainerId, Controller, OwnerKind, OwnerRef, Seed, Text, Uid},
+    model::{ContainerId, Controller, OwnerKind, OwnerRef, Seed, SharedStr, Uid},
 };
 use support::{
     ROUNDS,
@@ -218,7 +218,7 @@ fn container(pod: usize, name: &str) -> Container {
         name: name.into(),
         image: "registry.example/shop/web:1.4.2".into(),
         id: ContainerId::new(&format!("containerd://{name}-{pod}")),
-        image_id: Text::default(),
+        image_id: SharedStr::default(),
         role: Default::default(),
         limits: Default::default(),
     }
@@ -234,8 +234,8 @@ fn snapshot(
     let label = |n| {
         let key = format!("app.kubernetes.io/label-{n}");
         (
-            Text::from(key.as_str()),
-            Text::from("a value of some length"),
+            SharedStr::from(key.as_str()),
+            SharedStr::from("a value of some length"),
         )
     };
     Snapshot {

@@ -5,12 +5,12 @@
 //! know are those live in the active feed and the kept ones, and no pod is among both.
 
 use crate::matcher::{Change, Live};
-use crate::model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid};
+use crate::model::{HasUid, OwnerRef, PodMeta, Seed, Slot, Uid, UidMap};
 
 /// The kept pods: a handle and an owner each.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pods: Table<KeptPod>,
+    pods: UidMap<KeptPod>,
     vouched: usize,
 }
 
@@ -50,7 +50,7 @@ impl Move {
 impl Kept {
     pub(super) const fn new(seed: Seed) -> Self {
         Self {
-            pods: Table::new(seed),
+            pods: UidMap::new(seed),
             vouched: 0,
         }
     }
@@ -111,7 +111,7 @@ impl Kept {
     }
 }
 
-impl Keyed for KeptPod {
+impl HasUid for KeptPod {
     fn uid(&self) -> &Uid {
         &self.pod.uid
     }

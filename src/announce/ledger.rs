@@ -8,12 +8,12 @@ use smallvec::SmallVec;
 
 use super::{Epoch, windows::Tick};
 use crate::matcher::{Live, Reannounce};
-use crate::model::{ContainerMeta, Keyed, Pod, Seed, Slot, Table, Uid};
+use crate::model::{ContainerMeta, HasUid, Pod, Seed, Slot, Uid, UidMap};
 
 /// The announced pods, each with its announced containers.
 #[derive(Debug)]
 pub struct Ledger {
-    table: Table<LedgerEntry>,
+    table: UidMap<LedgerEntry>,
     /// Announced containers of all pods.
     containers: usize,
     prints: Prints,
@@ -91,7 +91,7 @@ const FEW: usize = 32;
 impl Ledger {
     pub(super) fn new(reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            table: Table::new(seed),
+            table: UidMap::new(seed),
             containers: 0,
             prints: Prints { reannounce, seed },
         }
@@ -400,7 +400,7 @@ impl Containers {
     }
 }
 
-impl Keyed for LedgerEntry {
+impl HasUid for LedgerEntry {
     fn uid(&self) -> &Uid {
         &self.uid
     }

@@ -13,7 +13,7 @@ use std::sync::{
 use hashbrown::HashTable;
 
 use super::{document::Document, join::Joined, object::Object};
-use crate::model::{Seed, Text};
+use crate::model::{Seed, SharedStr};
 
 /// The shards are independent: each holds its part of the bytes.
 const SHARDS: usize = 64;
@@ -49,7 +49,7 @@ pub(super) struct Key<'a> {
     pub(super) variant: u32,
     pub(super) object: &'a Object,
     /// The name of the container, of a container's document.
-    pub(super) container: Option<&'a Text>,
+    pub(super) container: Option<&'a SharedStr>,
 }
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ struct Slot {
     variant: u32,
     asked_for: bool,
     object: Object,
-    container: Option<Text>,
+    container: Option<SharedStr>,
     joined: Joined,
     document: Arc<Document>,
 }

@@ -259,12 +259,12 @@ impl Branch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{enrich::object::PairLimits, model::Text};
+    use crate::{enrich::object::PairLimits, model::SharedStr};
 
     fn written(keys: &[(&str, &str)], filters: &Filters) -> String {
         let texts = keys
             .iter()
-            .map(|(key, value)| (Text::from(*key), Text::from(*value)));
+            .map(|(key, value)| (SharedStr::from(*key), SharedStr::from(*value)));
         let pairs = Pairs::new(texts, PairLimits::LABELS);
         let mut json = JsonWriter::new(0);
         write(

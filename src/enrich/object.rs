@@ -9,7 +9,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use smallvec::SmallVec;
 
 use super::resource::Resource;
-use crate::model::{ContainerId, OwnerRef, Text, Uid};
+use crate::model::{ContainerId, OwnerRef, SharedStr, Uid};
 
 /// A version of an object. A cheap handle.
 #[derive(Clone, Debug)]
@@ -23,11 +23,11 @@ pub struct Snapshot {
     /// `metadata.uid`.
     pub uid: Uid,
     /// `metadata.name`.
-    pub name: Text,
+    pub name: SharedStr,
     /// `metadata.namespace`; empty where there is none.
-    pub namespace: Text,
+    pub namespace: SharedStr,
     /// `metadata.resourceVersion`.
-    pub resource_version: Text,
+    pub resource_version: SharedStr,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
     /// `metadata.labels`.
@@ -59,15 +59,15 @@ pub enum Details {
 #[derive(Debug, Default)]
 pub struct PodDetails {
     /// `spec.nodeName`; empty until it is scheduled.
-    pub node: Text,
+    pub node: SharedStr,
     /// `spec.hostname`.
-    pub hostname: Text,
+    pub hostname: SharedStr,
     /// `spec.hostNetwork`: its addresses are its node's.
     pub host_network: bool,
     /// `status.podIP`; empty until it has one.
-    pub ip: Text,
+    pub ip: SharedStr,
     /// `status.podIPs`.
-    pub ips: SmallVec<[Text; 1]>,
+    pub ips: SmallVec<[SharedStr; 1]>,
     /// `status.phase` is `Succeeded` or `Failed`: its addresses may be another pod's by now.
     pub finished: bool,
     /// `status.startTime`.
@@ -80,13 +80,13 @@ pub struct PodDetails {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Container {
     /// Its name within the pod.
-    pub name: Text,
+    pub name: SharedStr,
     /// The image of the spec.
-    pub image: Text,
+    pub image: SharedStr,
     /// `containerID` of its status, with the runtime in front; empty before it has run.
     pub id: ContainerId,
     /// `imageID` of its status.
-    pub image_id: Text,
+    pub image_id: SharedStr,
     /// Which list of the spec it stands in.
     pub role: ContainerRole,
     /// Its limits.
@@ -118,7 +118,7 @@ pub struct Amounts {
 #[derive(Debug, Default)]
 pub struct NodeDetails {
     /// The first address of type `Hostname`; empty if that one is, or if there is none.
-    pub hostname: Text,
+    pub hostname: SharedStr,
     /// `status.allocatable`
     pub allocatable: Amounts,
 }
@@ -126,9 +126,9 @@ pub struct NodeDetails {
 /// Labels, annotations or a selector: sorted by key, bounded in number and size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs {
-    pairs: Box<[(Text, Text)]>,
+    pairs: Box<[(SharedStr, SharedStr)]>,
     /// The keys whose values were cut.
-    cut: Box<[Text]>,
+    cut: Box<[SharedStr]>,
 }
 
 /// How much of labels or annotations is kept.
@@ -239,8 +239,11 @@ const MAX_KEY_BYTES: usize = 317;
 impl Pairs {
     /// Sorts them and keeps what the limits allow. Of a key that comes twice the last value
     /// counts.
-    pub fn new(pairs: impl IntoIterator<Item = (Text, Text)>, limits: PairLimits) -> Self {
-        let short = |(key, _): &(Text, Text)| key.len() <= MAX_KEY_BYTES;
+    pub fn new(
+        pairs: impl IntoIterator<Item = (SharedStr, SharedStr)>,
+        limits: PairLimits,
+    ) -> Self {
+        let short = |(key, _): &(SharedStr, SharedStr)| key.len() <= MAX_KEY_BYTES;
         let mut pairs: Vec<_> = pairs.into_iter().filter(short).collect();
         pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
         // `dedup` keeps the first of a run, and the run is in the order of arrival.
@@ -256,7 +259,7 @@ impl Pairs {
         for (key, value) in &mut pairs {
             if value.len() > limits.value_bytes {
                 let end = value.floor_char_boundary(limits.value_bytes);
-                *value = Text::from(value.get(..end).unwrap_or_default());
+                *value = SharedStr::from(value.get(..end).unwrap_or_default());
                 cut.push(key.clone());
             }
         }
@@ -334,7 +337,7 @@ mod tests {
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)], limits: PairLimits) -> Pairs {
-        let texts = |(key, value): &(&str, &str)| (Text::from(*key), Text::from(*value));
+        let texts = |(key, value): &(&str, &str)| (SharedStr::from(*key), SharedStr::from(*value));
         Pairs::new(pairs.iter().map(texts), limits)
     }
 

@@ -11,7 +11,7 @@ use super::{
     object::{Object, Timestamp},
     resource::Resource,
 };
-use crate::model::{Text, Uid};
+use crate::model::{SharedStr, Uid};
 
 /// Finds objects.
 pub trait ObjectView {
@@ -51,7 +51,7 @@ pub struct FoundContainer {
     /// Its pod.
     pub pod: Found,
     /// Its name within the pod.
-    pub container: Text,
+    pub container: SharedStr,
 }
 
 /// Whether the objects of a kind are known.

@@ -8,7 +8,7 @@ use super::{ActiveSource, Input, Touched};
 use crate::{
     announce::{Announcer, Move, Sink},
     matcher::{Change, Matcher, OwnerSort, Policy},
-    model::{Keyed, Kind, ObjectMeta, PerKind, PodMeta, Scope},
+    model::{HasUid, Kind, ObjectMeta, PerKind, PodMeta, Scope},
     stores::{Difference, Objects, Store, Taken},
 };
 

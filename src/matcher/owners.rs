@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use crate::model::{Keyed, Kind, ObjectMeta, OwnerKind, OwnerRef, Seed, Slot, Table, Uid};
+use crate::model::{HasUid, Kind, ObjectMeta, OwnerKind, OwnerRef, Seed, Slot, Uid, UidMap};
 
 /// Which list an owner object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) fn waits_for(direct: &OwnerRef) -> bool {
 /// The owners that one feed knows.
 #[derive(Debug)]
 pub(super) struct Owners {
-    table: Table<Entry>,
+    table: UidMap<Entry>,
     /// Deleted owners in the order of their deletion.
     deleted: BTreeMap<u64, (Slot, Instant)>,
     deletions: u64,
@@ -125,7 +125,7 @@ struct Entry {
     deleted: Option<u64>,
 }
 
-impl Keyed for Entry {
+impl HasUid for Entry {
     fn uid(&self) -> &Uid {
         &self.meta.uid
     }
@@ -139,7 +139,7 @@ impl Owners {
         seed: Seed,
     ) -> Self {
         Self {
-            table: Table::new(seed),
+            table: UidMap::new(seed),
             deleted: BTreeMap::new(),
             deletions: 0,
             limit,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{Change, Reannounce, by_owner::ByOwner, deadlines::Deadlines};
-use crate::model::{Keyed, OwnerRef, Pod, PodMeta, Seed, Slot, Stored, Table, Uid};
+use crate::model::{HasUid, OwnerRef, Pod, PodMeta, Seed, Slot, Stored, Uid, UidMap};
 
 /// Where a pod is on its way to the reducer.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Live<'a> {
 
 #[derive(Debug)]
 pub(super) struct Pods {
-    table: Table<Entry>,
+    table: UidMap<Entry>,
     /// Waiting and provisional pods by the owner they miss, in the order of waiting.
     missing: BTreeMap<(Uid, u64), Missing>,
     /// When pods that wait are given up.
@@ -72,7 +72,7 @@ struct Entry {
     state: PodState,
 }
 
-impl Keyed for Entry {
+impl HasUid for Entry {
     fn uid(&self) -> &Uid {
         &self.pod.uid
     }
@@ -90,7 +90,7 @@ impl Entry {
 impl Pods {
     pub(super) fn new(reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            table: Table::new(seed),
+            table: UidMap::new(seed),
             missing: BTreeMap::new(),
             deadlines: Deadlines::default(),
             by_owner: match reannounce {

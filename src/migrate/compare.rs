@@ -36,7 +36,7 @@ use crate::{
     digest::{Digests, PodHash},
     feeds::ActiveSource,
     matcher::{Live, PodStatus, Reannounce},
-    model::{Keyed, OwnerRef, PodMeta, Seed, Slot, Table, Uid},
+    model::{HasUid, OwnerRef, PodMeta, Seed, Slot, UidMap, Uid},
     reducer::project,
 };
 use divergences::{Divergences, Turns};
@@ -59,7 +59,7 @@ pub enum Side {
 #[derive(Debug)]
 pub struct Comparison {
     /// The pods that are live in one feed at least.
-    entries: Table<Entry>,
+    entries: UidMap<Entry>,
     divergences: Divergences,
     excused: BTreeMap<Rule, u64>,
     legacy_only: u64,
@@ -127,7 +127,7 @@ impl Comparison {
     /// must stand until it counts.
     pub fn new(settle: Duration) -> Self {
         Self {
-            entries: Table::new(Seed::FIXED),
+            entries: UidMap::new(Seed::FIXED),
             divergences: Divergences::new(settle),
             excused: BTreeMap::new(),
             legacy_only: 0,
@@ -143,7 +143,7 @@ impl Comparison {
     #[must_use]
     pub fn of(self, reannounce: Reannounce, seed: Seed) -> Self {
         Self {
-            entries: Table::new(seed),
+            entries: UidMap::new(seed),
             judging: Judging::new(reannounce, seed),
             ..self
         }
@@ -435,7 +435,7 @@ impl Entry {
     }
 }
 
-impl Keyed for Entry {
+impl HasUid for Entry {
     fn uid(&self) -> &Uid {
         &self.told.pod.uid
     }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     feeds::{ActiveSource, Touch},
-    model::{Keyed, Seed, Slot, Table, Uid},
+    model::{HasUid, Seed, Slot, UidMap, Uid},
 };
 
 /// What waits, the oldest first.
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Waiting {
     patience: Duration,
     seed: Seed,
-    pods: Table<Changed>,
+    pods: UidMap<Changed>,
     /// Where they are, or were, and their numbers.
     order: VecDeque<(Slot, u64)>,
     /// Never used again.
@@ -44,7 +44,7 @@ impl Waiting {
         Self {
             patience,
             seed,
-            pods: Table::new(seed),
+            pods: UidMap::new(seed),
             order: VecDeque::new(),
             next_number: 0,
         }
@@ -139,7 +139,7 @@ impl Waiting {
     }
 }
 
-impl Keyed for Changed {
+impl HasUid for Changed {
     fn uid(&self) -> &Uid {
         &self.uid
     }

@@ -16,13 +16,13 @@ use super::{
 
 /// An immutable, shared text. One word: a pod with two containers has seven of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Text(ArcStr);
+pub struct SharedStr(ArcStr);
 
 /// Finds the one copy of each text and owner reference.
 #[derive(Debug)]
 pub struct Interner {
     seed: Seed,
-    texts: Pool<Text>,
+    texts: Pool<SharedStr>,
     owners: Pool<OwnerRef>,
 }
 
@@ -43,14 +43,14 @@ impl Interner {
     }
 
     /// The shared copy of `text`.
-    pub fn text(&mut self, text: &str) -> Text {
+    pub fn text(&mut self, text: &str) -> SharedStr {
         if text.is_empty() {
-            return Text::default();
+            return SharedStr::default();
         }
-        let same = |known: &Text| **known == *text;
+        let same = |known: &SharedStr| **known == *text;
         let found = self
             .texts
-            .get(self.seed.hash(text), same, || Text::from(text));
+            .get(self.seed.hash(text), same, || SharedStr::from(text));
         found.shared.clone()
     }
 
@@ -88,11 +88,11 @@ impl Interner {
             known.uid == uid && *known.name == *name && known.kind == kind && known.custom == custom
         };
         owners.get(seed.hash(&(&uid, name)), same, || {
-            let same = |known: &Text| **known == *name;
+            let same = |known: &SharedStr| **known == *name;
             let name = match name {
-                "" => Text::default(),
+                "" => SharedStr::default(),
                 name => texts
-                    .get(seed.hash(name), same, || Text::from(name))
+                    .get(seed.hash(name), same, || SharedStr::from(name))
                     .shared
                     .clone(),
             };
@@ -187,7 +187,7 @@ impl<T: Shared> Pool<T> {
     }
 }
 
-impl Shared for Text {
+impl Shared for SharedStr {
     fn is_shared(&self) -> bool {
         ArcStr::strong_count(&self.0).is_some_and(|count| count > 1)
     }
@@ -199,7 +199,7 @@ impl Shared for OwnerRef {
     }
 }
 
-impl From<&str> for Text {
+impl From<&str> for SharedStr {
     /// A text of its own; [`Interner::text`] shares instead.
     fn from(text: &str) -> Self {
         if text.is_empty() {
@@ -210,7 +210,7 @@ impl From<&str> for Text {
     }
 }
 
-impl Deref for Text {
+impl Deref for SharedStr {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -218,13 +218,13 @@ impl Deref for Text {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for SharedStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self)
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for SharedStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }

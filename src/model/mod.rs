@@ -16,13 +16,13 @@ mod owner;
 mod pod;
 mod seed;
 mod slots;
-mod table;
+mod uid_map;
 
 pub use ids::{ContainerId, IdBuf, MAX_ID_LEN, Runtime, Uid};
-pub use intern::{Interner, Text};
+pub use intern::{Interner, SharedStr};
 pub use kind::{Form, Kind, KindError, KindRow, KindTable, PerKind, Scope};
 pub use object::{ObjectExtra, ObjectMeta};
 pub use owner::{Controller, Owner, OwnerKind, OwnerRef};
 pub use pod::{ContainerMeta, Pod, PodExtra, PodMeta};
 pub use seed::Seed;
-pub use table::{Keyed, Slot, Stored, Table};
+pub use uid_map::{HasUid, Slot, Stored, UidMap};

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{Keyed, Owner, Stored, Text, Uid};
+use super::{HasUid, Owner, SharedStr, Stored, Uid};
 
 /// An object of a kind other than pods, as it is known now. A cheap handle.
 ///
@@ -15,13 +15,13 @@ pub struct ObjectMeta(Arc<Data>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectExtra {
     /// `metadata.name`.
-    pub name: Text,
+    pub name: SharedStr,
     /// `metadata.namespace`; empty if the kind is in none.
-    pub namespace: Text,
+    pub namespace: SharedStr,
     /// `metadata.labels`, by key.
-    pub labels: Box<[(Text, Text)]>,
+    pub labels: Box<[(SharedStr, SharedStr)]>,
     /// Those of `metadata.annotations` that are asked for, by key.
-    pub annotations: Box<[(Text, Text)]>,
+    pub annotations: Box<[(SharedStr, SharedStr)]>,
 }
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl PartialEq for ObjectMeta {
 
 impl Eq for ObjectMeta {}
 
-impl Keyed for ObjectMeta {
+impl HasUid for ObjectMeta {
     fn uid(&self) -> &Uid {
         &self.uid
     }

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{Interner, Text, Uid};
+use super::{Interner, SharedStr, Uid};
 
 /// An object as far as it matters to the pods that it owns: who controls it. What the matcher sees
 /// of an [`ObjectMeta`](super::ObjectMeta).
@@ -24,7 +24,7 @@ pub struct Controller {
     /// `ownerReferences[].uid`; may be empty in a legacy feed.
     pub uid: Uid,
     /// `ownerReferences[].name`.
-    pub name: Text,
+    pub name: SharedStr,
     /// What kind of object it is.
     pub kind: OwnerKind,
     /// It shares no more than the kind text with the built-in kind: its API group is another
@@ -47,7 +47,7 @@ pub enum OwnerKind {
     /// The literal text `NoOwner`, which a legacy watcher may send (D10).
     NoOwner,
     /// Any other text, the empty one included.
-    Other(Text),
+    Other(SharedStr),
 }
 
 impl OwnerKind {

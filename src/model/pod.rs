@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, ops::Deref, sync::Arc};
 
-use super::{ContainerId, Keyed, OwnerRef, Stored, Text, Uid};
+use super::{ContainerId, HasUid, OwnerRef, SharedStr, Stored, Uid};
 
 /// A pod as it is known now. A cheap handle: cloning it copies a pointer.
 ///
@@ -17,11 +17,11 @@ pub struct Pod {
     /// `metadata.uid`; never empty.
     pub uid: Uid,
     /// `metadata.name`.
-    pub name: Text,
+    pub name: SharedStr,
     /// `metadata.namespace`.
-    pub namespace: Text,
+    pub namespace: SharedStr,
     /// The image versions text of protocol 13.0, opaque to us.
-    pub version: Text,
+    pub version: SharedStr,
     /// The controller; `None` if it has none.
     pub owner: Option<OwnerRef>,
     /// The pod's address; `None` until it has one. Text that is no IPv4 address
@@ -41,13 +41,13 @@ pub struct Pod {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodExtra {
     /// `metadata.labels`, by key.
-    pub labels: Box<[(Text, Text)]>,
+    pub labels: Box<[(SharedStr, SharedStr)]>,
     /// Those of `metadata.annotations` that are asked for, by key.
-    pub annotations: Box<[(Text, Text)]>,
+    pub annotations: Box<[(SharedStr, SharedStr)]>,
     /// `spec.nodeName`; empty until it is scheduled.
-    pub node: Text,
+    pub node: SharedStr,
     /// `status.phase`.
-    pub phase: Text,
+    pub phase: SharedStr,
 }
 
 /// A container of a pod.
@@ -56,9 +56,9 @@ pub struct ContainerMeta {
     /// With its runtime prefix; may be empty in a legacy feed.
     pub id: ContainerId,
     /// The container's name within its pod.
-    pub name: Text,
+    pub name: SharedStr,
     /// The image reference as the source gives it.
-    pub image: Text,
+    pub image: SharedStr,
 }
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl PartialEq for PodMeta {
 
 impl Eq for PodMeta {}
 
-impl Keyed for PodMeta {
+impl HasUid for PodMeta {
     fn uid(&self) -> &Uid {
         &self.uid
     }

@@ -167,12 +167,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{ContainerId, Controller, Pod, Text},
+        model::{ContainerId, Controller, Pod, SharedStr},
         wire::Encode,
     };
 
     fn pod(texts: [&str; 3]) -> PodMeta {
-        let [name, namespace, version] = texts.map(Text::from);
+        let [name, namespace, version] = texts.map(SharedStr::from);
         PodMeta::new(Pod {
             uid: Uid::new("p1"),
             name,

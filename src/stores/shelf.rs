@@ -2,14 +2,14 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model::{Keyed, Scope, Seed, Slot, Table, Uid};
+use crate::model::{HasUid, Scope, Seed, Slot, UidMap, Uid};
 
 /// So many places are looked at in one [`Shelf::slice`].
 pub const SLICE: usize = 512;
 
 /// The objects of one kind in one feed. Read by anyone, written by its [`Store`](super::Store).
 #[derive(Debug)]
-pub struct Shelf<T>(RwLock<Table<Entry<T>>>);
+pub struct Shelf<T>(RwLock<UidMap<Entry<T>>>);
 
 /// An object and who told it last: 16 bytes for a handle.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Slice<T> {
     pub next: Option<Slot>,
 }
 
-impl<T: Keyed + Clone> Shelf<T> {
+impl<T: HasUid + Clone> Shelf<T> {
     /// The object of this uid.
     pub fn get(&self, uid: &Uid) -> Option<T> {
         let table = self.read();
@@ -74,15 +74,15 @@ impl<T: Keyed + Clone> Shelf<T> {
 
 impl<T> Shelf<T> {
     pub(super) fn new(seed: Seed) -> Self {
-        Self(RwLock::new(Table::new(seed)))
+        Self(RwLock::new(UidMap::new(seed)))
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Table<Entry<T>>> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, UidMap<Entry<T>>> {
         // A reader that panics leaves nothing half done.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Table<Entry<T>>> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, UidMap<Entry<T>>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +100,7 @@ impl Mark {
     }
 }
 
-impl<T: Keyed> Keyed for Entry<T> {
+impl<T: HasUid> HasUid for Entry<T> {
     fn uid(&self) -> &Uid {
         self.object.uid()
     }

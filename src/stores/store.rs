@@ -10,7 +10,7 @@ use super::{
     Shelf,
     shelf::{Entry, Mark},
 };
-use crate::model::{Keyed, Scope, Seed, Stored, Table, Uid};
+use crate::model::{HasUid, Scope, Seed, Stored, UidMap, Uid};
 
 /// The objects of one kind in one feed, and where each scope is in its lists.
 ///
@@ -71,7 +71,7 @@ struct Progress<T> {
 #[derive(Debug)]
 struct List<T> {
     /// New and changed objects, which wait for the end.
-    staged: Table<T>,
+    staged: UidMap<T>,
     /// Applied or deleted meanwhile: that is later than what the list says of them.
     decided: HashSet<Uid, SeedableRandomState>,
 }
@@ -308,7 +308,7 @@ impl<T: Clone> Entry<T> {
     }
 }
 
-impl<T: Keyed + Clone> Progress<T> {
+impl<T: HasUid + Clone> Progress<T> {
     /// Something came about this object that no list undoes.
     fn decide(&mut self, uid: &Uid) {
         if let Some(list) = &mut self.list {
@@ -318,7 +318,7 @@ impl<T: Keyed + Clone> Progress<T> {
     }
 }
 
-impl<T: Keyed + Clone> List<T> {
+impl<T: HasUid + Clone> List<T> {
     fn stage(&mut self, object: T) {
         let slot = self
             .staged
@@ -349,7 +349,7 @@ impl<T> Default for Progress<T> {
 impl<T> List<T> {
     fn new(seed: Seed) -> Self {
         Self {
-            staged: Table::new(seed),
+            staged: UidMap::new(seed),
             decided: HashSet::with_hasher(seed.state()),
         }
     }

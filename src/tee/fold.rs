@@ -15,7 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 use prost::Message as _;
 
 use crate::{
-    model::{Keyed, Seed, Table, Uid},
+    model::{HasUid, Seed, Uid, UidMap},
     proto::{self, info::Event, info::Type},
     source::legacy::info::{ContainerInfo, Info, OwnedInfo, OwnerInfo, PodInfo},
 };
@@ -30,9 +30,9 @@ const GONE: usize = 10_000;
 /// The objects of one stream, each as a message that tells it.
 #[derive(Debug)]
 pub struct Fold {
-    replica_sets: Table<Told>,
-    jobs: Table<Told>,
-    pods: Table<Told>,
+    replica_sets: UidMap<Told>,
+    jobs: UidMap<Told>,
+    pods: UidMap<Told>,
     /// Deleted owners in the order of their deletion, with the number of that.
     gone: VecDeque<(Uid, Type, u64)>,
     deletes: u64,
@@ -51,7 +51,7 @@ struct Told {
     gone: Option<u64>,
 }
 
-impl Keyed for Told {
+impl HasUid for Told {
     fn uid(&self) -> &Uid {
         &self.uid
     }
@@ -61,9 +61,9 @@ impl Fold {
     /// Nothing was told yet.
     pub fn new(seed: Seed) -> Self {
         Self {
-            replica_sets: Table::new(seed),
-            jobs: Table::new(seed),
-            pods: Table::new(seed),
+            replica_sets: UidMap::new(seed),
+            jobs: UidMap::new(seed),
+            pods: UidMap::new(seed),
             gone: VecDeque::new(),
             deletes: 0,
             unreadable: 0,
@@ -113,7 +113,7 @@ impl Fold {
     /// ReplicaSets, the Jobs, the Pods; and the deletion of owners that are gone.
     pub fn replay(&self) -> Vec<Message> {
         let objects = [&self.replica_sets, &self.jobs, &self.pods];
-        let told = objects.into_iter().flat_map(Table::iter);
+        let told = objects.into_iter().flat_map(UidMap::iter);
         let added = told.map(|(_, told)| told.message.clone());
         let gone = self.gone.iter().filter_map(|(uid, kind, number)| {
             let told = self.owners(*kind).by_uid(uid)?;
@@ -185,7 +185,7 @@ impl Fold {
         }
     }
 
-    fn owners(&self, kind: Type) -> &Table<Told> {
+    fn owners(&self, kind: Type) -> &UidMap<Told> {
         match kind {
             Type::K8sReplicaset => &self.replica_sets,
             Type::K8sJob => &self.jobs,
@@ -193,7 +193,7 @@ impl Fold {
         }
     }
 
-    fn owners_mut(&mut self, kind: Type) -> &mut Table<Told> {
+    fn owners_mut(&mut self, kind: Type) -> &mut UidMap<Told> {
         match kind {
             Type::K8sReplicaset => &mut self.replica_sets,
             Type::K8sJob => &mut self.jobs,
@@ -203,7 +203,7 @@ impl Fold {
 }
 
 /// Keeps the message that `make` makes from what is known of the object.
-fn keep(table: &mut Table<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>) -> Message) {
+fn keep(table: &mut UidMap<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>) -> Message) {
     if uid.is_empty() {
         return;
     }
@@ -225,7 +225,7 @@ fn keep(table: &mut Table<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>) 
     }
 }
 
-fn remove(table: &mut Table<Told>, uid: &Uid) {
+fn remove(table: &mut UidMap<Told>, uid: &Uid) {
     if let Some(slot) = table.find(uid) {
         table.remove(slot);
     }

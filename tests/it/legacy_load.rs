@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use k8s_relay::{
-    model::Keyed,
+    model::HasUid,
     source::{CallEnd, FeedEvent, SourceInput},
 };
 use kube::runtime::watcher::Event;

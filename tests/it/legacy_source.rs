@@ -1,7 +1,7 @@
 //! The `Collect` service: what streams tell the driver, and every way in which a call ends.
 
 use k8s_relay::{
-    model::{Keyed, Uid},
+    model::{HasUid, Uid},
     net::grpc,
     proto::{Info, PodInfo, info::Event as Verb},
     source::{CallEnd, FeedEvent, SourceInput, StreamId, legacy::Options},

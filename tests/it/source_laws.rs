@@ -11,7 +11,7 @@ use k8s_relay::{
     announce::Watermarks,
     feeds::{Handover, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
-    model::{Keyed, Kind, ObjectMeta, PodMeta, Scope, Slot, Uid},
+    model::{HasUid, Kind, ObjectMeta, PodMeta, Scope, Slot, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::prelude::*;
@@ -488,7 +488,7 @@ impl Cluster {
     }
 }
 
-fn put<T: Keyed + Clone>(objects: &mut BTreeMap<Uid, T>, event: &Event<T>) -> bool {
+fn put<T: HasUid + Clone>(objects: &mut BTreeMap<Uid, T>, event: &Event<T>) -> bool {
     match event {
         Event::Apply(object) => {
             objects.insert(object.uid().clone(), object.clone());

@@ -5,7 +5,7 @@ use k8s_relay::{
     announce::CatchUp,
     feeds::{ActiveSource::*, Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
-    model::{Keyed, PodMeta, Uid},
+    model::{HasUid, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
 

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use super::Retention;
 use crate::{
     enrich::object::{Container, Object, Timestamp, bare_container_id},
-    model::{ContainerId, IdBuf, Seed, Text, Uid},
+    model::{ContainerId, IdBuf, Seed, SharedStr, Uid},
 };
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Containers {
 struct Entry {
     id: ContainerId,
     pod: Uid,
-    container: Text,
+    container: SharedStr,
     /// Until when the id answers, if the container has another one by now.
     until: Option<Timestamp>,
 }
@@ -111,7 +111,7 @@ impl Containers {
         &'a self,
         id: &'a str,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&'a Uid, &'a Text)> {
+    ) -> impl Iterator<Item = (&'a Uid, &'a SharedStr)> {
         let wanted = bare_container_id(id);
         let found = self.entries.iter_hash(self.seed.hash(wanted));
         let same = move |entry: &&Entry| {

@@ -14,7 +14,7 @@ use super::{Acquainted, Field, Rule, Seen, set::Set};
 use crate::{
     digest::{PodHash, PodHasher},
     matcher::{Live, OwnerStatus, PodStatus, Reannounce},
-    model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Seed, Text},
+    model::{ContainerId, ContainerMeta, IdBuf, OwnerRef, Pod, PodMeta, Seed, SharedStr},
     reducer::project,
 };
 
@@ -179,7 +179,7 @@ impl Judging {
         if no_version || no_host_network || other_address {
             let mut pod = Pod::clone(l);
             if no_version {
-                pod.version = Text::default();
+                pod.version = SharedStr::default();
             }
             if other_address {
                 pod.address = n.address;

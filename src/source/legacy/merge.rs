@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 
 use crate::{
     model::{
-        ContainerId, ContainerMeta, Interner, Keyed, MAX_ID_LEN, ObjectMeta, Owner, OwnerKind,
-        OwnerRef, Pod, PodMeta, Seed, Table, Text, Uid,
+        ContainerId, ContainerMeta, HasUid, Interner, MAX_ID_LEN, ObjectMeta, Owner, OwnerKind,
+        OwnerRef, Pod, PodMeta, Seed, SharedStr, Uid, UidMap,
     },
     proto::info::{Event as Verb, Type},
     source::{FeedEvent, inet::inet_addr},
@@ -41,9 +41,9 @@ pub enum Merging {
 #[derive(Debug)]
 pub struct Merger {
     merging: Merging,
-    pods: Table<PodMeta>,
-    replica_sets: Table<ObjectMeta>,
-    jobs: Table<ObjectMeta>,
+    pods: UidMap<PodMeta>,
+    replica_sets: UidMap<ObjectMeta>,
+    jobs: UidMap<ObjectMeta>,
     shared: Interner,
     elsewhere: Elsewhere,
     listed: bool,
@@ -62,9 +62,9 @@ impl Merger {
     pub fn new(merging: Merging, seed: Seed) -> Self {
         Self {
             merging,
-            pods: Table::new(seed),
-            replica_sets: Table::new(seed),
-            jobs: Table::new(seed),
+            pods: UidMap::new(seed),
+            replica_sets: UidMap::new(seed),
+            jobs: UidMap::new(seed),
             shared: Interner::new(seed),
             elsewhere: Elsewhere::default(),
             listed: false,
@@ -231,7 +231,7 @@ impl Merger {
 }
 
 /// The ReplicaSets or the Jobs of a stream. An Info gives one as its uid and owner.
-struct Owners<'a>(&'a mut Table<ObjectMeta>, &'a mut Interner, Merging);
+struct Owners<'a>(&'a mut UidMap<ObjectMeta>, &'a mut Interner, Merging);
 
 impl Owners<'_> {
     fn take(
@@ -277,7 +277,7 @@ impl Owners<'_> {
     }
 }
 
-fn take<T: Keyed>(known: &mut Table<T>, uid: &Uid) -> Option<T> {
+fn take<T: HasUid>(known: &mut UidMap<T>, uid: &Uid) -> Option<T> {
     let slot = known.find(uid)?;
     known.remove(slot)
 }
@@ -285,9 +285,9 @@ fn take<T: Keyed>(known: &mut Table<T>, uid: &Uid) -> Option<T> {
 fn unknown_pod(uid: Uid) -> Pod {
     Pod {
         uid,
-        name: Text::default(),
-        namespace: Text::default(),
-        version: Text::default(),
+        name: SharedStr::default(),
+        namespace: SharedStr::default(),
+        version: SharedStr::default(),
         owner: None,
         address: None,
         host_network: false,
@@ -376,7 +376,7 @@ fn merge_pod(
         false => info.name.into(),
     };
     let new = new_pod(uid, name, owner, Some(known), info, shared);
-    let merged = |known: &Text, new: Text| match merging.keeps(&new) {
+    let merged = |known: &SharedStr, new: SharedStr| match merging.keeps(&new) {
         true => known.clone(),
         false => new,
     };
@@ -392,14 +392,14 @@ fn merge_pod(
 /// The pod of an Info alone. Texts that it shares with `like` are the handles of that one.
 fn new_pod(
     uid: Uid,
-    name: Text,
+    name: SharedStr,
     owner: Option<OwnerRef>,
     like: Option<&Pod>,
     info: &PodInfo<'_>,
     shared: &mut Interner,
 ) -> Pod {
     let containers = like.map_or(&[][..], |like| &like.containers);
-    let mut text = |like: Option<&Text>, told: &str| match like {
+    let mut text = |like: Option<&SharedStr>, told: &str| match like {
         Some(like) if **like == *told => like.clone(),
         Some(_) | None => shared.text(told),
     };

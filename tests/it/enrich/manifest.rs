@@ -9,7 +9,7 @@ use k8s_relay::{
         quantity,
         resource::Resource,
     },
-    model::{ContainerId, Controller, Interner, OwnerKind, OwnerRef, Seed, Text, Uid},
+    model::{ContainerId, Controller, Interner, OwnerKind, OwnerRef, Seed, SharedStr, Uid},
 };
 use serde_json::Value;
 
@@ -112,7 +112,7 @@ fn amounts(of: &Value) -> Amounts {
 
 fn pairs(map: &Value, limits: PairLimits) -> Pairs {
     let members = map.as_object().into_iter().flatten();
-    let texts = members.map(|(key, value)| (Text::from(key.as_str()), text(value).into()));
+    let texts = members.map(|(key, value)| (SharedStr::from(key.as_str()), text(value).into()));
     Pairs::new(texts, limits)
 }
 

@@ -9,7 +9,7 @@ use std::{
 use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Generation, Reannounce},
-    model::{Keyed, PodMeta, Uid},
+    model::{HasUid, PodMeta, Uid},
 };
 use kube::runtime::watcher::Event;
 use proptest::{collection::vec, prelude::*};

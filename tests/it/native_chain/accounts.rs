@@ -1,7 +1,7 @@
 //! What the relay says of its watches, and what it holds of what they told.
 
 use k8s_relay::{
-    model::{ContainerMeta, Kind, Text, Uid},
+    model::{ContainerMeta, Kind, SharedStr, Uid},
     sim::kube::{Meta, Object, Owner, Pod, SimApi},
 };
 
@@ -83,7 +83,7 @@ async fn at_its_end_it_says_how_many_watches_there_were_and_how_many_were_not_we
 }
 
 /// Whether both handles lead to the same bytes.
-fn one(texts: [&Text; 2]) -> bool {
+fn one(texts: [&SharedStr; 2]) -> bool {
     texts[0].as_ptr() == texts[1].as_ptr()
 }
 

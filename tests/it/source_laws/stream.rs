@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
-    model::{Controller, Keyed, ObjectMeta, Owner, OwnerRef, Pod, PodMeta, Scope, Seed, Uid},
+    model::{Controller, HasUid, ObjectMeta, Owner, OwnerRef, Pod, PodMeta, Scope, Seed, Uid},
     proto::{
         ContainerInfo, Info, JobInfo, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event as Verb, Type},
@@ -235,7 +235,7 @@ fn owner(sort: OwnerSort, event: Event<ObjectMeta>) -> (Input, Facts) {
     (Input::Owner(sort, event), facts)
 }
 
-fn fact<T: Keyed + Clone>(event: &Event<T>) -> Fact<T> {
+fn fact<T: HasUid + Clone>(event: &Event<T>) -> Fact<T> {
     match event {
         Event::Apply(object) => Fact::Apply(object.clone()),
         Event::Delete(object) => Fact::Delete(object.uid().clone()),
@@ -246,7 +246,7 @@ fn fact<T: Keyed + Clone>(event: &Event<T>) -> Fact<T> {
 }
 
 /// Whether this is a delete, and of what.
-fn gone<T: Keyed + Clone>(event: &Event<T>) -> (bool, Uid) {
+fn gone<T: HasUid + Clone>(event: &Event<T>) -> (bool, Uid) {
     match fact(event) {
         Fact::Apply(object) => (false, object.uid().clone()),
         Fact::Delete(uid) => (true, uid),

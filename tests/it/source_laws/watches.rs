@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use k8s_relay::{
     feeds::{ActiveSource, Input, Settings},
     matcher::{Generation, OwnerSort},
-    model::{Keyed, ObjectMeta, PodMeta, Scope, Uid},
+    model::{HasUid, ObjectMeta, PodMeta, Scope, Uid},
 };
 use kube::runtime::watcher::Event;
 
@@ -169,7 +169,7 @@ impl Watches {
     }
 }
 
-impl<T: Keyed + Clone + PartialEq> Watched<T> {
+impl<T: HasUid + Clone + PartialEq> Watched<T> {
     fn new() -> Self {
         Self {
             watches: (0..SCOPES).map(|_| Watch::Away).collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_relay::model::{Keyed, Scope, Uid};
+use k8s_relay::model::{HasUid, Scope, Uid};
 use kube::runtime::watcher::Event;
 
 /// The objects of one kind as its events tell of them.
@@ -31,7 +31,7 @@ pub enum Fact<T> {
     Delete(Uid),
 }
 
-impl<T: Keyed + Clone + PartialEq> Lists<T> {
+impl<T: HasUid + Clone + PartialEq> Lists<T> {
     pub fn new() -> Self {
         Self {
             known: BTreeMap::new(),

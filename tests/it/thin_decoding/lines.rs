@@ -1,7 +1,7 @@
 //! Lines of a watch.
 
 use k8s_relay::{
-    model::{Interner, Keyed, PodMeta, Seed},
+    model::{Interner, HasUid, PodMeta, Seed},
     source::native::decode::{Decoding, Dropped, Line, ObjectError, Pods, Status, decode_line},
 };
 use serde_json::{Value, json};

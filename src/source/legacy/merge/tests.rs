@@ -100,7 +100,7 @@ fn set_and_job(event: i32, uid: &str, owner: Option<OwnerInfo>) -> [Info; 2] {
 
 /// One word for each event: what kind of object, and what became of which uid.
 fn words(events: &[FeedEvent]) -> Vec<String> {
-    fn word<T: Keyed>(kind: &str, event: &Event<T>) -> String {
+    fn word<T: HasUid>(kind: &str, event: &Event<T>) -> String {
         match event {
             Event::Apply(object) => format!("{kind}+{}", object.uid()),
             Event::Delete(object) => format!("{kind}-{}", object.uid()),
@@ -362,7 +362,7 @@ fn an_owner_that_is_present_but_empty_is_an_owner_of_another_kind() {
     let pod = apply_pod(&mut merger(), pod);
     let owner = pod.owner.as_ref().expect("presence counts");
     assert!(owner.uid.is_empty());
-    assert_eq!(owner.kind, OwnerKind::Other(Text::default()));
+    assert_eq!(owner.kind, OwnerKind::Other(SharedStr::default()));
 }
 
 #[test]

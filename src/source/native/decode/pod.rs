@@ -20,7 +20,7 @@ use super::{
     value::{Array, Fields, Object, Objects, Shape, Value, skip},
 };
 use crate::{
-    model::{ContainerId, ContainerMeta, Interner, MAX_ID_LEN, Pod, PodMeta, Text, Uid},
+    model::{ContainerId, ContainerMeta, Interner, MAX_ID_LEN, Pod, PodMeta, SharedStr, Uid},
     source::inet::inet_addr,
 };
 
@@ -113,7 +113,7 @@ impl<'de> Draft<'de> for PodDraft<'de> {
         let (containers, auxiliary) = status.told(texts, dropped)?;
         Ok(PodMeta::new(Pod {
             uid,
-            name: Text::from(name),
+            name: SharedStr::from(name),
             namespace: texts.text(namespace),
             version: status.main.version(texts),
             owner,
@@ -127,9 +127,9 @@ impl<'de> Draft<'de> for PodDraft<'de> {
     fn bare(uid: Uid) -> PodMeta {
         PodMeta::new(Pod {
             uid,
-            name: Text::default(),
-            namespace: Text::default(),
-            version: Text::default(),
+            name: SharedStr::default(),
+            namespace: SharedStr::default(),
+            version: SharedStr::default(),
             owner: None,
             address: None,
             host_network: false,
@@ -179,7 +179,7 @@ impl Status<'_> {
 
 impl Statuses<'_> {
     /// The images, each in single quotes, in the order of their bytes, with commas between.
-    fn version(&self, texts: &mut Interner) -> Text {
+    fn version(&self, texts: &mut Interner) -> SharedStr {
         let images = self.containers.iter().filter_map(Container::texts);
         let mut images: SmallVec<[&str; 4]> = images.map(|[.., image]| image).collect();
         images.sort_unstable_by(|a, b| quoted(a).cmp(quoted(b)));

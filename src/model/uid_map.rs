@@ -14,13 +14,13 @@ use super::{
 };
 
 /// Something that carries its own key.
-pub trait Keyed {
-    /// The key; it must not change while the entry is in a [`Table`].
+pub trait HasUid {
+    /// The key; it must not change while the entry is in a [`UidMap`].
     fn uid(&self) -> &Uid;
 }
 
 /// What is kept in stores: with a core that equality is of, and perhaps an extra beside it.
-pub trait Stored: Keyed + Clone + PartialEq {
+pub trait Stored: HasUid + Clone + PartialEq {
     /// Whether what equality does not see is the same in both, too.
     fn same_extra(&self, other: &Self) -> bool;
 
@@ -30,13 +30,13 @@ pub trait Stored: Keyed + Clone + PartialEq {
     }
 }
 
-/// The place of an entry in its [`Table`]; used again after the entry is gone.
+/// The place of an entry in its [`UidMap`]; used again after the entry is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
 /// Entries by uid, in slots.
 #[derive(Debug)]
-pub struct Table<T> {
+pub struct UidMap<T> {
     seed: Seed,
     entries: Slots<T>,
     index: HashTable<Pointer>,
@@ -65,7 +65,7 @@ impl Slot {
     }
 }
 
-impl<T> Table<T> {
+impl<T> UidMap<T> {
     /// No entries.
     pub const fn new(seed: Seed) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl<T> Table<T> {
     }
 }
 
-impl<T: Keyed> Table<T> {
+impl<T: HasUid> UidMap<T> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -197,7 +197,7 @@ impl<T: Keyed> Table<T> {
 
 impl Pointer {
     /// Whether the entry it points to has this uid, whose hash this is.
-    fn leads_to<T: Keyed>(&self, hash: u32, uid: &Uid, entries: &Slots<T>) -> bool {
+    fn leads_to<T: HasUid>(&self, hash: u32, uid: &Uid, entries: &Slots<T>) -> bool {
         self.hash == hash && entries.get(self.slot.key()).is_some_and(|e| e.uid() == uid)
     }
 }
@@ -215,20 +215,20 @@ fn hash(seed: Seed, uid: &Uid) -> u32 {
 mod tests {
     use super::*;
 
-    impl Keyed for Uid {
+    impl HasUid for Uid {
         fn uid(&self) -> &Uid {
             self
         }
     }
 
-    fn insert(table: &mut Table<Uid>, uid: &str) -> Slot {
+    fn insert(table: &mut UidMap<Uid>, uid: &str) -> Slot {
         let uid = Uid::new(uid);
         table.find_or_insert_with(&uid, || uid.clone())
     }
 
     #[test]
     fn an_entry_keeps_its_slot_while_others_come_and_go() {
-        let mut table = Table::new(Seed::FIXED);
+        let mut table = UidMap::new(Seed::FIXED);
         let slots: Vec<_> = (0..1000)
             .map(|n| insert(&mut table, &format!("u{n}")))
             .collect();
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_emptied_table_gives_its_room_back() {
-        let mut table = Table::new(Seed::FIXED);
+        let mut table = UidMap::new(Seed::FIXED);
         for n in 0..10_000 {
             insert(&mut table, &format!("u{n}"));
         }
