@@ -4,7 +4,7 @@ use tokio::task::yield_now;
 
 use crate::{
     model::{Slot, Uid},
-    stores::Objects,
+    stores::Stores,
 };
 
 /// So many pods of one name are given out.
@@ -12,7 +12,7 @@ pub const MOST: usize = 20;
 
 /// The uids of the pods of this name, each once, and whether there are more: an old one and its
 /// successor have one name, in each feed.
-pub async fn by_name(stores: &[Objects], namespace: &str, name: &str) -> (Vec<Uid>, bool) {
+pub async fn by_name(stores: &[Stores], namespace: &str, name: &str) -> (Vec<Uid>, bool) {
     let mut found = Vec::new();
     for objects in stores {
         let mut next = Some(Slot::FIRST);

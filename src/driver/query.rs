@@ -17,7 +17,7 @@ use crate::{
     migrate::Command,
     model::Uid,
     net::Caller,
-    stores::Objects,
+    stores::Stores,
 };
 
 /// Queries that wait for the loop, at most.
@@ -31,7 +31,7 @@ pub enum DriverQuery {
     /// What is known of a pod; `None`: nothing at all, in no feed.
     Explain(Uid, oneshot::Sender<Option<Box<Explanation>>>),
     /// The stores of the feeds that are compared, the active one first: to find a pod by name.
-    Stores(oneshot::Sender<Vec<Objects>>),
+    Stores(oneshot::Sender<Vec<Stores>>),
     /// What each feed has live, in numbers, the active one first. Takes a few turns.
     Digests(oneshot::Sender<Vec<FeedDigest>>),
     /// A step of the migration.

@@ -9,7 +9,7 @@ use crate::{
     announce::{Announcer, Move, Sink},
     matcher::{Change, Matcher, OwnerSort, Policy},
     model::{HasUid, Kind, ObjectMeta, PerKind, PodMeta, Scope},
-    stores::{Difference, Objects, Store, Taken},
+    stores::{Difference, Stores, StoreWriter, Applied},
 };
 
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Feed {
     /// Its first lists are complete.
     pub(super) synced: bool,
     pub(super) opened_at: Instant,
-    pub(super) pods: Store<PodMeta>,
-    owners: PerKind<Store<ObjectMeta>>,
+    pub(super) pods: StoreWriter<PodMeta>,
+    owners: PerKind<StoreWriter<ObjectMeta>>,
     /// `None` if there was none yet.
     pub(super) last_event: Option<Instant>,
     /// It has sent a pod.
@@ -84,8 +84,8 @@ impl Feed {
             state: FeedState::Open,
             synced: false,
             opened_at: now,
-            pods: Store::new(scopes, policy.seed),
-            owners: PerKind::only(&Kind::OWNERS, |_| Store::new(scopes, policy.seed)),
+            pods: StoreWriter::new(scopes, policy.seed),
+            owners: PerKind::only(&Kind::OWNERS, |_| StoreWriter::new(scopes, policy.seed)),
             last_event: None,
             has_sent_pods: false,
             told: 0,
@@ -100,10 +100,10 @@ impl Feed {
     }
 
     /// Where its objects are read.
-    pub(super) fn objects(&self) -> Objects {
-        Objects {
-            pods: self.pods.shelf().clone(),
-            owners: self.owners.map(|store| store.shelf().clone()),
+    pub(super) fn objects(&self) -> Stores {
+        Stores {
+            pods: self.pods.store().clone(),
+            owners: self.owners.map(|store| store.store().clone()),
         }
     }
 
@@ -148,7 +148,7 @@ impl Feed {
         overflow
     }
 
-    /// This watch is refused: see [`Store::denied`].
+    /// This watch is refused: see [`StoreWriter::denied`].
     pub(super) fn denied(&mut self, kind: Kind, scope: Scope) {
         if kind == Kind::POD {
             self.pods.denied(scope);
@@ -186,7 +186,7 @@ impl Feed {
         let repeat = matcher.policy().repeat_containers;
         hearing.expect(&event);
         let taken = self.pods.take(scope, event);
-        if let Taken::Listed(Difference { relist: true, .. }) = taken {
+        if let Applied::Listed(Difference { relist: true, .. }) = taken {
             hearing.pods_are_relisted();
         }
         hearing.touch(&taken);
@@ -196,16 +196,16 @@ impl Feed {
             hearing.change(change, repeat);
         };
         match taken {
-            Taken::Nothing => {}
+            Applied::Nothing => {}
             // Only a legacy feed tells anything of an event that changes nothing (D10).
-            Taken::Same(pod) | Taken::Refreshed(pod) if repeat => {
+            Applied::Same(pod) | Applied::Refreshed(pod) if repeat => {
                 matcher.apply_pod(pod, now, &mut tell);
             }
-            Taken::Same(_) => {}
-            Taken::Refreshed(pod) => matcher.refresh(pod),
-            Taken::Changed(pod) => matcher.apply_pod(pod, now, &mut tell),
-            Taken::Gone(pod) => matcher.delete_pod(pod.uid(), &mut tell),
-            Taken::Listed(difference) => {
+            Applied::Same(_) => {}
+            Applied::Refreshed(pod) => matcher.refresh(pod),
+            Applied::Changed(pod) => matcher.apply_pod(pod, now, &mut tell),
+            Applied::Gone(pod) => matcher.delete_pod(pod.uid(), &mut tell),
+            Applied::Listed(difference) => {
                 for pod in difference.gone {
                     matcher.delete_pod(pod.uid(), &mut tell);
                 }
@@ -232,11 +232,11 @@ impl Feed {
         #[expect(clippy::indexing_slicing, reason = "each kind of owner has its store")]
         let store = &mut self.owners[sort.kind()];
         match store.take(scope, event) {
-            Taken::Nothing | Taken::Same(_) => {}
-            Taken::Refreshed(owner) => matcher.refresh_owner(owner),
-            Taken::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
-            Taken::Gone(owner) => matcher.delete_owner(owner.uid(), now),
-            Taken::Listed(difference) => {
+            Applied::Nothing | Applied::Same(_) => {}
+            Applied::Refreshed(owner) => matcher.refresh_owner(owner),
+            Applied::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
+            Applied::Gone(owner) => matcher.delete_owner(owner.uid(), now),
+            Applied::Listed(difference) => {
                 for owner in difference.gone {
                     matcher.delete_owner(owner.uid(), now);
                 }
@@ -251,7 +251,7 @@ impl Feed {
     }
 
     fn note_synced(&mut self) {
-        self.synced |= self.pods.is_listed() && self.owners.values().all(Store::is_listed);
+        self.synced |= self.pods.is_listed() && self.owners.values().all(StoreWriter::is_listed);
     }
 }
 
@@ -269,14 +269,14 @@ impl<S: Sink> Hearing<'_, S> {
     }
 
     /// Notes the pods of which the store has something new, whatever the matcher makes of it.
-    fn touch(&mut self, taken: &Taken<PodMeta>) {
+    fn touch(&mut self, taken: &Applied<PodMeta>) {
         let Some(touched) = &mut self.touched else {
             return;
         };
         match taken {
-            Taken::Nothing | Taken::Same(_) | Taken::Refreshed(_) => {}
-            Taken::Changed(pod) | Taken::Gone(pod) => touched.pod(&pod.uid, self.source),
-            Taken::Listed(difference) => {
+            Applied::Nothing | Applied::Same(_) | Applied::Refreshed(_) => {}
+            Applied::Changed(pod) | Applied::Gone(pod) => touched.pod(&pod.uid, self.source),
+            Applied::Listed(difference) => {
                 for pod in difference.gone.iter().chain(&difference.changed) {
                     touched.pod(&pod.uid, self.source);
                 }

@@ -15,7 +15,7 @@ use crate::{
         ContainerId, ContainerMeta, Interner, Kind, ObjectMeta, Owner, OwnerKind, OwnerRef, Pod,
         PodMeta, Scope, Seed, Uid,
     },
-    stores::Store,
+    stores::StoreWriter,
 };
 
 const PODS: u32 = 400;
@@ -62,7 +62,7 @@ fn an_object_takes_at_most_72_bytes_of_a_store() {
     for pods in [1_000, 10_000, 14_000, 15_000, 16_400] {
         let mut texts = Interner::new(Seed::FIXED);
         let objects: Vec<_> = (0..pods).map(|n| pod(n, 0, &mut texts)).collect();
-        let mut store = Store::new(1, Seed::FIXED);
+        let mut store = StoreWriter::new(1, Seed::FIXED);
         let taken = measure(|| {
             for object in objects {
                 store.take(Scope(0), Event::Apply(object));

@@ -84,7 +84,7 @@ use crate::{
     announce::{Announcer, CatchUp, Epoch, Ledger, Sink, WindowConfig},
     matcher::{Counts, Generation, Matcher, OwnerSort, Policy},
     model::{Kind, ObjectMeta, PodMeta, Scope, Uid},
-    stores::{Active, Objects, Reader},
+    stores::{Publisher, Stores, Reader},
 };
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -125,7 +125,7 @@ pub struct Feeds {
     pending: Episode,
     disagreement_told: bool,
     notices: Vec<Notice>,
-    shown: Active,
+    shown: Publisher,
     /// Which feed's objects are shown.
     shows: Option<Generation>,
     /// What is noted for a comparison of the leading stream with our own watches, if there
@@ -153,7 +153,7 @@ impl Feeds {
             pending: Episode::default(),
             disagreement_told: false,
             notices: Vec::new(),
-            shown: Active::default(),
+            shown: Publisher::default(),
             shows: None,
             touched: None,
         }
@@ -338,7 +338,7 @@ impl Feeds {
             (self.active, self.lead) = (None, None);
             self.take_over_at = None;
             self.shows = None;
-            self.shown.show(Objects::default());
+            self.shown.show(Stores::default());
         }
         self.telling.connected();
         self.resume(now, sink);

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     matcher::{Generation, Matcher},
     model::Uid,
-    stores::Objects,
+    stores::Stores,
 };
 
 /// One feed as it stands.
@@ -106,7 +106,7 @@ impl<'a> View<'a> {
     }
 
     /// Its objects.
-    pub fn objects(&self) -> Objects {
+    pub fn objects(&self) -> Stores {
         self.feed.objects()
     }
 

@@ -1,6 +1,6 @@
 //! The objects of a feed as they are now, for all who only read: enrichment, metrics, pages.
 //!
-//! A [`Store`] holds one kind of one feed and folds the list protocol of kube-rs into what has
+//! A [`StoreWriter`] holds one kind of one feed and folds the list protocol of kube-rs into what has
 //! changed (D1). A [`Reader`] looks into the stores of the active feed, whichever that is.
 //!
 //! Laws: an object's data exists once, here is a handle of it; what is equal keeps the handle it
@@ -17,9 +17,9 @@
 //! Absent here: who is active and why, what is told, time.
 
 mod reader;
-mod shelf;
 mod store;
+mod writer;
 
-pub use reader::{Active, Objects, Reader};
-pub use shelf::{SLICE, Shelf, Slice};
-pub use store::{Difference, Store, Taken};
+pub use reader::{Publisher, Reader, Stores};
+pub use store::{SLICE, Slice, Store};
+pub use writer::{Applied, Difference, StoreWriter};

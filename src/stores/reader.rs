@@ -2,33 +2,33 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Shelf;
+use super::Store;
 use crate::model::{Kind, ObjectMeta, PerKind, PodMeta, Uid};
 
 /// What one feed holds. A cheap handle; whoever keeps it keeps that feed's objects alive,
 /// also when the feed is gone.
 #[derive(Clone, Debug)]
-pub struct Objects {
+pub struct Stores {
     /// The pods, live or not.
-    pub pods: Arc<Shelf<PodMeta>>,
+    pub pods: Arc<Store<PodMeta>>,
     /// The objects of each kind of owner.
-    pub owners: PerKind<Arc<Shelf<ObjectMeta>>>,
+    pub owners: PerKind<Arc<Store<ObjectMeta>>>,
 }
 
 /// The writer's end: says whose objects are read.
 #[derive(Debug, Default)]
-pub struct Active(Arc<RwLock<Objects>>);
+pub struct Publisher(Arc<RwLock<Stores>>);
 
 /// The readers' end. Cheap to clone, for any thread.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    active: Arc<RwLock<Objects>>,
-    beside: PerKind<Arc<Shelf<ObjectMeta>>>,
+    active: Arc<RwLock<Stores>>,
+    beside: PerKind<Arc<Store<ObjectMeta>>>,
 }
 
-impl Active {
+impl Publisher {
     /// From now on these are read. Costs a pointer a kind, however many objects there are.
-    pub fn show(&self, objects: Objects) {
+    pub fn show(&self, objects: Stores) {
         let before = {
             let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *shown, objects)
@@ -62,22 +62,22 @@ impl Reader {
 
     /// Looks at these, too, whichever feed is active: kinds that are in no feed.
     #[must_use]
-    pub fn beside(self, beside: PerKind<Arc<Shelf<ObjectMeta>>>) -> Self {
+    pub fn beside(self, beside: PerKind<Arc<Store<ObjectMeta>>>) -> Self {
         Self { beside, ..self }
     }
 
     /// The stores of the feed that is active now, for several questions to the same feed or a
     /// walk. Ask anew each time: a handle that is kept goes on showing the feed of then.
-    pub fn objects(&self) -> Objects {
-        self.with(Objects::clone)
+    pub fn objects(&self) -> Stores {
+        self.with(Stores::clone)
     }
 
-    fn with<R>(&self, look: impl FnOnce(&Objects) -> R) -> R {
+    fn with<R>(&self, look: impl FnOnce(&Stores) -> R) -> R {
         look(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Default for Objects {
+impl Default for Stores {
     /// Nothing, for ever.
     fn default() -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Default for Objects {
     }
 }
 
-impl Objects {
+impl Stores {
     /// How many objects there are of this kind.
     pub fn count(&self, kind: Kind) -> usize {
         match kind {

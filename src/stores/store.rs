@@ -1,356 +1,107 @@
-//! The writer of one kind: the list protocol of kube-rs, by scope.
+//! The objects of one kind, behind the lock that the writer shares with readers.
 
-use std::sync::Arc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use foldhash::fast::SeedableRandomState;
-use hashbrown::HashSet;
-use kube::runtime::watcher::Event;
+use crate::model::{HasUid, Scope, Seed, Slot, Uid, UidMap};
 
-use super::{
-    Shelf,
-    shelf::{Entry, Mark},
-};
-use crate::model::{HasUid, Scope, Seed, Stored, UidMap, Uid};
+/// So many places are looked at in one [`Store::slice`].
+pub const SLICE: usize = 512;
 
-/// The objects of one kind in one feed, and where each scope is in its lists.
-///
-/// Scopes do not overlap. Where an object is told by two, the later word counts, the word of a
-/// list at its end.
+/// The objects of one kind in one feed. Read by anyone, written by its [`StoreWriter`](super::Store).
 #[derive(Debug)]
-pub struct Store<T> {
-    seed: Seed,
-    shelf: Arc<Shelf<T>>,
-    scopes: Vec<Progress<T>>,
-    /// Expected scopes whose first list has neither ended nor been denied.
-    unlisted: usize,
-}
+pub struct Store<T>(RwLock<UidMap<Entry<T>>>);
 
-/// What an event has changed.
+/// An object and who told it last: 16 bytes for a handle.
 #[derive(Debug)]
-pub enum Taken<T> {
-    /// Nothing; in a list, perhaps nothing yet.
-    Nothing,
-    /// The object is known in this very form. This is the handle that is kept.
-    Same(T),
-    /// The object is known in this form, but for what equality does not see. This handle is kept
-    /// from now on; at once, also in a list.
-    Refreshed(T),
-    /// The object is new or has changed.
-    Changed(T),
-    /// The object is gone, if it was known at all.
-    Gone(T),
-    /// A list has ended.
-    Listed(Difference<T>),
+pub(super) struct Entry<T> {
+    pub(super) object: T,
+    pub(super) list_id: ListId,
+    pub(super) scope: Scope,
 }
 
-/// What the end of a list has changed.
+/// The number of a list of one scope: what carries another one was not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ListId(u32);
+
+/// Some of the objects of a [`Store`].
 #[derive(Debug)]
-pub struct Difference<T> {
-    /// New and changed objects that had to wait for the end.
-    pub changed: Vec<T>,
-    /// Objects that the list lacks.
-    pub gone: Vec<T>,
-    /// It was not the first list of its scope to reach its end.
-    pub relist: bool,
+pub struct Slice<T> {
+    /// In no order that means anything.
+    pub objects: Vec<T>,
+    /// Where the next slice begins; `None` if this was the last.
+    pub next: Option<Slot>,
 }
 
-/// How far one scope is.
-#[derive(Debug)]
-struct Progress<T> {
-    /// Of its latest list; what the scope told since carries it.
-    mark: Mark,
-    /// A list has ended: the next one is staged.
-    listed: bool,
-    /// Counts as listed: as above, or it was denied.
-    settled: bool,
-    /// The list it is in.
-    list: Option<Box<List<T>>>,
-}
-
-/// A list that has not ended.
-#[derive(Debug)]
-struct List<T> {
-    /// New and changed objects, which wait for the end.
-    staged: UidMap<T>,
-    /// Applied or deleted meanwhile: that is later than what the list says of them.
-    decided: HashSet<Uid, SeedableRandomState>,
-}
-
-impl<T: Stored> Store<T> {
-    /// Nothing known; so many scopes are expected to list, one at least.
-    pub fn new(scopes: u16, seed: Seed) -> Self {
-        let scopes = usize::from(scopes.max(1));
-        Self {
-            seed,
-            shelf: Arc::new(Shelf::new(seed)),
-            scopes: (0..scopes).map(|_| Progress::default()).collect(),
-            unlisted: scopes,
-        }
+impl<T: HasUid + Clone> Store<T> {
+    /// The object of this uid.
+    pub fn get(&self, uid: &Uid) -> Option<T> {
+        let table = self.read();
+        Some(table.by_uid(uid)?.object.clone())
     }
 
-    /// Where its objects are read.
-    pub fn shelf(&self) -> &Arc<Shelf<T>> {
-        &self.shelf
-    }
-
-    /// Whether every expected scope has seen a list to its end or was denied.
-    pub fn is_listed(&self) -> bool {
-        self.unlisted == 0
-    }
-
-    /// If this object is known in this very form, what equality does not see among it, its handle is
-    /// kept from now on.
-    pub fn hold(&mut self, object: &T) {
-        let mut table = self.shelf.write();
-        let slot = table.find(object.uid());
-        let known = slot.and_then(|slot| table.get_mut(slot));
-        let Some(entry) = known.filter(|entry| entry.object.is_interchangeable(object)) else {
-            return;
-        };
-        let before = std::mem::replace(&mut entry.object, object.clone());
-        drop(table);
-        drop(before);
-    }
-
-    /// The scope may not be read (D4). If it has never listed, it counts as listed from now on;
-    /// what is known of it stays until a list or an event says otherwise.
-    pub fn denied(&mut self, scope: Scope) {
-        self.settle(scope);
-    }
-
-    /// The list that a scope is in names this object, but in a form that cannot be used. What is
-    /// known of it stays.
-    pub fn seen(&mut self, scope: Scope, uid: &Uid) {
-        let shelf = Arc::clone(&self.shelf);
-        let progress = self.progress(scope);
-        let mark = progress.mark;
-        // Outside of a list it says nothing; what was applied or deleted since is later.
-        let counts = |list: &List<T>| !list.decided.contains(uid);
-        if !progress.list.as_deref().is_some_and(counts) {
-            return;
-        }
-        let mut table = shelf.write();
-        let known = table.find(uid);
-        if let Some(entry) = known.and_then(|slot| table.get_mut(slot)) {
-            (entry.mark, entry.scope) = (mark, scope);
-        }
-    }
-
-    /// Takes one event of a scope.
-    pub fn take(&mut self, scope: Scope, event: Event<T>) -> Taken<T> {
-        match event {
-            Event::Init => {
-                let seed = self.seed;
-                let progress = self.progress(scope);
-                progress.mark = progress.mark.next();
-                progress.list = Some(Box::new(List::new(seed)));
-                Taken::Nothing
+    /// The objects in the next [`SLICE`] places from this one on. A walk from [`Slot::FIRST`]
+    /// on meets each object that stays meanwhile once, whatever comes and goes.
+    pub fn slice(&self, from: Slot) -> Slice<T> {
+        let mut objects = Vec::with_capacity(SLICE);
+        let table = self.read();
+        let (mut at, end) = (from, table.end());
+        for _ in 0..SLICE {
+            if at >= end {
+                break;
             }
-            Event::InitApply(object) => self.listed(scope, object),
-            Event::InitDone => self.list_ended(scope),
-            Event::Apply(object) => {
-                let progress = self.progress(scope);
-                progress.decide(object.uid());
-                let mark = progress.mark;
-                self.put(scope, mark, object)
-            }
-            Event::Delete(object) => {
-                self.progress(scope).decide(object.uid());
-                let removed = {
-                    let mut table = self.shelf.write();
-                    table.find(object.uid()).and_then(|slot| table.remove(slot))
-                };
-                drop(removed);
-                Taken::Gone(object)
-            }
+            objects.extend(table.get(at).map(|entry| entry.object.clone()));
+            at = at.next();
         }
+        let next = (at < end).then_some(at);
+        Slice { objects, next }
     }
 
-    /// An object of a list: it counts at once in a first list, else it waits if it is news.
-    fn listed(&mut self, scope: Scope, object: T) -> Taken<T> {
-        let shelf = Arc::clone(&self.shelf);
-        let progress = self.progress(scope);
-        let (mark, staging) = (progress.mark, progress.listed);
-        let Some(list) = &mut progress.list else {
-            // Outside of a list it is as good as any other word.
-            return self.put(scope, mark, object);
-        };
-        if list.decided.contains(object.uid()) {
-            return Taken::Nothing;
-        }
-        if !staging {
-            return self.put(scope, mark, object);
-        }
-        let mut table = shelf.write();
-        let known = table.find(object.uid());
-        if let Some(entry) = known.and_then(|slot| table.get_mut(slot)) {
-            (entry.mark, entry.scope) = (mark, scope);
-            if entry.object == object {
-                // Should the list name it twice, this is the later form.
-                list.unstage(object.uid());
-                if entry.object.same_extra(&object) {
-                    return Taken::Nothing;
-                }
-                let before = std::mem::replace(&mut entry.object, object.clone());
-                drop(table);
-                drop(before);
-                return Taken::Refreshed(object);
-            }
-        }
-        drop(table);
-        list.stage(object);
-        Taken::Nothing
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.read().len()
     }
 
-    /// The list is complete: what waited takes effect, what it lacks is gone.
-    fn list_ended(&mut self, scope: Scope) -> Taken<T> {
-        self.settle(scope);
-        let progress = self.progress(scope);
-        let relist = std::mem::replace(&mut progress.listed, true);
-        let Some(list) = progress.list.take() else {
-            return Taken::Nothing;
-        };
-        let mark = progress.mark;
-        let news = list.staged.len();
-        let (mut changed, mut replaced) = (Vec::with_capacity(news), Vec::with_capacity(news));
-        let mut table = self.shelf.write();
-        for (_, object) in list.staged.iter() {
-            let mut is_new = false;
-            let slot = table.find_or_insert_with(object.uid(), || {
-                is_new = true;
-                Entry::new(object, mark, scope)
-            });
-            let Some(entry) = table.get_mut(slot) else {
-                continue;
-            };
-            (entry.mark, entry.scope) = (mark, scope);
-            // Another scope may have told the same meanwhile.
-            let differs = is_new || entry.object != *object;
-            if differs || !entry.object.same_extra(object) {
-                replaced.push(std::mem::replace(&mut entry.object, object.clone()));
-            }
-            if differs {
-                changed.push(object.clone());
-            }
-        }
-        let lacks = |entry: &Entry<T>| entry.scope == scope && entry.mark != mark;
-        let lost: Vec<_> = table
-            .iter()
-            .filter_map(|(slot, entry)| lacks(entry).then_some(slot))
-            .collect();
-        let gone = lost
-            .into_iter()
-            .filter_map(|slot| Some(table.remove(slot)?.object))
-            .collect();
-        drop(table);
-        // Perhaps the last handles: not under the lock.
-        drop(replaced);
-        Taken::Listed(Difference {
-            changed,
-            gone,
-            relist,
-        })
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    fn put(&mut self, scope: Scope, mark: Mark, object: T) -> Taken<T> {
-        let mut is_new = false;
-        let mut table = self.shelf.write();
-        let slot = table.find_or_insert_with(object.uid(), || {
-            is_new = true;
-            Entry::new(&object, mark, scope)
-        });
-        let Some(entry) = table.get_mut(slot) else {
-            return Taken::Nothing;
-        };
-        (entry.mark, entry.scope) = (mark, scope);
-        if is_new {
-            return Taken::Changed(object);
-        }
-        // Handles of the same data are equal without a look at it.
-        let is_same = entry.object == object;
-        if is_same && entry.object.same_extra(&object) {
-            return Taken::Same(entry.object.clone());
-        }
-        let before = std::mem::replace(&mut entry.object, object.clone());
-        drop(table);
-        drop(before);
-        match is_same {
-            true => Taken::Refreshed(object),
-            false => Taken::Changed(object),
-        }
-    }
-
-    fn settle(&mut self, scope: Scope) {
-        if !std::mem::replace(&mut self.progress(scope).settled, true) {
-            self.unlisted -= 1;
-        }
-    }
-
-    /// An unexpected scope is one more to be listed, which says no more than it does.
-    fn progress(&mut self, scope: Scope) -> &mut Progress<T> {
-        let at = usize::from(scope.0);
-        while self.scopes.len() <= at {
-            self.scopes.push(Progress::default());
-            self.unlisted += 1;
-        }
-        #[expect(clippy::indexing_slicing, reason = "it was made to fit above")]
-        &mut self.scopes[at]
+    /// For how many there is room.
+    pub fn capacity(&self) -> usize {
+        self.read().capacity()
     }
 }
 
-impl<T: Clone> Entry<T> {
-    fn new(object: &T, mark: Mark, scope: Scope) -> Self {
-        Self {
-            object: object.clone(),
-            mark,
-            scope,
-        }
+impl<T> Store<T> {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self(RwLock::new(UidMap::new(seed)))
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, UidMap<Entry<T>>> {
+        // A reader that panics leaves nothing half done.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, UidMap<Entry<T>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: HasUid + Clone> Progress<T> {
-    /// Something came about this object that no list undoes.
-    fn decide(&mut self, uid: &Uid) {
-        if let Some(list) = &mut self.list {
-            list.unstage(uid);
-            list.decided.insert(uid.clone());
-        }
-    }
-}
-
-impl<T: HasUid + Clone> List<T> {
-    fn stage(&mut self, object: T) {
-        let slot = self
-            .staged
-            .find_or_insert_with(object.uid(), || object.clone());
-        if let Some(staged) = self.staged.get_mut(slot) {
-            *staged = object;
-        }
-    }
-
-    fn unstage(&mut self, uid: &Uid) {
-        if let Some(slot) = self.staged.find(uid) {
-            self.staged.remove(slot);
-        }
-    }
-}
-
-impl<T> Default for Progress<T> {
+impl<T> Default for Store<T> {
+    /// One that stays empty: a [`StoreWriter`](super::Store) makes its own.
     fn default() -> Self {
-        Self {
-            mark: Mark::default(),
-            listed: false,
-            settled: false,
-            list: None,
-        }
+        Self::new(Seed::FIXED)
     }
 }
 
-impl<T> List<T> {
-    fn new(seed: Seed) -> Self {
-        Self {
-            staged: UidMap::new(seed),
-            decided: HashSet::with_hasher(seed.state()),
-        }
+impl ListId {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl<T: HasUid> HasUid for Entry<T> {
+    fn uid(&self) -> &Uid {
+        self.object.uid()
     }
 }

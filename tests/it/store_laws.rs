@@ -7,7 +7,7 @@ use k8s_relay::{
     feeds::{Input, Settings},
     matcher::OwnerSort,
     model::{Kind, PodExtra, PodMeta, Scope, Seed, Slot, Stored as _, Uid},
-    stores::{SLICE, Shelf, Store, Taken},
+    stores::{Applied, SLICE, Store, StoreWriter},
 };
 use kube::runtime::watcher::Event;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -25,7 +25,7 @@ proptest! {
         scopes in 1..4_u16,
         words in vec((0..3_u16, any_word()), 0..60),
     ) {
-        let mut store = Store::<PodMeta>::new(scopes, Seed::FIXED);
+        let mut writer = StoreWriter::<PodMeta>::new(scopes, Seed::FIXED);
         let mut model = Lists::new();
         let mut listed = BTreeSet::new();
         for (scope, word) in words {
@@ -33,30 +33,30 @@ proptest! {
             let event = match word {
                 Word::Event(event) => event,
                 Word::Denied => {
-                    store.denied(scope);
+                    writer.denied(scope);
                     listed.insert(scope);
-                    prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
+                    prop_assert_eq!(writer.is_listed(), listed.len() == usize::from(scopes));
                     continue;
                 }
                 Word::Seen(uid) => {
-                    store.seen(scope, &Uid::new(uid));
+                    writer.seen(scope, &Uid::new(uid));
                     model.see(scope, &Uid::new(uid));
-                    prop_assert_eq!(held(store.shelf()), model.known.clone());
+                    prop_assert_eq!(held(writer.store()), model.known.clone());
                     continue;
                 }
             };
             if matches!(event, Event::InitDone) {
                 listed.insert(scope);
             }
-            let before = held(store.shelf());
+            let before = held(writer.store());
             let applied = match &event {
                 Event::Apply(pod) => Some(pod.clone()),
                 _ => None,
             };
             let wanted = model.take(scope, event.clone());
-            let facts = facts(store.take(scope, event));
+            let facts = facts(writer.take(scope, event));
             prop_assert_eq!(in_order(facts), in_order(wanted));
-            let after = held(store.shelf());
+            let after = held(writer.store());
             prop_assert_eq!(&after, &model.known);
             for (uid, pod) in &before {
                 let kept = after.get(uid).filter(|now| now.is_interchangeable(pod));
@@ -65,70 +65,73 @@ proptest! {
             if let Some(pod) = applied {
                 prop_assert!(after[&pod.uid].is_interchangeable(&pod), "with its extra");
             }
-            prop_assert_eq!(store.is_listed(), listed.len() == usize::from(scopes));
+            prop_assert_eq!(writer.is_listed(), listed.len() == usize::from(scopes));
         }
         for uid in model.known.into_values() {
-            store.take(Scope(0), Event::Delete(uid));
+            writer.take(Scope(0), Event::Delete(uid));
         }
-        prop_assert_eq!(store.shelf().capacity(), 0);
+        prop_assert_eq!(writer.store().capacity(), 0);
     }
 }
 
 #[test]
 fn a_list_of_nothing_empties_the_store_and_gives_its_room_back() {
-    let mut store = Store::new(1, Seed::FIXED);
+    let mut writer = StoreWriter::new(1, Seed::FIXED);
     for event in list_of((0..10_000).map(numbered)) {
-        store.take(Scope(0), event);
+        writer.take(Scope(0), event);
     }
-    assert_eq!(store.shelf().len(), 10_000);
+    assert_eq!(writer.store().len(), 10_000);
     for event in list_of([]) {
-        store.take(Scope(0), event);
+        writer.take(Scope(0), event);
     }
-    assert_eq!((store.shelf().len(), store.shelf().capacity()), (0, 0));
+    assert_eq!((writer.store().len(), writer.store().capacity()), (0, 0));
 }
 
 #[test]
 fn an_object_that_a_list_names_but_in_no_usable_form_stays_as_it_was() {
-    let mut store = Store::new(1, Seed::FIXED);
+    let mut writer = StoreWriter::new(1, Seed::FIXED);
     for event in list_of([PodMeta::from(pod("a")), pod("b").into()]) {
-        store.take(Scope(0), event);
+        writer.take(Scope(0), event);
     }
-    let list = |store: &mut Store<PodMeta>, seen: &[&str]| {
-        store.take(Scope(0), Event::Init);
+    let list = |writer: &mut StoreWriter<PodMeta>, seen: &[&str]| {
+        writer.take(Scope(0), Event::Init);
         for uid in seen {
-            store.seen(Scope(0), &Uid::new(uid));
+            writer.seen(Scope(0), &Uid::new(uid));
         }
-        store.take(Scope(0), Event::InitDone)
+        writer.take(Scope(0), Event::InitDone)
     };
-    let Taken::Listed(difference) = list(&mut store, &["a", "stranger"]) else {
+    let Applied::Listed(difference) = list(&mut writer, &["a", "stranger"]) else {
         panic!("a list has ended");
     };
     assert!(difference.changed.is_empty());
     assert_eq!(difference.gone, [PodMeta::from(pod("b"))]);
-    store.seen(Scope(0), &Uid::new("a"));
-    list(&mut store, &[]);
-    assert!(store.shelf().is_empty(), "before the list is not within it");
+    writer.seen(Scope(0), &Uid::new("a"));
+    list(&mut writer, &[]);
+    assert!(
+        writer.store().is_empty(),
+        "before the list is not within it"
+    );
 }
 
 #[test]
 fn an_object_that_another_scope_tells_of_outlives_the_list_that_lacks_it() {
     let (old, new) = (Scope(0), Scope(1));
-    let mut store = Store::new(2, Seed::FIXED);
+    let mut writer = StoreWriter::new(2, Seed::FIXED);
     for event in list_of([PodMeta::from(pod("moved")), pod("stays").into()]) {
-        store.take(old, event);
+        writer.take(old, event);
     }
     for event in list_of([]) {
-        store.take(new, event);
+        writer.take(new, event);
     }
     for event in list_of([PodMeta::from(pod("moved").version("2"))]).take(2) {
-        store.take(new, event);
+        writer.take(new, event);
     }
     for event in list_of([PodMeta::from(pod("stays"))]) {
-        store.take(old, event);
+        writer.take(old, event);
     }
-    assert_eq!(store.shelf().len(), 2);
-    store.take(new, Event::InitDone);
-    let moved = store.shelf().get(&Uid::new("moved")).unwrap();
+    assert_eq!(writer.store().len(), 2);
+    writer.take(new, Event::InitDone);
+    let moved = writer.store().get(&Uid::new("moved")).unwrap();
     assert_eq!(&*moved.version, "2");
 }
 
@@ -203,15 +206,15 @@ fn a_shadow_is_not_read_until_it_is_active() {
 
 #[test]
 fn a_walk_meets_each_object_that_stays_once_whatever_comes_and_goes() {
-    let mut store = Store::new(1, Seed::FIXED);
+    let mut writer = StoreWriter::new(1, Seed::FIXED);
     for pod in (0..4 * SLICE as u32).map(numbered) {
-        store.take(Scope(0), Event::Apply(pod));
+        writer.take(Scope(0), Event::Apply(pod));
     }
     let mut seen = BTreeMap::<Uid, usize>::new();
     let mut next = Some(Slot::FIRST);
     let mut round = 0;
     while let Some(from) = next {
-        let slice = store.shelf().slice(from);
+        let slice = writer.store().slice(from);
         assert!(slice.objects.len() <= SLICE);
         for pod in slice.objects {
             *seen.entry(pod.uid.clone()).or_default() += 1;
@@ -219,9 +222,9 @@ fn a_walk_meets_each_object_that_stays_once_whatever_comes_and_goes() {
         next = slice.next;
         // Every second one goes, some come.
         for n in (0..4 * SLICE as u32).filter(|n| n % 8 == 2 * round) {
-            store.take(Scope(0), Event::Delete(numbered(n)));
+            writer.take(Scope(0), Event::Delete(numbered(n)));
         }
-        store.take(Scope(0), Event::Apply(numbered(100_000 + round)));
+        writer.take(Scope(0), Event::Apply(numbered(100_000 + round)));
         round += 1;
     }
     for n in (0..4 * SLICE as u32).filter(|n| n % 2 == 1) {
@@ -235,17 +238,17 @@ fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
         let pods = (0..SLICE).map(|n| pod(&format!("p{n}")).version(version).into());
         pods.collect::<Vec<PodMeta>>()
     };
-    let mut store = Store::new(1, Seed::FIXED);
+    let mut writer = StoreWriter::new(1, Seed::FIXED);
     for event in list_of(version("0")) {
-        store.take(Scope(0), event);
+        writer.take(Scope(0), event);
     }
-    let shelf = store.shelf().clone();
+    let store = writer.store().clone();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|threads| {
         for _ in 0..2 {
             threads.spawn(|| {
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    let slice = shelf.slice(Slot::FIRST);
+                    let slice = store.slice(Slot::FIRST);
                     assert_eq!(slice.objects.len(), SLICE);
                     let versions: BTreeSet<_> =
                         slice.objects.iter().map(|pod| &*pod.version).collect();
@@ -255,7 +258,7 @@ fn readers_in_other_threads_see_either_side_of_a_list_and_hold_nothing_up() {
         }
         for round in 0..200 {
             for event in list_of(version(&round.to_string())) {
-                store.take(Scope(0), event);
+                writer.take(Scope(0), event);
             }
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -293,12 +296,12 @@ fn any_word() -> impl Strategy<Value = Word> {
     ]
 }
 
-fn facts(taken: Taken<PodMeta>) -> Vec<Fact<PodMeta>> {
+fn facts(taken: Applied<PodMeta>) -> Vec<Fact<PodMeta>> {
     match taken {
-        Taken::Nothing | Taken::Same(_) | Taken::Refreshed(_) => Vec::new(),
-        Taken::Changed(pod) => vec![Fact::Apply(pod)],
-        Taken::Gone(pod) => vec![Fact::Delete(pod.uid.clone())],
-        Taken::Listed(difference) => {
+        Applied::Nothing | Applied::Same(_) | Applied::Refreshed(_) => Vec::new(),
+        Applied::Changed(pod) => vec![Fact::Apply(pod)],
+        Applied::Gone(pod) => vec![Fact::Delete(pod.uid.clone())],
+        Applied::Listed(difference) => {
             let gone = difference.gone.into_iter();
             let gone = gone.map(|pod| Fact::Delete(pod.uid.clone()));
             gone.chain(difference.changed.into_iter().map(Fact::Apply))
@@ -315,10 +318,10 @@ fn in_order(mut facts: Vec<Fact<PodMeta>>) -> Vec<Fact<PodMeta>> {
     facts
 }
 
-fn held(shelf: &Shelf<PodMeta>) -> BTreeMap<Uid, PodMeta> {
-    let slice = shelf.slice(Slot::FIRST);
+fn held(store: &Store<PodMeta>) -> BTreeMap<Uid, PodMeta> {
+    let slice = store.slice(Slot::FIRST);
     assert!(slice.next.is_none());
-    assert_eq!(slice.objects.len(), shelf.len());
+    assert_eq!(slice.objects.len(), store.len());
     let held = slice.objects.into_iter();
     held.map(|pod| (pod.uid.clone(), pod)).collect()
 }

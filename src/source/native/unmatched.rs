@@ -17,7 +17,7 @@ use super::Options;
 use crate::{
     model::{Kind, KindTable, ObjectMeta, PerKind, Scope, Seed, Stored, Uid},
     source::{WatchFailure, WatchHealth, WatchState},
-    stores::{Shelf, Store},
+    stores::{Store, StoreWriter},
 };
 
 /// All kinds that are watched, and of those that the matcher does not use what is known.
@@ -32,8 +32,8 @@ pub struct Unmatched {
 pub(super) struct Kept<T> {
     /// With the namespace of each, `None` for all.
     scopes: Vec<(Scope, Option<String>)>,
-    shelf: Arc<Shelf<T>>,
-    store: Mutex<Store<T>>,
+    store: Arc<Store<T>>,
+    writer: Mutex<StoreWriter<T>>,
     states: Mutex<BTreeMap<Scope, WatchState>>,
 }
 
@@ -56,8 +56,8 @@ impl Unmatched {
     }
 
     /// Where the objects of each kind that the matcher does not use are read.
-    pub fn objects(&self) -> PerKind<Arc<Shelf<ObjectMeta>>> {
-        self.kept.map(|kept| Arc::clone(&kept.shelf))
+    pub fn objects(&self) -> PerKind<Arc<Store<ObjectMeta>>> {
+        self.kept.map(|kept| Arc::clone(&kept.store))
     }
 
     /// How each watch of these kinds stands, with the namespace it is of, `None` for all.
@@ -95,22 +95,22 @@ impl Default for Unmatched {
 
 impl<T: Stored> Kept<T> {
     fn new(scopes: Vec<(Scope, Option<String>)>, seed: Seed) -> Self {
-        let store = Store::new(u16::try_from(scopes.len()).unwrap_or(u16::MAX), seed);
+        let writer = StoreWriter::new(u16::try_from(scopes.len()).unwrap_or(u16::MAX), seed);
         Self {
             scopes,
-            shelf: Arc::clone(store.shelf()),
-            store: Mutex::new(store),
+            store: Arc::clone(writer.store()),
+            writer: Mutex::new(writer),
             states: Mutex::default(),
         }
     }
 
     pub(super) fn take(&self, scope: Scope, event: Event<T>) {
         // What changed matters to nobody; whoever reads looks for himself.
-        drop(self.store().take(scope, event));
+        drop(self.writer().take(scope, event));
     }
 
     pub(super) fn seen(&self, scope: Scope, uid: &Uid) {
-        self.store().seen(scope, uid);
+        self.writer().seen(scope, uid);
     }
 
     /// Notes that something came.
@@ -127,15 +127,15 @@ impl<T: Stored> Kept<T> {
         last_failure: Option<WatchFailure>,
     ) {
         if health == WatchHealth::Denied {
-            self.store().denied(scope);
+            self.writer().denied(scope);
         }
         let mut states = self.states();
         let state = states.entry(scope).or_default();
         state.changed(health, since, last_failure);
     }
 
-    fn store(&self) -> MutexGuard<'_, Store<T>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> MutexGuard<'_, StoreWriter<T>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
