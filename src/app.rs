@@ -28,7 +28,7 @@ use crate::{
     announce::WindowConfig,
     config::{AdminAddress, Config, Heartbeat, HostPort},
     driver::{self, Driver},
-    feeds::{Patience, Settings},
+    feeds::{Timeouts, Settings},
     matcher::Reannounce,
     migrate::{Numbered, Stage, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
@@ -278,9 +278,9 @@ fn settings(config: &Config, stage: Stage) -> Settings {
         active: stage.active(),
         on_reconnect: config.reconnect,
         handover: config.stream_handover,
-        patience: Patience {
+        timeouts: Timeouts {
             silence: config.stream_silence,
-            ..Patience::default()
+            ..Timeouts::default()
         },
         windows: WindowConfig {
             owner_wait: config.native.owner_wait,

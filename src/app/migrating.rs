@@ -38,7 +38,7 @@ pub(super) fn migrating(
     control: WatchControl,
 ) -> Migrating {
     let migrate = &config.migrate;
-    let patience = auto::Patience {
+    let timeouts = auto::Timeouts {
         hold: migrate.parity_hold,
         rollback_after: migrate.rollback_after,
     };
@@ -50,7 +50,7 @@ pub(super) fn migrating(
             hold: migrate.parity_hold,
             auto: match migrate.mode {
                 config::Migrate::Manual => None,
-                config::Migrate::Auto => Some(patience),
+                config::Migrate::Auto => Some(timeouts),
             },
             record: state.auto,
         },

@@ -70,7 +70,7 @@ impl Watchman {
     async fn start(&mut self) -> Result<Watches, NativeError> {
         let options = options(&self.config);
         let limits = native::Limits {
-            connect: options.patience.connect,
+            connect: options.timeouts.connect,
             plugin: self.config.credentials_timeout,
             ..native::Limits::default()
         };
@@ -180,10 +180,10 @@ pub(super) fn options(config: &NativeConfig) -> native::Options {
         decoding: decode::Decoding {
             containers: config.containers,
         },
-        patience: native::Patience {
+        timeouts: native::Timeouts {
             first_retry: config.retry.first,
             slowest_retry: config.retry.slowest,
-            ..native::Patience::default()
+            ..native::Timeouts::default()
         },
         seed: seed::of_process(),
         ..native::Options::default()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Driver, Stream, watches::Watched};
 use crate::{
     admin::api::{DeletesPending, Stream as StreamRow, Unfed},
-    feeds::{ActiveSource, View},
+    feeds::{SourceKind, View},
     source::StreamId,
 };
 
@@ -18,24 +18,24 @@ impl Driver {
         let active = self.feeds.views().find(|view| view.active);
         let Some(view) = active else {
             let why = match self.feeds.active_source() {
-                ActiveSource::Collect => "no legacy watcher has sent anything yet",
-                ActiveSource::Native => "the native source does not run yet",
+                SourceKind::Collect => "no legacy watcher has sent anything yet",
+                SourceKind::Native => "the native source does not run yet",
             };
             return Some(since(self.started, why, now));
         };
         match (view.source, view.is_open()) {
-            (ActiveSource::Collect, true) => None,
-            (ActiveSource::Collect, false) => {
+            (SourceKind::Collect, true) => None,
+            (SourceKind::Collect, false) => {
                 let stream = self.stream_of(&view).and_then(|(_, stream)| stream.ended);
                 let ended = stream.or(view.last_event()).unwrap_or(view.opened());
                 Some(since(ended, "the legacy watcher's stream has ended", now))
             }
-            (ActiveSource::Native, false) => {
+            (SourceKind::Native, false) => {
                 let last = view.last_event().unwrap_or(view.opened());
                 let why = "the native source was ended, and no legacy watcher has taken over";
                 Some(since(last, why, now))
             }
-            (ActiveSource::Native, true) => {
+            (SourceKind::Native, true) => {
                 let failing = self.watched.as_ref().and_then(Watched::all_failing_since);
                 failing.map(|at| since(at, "all native watches fail", now))
             }
@@ -77,8 +77,8 @@ impl Driver {
             (true, _) => "active",
             (false, _) if !stream.open => "ended",
             (false, _) if !self.feeds.hears_streams() => "ignored",
-            (false, ActiveSource::Collect) => "standby",
-            (false, ActiveSource::Native) => "shadow",
+            (false, SourceKind::Collect) => "standby",
+            (false, SourceKind::Native) => "shadow",
         };
         StreamRow {
             stream: id.0,

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
 
-use super::{ActiveSource, Input, Touched};
+use super::{DirtyPods, Input, SourceKind};
 use crate::{
     announce::{Announcer, Move, Sink},
     matcher::{Change, Matcher, OwnerSort, Policy},
     model::{HasUid, Kind, ObjectMeta, PerKind, PodMeta, Scope},
-    stores::{Difference, Stores, StoreWriter, Applied},
+    stores::{Applied, Difference, StoreWriter, Stores},
 };
 
 #[derive(Debug)]
 pub(super) struct Feed {
     /// Where it comes from.
-    pub(super) source: ActiveSource,
+    pub(super) source: SourceKind,
     pub(super) matcher: Matcher,
     pub(super) state: FeedState,
     /// Its first lists are complete.
@@ -56,14 +56,14 @@ pub(super) enum FeedState {
 }
 
 /// Hears what changes in a feed, and has it told if that is the active one.
-pub(super) struct Hearing<'a, S> {
+pub(super) struct EventContext<'a, S> {
     /// `None` for a shadow.
     pub(super) telling: Option<&'a mut Announcer>,
     /// `None` for a feed that is not compared.
-    pub(super) touched: Option<&'a mut Touched>,
+    pub(super) dirty_pods: Option<&'a mut DirtyPods>,
     /// What comes to be live and no longer is, of a standby whose pods are counted.
     pub(super) moves: Option<&'a mut Vec<Move>>,
-    pub(super) source: ActiveSource,
+    pub(super) source: SourceKind,
     pub(super) sink: &'a mut S,
     pub(super) now: Instant,
     pub(super) relist_resync: bool,
@@ -72,7 +72,7 @@ pub(super) struct Hearing<'a, S> {
 impl Feed {
     /// `scopes`: how many lists of each kind make it synced. `counted`: what the clock shows.
     pub(super) fn new(
-        source: ActiveSource,
+        source: SourceKind,
         policy: Policy,
         scopes: u16,
         counted: Duration,
@@ -113,19 +113,19 @@ impl Feed {
         &mut self,
         scope: Scope,
         input: Input,
-        mut hearing: Hearing<'_, impl Sink>,
+        mut context: EventContext<'_, impl Sink>,
     ) -> bool {
         if !matches!(input, Input::Listed) {
-            self.last_event = Some(hearing.now);
+            self.last_event = Some(context.now);
             self.told += 1;
         }
         let overflow = match input {
             Input::Pod(event) => {
                 self.has_sent_pods = true;
-                self.take_pod(scope, event, &mut hearing)
+                self.take_pod(scope, event, &mut context)
             }
             Input::Owner(sort, event) => {
-                self.take_owner(scope, sort, event, &mut hearing);
+                self.take_owner(scope, sort, event, &mut context);
                 false
             }
             Input::Seen(kind, uid) => {
@@ -159,20 +159,20 @@ impl Feed {
     }
 
     /// Does what is due in the matcher.
-    pub(super) fn handle_timeout(&mut self, mut hearing: Hearing<'_, impl Sink>) {
+    pub(super) fn handle_timeout(&mut self, mut context: EventContext<'_, impl Sink>) {
         let repeat = self.matcher.policy().repeat_containers;
-        if let Some(telling) = &mut hearing.telling {
+        if let Some(telling) = &mut context.telling {
             // What a list told in one go is given up in one go.
             telling.begin_bulk();
         }
-        self.matcher.handle_timeout(hearing.now, &mut |change| {
-            hearing.change(change, repeat);
+        self.matcher.handle_timeout(context.now, &mut |change| {
+            context.change(change, repeat);
         });
     }
 
     /// Whether it is an open stream that has sent no pod and is not synced.
     pub(super) fn lacks_pods(&self) -> bool {
-        let is_stream = self.source == ActiveSource::Collect && self.state == FeedState::Open;
+        let is_stream = self.source == SourceKind::Collect && self.state == FeedState::Open;
         is_stream && !self.synced && !self.has_sent_pods
     }
 
@@ -180,20 +180,20 @@ impl Feed {
         &mut self,
         scope: Scope,
         event: Event<PodMeta>,
-        hearing: &mut Hearing<'_, impl Sink>,
+        context: &mut EventContext<'_, impl Sink>,
     ) -> bool {
-        let (matcher, now) = (&mut self.matcher, hearing.now);
+        let (matcher, now) = (&mut self.matcher, context.now);
         let repeat = matcher.policy().repeat_containers;
-        hearing.expect(&event);
+        context.expect(&event);
         let taken = self.pods.take(scope, event);
         if let Applied::Listed(Difference { relist: true, .. }) = taken {
-            hearing.pods_are_relisted();
+            context.pods_are_relisted();
         }
-        hearing.touch(&taken);
+        context.touch(&taken);
         let mut overflow = false;
         let mut tell = |change: Change<'_>| {
             overflow |= matches!(change, Change::Overflow);
-            hearing.change(change, repeat);
+            context.change(change, repeat);
         };
         match taken {
             Applied::Nothing => {}
@@ -222,13 +222,13 @@ impl Feed {
         scope: Scope,
         sort: OwnerSort,
         event: Event<ObjectMeta>,
-        hearing: &mut Hearing<'_, impl Sink>,
+        context: &mut EventContext<'_, impl Sink>,
     ) {
-        let (matcher, now) = (&mut self.matcher, hearing.now);
+        let (matcher, now) = (&mut self.matcher, context.now);
         let repeat = matcher.policy().repeat_containers;
-        hearing.expect(&event);
+        context.expect(&event);
         let mut elsewhere = false;
-        let mut tell = |change: Change<'_>| hearing.change(change, repeat);
+        let mut tell = |change: Change<'_>| context.change(change, repeat);
         #[expect(clippy::indexing_slicing, reason = "each kind of owner has its store")]
         let store = &mut self.owners[sort.kind()];
         match store.take(scope, event) {
@@ -245,8 +245,8 @@ impl Feed {
                 }
             }
         }
-        if let Some(touched) = hearing.touched.as_mut().filter(|_| elsewhere) {
-            touched.all();
+        if let Some(dirty_pods) = context.dirty_pods.as_mut().filter(|_| elsewhere) {
+            dirty_pods.all();
         }
     }
 
@@ -255,10 +255,10 @@ impl Feed {
     }
 }
 
-impl<S: Sink> Hearing<'_, S> {
+impl<S: Sink> EventContext<'_, S> {
     fn change(&mut self, change: Change<'_>, repeat: bool) {
-        if let Some(touched) = &mut self.touched {
-            touched.change(&change, self.source);
+        if let Some(dirty_pods) = &mut self.dirty_pods {
+            dirty_pods.change(&change, self.source);
         }
         if let Some(moves) = &mut self.moves {
             moves.extend(Move::of(&change));
@@ -270,15 +270,15 @@ impl<S: Sink> Hearing<'_, S> {
 
     /// Notes the pods of which the store has something new, whatever the matcher makes of it.
     fn touch(&mut self, taken: &Applied<PodMeta>) {
-        let Some(touched) = &mut self.touched else {
+        let Some(dirty_pods) = &mut self.dirty_pods else {
             return;
         };
         match taken {
             Applied::Nothing | Applied::Same(_) | Applied::Refreshed(_) => {}
-            Applied::Changed(pod) | Applied::Gone(pod) => touched.pod(&pod.uid, self.source),
+            Applied::Changed(pod) | Applied::Gone(pod) => dirty_pods.pod(&pod.uid, self.source),
             Applied::Listed(difference) => {
                 for pod in difference.gone.iter().chain(&difference.changed) {
-                    touched.pod(&pod.uid, self.source);
+                    dirty_pods.pod(&pod.uid, self.source);
                 }
             }
         }

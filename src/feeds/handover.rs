@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    ActiveSource, Feed, FeedState, Feeds, Handover, Notice, pending::Why, view::stream_of,
-};
+use super::{Feed, FeedState, Feeds, Handover, Notice, SourceKind, pending::Why, view::stream_of};
 use crate::{
     announce::{Changeover, Move},
     matcher::Generation,
@@ -37,7 +35,7 @@ impl Feeds {
         let comes_late = !heard.moves.is_empty() && self.standby_moved(feed, &heard.moves);
         self.vouched_moved();
         let counted = self.clock.read(now);
-        let (settle, ahead) = (self.settings.windows.handover, self.settings.patience.ahead);
+        let (settle, ahead) = (self.settings.windows.handover, self.settings.timeouts.ahead);
         let confirmed = self.telling.confirmed() != heard.confirmed;
         let (lead, last_of_lead) = self
             .leading()
@@ -128,7 +126,7 @@ impl Feeds {
     /// want of a better one.
     fn choice(&mut self, now: Instant) -> Option<(Generation, bool)> {
         let counted = self.clock.read(now);
-        let silence = self.settings.patience.silence;
+        let silence = self.settings.timeouts.silence;
         let leading = self.leading();
         let lead = leading.map(|(lead, _)| lead);
         let is_healthy = leading.is_some_and(|(lead, feed)| feed.synced && self.fits(lead, feed));
@@ -180,14 +178,13 @@ impl Feeds {
 
     /// Whether our own watches are announced, or shall be.
     fn is_shadowed(&self) -> bool {
-        self.settings.active == ActiveSource::Native
+        self.settings.active == SourceKind::Native
     }
 
     pub(super) fn tells_open_native(&self) -> bool {
         let active = self.active.and_then(|active| self.feeds.get(&active));
-        active.is_some_and(|feed| {
-            feed.source == ActiveSource::Native && feed.state == FeedState::Open
-        })
+        active
+            .is_some_and(|feed| feed.source == SourceKind::Native && feed.state == FeedState::Open)
     }
 
     /// Our own watches stay announced until a stream is synced and fits.
@@ -265,11 +262,11 @@ impl Feeds {
         if !feed.synced || feed.state != FeedState::Open {
             return false;
         }
-        if !self.is_seamless() || feed.source == ActiveSource::Native {
+        if !self.is_seamless() || feed.source == SourceKind::Native {
             return true;
         }
         let counted = self.clock.counted();
-        let for_long = counted.saturating_sub(feed.synced_at) >= self.settings.patience.silence;
+        let for_long = counted.saturating_sub(feed.synced_at) >= self.settings.timeouts.silence;
         let is_doubted = feed.doubted_until.is_some_and(|until| until > now);
         !is_doubted && (for_long || self.fits(generation, feed))
     }
@@ -288,7 +285,7 @@ impl Feeds {
         if self.wanted() > 0 {
             return;
         }
-        let limit = self.settings.patience.no_pods;
+        let limit = self.settings.timeouts.no_pods;
         let streams = self.feeds.values_mut().filter(|feed| feed.lacks_pods());
         for feed in streams {
             if counted.saturating_sub(feed.heard_at) >= limit {
@@ -326,8 +323,8 @@ impl Feeds {
             let unfit = self.is_seamless() && self.standbys().next().is_some();
             let why = match (feed.source, unfit) {
                 (_, true) => Why::NoStreamFits,
-                (ActiveSource::Native, false) => Why::NoWatches,
-                (ActiveSource::Collect, false) => Why::NoStream,
+                (SourceKind::Native, false) => Why::NoWatches,
+                (SourceKind::Collect, false) => Why::NoStream,
             };
             return (wanted > 0).then_some((why, wanted));
         }
@@ -337,10 +334,10 @@ impl Feeds {
         }
         let why = match feed.source {
             _ if !feed.synced => Why::NotSynced,
-            ActiveSource::Collect if self.is_seamless() && !self.fits(active, feed) => {
+            SourceKind::Collect if self.is_seamless() && !self.fits(active, feed) => {
                 Why::DoesNotFit
             }
-            ActiveSource::Collect | ActiveSource::Native => Why::StillListing,
+            SourceKind::Collect | SourceKind::Native => Why::StillListing,
         };
         Some((why, kept))
     }

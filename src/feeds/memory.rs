@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use kube::runtime::watcher::Event;
 
-use super::{ActiveSource, Feeds, Input, Settings};
+use super::{Feeds, Input, Settings, SourceKind};
 use crate::{
     announce::{CatchUp, Epoch, Sink},
     matcher::{Generation, OwnerSort},
@@ -87,7 +87,7 @@ impl Cluster {
     fn new() -> Self {
         let now = Instant::now();
         let settings = Settings {
-            active: ActiveSource::Native,
+            active: SourceKind::Native,
             ..Settings::default()
         };
         let mut feeds = Feeds::new(settings, now);

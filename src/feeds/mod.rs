@@ -9,7 +9,7 @@
 //! resync, unless that is asked for: what finds no room is told by a later pass. A change of
 //! source (`switch.rs`) is told as a difference, and what was announced stays while there is
 //! nobody to change to. While both are compared, a pod that is the same in both is held once
-//! (`twins.rs`).
+//! (`compared.rs`).
 //!
 //! # Streams hand over without a gap
 //!
@@ -52,13 +52,13 @@
 //! Absent here: sockets, clocks, who sends the events.
 
 mod clock;
+mod compared;
 mod feed;
 mod handover;
 mod overlap;
 mod pending;
 mod settings;
 mod switch;
-mod twins;
 mod view;
 
 #[cfg(test)]
@@ -70,21 +70,21 @@ use std::{
 };
 
 use clock::Clock;
-use feed::{Feed, FeedState, Hearing};
+pub use compared::{DirtyPod, DirtyPods};
+use feed::{EventContext, Feed, FeedState};
 use handover::Heard;
 use kube::runtime::watcher::Event;
 use pending::Episode;
 pub use pending::{Notice, Pending, Why};
-pub use settings::{ActiveSource, Handover, OnReconnect, Patience, Settings};
+pub use settings::{Handover, OnReconnect, Settings, SourceKind, Timeouts};
 pub use switch::Waits;
-pub use twins::{Touch, Touched};
 pub use view::View;
 
 use crate::{
     announce::{Announcer, CatchUp, Epoch, Ledger, Sink, WindowConfig},
     matcher::{Counts, Generation, Matcher, OwnerSort, Policy},
     model::{Kind, ObjectMeta, PodMeta, Scope, Uid},
-    stores::{Publisher, Stores, Reader},
+    stores::{Publisher, Reader, Stores},
 };
 
 /// One event of a feed: [`crate::source::FeedEvent`] in the words of the core.
@@ -130,7 +130,7 @@ pub struct Feeds {
     shows: Option<Generation>,
     /// What is noted for a comparison of the leading stream with our own watches, if there
     /// is one.
-    touched: Option<Touched>,
+    dirty_pods: Option<DirtyPods>,
 }
 
 impl Feeds {
@@ -155,7 +155,7 @@ impl Feeds {
             notices: Vec::new(),
             shown: Publisher::default(),
             shows: None,
-            touched: None,
+            dirty_pods: None,
         }
     }
 
@@ -168,17 +168,17 @@ impl Feeds {
         }
         let policy = self.policy(Policy::LEGACY);
         let counted = self.clock.read(now);
-        let opened = self.add(Feed::new(ActiveSource::Collect, policy, 1, counted, now));
+        let opened = self.add(Feed::new(SourceKind::Collect, policy, 1, counted, now));
         match (self.settings.handover, self.settings.active) {
-            (Handover::Legacy, ActiveSource::Collect) if self.tells_native() => {
+            (Handover::Legacy, SourceKind::Collect) if self.tells_native() => {
                 self.take_back(opened, now, sink);
             }
-            (Handover::Legacy, ActiveSource::Collect) => {
+            (Handover::Legacy, SourceKind::Collect) => {
                 self.activate(opened);
                 self.telling.new_stream(sink);
                 self.resume(now, sink);
             }
-            (Handover::Legacy, ActiveSource::Native) | (Handover::Seamless, _) => {}
+            (Handover::Legacy, SourceKind::Native) | (Handover::Seamless, _) => {}
         }
         if self.settings.handover == Handover::Legacy {
             self.lead = Some(opened);
@@ -195,7 +195,7 @@ impl Feeds {
         if self.is_deaf {
             let active = self.active;
             self.feeds.retain(|generation, feed| {
-                feed.source == ActiveSource::Native || Some(*generation) == active
+                feed.source == SourceKind::Native || Some(*generation) == active
             });
             self.lead = None;
             self.count_for_standbys();
@@ -213,12 +213,12 @@ impl Feeds {
         } = self.settings.windows;
         let policy = self.policy(Policy::native(owner_wait, owner_retention));
         let counted = self.clock.read(now);
-        let feed = Feed::new(ActiveSource::Native, policy, scopes, counted, now);
+        let feed = Feed::new(SourceKind::Native, policy, scopes, counted, now);
         let opened = self.add(feed);
         self.native = Some(opened);
         match self.settings.active {
-            ActiveSource::Collect => {}
-            ActiveSource::Native => self.activate(opened),
+            SourceKind::Collect => {}
+            SourceKind::Native => self.activate(opened),
         }
         opened
     }
@@ -241,7 +241,7 @@ impl Feeds {
             feed.state = FeedState::Ended;
             // Nobody will confirm or deny what is kept.
             self.telling.hold(true);
-            self.take_over_at = Some(now + self.settings.patience.take_over);
+            self.take_over_at = Some(now + self.settings.timeouts.take_over);
         }
         match self.settings.handover {
             Handover::Seamless => self.stream_ended(now),
@@ -279,21 +279,21 @@ impl Feeds {
         let is_active = self.active == Some(generation);
         feed.heard_at = self.clock.read(now);
         let counts = self.settings.handover == Handover::Seamless
-            && feed.source == ActiveSource::Collect
+            && feed.source == SourceKind::Collect
             && !is_active;
         let mut moves = Vec::new();
         let (is_first, was_synced) = (feed.told == 0, feed.synced);
         let confirmed = self.telling.confirmed();
-        let hearing = Hearing {
+        let context = EventContext {
             telling: is_active.then_some(&mut self.telling),
-            touched: self.touched.as_mut().filter(|_| compared),
+            dirty_pods: self.dirty_pods.as_mut().filter(|_| compared),
             moves: counts.then_some(&mut moves),
             source: feed.source,
             sink,
             now,
             relist_resync: self.settings.relist_resync,
         };
-        let overflow = feed.take(scope, input, hearing);
+        let overflow = feed.take(scope, input, context);
         let heard = Heard {
             feed: generation,
             is_first,
@@ -369,11 +369,11 @@ impl Feeds {
         self.telling.handle_timeout(now);
         let active = self.active == self.native;
         if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
-            feed.handle_timeout(Hearing {
+            feed.handle_timeout(EventContext {
                 telling: active.then_some(&mut self.telling),
-                touched: self.touched.as_mut(),
+                dirty_pods: self.dirty_pods.as_mut(),
                 moves: None,
-                source: ActiveSource::Native,
+                source: SourceKind::Native,
                 sink,
                 now,
                 relist_resync: self.settings.relist_resync,
@@ -469,7 +469,7 @@ impl Feeds {
     fn successor(&self) -> Option<Generation> {
         let mut streams = self.feeds.iter().rev();
         let synced = streams.find(|(_, feed)| {
-            feed.source == ActiveSource::Collect && feed.state == FeedState::Open && feed.synced
+            feed.source == SourceKind::Collect && feed.state == FeedState::Open && feed.synced
         });
         synced
             .filter(|_| self.settings.handover == Handover::Legacy)

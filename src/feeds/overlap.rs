@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use super::{ActiveSource, Feed, FeedState, Feeds, Handover, Notice};
+use super::{Feed, FeedState, Feeds, Handover, Notice, SourceKind};
 use crate::{
     announce::Move,
     matcher::{Generation, Matcher, PodStatus},
@@ -99,7 +99,7 @@ impl Feeds {
         }
         let active = self.active;
         let standbys = self.feeds.iter_mut().filter(|(generation, feed)| {
-            Some(**generation) != active && feed.source == ActiveSource::Collect
+            Some(**generation) != active && feed.source == SourceKind::Collect
         });
         for (_, feed) in standbys {
             for Move { uid, is_in } in &moves {
@@ -122,7 +122,7 @@ impl Feeds {
         let newest_first = self.feeds.iter().rev();
         let feeds = newest_first.map(|(generation, feed)| (*generation, feed));
         feeds.filter(|(_, feed)| {
-            feed.source == ActiveSource::Collect && feed.state == FeedState::Open && feed.told > 0
+            feed.source == SourceKind::Collect && feed.state == FeedState::Open && feed.told > 0
         })
     }
 
@@ -136,10 +136,10 @@ impl Feeds {
     /// Looks which synced streams contradict the active one; warns of the first, once.
     pub(super) fn look_at_disagreement(&mut self, now: Instant) {
         let counted = self.clock.read(now);
-        let limit = self.settings.patience.disagree;
+        let limit = self.settings.timeouts.disagree;
         let active = self.active.and_then(|active| self.feeds.get(&active));
         let judge = active.filter(|feed| {
-            let open = feed.source == ActiveSource::Collect && feed.state == FeedState::Open;
+            let open = feed.source == SourceKind::Collect && feed.state == FeedState::Open;
             open && feed.synced && self.telling.kept() == 0
         });
         let is_judged = judge.is_some();
@@ -148,7 +148,7 @@ impl Feeds {
         for (generation, feed) in &mut self.feeds {
             let is_standby = is_judged
                 && Some(*generation) != self.active
-                && feed.source == ActiveSource::Collect
+                && feed.source == SourceKind::Collect
                 && feed.state == FeedState::Open
                 && feed.synced;
             let of = of_active.max(feed.matcher.counts().live);

@@ -147,7 +147,7 @@ impl Feeds {
             }
             (Some(_), None) => *since = Some(now),
             (Some((why, pods)), Some(at)) => {
-                if !*warned && now.saturating_duration_since(*at) >= self.settings.patience.warn {
+                if !*warned && now.saturating_duration_since(*at) >= self.settings.timeouts.warn {
                     *warned = true;
                     let since = *at;
                     self.notices
@@ -160,6 +160,6 @@ impl Feeds {
     /// When a warning is due.
     pub(super) fn warning_due(&self) -> Option<Instant> {
         let Episode { since, warned } = self.pending;
-        Some(since.filter(|_| !warned)? + self.settings.patience.warn)
+        Some(since.filter(|_| !warned)? + self.settings.timeouts.warn)
     }
 }

@@ -39,7 +39,7 @@ pub enum Handover {
 
 /// Which source the active feed comes from. What the other one tells is kept, and not told on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ActiveSource {
+pub enum SourceKind {
     /// A `Collect` stream.
     #[default]
     Collect,
@@ -47,7 +47,7 @@ pub enum ActiveSource {
     Native,
 }
 
-impl ActiveSource {
+impl SourceKind {
     /// The other one.
     #[must_use]
     pub fn other(self) -> Self {
@@ -68,7 +68,7 @@ impl ActiveSource {
 
 /// The time limits of D4.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// [`Handover::Legacy`]: from the end of the active stream until an older one takes over.
     pub take_over: Duration,
     /// `--stream-silence`: how long nothing must have been heard before a stream is trusted, or
@@ -86,7 +86,7 @@ pub struct Patience {
     pub disagree: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             take_over: Duration::from_secs(5),
@@ -102,8 +102,8 @@ impl Default for Patience {
 /// How the core is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// See [`ActiveSource`].
-    pub active: ActiveSource,
+    /// See [`SourceKind`].
+    pub active: SourceKind,
     /// See [`Handover`].
     pub handover: Handover,
     /// See [`OnReconnect`].
@@ -113,8 +113,8 @@ pub struct Settings {
     /// See [`WindowConfig`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
     /// its `owner_retention` is for these alone.
     pub windows: WindowConfig,
-    /// See [`Patience`].
-    pub patience: Patience,
+    /// See [`Timeouts`].
+    pub timeouts: Timeouts,
     /// The end of a re-list of pods sends `pod_resync` and everything, in place of the
     /// difference (D3).
     pub relist_resync: bool,

@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Instant};
 
-use super::{ActiveSource, Feed, FeedState, Feeds, Handover};
+use super::{Feed, FeedState, Feeds, Handover, SourceKind};
 use crate::{announce::Sink, matcher::Generation};
 
 /// What a rollback waits for: until then what the native watches announced stays announced.
@@ -31,7 +31,7 @@ impl fmt::Display for Waits {
 
 impl Feeds {
     /// Which source is to be told.
-    pub fn active_source(&self) -> ActiveSource {
+    pub fn active_source(&self) -> SourceKind {
         self.settings.active
     }
 
@@ -39,12 +39,12 @@ impl Feeds {
     /// [`Self::resume`]; towards a feed that is not synced, its deletes wait until it is.
     /// Towards streams, the native watches stay announced until one is synced and fits; under
     /// [`Handover::Legacy`] until one is open.
-    pub fn switch(&mut self, to: ActiveSource, now: Instant) {
+    pub fn switch(&mut self, to: SourceKind, now: Instant) {
         self.settings.active = to;
         let next = match (to, self.settings.handover) {
-            (ActiveSource::Native, _) => self.native,
-            (ActiveSource::Collect, Handover::Legacy) => self.lead,
-            (ActiveSource::Collect, Handover::Seamless) => {
+            (SourceKind::Native, _) => self.native,
+            (SourceKind::Collect, Handover::Legacy) => self.lead,
+            (SourceKind::Collect, Handover::Seamless) => {
                 self.reconsider(now);
                 None
             }
@@ -58,7 +58,7 @@ impl Feeds {
 
     /// Whether old watchers are the active source, but none has been there since the switch.
     pub fn waits_for_stream(&self) -> bool {
-        self.settings.active == ActiveSource::Collect && self.tells_native()
+        self.settings.active == SourceKind::Collect && self.tells_native()
     }
 
     /// Streams are the active source, but none of them could take over yet; and why not.
@@ -67,7 +67,7 @@ impl Feeds {
             return None;
         }
         let is_stream =
-            |feed: &Feed| feed.source == ActiveSource::Collect && feed.state == FeedState::Open;
+            |feed: &Feed| feed.source == SourceKind::Collect && feed.state == FeedState::Open;
         Some(match self.leading() {
             Some((_, lead)) if lead.synced => Waits::DoesNotFit,
             None if !self.feeds.values().any(is_stream) => Waits::NoWatcher,
@@ -86,7 +86,7 @@ impl Feeds {
     /// Whether what is told comes from our own watches, which may have ended.
     pub(super) fn tells_native(&self) -> bool {
         let active = self.active.and_then(|active| self.feeds.get(&active));
-        active.is_some_and(|feed| feed.source == ActiveSource::Native)
+        active.is_some_and(|feed| feed.source == SourceKind::Native)
     }
 
     /// The first stream since the source was switched: all was told by our own watches, so no

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    ActiveSource, Feeds,
+    Feeds, SourceKind,
     feed::{Feed, FeedState},
 };
 use crate::{
@@ -18,7 +18,7 @@ pub struct View<'a> {
     /// Its number.
     pub generation: Generation,
     /// Where its events come from.
-    pub source: ActiveSource,
+    pub source: SourceKind,
     /// Whether it is the one that is told.
     pub active: bool,
     feed: &'a Feed,
@@ -34,17 +34,17 @@ impl Feeds {
     /// The `Collect` feed that counts: the one that is compared, else the ended one that is
     /// still told.
     pub fn collect_view(&self) -> Option<View<'_>> {
-        let told = || self.told_from(ActiveSource::Collect);
+        let told = || self.told_from(SourceKind::Collect);
         self.compared_stream_view().or_else(told)
     }
 
     /// The feed of our own watches; the ended one if that is still told.
     pub fn native_view(&self) -> Option<View<'_>> {
         let running = self.native.and_then(|native| self.view(native));
-        running.or_else(|| self.told_from(ActiveSource::Native))
+        running.or_else(|| self.told_from(SourceKind::Native))
     }
 
-    fn told_from(&self, source: ActiveSource) -> Option<View<'_>> {
+    fn told_from(&self, source: SourceKind) -> Option<View<'_>> {
         self.view(self.active?).filter(|view| view.source == source)
     }
 
@@ -96,7 +96,7 @@ pub(super) fn stream_of(
 ) -> Option<(Generation, &Feed)> {
     let generation = generation?;
     let feed = feeds.feeds.get(&generation)?;
-    (feed.source == ActiveSource::Collect).then_some((generation, feed))
+    (feed.source == SourceKind::Collect).then_some((generation, feed))
 }
 
 impl<'a> View<'a> {

@@ -19,7 +19,7 @@ use super::{Auto, Command, Facts, Stage, gate, standstill::Standstill};
 
 /// How patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// How long parity must hold before the first cut-over.
     pub hold: Duration,
     /// How long our own watches may not be well before it rolls back.
@@ -41,7 +41,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What goes on without an operator, and what has.
 #[derive(Clone, Debug)]
 pub struct Autopilot {
-    patience: Patience,
+    timeouts: Timeouts,
     record: Auto,
     /// What parity had held when it had to hold anew.
     held_before: Duration,
@@ -56,9 +56,9 @@ pub struct Autopilot {
 
 impl Autopilot {
     /// Goes on from what it had done before a restart; from nothing by default.
-    pub fn new(patience: Patience, record: Auto) -> Self {
+    pub fn new(timeouts: Timeouts, record: Auto) -> Self {
         Self {
-            patience,
+            timeouts,
             record,
             held_before: Duration::ZERO,
             held_last: Duration::ZERO,
@@ -116,7 +116,7 @@ impl Autopilot {
     /// How long parity must hold anew before it cuts over.
     pub fn hold(&self) -> Duration {
         let doublings = self.record.rollbacks.min(MAX_DOUBLINGS);
-        self.patience.hold.saturating_mul(1 << doublings)
+        self.timeouts.hold.saturating_mul(1 << doublings)
     }
 
     /// What it has done so far: to be shown, and kept over a restart.
@@ -142,7 +142,7 @@ impl Autopilot {
 
     fn roll_back(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
         let since = self.unwell_since?;
-        let due = since.checked_add(self.patience.rollback_after)?;
+        let due = since.checked_add(self.timeouts.rollback_after)?;
         self.look_at = now.checked_add(LOOK_EVERY);
         if now < due {
             self.look_at = self.look_at.map(|at| at.min(due));

@@ -34,7 +34,7 @@ pub use words::{Field, Rule};
 
 use crate::{
     digest::{Digests, PodHash},
-    feeds::ActiveSource,
+    feeds::SourceKind,
     matcher::{Live, PodStatus, Reannounce},
     model::{HasUid, OwnerRef, PodMeta, Seed, Slot, UidMap, Uid},
     reducer::project,
@@ -287,10 +287,10 @@ impl Comparison {
 
     /// What a switch to this source would send if the other one is told now, intended
     /// differences included. What carrying spares and what is told once only is not known here.
-    pub fn switch(&self, to: ActiveSource) -> Switch {
+    pub fn switch(&self, to: SourceKind) -> Switch {
         let (announce, delete) = match to {
-            ActiveSource::Native => (self.native_only, self.legacy_only),
-            ActiveSource::Collect => (self.legacy_only, self.native_only),
+            SourceKind::Native => (self.native_only, self.legacy_only),
+            SourceKind::Collect => (self.legacy_only, self.native_only),
         };
         Switch {
             announce,

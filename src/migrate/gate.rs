@@ -16,7 +16,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{Command, Stage};
-use crate::feeds::{ActiveSource, Waits};
+use crate::feeds::{SourceKind, Waits};
 
 /// What the core knows that a step depends on, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub enum Action {
     StopWatches,
     /// Make the feed of this source the active one, by difference (D3). If it has no feed, what
     /// is told now stays told until it has.
-    Activate(ActiveSource),
+    Activate(SourceKind),
     /// Begin or end the comparison.
     Compare(bool),
 }
@@ -208,7 +208,7 @@ pub fn step(
             waived = closed(facts, native, hold);
             match waived {
                 Some(closed) if !force => return Err(Refusal::Closed(closed)),
-                Some(_) | None => (Stage::ShadowNative, &[Activate(ActiveSource::Native)]),
+                Some(_) | None => (Stage::ShadowNative, &[Activate(SourceKind::Native)]),
             }
         }
         (Stage::Legacy | Stage::Shadow, Command::Finish) => {
@@ -221,15 +221,15 @@ pub fn step(
         (Stage::Native, Command::Shadow) => (Stage::ShadowNative, &[Compare(true)]),
         (Stage::Shadow, Command::Rollback) => (Stage::Legacy, &[Compare(false), StopWatches]),
         (Stage::ShadowNative, Command::Rollback) => {
-            (Stage::Shadow, &[Activate(ActiveSource::Collect)])
+            (Stage::Shadow, &[Activate(SourceKind::Collect)])
         }
         (Stage::Native, Command::Rollback) => (
             Stage::Shadow,
-            &[Activate(ActiveSource::Collect), Compare(true)],
+            &[Activate(SourceKind::Collect), Compare(true)],
         ),
     };
     let waits = match facts.legacy {
-        _ if to.active() == ActiveSource::Native => None,
+        _ if to.active() == SourceKind::Native => None,
         // What is announced is the watcher's already.
         _ if stage.active() == to.active() && facts.waits.is_none() => None,
         None | Some(LegacyFacts { open: false, .. }) => Some(Waits::NoWatcher),
@@ -237,7 +237,7 @@ pub fn step(
         Some(_) => facts.waits,
     };
     let watched = facts.legacy.is_some_and(|legacy| legacy.open);
-    let unwatched = to.active() == ActiveSource::Collect && !watched;
+    let unwatched = to.active() == SourceKind::Collect && !watched;
     Ok(Step {
         from: stage,
         command,

@@ -28,7 +28,7 @@ pub struct Settings {
     /// Parity must have held for so long before a cut-over.
     pub hold: Duration,
     /// Steps are taken without an operator, with this patience.
-    pub auto: Option<auto::Patience>,
+    pub auto: Option<auto::Timeouts>,
     /// What that had done before a restart.
     pub record: Auto,
 }

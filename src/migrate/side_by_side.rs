@@ -20,7 +20,7 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    feeds::{Feeds, Touched, View},
+    feeds::{Feeds, DirtyPods, View},
     matcher::{Generation, Matcher, PodStatus, Reannounce},
     model::{Seed, Slot, Uid},
 };
@@ -139,8 +139,8 @@ impl SideBySide {
                 Some(_) => Pass::Collect(Slot::FIRST),
                 None => Pass::Nothing,
             };
-            if let Some(touched) = feeds.touched() {
-                touched.clear();
+            if let Some(dirty_pods) = feeds.dirty_pods() {
+                dirty_pods.clear();
             }
         }
         if compared.is_none() {
@@ -191,16 +191,16 @@ impl SideBySide {
     /// At what both feeds have told, and at what has waited for long enough. Returns whether more
     /// of that is left.
     fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
-        if feeds.touched().is_some_and(Touched::take_all) {
+        if feeds.dirty_pods().is_some_and(DirtyPods::take_all) {
             match self.pass {
                 Pass::Nothing | Pass::Differing(..) => self.pass = Pass::Collect(Slot::FIRST),
                 Pass::Collect(_) | Pass::Native(_) | Pass::Known(_) => self.again = true,
             }
         }
         let mut left = SLICE;
-        let is_many = |feeds: &mut Feeds| feeds.touched().is_some_and(|touched| touched.is_many());
+        let is_many = |feeds: &mut Feeds| feeds.dirty_pods().is_some_and(|dirty_pods| dirty_pods.is_many());
         while left > 0 || is_many(feeds) {
-            let Some(touch) = feeds.touched().and_then(Touched::pop) else {
+            let Some(touch) = feeds.dirty_pods().and_then(DirtyPods::pop) else {
                 break;
             };
             if self.comparison.differs(&touch.uid) {

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::feeds::ActiveSource;
+use crate::feeds::SourceKind;
 
 /// Where a migration stands, and which source is active there (D4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -41,10 +41,10 @@ impl Stage {
     pub const ALL: [Self; 4] = [Self::Legacy, Self::Shadow, Self::ShadowNative, Self::Native];
 
     /// Which source the active feed comes from.
-    pub fn active(self) -> ActiveSource {
+    pub fn active(self) -> SourceKind {
         match self {
-            Self::Legacy | Self::Shadow => ActiveSource::Collect,
-            Self::ShadowNative | Self::Native => ActiveSource::Native,
+            Self::Legacy | Self::Shadow => SourceKind::Collect,
+            Self::ShadowNative | Self::Native => SourceKind::Native,
         }
     }
 

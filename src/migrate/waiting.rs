@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    feeds::{ActiveSource, Touch},
+    feeds::{SourceKind, DirtyPod},
     model::{HasUid, Seed, Slot, UidMap, Uid},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 struct Changed {
     uid: Uid,
-    by: ActiveSource,
+    by: SourceKind,
     since: Instant,
     number: u64,
 }
@@ -59,7 +59,7 @@ impl Waiting {
     /// as it is since the moment that is returned: if the other feed tells what was waited for,
     /// since the first told it; if the same feed tells something else, since now. Otherwise it
     /// waits from now on.
-    pub(super) fn touch(&mut self, touch: &Touch, now: Instant) -> Option<Instant> {
+    pub(super) fn touch(&mut self, touch: &DirtyPod, now: Instant) -> Option<Instant> {
         let number = self.next_number;
         let slot = self.pods.find_or_insert_with(&touch.uid, || Changed {
             uid: touch.uid.clone(),
@@ -154,17 +154,17 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    fn touch(name: &str, by: ActiveSource) -> Touch {
+    fn touch(name: &str, by: SourceKind) -> DirtyPod {
         let uid = Uid::new(name);
-        Touch { uid, by }
+        DirtyPod { uid, by }
     }
 
-    fn told(name: &str) -> Touch {
-        touch(name, ActiveSource::Collect)
+    fn told(name: &str) -> DirtyPod {
+        touch(name, SourceKind::Collect)
     }
 
-    fn ours(name: &str) -> Touch {
-        touch(name, ActiveSource::Native)
+    fn ours(name: &str) -> DirtyPod {
+        touch(name, SourceKind::Native)
     }
 
     #[test]
@@ -240,28 +240,28 @@ mod tests {
             steps in prop::collection::vec((0..8u8, any::<bool>(), 0..3u64), 1..200)
         ) {
             let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
-            let mut list: Vec<(Uid, ActiveSource, Instant)> = Vec::new();
+            let mut list: Vec<(Uid, SourceKind, Instant)> = Vec::new();
             let mut now = Instant::now();
             for (pod, native, passes) in steps {
                 now += Duration::from_secs(passes);
-                let touched = match native {
+                let dirty_pods = match native {
                     true => ours(&pod.to_string()),
                     false => told(&pod.to_string()),
                 };
-                let known = list.iter().position(|(uid, ..)| *uid == touched.uid);
+                let known = list.iter().position(|(uid, ..)| *uid == dirty_pods.uid);
                 let expected = match known {
-                    Some(at) if list[at].1 != touched.by => Some(list.remove(at).2),
+                    Some(at) if list[at].1 != dirty_pods.by => Some(list.remove(at).2),
                     Some(at) if list[at].2 == now => None,
                     Some(at) => {
                         list.remove(at);
                         Some(now)
                     }
                     None => {
-                        list.push((touched.uid.clone(), touched.by, now));
+                        list.push((dirty_pods.uid.clone(), dirty_pods.by, now));
                         None
                     }
                 };
-                prop_assert_eq!(waiting.touch(&touched, now), expected);
+                prop_assert_eq!(waiting.touch(&dirty_pods, now), expected);
                 if passes == 2 {
                     let is_due = list.first().is_some_and(|(.., since)| *since + PATIENCE <= now);
                     let oldest = is_due.then(|| list.remove(0)).map(|(uid, _, since)| (uid, since));

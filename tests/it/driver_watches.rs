@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use k8s_relay::{
     driver::{Driver, Migrating, Options, WatchControl, Watches},
-    feeds::{ActiveSource, Settings},
+    feeds::{SourceKind, Settings},
     migrate::{Numbered, Stage, migration},
     model::{Kind, Scope, Uid},
     reducer::Reducer,
@@ -32,7 +32,7 @@ struct World {
 
 #[tokio::test]
 async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
-    let world = World::new(ActiveSource::Native).await;
+    let world = World::new(SourceKind::Native).await;
     let reader = world.driver.reader();
     let (collect, watches) = (world.collect, world.watches);
     let script = async {
@@ -60,7 +60,7 @@ async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
 
 #[tokio::test]
 async fn neither_source_starves_the_other() {
-    let world = World::new(ActiveSource::Collect).await;
+    let world = World::new(SourceKind::Collect).await;
     let (collect, watches) = (world.collect, world.watches);
     let busy = async {
         // More than enough of this waits all the time.
@@ -96,7 +96,7 @@ async fn neither_source_starves_the_other() {
 
 #[tokio::test]
 async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
-    let world = World::new(ActiveSource::Native).await;
+    let world = World::new(SourceKind::Native).await;
     let (_collect, watches) = (world.collect, world.watches);
     let script = async {
         let mut peer = Peer::accept(&world.listener).await;
@@ -130,13 +130,13 @@ async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
 }
 
 impl World {
-    async fn new(active: ActiveSource) -> Self {
+    async fn new(active: SourceKind) -> Self {
         let (listener, options) = listen().await;
         let (collect, inputs) = mpsc::channel(4);
         let (watches, watch_inputs) = mpsc::channel(4);
         let stage = match active {
-            ActiveSource::Collect => Stage::Shadow,
-            ActiveSource::Native => Stage::Native,
+            SourceKind::Collect => Stage::Shadow,
+            SourceKind::Native => Stage::Native,
         };
         let driving = Options {
             settings: Settings {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_relay::{
     announce::fields_hash,
-    feeds::{ActiveSource, Handover, Input, Settings, View},
+    feeds::{SourceKind, Handover, Input, Settings, View},
     matcher::{Generation, OwnerSort},
     migrate::side_by_side::SideBySide,
     model::{ObjectExtra, ObjectMeta, PodExtra, PodMeta, Seed, Uid},
@@ -25,7 +25,7 @@ proptest! {
     #[test]
     fn a_change_of_an_extra_alone_is_seen_by_who_reads_stores_and_by_nobody_else(
         handover in select(&[Handover::Seamless, Handover::Legacy][..]),
-        active in select(&[ActiveSource::Collect, ActiveSource::Native][..]),
+        active in select(&[SourceKind::Collect, SourceKind::Native][..]),
         reannounce in any_reannounce(),
         ops in vec(op(), 1..60),
     ) {

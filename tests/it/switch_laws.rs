@@ -10,7 +10,7 @@ use std::{
 
 use k8s_relay::{
     announce::fields_hash,
-    feeds::{ActiveSource, Handover, Input, Settings},
+    feeds::{Handover, Input, Settings, SourceKind},
     matcher::{Generation, OwnerSort, PodStatus, Reannounce},
     migrate::{Command, Migration, Stage, migration},
     model::{ObjectMeta, OwnerRef, PodMeta, Seed, Uid},
@@ -191,7 +191,7 @@ impl World {
         // Only the legacy's own promise is kept by one, and only where it was given.
         let may_resync = matches!(op, Op::Open { .. })
             && self.handover == Handover::Legacy
-            && self.core.feeds.active_source() == ActiveSource::Collect
+            && self.core.feeds.active_source() == SourceKind::Collect
             && !self.core.feeds.waits_for_stream();
         let active = self.core.feeds.active_generation();
         let goes_on = !matches!(op, Op::Switch { goes_on: false });
@@ -313,8 +313,8 @@ impl World {
             let live = |standing| standing == PodStatus::Live;
             // Of several streams an older one may be the active feed.
             let in_stream = match feeds.active_source() {
-                ActiveSource::Collect => feeds.active().map(|active| active.standing(&uid)),
-                ActiveSource::Native => feeds
+                SourceKind::Collect => feeds.active().map(|active| active.standing(&uid)),
+                SourceKind::Native => feeds
                     .compared_stream_view()
                     .map(|twin| twin.matcher().standing(&uid)),
             };

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use k8s_relay::{
     announce::CatchUp,
-    feeds::{ActiveSource::*, Input, Settings},
+    feeds::{Input, Settings, SourceKind::*},
     matcher::{Generation, OwnerSort, Reannounce},
     model::{HasUid, PodMeta, Uid},
 };
@@ -365,14 +365,14 @@ impl Both {
         both
     }
 
-    fn feed(&self, source: k8s_relay::feeds::ActiveSource) -> Generation {
+    fn feed(&self, source: k8s_relay::feeds::SourceKind) -> Generation {
         match source {
             Collect => self.stream,
             Native => self.native,
         }
     }
 
-    fn switch(&mut self, to: k8s_relay::feeds::ActiveSource) {
+    fn switch(&mut self, to: k8s_relay::feeds::SourceKind) {
         self.core.feeds.switch(to, self.core.now);
         self.core.rest();
     }

@@ -8,7 +8,7 @@ use crate::migrate::standstill::STANDSTILL;
 
 const HOLD: Duration = Duration::from_secs(300);
 const ROLLBACK_AFTER: Duration = Duration::from_secs(60);
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     hold: HOLD,
     rollback_after: ROLLBACK_AFTER,
 };
@@ -25,7 +25,7 @@ struct Scenario {
 impl Scenario {
     fn new(stage: Stage) -> Self {
         Self {
-            autopilot: Autopilot::new(PATIENCE, Auto::default()),
+            autopilot: Autopilot::new(TIMEOUTS, Auto::default()),
             stage,
             facts: facts(true, 0, Duration::ZERO),
             now: origin(),
@@ -303,7 +303,7 @@ fn what_it_has_done_counts_after_a_restart() {
             given_up: false,
             stopped_by_operator: false,
         };
-        let autopilot = Autopilot::new(PATIENCE, record);
+        let autopilot = Autopilot::new(TIMEOUTS, record);
         assert_eq!(autopilot.hold(), HOLD * times);
     }
     let record = Auto {
@@ -311,7 +311,7 @@ fn what_it_has_done_counts_after_a_restart() {
         given_up: true,
         stopped_by_operator: false,
     };
-    let mut autopilot = Autopilot::new(PATIENCE, record);
+    let mut autopilot = Autopilot::new(TIMEOUTS, record);
     let due = facts(true, 0, HOLD * 100);
     assert_eq!(autopilot.poll(Stage::Shadow, &due, origin()), None);
 }
@@ -361,7 +361,7 @@ proptest! {
         let mut stage = first;
         let mut now = origin();
         let mut facts = Facts::default();
-        let mut autopilot = Autopilot::new(PATIENCE, Auto::default());
+        let mut autopilot = Autopilot::new(TIMEOUTS, Auto::default());
         let mut own_rollbacks = 0;
         // How long there has been a reason to roll back, standstills left out.
         let mut unwell = Duration::ZERO;
@@ -428,7 +428,7 @@ proptest! {
     ) {
         let now = origin();
         let mut stage = first;
-        let mut autopilot = Autopilot::new(PATIENCE, Auto::default());
+        let mut autopilot = Autopilot::new(TIMEOUTS, Auto::default());
         let mut steps = Vec::new();
         for facts in history {
             if let Some(command) = autopilot.poll(stage, &facts, now) {

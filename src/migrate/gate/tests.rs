@@ -35,8 +35,8 @@ fn refusal(facts: &Facts) -> String {
 
 #[test]
 fn every_command_leads_somewhere_from_every_stage_or_says_why_not() {
-    let collect = Activate(ActiveSource::Collect);
-    let native = Activate(ActiveSource::Native);
+    let collect = Activate(SourceKind::Collect);
+    let native = Activate(SourceKind::Native);
     let already = |stage| Ok((stage, vec![]));
     let table = [
         (

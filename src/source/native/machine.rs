@@ -63,7 +63,7 @@ pub use standing::Note;
 use standing::Standing;
 use streaming::{Ended, Streaming};
 
-use super::{ListMode, Patience, decode::Line, ending::End};
+use super::{ListMode, Timeouts, decode::Line, ending::End};
 use crate::backoff::{Backoff, Jitter};
 
 /// The watch of a kind in a scope, whose objects are `T`.
@@ -108,7 +108,7 @@ pub struct Machine<T> {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// All durations.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// How to list.
     pub list: ListMode,
     /// Objects in a page; at least 1.
@@ -189,11 +189,11 @@ struct Request {
 impl<T> Machine<T> {
     /// A watch that has not begun.
     pub fn new(rules: Rules) -> Self {
-        let Patience {
+        let Timeouts {
             first_retry,
             slowest_retry,
             ..
-        } = rules.patience;
+        } = rules.timeouts;
         Self {
             phase: Phase::List,
             version: String::new(),
@@ -252,7 +252,7 @@ impl<T> Machine<T> {
 
     /// The request was sent: the server has the word.
     pub fn asked(&mut self, now: Instant) {
-        let mut wait = self.rules.patience.silence;
+        let mut wait = self.rules.timeouts.silence;
         let mut selected = false;
         match &self.phase {
             Phase::Streaming(_) | Phase::Paging(None) => self.lists.begin(now),
@@ -291,7 +291,7 @@ impl<T> Machine<T> {
         }
         // A probe has its time as a whole.
         if !matches!(self.phase, Phase::Checking) {
-            self.silent_at = Some(now + self.rules.patience.silence);
+            self.silent_at = Some(now + self.rules.timeouts.silence);
         }
     }
 
@@ -302,12 +302,12 @@ impl<T> Machine<T> {
         if let Some(request) = &mut self.request {
             request.listening = now;
         }
-        let Patience {
+        let Timeouts {
             silence,
             end_mark,
             streamed_list,
             ..
-        } = self.rules.patience;
+        } = self.rules.timeouts;
         let asked = self.request.map_or(now, |request| request.asked);
         self.silent_at = Some(match &mut self.phase {
             // A server ends it by then, unless it heeds none of our wishes.
@@ -534,7 +534,7 @@ impl<T> Machine<T> {
     /// A watch that has been open for so long works, although nothing happens.
     fn steady_at(&self) -> Option<Instant> {
         let opened = self.request.filter(|_| !self.standing.is_well())?.opened?;
-        matches!(self.phase, Phase::Following).then(|| opened + self.rules.patience.steady)
+        matches!(self.phase, Phase::Following).then(|| opened + self.rules.timeouts.steady)
     }
 
     /// When a page is asked for beside a streamed list.

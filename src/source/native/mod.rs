@@ -81,7 +81,7 @@ pub struct Options {
     /// What is asked of the objects.
     pub decoding: Decoding,
     /// All durations.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// First lists that are under way at once; at least 1.
     pub first_lists: usize,
     /// The largest page of a list that is read, in bytes.
@@ -106,7 +106,7 @@ pub enum ListMode {
 
 /// How long is waited for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// To connect.
     pub connect: Duration,
     /// For the next word of the server. More than a list may take it (60 s), and more
@@ -242,7 +242,7 @@ impl Default for Options {
             list: ListMode::default(),
             page_size: 500,
             decoding: Decoding::default(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             first_lists: 2,
             max_page: 64 << 20,
             seed: Seed::default(),
@@ -250,7 +250,7 @@ impl Default for Options {
     }
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

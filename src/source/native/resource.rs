@@ -5,7 +5,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::{Patience, machine::Ask};
+use super::{Timeouts, machine::Ask};
 use crate::model::{Form, Kind, KindRow};
 
 const OBJECTS: &str = "application/json";
@@ -35,7 +35,7 @@ impl Resource {
     }
 
     /// Path and parameters of a request.
-    pub fn path(&self, ask: &Ask<'_>, patience: &Patience) -> String {
+    pub fn path(&self, ask: &Ask<'_>, timeouts: &Timeouts) -> String {
         let mut path = self.row.root();
         if let Some(namespace) = &self.namespace {
             path.push_str("/namespaces/");
@@ -53,7 +53,7 @@ impl Resource {
                 query.add("sendInitialEvents", "true");
                 query.add("resourceVersionMatch", "NotOlderThan");
                 query.add("allowWatchBookmarks", "true");
-                query.seconds("timeoutSeconds", patience.streamed_list);
+                query.seconds("timeoutSeconds", timeouts.streamed_list);
             }
             Ask::Page { limit, token } => {
                 query.add("limit", &limit.to_string());
@@ -71,7 +71,7 @@ impl Resource {
             Ask::Watch { version } => {
                 query.add("watch", "true");
                 query.add("allowWatchBookmarks", "true");
-                query.seconds("timeoutSeconds", patience.watch);
+                query.seconds("timeoutSeconds", timeouts.watch);
                 query.add("resourceVersion", version);
             }
         }
@@ -195,7 +195,7 @@ mod tests {
                 "/apis/batch/v1/jobs?limit=1".to_owned(),
             ),
         ] {
-            let path = resource(kind, namespace).path(ask, &Patience::default());
+            let path = resource(kind, namespace).path(ask, &Timeouts::default());
             assert_eq!(path, expected);
         }
     }

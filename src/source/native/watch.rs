@@ -119,7 +119,7 @@ impl<K: WatchedKind> Watch<K> {
         texts: Texts,
     ) -> Self {
         let rules = Rules {
-            patience: shared.options.patience.clone(),
+            timeouts: shared.options.timeouts.clone(),
             list: shared.options.list,
             page_size: shared.options.page_size,
             selector: resource.is_selected(),
@@ -263,12 +263,12 @@ impl<K: WatchedKind> Watch<K> {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let client = self.shared.server.client.clone();
         let Options {
-            patience, max_page, ..
+            timeouts, max_page, ..
         } = &*self.shared.options;
         Some(Box::pin(whole_answer(
             client,
             request,
-            patience.silence,
+            timeouts.silence,
             *max_page,
         )))
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_relay::{
-    feeds::ActiveSource,
+    feeds::SourceKind,
     migrate::{
         Switch,
         compare::{Comparison, Turn},
@@ -352,6 +352,6 @@ fn a_switch_announces_deletes_and_changes_what_differs_excused_or_not() {
         delete: 1,
         change: 2,
     };
-    assert_eq!(comparison.switch(ActiveSource::Native), there);
-    assert_eq!(comparison.switch(ActiveSource::Collect), back);
+    assert_eq!(comparison.switch(SourceKind::Native), there);
+    assert_eq!(comparison.switch(SourceKind::Collect), back);
 }

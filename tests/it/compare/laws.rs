@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_relay::{
-    feeds::ActiveSource,
+    feeds::SourceKind,
     matcher::{Matcher, OwnerSort, Policy},
     migrate::{
         Switch,
@@ -78,7 +78,7 @@ fn facts(comparison: &mut Comparison) -> (Parity, Switch, [String; 2], usize) {
     };
     let digests =
         [Side::Legacy, Side::Native].map(|side| format!("{:?}", comparison.digests(side)));
-    let switch = comparison.switch(ActiveSource::Native);
+    let switch = comparison.switch(SourceKind::Native);
     (parity, switch, digests, comparison.len())
 }
 

@@ -1,7 +1,7 @@
 //! Streams beside our own watches.
 
 use k8s_relay::{
-    feeds::{ActiveSource, Input, Settings},
+    feeds::{Input, Settings, SourceKind},
     matcher::{Generation, OwnerSort},
     model::PodMeta,
 };
@@ -24,20 +24,14 @@ fn native() -> (World, Generation) {
             world.core.handle(native, Input::Owner(sort, event));
         }
     }
-    world
-        .core
-        .feeds
-        .switch(ActiveSource::Native, world.core.now);
+    world.core.feeds.switch(SourceKind::Native, world.core.now);
     assert_eq!(world.told(), "");
     assert_eq!(world.active(), Some(native));
     (world, native)
 }
 
 fn rolls_back(world: &mut World) {
-    world
-        .core
-        .feeds
-        .switch(ActiveSource::Collect, world.core.now);
+    world.core.feeds.switch(SourceKind::Collect, world.core.now);
 }
 
 #[test]

@@ -65,10 +65,10 @@ impl Watches {
     fn options(kinds: &KindTable) -> native::Options {
         native::Options {
             kinds: kinds.clone(),
-            patience: native::Patience {
+            timeouts: native::Timeouts {
                 first_retry: std::time::Duration::from_millis(10),
                 slowest_retry: std::time::Duration::from_millis(50),
-                ..native::Patience::default()
+                ..native::Timeouts::default()
             },
             ..native::Options::default()
         }

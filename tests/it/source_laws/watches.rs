@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use k8s_relay::{
-    feeds::{ActiveSource, Input, Settings},
+    feeds::{Input, Settings, SourceKind},
     matcher::{Generation, OwnerSort},
     model::{HasUid, ObjectMeta, PodMeta, Scope, Uid},
 };
@@ -50,7 +50,7 @@ impl Source for Watches {
     const TELLS_DIFFERENCES: bool = true;
 
     fn start(settings: Settings) -> (Core, Self, Option<Generation>) {
-        let active = ActiveSource::Native;
+        let active = SourceKind::Native;
         let mut core = Core::telling(Recorder::wired(), Settings { active, ..settings });
         let feed = core.feeds.open_native(SCOPES, core.now);
         let watches = Self {

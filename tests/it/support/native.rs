@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use k8s_relay::{
     announce::Watermarks,
-    feeds::{ActiveSource, Input, Settings},
+    feeds::{Input, Settings, SourceKind},
     matcher::{Generation, Matcher, OwnerSort, Reannounce},
     model::{ObjectMeta, OwnerRef, PodMeta, Scope},
 };
@@ -111,7 +111,7 @@ impl Native {
 /// Our own watches are the active source.
 pub fn native(marks: Watermarks) -> Settings {
     Settings {
-        active: ActiveSource::Native,
+        active: SourceKind::Native,
         marks,
         ..Settings::default()
     }

@@ -245,7 +245,7 @@ impl<T> Machine<T> {
 
     /// Whether a streamed list has ended in a way that says that this server has none.
     fn has_no_streams(&self, end: &End, request: Request, at: Moment) -> bool {
-        let long = |opened| at.now >= opened + self.rules.patience.end_mark;
+        let long = |opened| at.now >= opened + self.rules.timeouts.end_mark;
         matches!(self.phase, Phase::Streaming(_))
             && self.lists.may_choose()
             && match end {
@@ -299,8 +299,8 @@ impl<T> Machine<T> {
 
     /// A refusal that has lasted so long is none of a server that has just started.
     fn refusal_stands_after(&self) -> Duration {
-        let patience = &self.rules.patience;
-        patience.steady.min(patience.slowest_retry)
+        let timeouts = &self.rules.timeouts;
+        timeouts.steady.min(timeouts.slowest_retry)
     }
 
     /// Where to go on after a failure: a page is asked for again, a stream begins anew.
@@ -313,7 +313,7 @@ impl<T> Machine<T> {
     }
 
     fn wait(&mut self, delay: Duration, retry_after: Option<Duration>, at: Moment) {
-        let longest = self.rules.patience.retry_after;
+        let longest = self.rules.timeouts.retry_after;
         let wanted = retry_after.unwrap_or_default().min(longest);
         self.pause = Some(at.now + delay.max(wanted));
     }

@@ -81,7 +81,7 @@ impl<T> Streaming<T> {
     }
 
     /// The next part is awaited. When the end mark must have come, if nothing comes from `now` on.
-    pub(super) fn listening(&mut self, now: Instant, patience: Duration) -> Instant {
+    pub(super) fn listening(&mut self, now: Instant, timeouts: Duration) -> Instant {
         if self.firsts != self.noted || self.pauses_since.is_none() {
             (self.noted, self.pauses_since) = (self.firsts, Some(now));
         }
@@ -89,8 +89,8 @@ impl<T> Streaming<T> {
             self.live_since.get_or_insert(now);
         }
         match self.live {
-            true => *self.mark_by.get_or_insert(now + patience),
-            false => now + patience,
+            true => *self.mark_by.get_or_insert(now + timeouts),
+            false => now + timeouts,
         }
     }
 

@@ -35,7 +35,7 @@ impl Story {
     fn new(list: ListMode) -> Self {
         Self {
             machine: Machine::new(Rules {
-                patience: Patience::default(),
+                timeouts: Timeouts::default(),
                 list,
                 page_size: 500,
                 selector: false,

@@ -5,7 +5,7 @@ use super::*;
 fn selecting() -> Story {
     let mut story = Story::new(ListMode::Pages);
     story.machine = Machine::new(Rules {
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
         list: ListMode::Pages,
         page_size: 500,
         selector: true,

@@ -113,7 +113,7 @@ impl World {
         let start = Instant::now();
         Self {
             machine: Machine::new(Rules {
-                patience: Patience::default(),
+                timeouts: Timeouts::default(),
                 list,
                 page_size: 3,
                 selector: true,

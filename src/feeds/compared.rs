@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use kube::runtime::watcher::Event;
 
-use super::{ActiveSource, Feed, FeedState, Feeds, Handover, Input};
+use super::{Feed, FeedState, Feeds, Handover, Input, SourceKind};
 use crate::{
     matcher::{Change, Generation},
     model::{PodMeta, Stored, Uid},
@@ -13,25 +13,25 @@ use crate::{
 /// Pods of which either of the compared feeds may know something else than before, in the order
 /// in which they were touched.
 #[derive(Debug, Default)]
-pub struct Touched {
-    pods: VecDeque<Touch>,
+pub struct DirtyPods {
+    pods: VecDeque<DirtyPod>,
     all: bool,
 }
 
 /// A pod, and which feed may know something else of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Touch {
+pub struct DirtyPod {
     /// The pod.
     pub uid: Uid,
     /// Where the feed comes from.
-    pub by: ActiveSource,
+    pub by: SourceKind,
 }
 
-impl Touched {
+impl DirtyPods {
     /// Beyond so many it is cheaper to look at all pods, and memory stays bounded.
     const LIMIT: usize = 8192;
 
-    pub(super) fn pod(&mut self, uid: &Uid, by: ActiveSource) {
+    pub(super) fn pod(&mut self, uid: &Uid, by: SourceKind) {
         let last = self.pods.back();
         if self.all || last.is_some_and(|last| last.uid == *uid && last.by == by) {
             return;
@@ -40,7 +40,7 @@ impl Touched {
             return self.all();
         }
         let uid = uid.clone();
-        self.pods.push_back(Touch { uid, by });
+        self.pods.push_back(DirtyPod { uid, by });
     }
 
     /// Any pod may be another one.
@@ -49,7 +49,7 @@ impl Touched {
         self.pods.clear();
     }
 
-    pub(super) fn change(&mut self, change: &Change<'_>, by: ActiveSource) {
+    pub(super) fn change(&mut self, change: &Change<'_>, by: SourceKind) {
         match change {
             Change::Announced(live) | Change::Reannounced(live) => {
                 self.pod(&live.pod.uid, by);
@@ -71,7 +71,7 @@ impl Touched {
     }
 
     /// The one that was touched first.
-    pub fn pop(&mut self) -> Option<Touch> {
+    pub fn pop(&mut self) -> Option<DirtyPod> {
         self.pods.pop_front()
     }
 
@@ -85,12 +85,12 @@ impl Feeds {
     /// Notes from now on what a comparison has to look at, and holds pods once that are equal
     /// in both feeds; or ends that.
     pub fn compare(&mut self, compare: bool) {
-        self.touched = compare.then(Touched::default);
+        self.dirty_pods = compare.then(DirtyPods::default);
     }
 
     /// What a comparison has to look at.
-    pub fn touched(&mut self) -> Option<&mut Touched> {
-        self.touched.as_mut()
+    pub fn dirty_pods(&mut self) -> Option<&mut DirtyPods> {
+        self.dirty_pods.as_mut()
     }
 
     /// The stream that is compared with our own watches.
@@ -100,7 +100,7 @@ impl Feeds {
             Handover::Legacy => {
                 let mut newest_first = self.feeds.iter().rev();
                 let (generation, _) = newest_first.find(|(_, feed)| {
-                    feed.source == ActiveSource::Collect && feed.state == FeedState::Open
+                    feed.source == SourceKind::Collect && feed.state == FeedState::Open
                 })?;
                 Some(*generation)
             }
@@ -109,7 +109,7 @@ impl Feeds {
 
     /// Whether what this feed tells is to be noted.
     pub(super) fn is_compared(&self, generation: Generation) -> bool {
-        self.touched.is_some()
+        self.dirty_pods.is_some()
             && (self.native == Some(generation) || self.compared_stream() == Some(generation))
     }
 
