@@ -44,7 +44,7 @@ use crate::{
     matcher::{Generation, OwnerSort},
     model::Scope,
     reducer::{Reducer, ReducerEvent},
-    source::{CallEnd, FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
+    source::{CallEnd, FeedEvent, CollectMessage, StreamId, WatchHealth, WatchMessage},
     stores::Reader,
 };
 
@@ -103,7 +103,7 @@ pub struct Watches {
     /// What they are called, in their order; none: there is one, of all namespaces.
     pub namespaces: Vec<String>,
     /// What the watches tell.
-    pub inputs: mpsc::Receiver<WatchInput>,
+    pub inputs: mpsc::Receiver<WatchMessage>,
 }
 
 /// The way to whoever starts and ends our own watches.
@@ -164,9 +164,9 @@ impl Stream {
 /// All that can make the relay act.
 enum Wake {
     /// A stream of `Collect` speaks.
-    Source(SourceInput),
+    Source(CollectMessage),
     /// One of our own watches speaks.
-    Watch(WatchInput),
+    Watch(WatchMessage),
     /// Something has come of a step of the migration.
     Step(StepNews),
     /// Every source has ended: the process ends.
@@ -185,7 +185,7 @@ enum Wake {
 
 impl Driver {
     /// Nothing is sent or read before [`Self::run`].
-    pub fn new(options: Options, reducer: Reducer, inputs: mpsc::Receiver<SourceInput>) -> Self {
+    pub fn new(options: Options, reducer: Reducer, inputs: mpsc::Receiver<CollectMessage>) -> Self {
         let Options {
             settings,
             watches,
@@ -315,10 +315,10 @@ impl Driver {
         .fold(self.report_at, Instant::min)
     }
 
-    fn take(&mut self, input: SourceInput) {
+    fn take(&mut self, input: CollectMessage) {
         let now = self.now();
         match input {
-            SourceInput::Opened { stream, peer, end } => {
+            CollectMessage::Opened { stream, peer, end } => {
                 let generation = self.feeds.open(now, self.reducer.outbox());
                 debug!(
                     stream = stream.0,
@@ -338,7 +338,7 @@ impl Driver {
                 };
                 self.streams.insert(stream, stream_state);
             }
-            SourceInput::Batch {
+            CollectMessage::Batch {
                 stream,
                 events,
                 infos,
@@ -360,7 +360,7 @@ impl Driver {
                     self.end_overflowed(stream);
                 }
             }
-            SourceInput::Closed { stream } => {
+            CollectMessage::Closed { stream } => {
                 let Some(state) = self.streams.get_mut(&stream) else {
                     return;
                 };
@@ -374,13 +374,13 @@ impl Driver {
         }
     }
 
-    fn watch(&mut self, input: WatchInput) {
+    fn watch(&mut self, input: WatchMessage) {
         let now = self.now();
         let Some(watched) = &mut self.watched else {
             return;
         };
         match input {
-            WatchInput::Batch { scope, events } => {
+            WatchMessage::Batch { scope, events } => {
                 watched.heard(scope, &events, now);
                 for event in events {
                     let (input, outbox) = (core_input(event), self.reducer.outbox());
@@ -388,7 +388,7 @@ impl Driver {
                     let _ = self.feeds.handle(watched.feed, scope, input, now, outbox);
                 }
             }
-            WatchInput::Health {
+            WatchMessage::Health {
                 kind,
                 scope,
                 health,
@@ -398,7 +398,7 @@ impl Driver {
                 watched.fares(kind, scope, health, since, last_failure);
                 match health {
                     WatchHealth::Denied => self.feeds.denied(kind, scope, now),
-                    WatchHealth::Well | WatchHealth::Failing => {}
+                    WatchHealth::Healthy | WatchHealth::Failing => {}
                 }
             }
         }

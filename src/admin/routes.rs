@@ -30,7 +30,7 @@ use crate::{
     migrate::Command,
     model::Uid,
     net::Caller,
-    source::{Lost, legacy, native},
+    source::{RecentDrops, legacy, native},
 };
 
 /// All that the listener serves.
@@ -123,7 +123,7 @@ async fn probed(probe: Probe, api: &AdminApi, query: Option<String>) -> (StatusC
     let status = api.status(api.limits.probe).await;
     let said = status.as_deref().map_err(ToString::to_string);
     let checks = probe.checks(said, api.stop.is_cancelled());
-    let verdict = probe.verdict(&checks, &query);
+    let verdict = probe.result(&checks, &query);
     let code = match verdict.passed {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -220,7 +220,7 @@ async fn findings(api: &AdminApi, pod: &str) -> Result<Findings, QueryError> {
     Ok(findings)
 }
 
-fn dropped(source: &str, lost: &Lost, pod: &str, now: Instant) -> Vec<Dropped> {
+fn dropped(source: &str, lost: &RecentDrops, pod: &str, now: Instant) -> Vec<Dropped> {
     let of = lost.of(pod).into_iter().take(find::MOST);
     of.map(|lost| Dropped {
         source: source.to_owned(),

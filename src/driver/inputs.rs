@@ -8,12 +8,12 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::query::DriverQuery;
-use crate::source::{SourceInput, WatchInput};
+use crate::source::{CollectMessage, WatchMessage};
 
 /// What the sources say, and whose turn it is.
 pub(super) struct Inputs {
-    collect: mpsc::Receiver<SourceInput>,
-    watches: Option<mpsc::Receiver<WatchInput>>,
+    collect: mpsc::Receiver<CollectMessage>,
+    watches: Option<mpsc::Receiver<WatchMessage>>,
     /// `None` once nobody is left who could ask.
     queries: Option<mpsc::Receiver<DriverQuery>>,
     /// Who is heard first the next time.
@@ -32,15 +32,15 @@ const SPEAKERS: [Speaker; 3] = [Speaker::Collect, Speaker::Watches, Speaker::Que
 
 /// What one of them says.
 pub(super) enum Word {
-    Collect(SourceInput),
-    Watch(WatchInput),
+    Collect(CollectMessage),
+    Watch(WatchMessage),
     Query(DriverQuery),
 }
 
 impl Inputs {
     pub(super) fn new(
-        collect: mpsc::Receiver<SourceInput>,
-        watches: Option<mpsc::Receiver<WatchInput>>,
+        collect: mpsc::Receiver<CollectMessage>,
+        watches: Option<mpsc::Receiver<WatchMessage>>,
     ) -> Self {
         Self {
             collect,
@@ -51,7 +51,7 @@ impl Inputs {
     }
 
     /// Our own watches speak here from now on, or not at all.
-    pub(super) fn set_watches(&mut self, watches: Option<mpsc::Receiver<WatchInput>>) {
+    pub(super) fn set_watches(&mut self, watches: Option<mpsc::Receiver<WatchMessage>>) {
         self.watches = watches;
     }
 

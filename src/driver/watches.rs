@@ -85,7 +85,7 @@ impl Watched {
     /// Since when every watch fails or is refused; `None` while one is healthy or starts.
     pub(super) fn all_failing_since(&self) -> Option<Instant> {
         let failing = |state: &WatchState| match state.health? {
-            (WatchHealth::Well, _) => None,
+            (WatchHealth::Healthy, _) => None,
             (WatchHealth::Denied | WatchHealth::Failing, since) => Some(since),
         };
         let all: Option<Vec<Instant>> = self.states.values().map(failing).collect();
@@ -128,7 +128,7 @@ impl Watched {
         for state in self.states.values() {
             match state.health {
                 None => {}
-                Some((WatchHealth::Well, _)) => tally.unwell = tally.unwell.saturating_sub(1),
+                Some((WatchHealth::Healthy, _)) => tally.unwell = tally.unwell.saturating_sub(1),
                 Some((WatchHealth::Failing, _)) => tally.failing += 1,
                 Some((WatchHealth::Denied, _)) => {
                     tally.revoked += usize::from(state.is_revoked());
@@ -186,7 +186,7 @@ mod tests {
             )],
             start,
         );
-        watched.fares(Kind::POD, Scope(0), WatchHealth::Well, start, None);
+        watched.fares(Kind::POD, Scope(0), WatchHealth::Healthy, start, None);
         let failed = Some(failure);
         watched.fares(
             Kind::JOB,
@@ -195,7 +195,7 @@ mod tests {
             start,
             failed.clone(),
         );
-        watched.fares(Kind::POD, Scope(1), WatchHealth::Well, start, None);
+        watched.fares(Kind::POD, Scope(1), WatchHealth::Healthy, start, None);
         watched.fares(Kind::POD, Scope(1), WatchHealth::Denied, start, failed);
         let rows = watched.rows(start + 3 * second);
         let shown: Vec<_> = rows
@@ -250,7 +250,7 @@ mod tests {
     fn a_watch_that_has_said_nothing_yet_is_not_well_and_does_not_fail() {
         let mut watched = Watched::new(Generation(1), 2);
         assert_eq!(watched.tally(), tally(6, 0, 0));
-        fares(&mut watched, Kind::POD, 0, WatchHealth::Well);
+        fares(&mut watched, Kind::POD, 0, WatchHealth::Healthy);
         fares(&mut watched, Kind::POD, 1, WatchHealth::Failing);
         assert_eq!(watched.tally(), tally(5, 1, 0));
     }
@@ -262,11 +262,11 @@ mod tests {
             (WatchHealth::Denied, 6, 0, 0),
             (WatchHealth::Failing, 6, 1, 0),
             (WatchHealth::Denied, 6, 0, 0),
-            (WatchHealth::Well, 5, 0, 0),
+            (WatchHealth::Healthy, 5, 0, 0),
             (WatchHealth::Denied, 6, 1, 1),
             (WatchHealth::Failing, 6, 1, 0),
             (WatchHealth::Denied, 6, 1, 1),
-            (WatchHealth::Well, 5, 0, 0),
+            (WatchHealth::Healthy, 5, 0, 0),
         ] {
             fares(&mut watched, Kind::POD, 0, health);
             assert_eq!(watched.tally(), tally(unwell, failing, revoked));

@@ -27,12 +27,12 @@ impl WatchState {
     ) {
         self.health = Some((health, since));
         self.last_failure = last_failure;
-        self.was_healthy |= health == WatchHealth::Well;
+        self.was_healthy |= health == WatchHealth::Healthy;
     }
 
     /// Whether it lists or follows.
     pub fn is_healthy(&self) -> bool {
-        matches!(self.health, Some((WatchHealth::Well, _)))
+        matches!(self.health, Some((WatchHealth::Healthy, _)))
     }
 
     /// Whether it is refused what it was allowed before.
@@ -45,7 +45,7 @@ impl WatchState {
     pub fn name(&self) -> &'static str {
         match self.health {
             None => "starting",
-            Some((WatchHealth::Well, _)) => "healthy",
+            Some((WatchHealth::Healthy, _)) => "healthy",
             Some((WatchHealth::Failing, _)) => "failing",
             Some((WatchHealth::Denied, _)) if self.was_healthy => "refused",
             Some((WatchHealth::Denied, _)) => "not allowed",

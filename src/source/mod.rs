@@ -6,15 +6,15 @@
 mod health;
 mod inet;
 pub mod legacy;
-mod lost;
 pub mod native;
+mod recent_drops;
 
 use std::{net::SocketAddr, time::Instant};
 
 pub use health::WatchState;
 use kube::runtime::watcher::Event;
-pub use lost::{Lost, LostObject, ObjectName};
-pub use native::ending::Reason;
+pub use native::error::Reason;
+pub use recent_drops::{DroppedObject, ObjectName, RecentDrops};
 use tokio::sync::oneshot;
 
 use crate::model::{Kind, ObjectMeta, PodMeta, Scope, Uid};
@@ -44,7 +44,7 @@ pub struct StreamId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchHealth {
     /// It lists or follows.
-    Well,
+    Healthy,
     /// Refused with 403 or 404: if it has never listed, it counts as listed and empty (D4).
     Denied,
     /// It fails otherwise, and is tried again and again.
@@ -53,7 +53,7 @@ pub enum WatchHealth {
 
 /// What `Collect` streams tell the driver, over one bounded channel.
 #[derive(Debug)]
-pub enum SourceInput {
+pub enum CollectMessage {
     /// A stream was opened. Always the first for its id.
     Opened {
         /// The stream.
@@ -82,7 +82,7 @@ pub enum SourceInput {
 /// What our own watches of the kinds that the matcher uses send the driver, over one bounded
 /// channel.
 #[derive(Debug)]
-pub enum WatchInput {
+pub enum WatchMessage {
     /// What a watch told since the last batch, in order. All of one kind.
     Batch {
         /// What the watch covers.

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, time::Instant};
 
 use k8s_relay::{
     driver::{Driver, Migrating, Options, WatchControl, Watches},
-    feeds::{SourceKind, Settings},
+    feeds::{Settings, SourceKind},
     migrate::{Numbered, Stage, migration},
     model::{Kind, Scope, Uid},
     reducer::Reducer,
-    source::{FeedEvent, SourceInput, StreamId, WatchHealth, WatchInput},
+    source::{CollectMessage, FeedEvent, StreamId, WatchHealth, WatchMessage},
 };
 use kube::runtime::watcher::Event;
 use tokio::{
@@ -26,8 +26,8 @@ use crate::support::{
 struct World {
     driver: Driver,
     listener: TcpListener,
-    collect: mpsc::Sender<SourceInput>,
-    watches: mpsc::Sender<WatchInput>,
+    collect: mpsc::Sender<CollectMessage>,
+    watches: mpsc::Sender<WatchMessage>,
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn neither_source_starves_the_other() {
         peer.greeted().await;
         collect.send(opened(1)).await.unwrap();
         let events = vec![FeedEvent::Pod(Event::Apply(pod("a")))];
-        let batch = SourceInput::Batch {
+        let batch = CollectMessage::Batch {
             stream: StreamId(1),
             events,
             infos: 1,
@@ -103,10 +103,10 @@ async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
         for (kind, health) in [
             (Kind::JOB, WatchHealth::Denied),
             (Kind::REPLICA_SET, WatchHealth::Failing),
-            (Kind::REPLICA_SET, WatchHealth::Well),
+            (Kind::REPLICA_SET, WatchHealth::Healthy),
         ] {
             let scope = Scope(0);
-            let health = WatchInput::Health {
+            let health = WatchMessage::Health {
                 kind,
                 scope,
                 health,
@@ -177,15 +177,15 @@ impl World {
 fn pods(
     scope: u16,
     events: impl IntoIterator<Item = Event<k8s_relay::model::PodMeta>>,
-) -> WatchInput {
-    WatchInput::Batch {
+) -> WatchMessage {
+    WatchMessage::Batch {
         scope: Scope(scope),
         events: events.into_iter().map(FeedEvent::Pod).collect(),
     }
 }
 
-fn opened(stream: u64) -> SourceInput {
-    SourceInput::Opened {
+fn opened(stream: u64) -> CollectMessage {
+    CollectMessage::Opened {
         stream: StreamId(stream),
         peer: None::<SocketAddr>,
         end: oneshot::channel().0,

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use k8s_relay::{
     net::grpc,
-    source::{SourceInput, legacy::Options},
+    source::{CollectMessage, legacy::Options},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -63,7 +63,7 @@ async fn of_a_thousand_silent_streams_64_are_open_and_a_watcher_beside_them_goes
     // A place is free again when its call has ended.
     let mut first = silent.remove(0);
     first.frames.send_reset(h2::Reason::CANCEL);
-    assert!(matches!(served.next().await, SourceInput::Closed { .. }));
+    assert!(matches!(served.next().await, CollectMessage::Closed { .. }));
     let taken = async {
         // The call's task lets go of its place after it has said that it is over.
         loop {
@@ -76,7 +76,7 @@ async fn of_a_thousand_silent_streams_64_are_open_and_a_watcher_beside_them_goes
         }
     };
     let (_call, input) = soon(taken).await;
-    assert!(matches!(input, Some(SourceInput::Opened { .. })));
+    assert!(matches!(input, Some(CollectMessage::Opened { .. })));
     assert!(!raw.connection.is_finished());
     drop(silent);
     served.stop().await;
@@ -101,9 +101,9 @@ async fn a_silent_stream_gives_way_to_a_new_one_and_a_watcher_never_does() {
         silent.push(raw.call().await.unwrap());
         loop {
             match served.next().await {
-                SourceInput::Opened { end, .. } => break ends.push(end),
-                SourceInput::Closed { .. } => {}
-                SourceInput::Batch { .. } => panic!("nobody sends anything"),
+                CollectMessage::Opened { end, .. } => break ends.push(end),
+                CollectMessage::Closed { .. } => {}
+                CollectMessage::Batch { .. } => panic!("nobody sends anything"),
             }
         }
     }
@@ -115,7 +115,7 @@ async fn a_silent_stream_gives_way_to_a_new_one_and_a_watcher_never_does() {
     );
     assert_eq!(oldest.end().await, end);
     watcher.send(pod("b"));
-    while !matches!(served.next().await, SourceInput::Batch { .. }) {}
+    while !matches!(served.next().await, CollectMessage::Batch { .. }) {}
     assert_eq!(served.counters.streams.gave_way.load(Relaxed), 18);
     assert_eq!(served.counters.streams.refused.load(Relaxed), 0);
     served.stop().await;
@@ -190,14 +190,14 @@ async fn a_connection_without_a_call_is_closed_and_one_with_a_call_stays() {
     let _ = soon(done.connection).await;
     // By now the standing call has outlived its connection's patience many times.
     call.send(grpc_info(&pod("a"))).await.unwrap();
-    while !matches!(served.next().await, SourceInput::Batch { .. }) {}
+    while !matches!(served.next().await, CollectMessage::Batch { .. }) {}
     assert!(!raw.connection.is_finished());
     served.stop().await;
 }
 
 /// Whether it says no more than how many Infos were dropped unread.
-fn is_report(input: &SourceInput) -> bool {
-    matches!(input, SourceInput::Batch { events, .. } if events.is_empty())
+fn is_report(input: &CollectMessage) -> bool {
+    matches!(input, CollectMessage::Batch { events, .. } if events.is_empty())
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn in_stage_native_infos_are_counted_and_dropped_and_all_streams_end_when_
         while is_report(&input) {
             input = served.next().await;
         }
-        assert!(matches!(input, SourceInput::Closed { .. }));
+        assert!(matches!(input, CollectMessage::Closed { .. }));
     }
     let after = call(&mut client).await.unwrap();
     let _after = served.opened().await;

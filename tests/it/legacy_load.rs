@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use k8s_relay::{
     model::HasUid,
-    source::{CallEnd, FeedEvent, SourceInput},
+    source::{CallEnd, CollectMessage, FeedEvent},
 };
 use kube::runtime::watcher::Event;
 use tonic::Code;
@@ -132,9 +132,9 @@ async fn all_opened(served: &mut Served, count: usize) -> Vec<Opened> {
     let mut all = Vec::new();
     while all.len() < count {
         match served.next().await {
-            SourceInput::Opened { stream, end, .. } => all.push(Opened { stream, end }),
-            SourceInput::Batch { .. } => {}
-            closed @ SourceInput::Closed { .. } => panic!("{closed:?}"),
+            CollectMessage::Opened { stream, end, .. } => all.push(Opened { stream, end }),
+            CollectMessage::Batch { .. } => {}
+            closed @ CollectMessage::Closed { .. } => panic!("{closed:?}"),
         }
     }
     all
@@ -144,9 +144,9 @@ async fn all_closed(served: &mut Served, count: usize) {
     let mut closed = 0;
     while closed < count {
         match served.next().await {
-            SourceInput::Closed { .. } => closed += 1,
-            SourceInput::Batch { .. } => {}
-            opened @ SourceInput::Opened { .. } => panic!("{opened:?}"),
+            CollectMessage::Closed { .. } => closed += 1,
+            CollectMessage::Batch { .. } => {}
+            opened @ CollectMessage::Opened { .. } => panic!("{opened:?}"),
         }
     }
 }
@@ -209,9 +209,9 @@ async fn streams_cancelled_as_fast_as_they_are_opened_do_no_harm() {
         tokio::select! {
             connections = &mut flood => break connections,
             input = inputs.recv() => match input.expect("the source serves") {
-                SourceInput::Opened { .. } => open += 1,
-                SourceInput::Closed { .. } => closed += 1,
-                SourceInput::Batch { .. } => {}
+                CollectMessage::Opened { .. } => open += 1,
+                CollectMessage::Closed { .. } => closed += 1,
+                CollectMessage::Batch { .. } => {}
             },
         }
     };

@@ -4,7 +4,7 @@ use k8s_relay::{
     model::{HasUid, Uid},
     net::grpc,
     proto::{Info, PodInfo, info::Event as Verb},
-    source::{CallEnd, FeedEvent, SourceInput, StreamId, legacy::Options},
+    source::{CallEnd, CollectMessage, FeedEvent, StreamId, legacy::Options},
 };
 use kube::runtime::watcher::Event;
 use prost::Message;
@@ -51,7 +51,7 @@ async fn all_addresses_are_served_alike() {
         let call = call(&mut client(address).await).await.unwrap();
         assert_eq!(served.opened().await.stream, StreamId(n));
         drop(call);
-        assert!(matches!(served.next().await, SourceInput::Closed { .. }));
+        assert!(matches!(served.next().await, CollectMessage::Closed { .. }));
     }
     assert_eq!(served.stop().await, (0, 0));
 }
@@ -63,7 +63,7 @@ async fn streams_are_numbered_as_they_come_and_each_merges_alone() {
     let mut calls = Vec::new();
     for n in 1..=3 {
         let call = call(&mut client).await.unwrap();
-        let SourceInput::Opened { stream, peer, end } = served.next().await else {
+        let CollectMessage::Opened { stream, peer, end } = served.next().await else {
             panic!("not opened")
         };
         assert_eq!(stream, StreamId(n));

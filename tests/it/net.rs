@@ -18,7 +18,7 @@ use k8s_relay::{
         HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
         health_client::HealthClient,
     },
-    source::{SourceInput, legacy},
+    source::{CollectMessage, legacy},
 };
 use tokio::{
     io::AsyncReadExt as _,
@@ -46,7 +46,7 @@ async fn collect_is_served_at_a_socket_file_as_at_a_port() {
     let (requests, connection) = soon(h2::client::handshake(socket)).await.unwrap();
     let connection = tokio::spawn(connection);
     let mut call = RawCall::begin(requests, "identity").await.unwrap();
-    let SourceInput::Opened { peer, end, .. } = served.next().await else {
+    let CollectMessage::Opened { peer, end, .. } = served.next().await else {
         panic!("not opened");
     };
     assert_eq!(peer, None, "a file has no address");

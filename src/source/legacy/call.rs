@@ -22,7 +22,7 @@ use super::{Counters, Reason, StreamIds, Tally, info::Info, merge::Merger};
 use crate::{
     net::Place,
     proto::Response,
-    source::{CallEnd, FeedEvent, ObjectName, SourceInput, StreamId},
+    source::{CallEnd, CollectMessage, FeedEvent, ObjectName, StreamId},
 };
 
 /// The longest Info that is read, in bytes.
@@ -44,7 +44,7 @@ pub(super) struct Call {
     pub(super) infos: Streaming<Bytes>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) ids: Arc<StreamIds>,
-    pub(super) inputs: mpsc::Sender<SourceInput>,
+    pub(super) inputs: mpsc::Sender<CollectMessage>,
     pub(super) counters: Arc<Counters>,
     /// One of those that the open streams share.
     pub(super) place: Place,
@@ -111,7 +111,7 @@ impl Call {
         let _ = self.answer.send(ending);
         tokio::select! {
             // Fails if the driver has ended: then it need not know.
-            _ = self.inputs.send(SourceInput::Closed { stream }) => {}
+            _ = self.inputs.send(CollectMessage::Closed { stream }) => {}
             () = self.kill.cancelled() => {}
         }
         self.counters.closed.fetch_add(1, Relaxed);
@@ -127,7 +127,7 @@ impl Call {
             place = self.inputs.reserve() => place.ok()?,
         };
         Some(self.ids.next(|stream| {
-            place.send(SourceInput::Opened {
+            place.send(CollectMessage::Opened {
                 stream,
                 peer: self.peer,
                 end,
@@ -171,7 +171,7 @@ impl Call {
                         },
                     };
                     tracing::debug!(stream = told.stream.0, "a quiet stream counts as synced");
-                    place.send(SourceInput::Batch {
+                    place.send(CollectMessage::Batch {
                         stream: told.stream,
                         events: vec![FeedEvent::Listed],
                         infos: 0,
@@ -217,7 +217,7 @@ impl Call {
                 }
                 quiet.broken_by(&batch.events);
                 told.took(batch.infos);
-                place.send(SourceInput::Batch {
+                place.send(CollectMessage::Batch {
                     stream: told.stream,
                     events: batch.events,
                     infos: batch.infos,
@@ -273,7 +273,7 @@ struct Unreported {
 }
 
 impl Unreported {
-    fn add(&mut self, infos: u64, stream: StreamId, to: &mpsc::Sender<SourceInput>) {
+    fn add(&mut self, infos: u64, stream: StreamId, to: &mpsc::Sender<CollectMessage>) {
         self.infos += infos;
         if self.pause.is_none() {
             self.report(stream, to);
@@ -288,7 +288,7 @@ impl Unreported {
         }
     }
 
-    fn report(&mut self, stream: StreamId, to: &mpsc::Sender<SourceInput>) {
+    fn report(&mut self, stream: StreamId, to: &mpsc::Sender<CollectMessage>) {
         self.pause = None;
         if self.infos == 0 {
             return;
@@ -296,7 +296,7 @@ impl Unreported {
         self.pause = Some(Box::pin(tokio::time::sleep(REPORT_STEP)));
         // Where there is no place for it now, the next report has it, too.
         if let Ok(place) = to.try_reserve() {
-            place.send(SourceInput::Batch {
+            place.send(CollectMessage::Batch {
                 stream,
                 events: Vec::new(),
                 infos: std::mem::take(&mut self.infos),

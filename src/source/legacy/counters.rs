@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     net::{PlaceCounts, Seldom},
-    source::Lost,
+    source::RecentDrops,
 };
 
 /// Why something that a watcher sent was dropped, or was at least odd (D12).
@@ -152,7 +152,7 @@ pub struct Counters {
     /// When a line about each reason was logged last, for whatever stream.
     pub(super) logged: Logged,
     /// Which objects were dropped last.
-    pub lost: Lost,
+    pub lost: RecentDrops,
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::{
         places::GivesWay,
     },
     proto,
-    source::{SourceInput, StreamId},
+    source::{CollectMessage, StreamId},
 };
 
 /// In which encodings messages are read.
@@ -80,7 +80,7 @@ impl Default for Options {
 /// If the server ends by itself.
 pub async fn serve(
     listeners: Vec<Listener>,
-    inputs: mpsc::Sender<SourceInput>,
+    inputs: mpsc::Sender<CollectMessage>,
     shutdown: CancellationToken,
     options: Options,
     counters: Arc<Counters>,
@@ -137,7 +137,7 @@ impl StreamIds {
 
 /// Starts a task for each call.
 struct Calls {
-    inputs: mpsc::Sender<SourceInput>,
+    inputs: mpsc::Sender<CollectMessage>,
     counters: Arc<Counters>,
     places: Arc<Places>,
     native_alone: watch::Receiver<bool>,

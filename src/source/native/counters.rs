@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{decode::ObjectError, ending::Reason};
+use super::{decode::ObjectError, error::Reason};
 use crate::{
     model::{Kind, KindTable, PerKind},
-    source::Lost,
+    source::RecentDrops,
 };
 
 /// Shared by the watches and those who report on them.
@@ -22,7 +22,7 @@ pub struct Counters {
     /// Objects and parts of objects that were dropped, by reason.
     dropped: [AtomicU64; ObjectError::ALL.len()],
     /// Which objects were dropped last.
-    pub lost: Lost,
+    pub lost: RecentDrops,
 }
 
 impl Counters {

@@ -1,6 +1,6 @@
 //! What one watch does: lists, follows, and begins again after everything that can go wrong. Pure.
 //!
-//! Its owner does what [`Machine::next`] says, reports what came of it, and hands on the
+//! Its owner does what [`WatchMachine::next`] says, reports what came of it, and hands on the
 //! events. The life of a watch:
 //!
 //! ```text
@@ -47,28 +47,28 @@
 //! Absent here: HTTP, JSON, clocks, chance, the other watches.
 
 mod ends;
+mod health;
 mod lists;
 mod pace;
 mod probe;
-mod standing;
 mod streaming;
 
 use std::{ops::ControlFlow, time::Instant};
 
+use health::Health;
+pub use health::HealthChange;
 use kube::runtime::watcher::Event;
 use lists::{Lists, MOST_OBJECTS, Way, is_event};
 use pace::Pace;
 use probe::Probe;
-pub use standing::Note;
-use standing::Standing;
 use streaming::{Ended, Streaming};
 
-use super::{ListMode, Timeouts, decode::Line, ending::End};
+use super::{ListMode, Timeouts, decode::Line, error::RequestError};
 use crate::backoff::{Backoff, Jitter};
 
 /// The watch of a kind in a scope, whose objects are `T`.
 #[derive(Debug)]
-pub struct Machine<T> {
+pub struct WatchMachine<T> {
     rules: Rules,
     phase: Phase<T>,
     /// The version to follow from. Its room is used again and again.
@@ -101,7 +101,7 @@ pub struct Machine<T> {
     streams: Option<bool>,
     /// The same by any watch.
     known_streams: Option<bool>,
-    standing: Standing,
+    health: Health,
 }
 
 /// How a watch is to behave.
@@ -128,16 +128,16 @@ pub struct Moment {
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next<'a> {
+pub enum WatchStep<'a> {
     /// Nothing until then.
     Wait(Instant),
     /// A request.
-    Ask(Ask<'a>),
+    Request(ApiRequest<'a>),
 }
 
 /// What is asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub enum ApiRequest<'a> {
     /// All objects as the first events of a watch (WatchList).
     StreamedList,
     /// A part of all objects.
@@ -186,7 +186,7 @@ struct Request {
     selected: bool,
 }
 
-impl<T> Machine<T> {
+impl<T> WatchMachine<T> {
     /// A watch that has not begun.
     pub fn new(rules: Rules) -> Self {
         let Timeouts {
@@ -212,17 +212,17 @@ impl<T> Machine<T> {
             reauthorized: false,
             streams: None,
             known_streams: None,
-            standing: Standing::default(),
+            health: Health::default(),
             rules,
         }
     }
 
     /// What to do next. `streams`: whether the server streams lists, if anyone knows.
-    pub fn next(&mut self, now: Instant, streams: Option<bool>) -> Next<'_> {
+    pub fn next(&mut self, now: Instant, streams: Option<bool>) -> WatchStep<'_> {
         self.lists.stamp(now);
         self.known_streams = streams.or(self.streams);
         if let Some(until) = self.pause.filter(|until| now < *until) {
-            return Next::Wait(until);
+            return WatchStep::Wait(until);
         }
         self.pause = None;
         let probe = self.probe.due(now);
@@ -233,18 +233,18 @@ impl<T> Machine<T> {
         }
         let at = self.pace.next(now);
         if at > now && !self.is_next_page(now) {
-            return Next::Wait(at);
+            return WatchStep::Wait(at);
         }
-        Next::Ask(match &self.phase {
-            Phase::List | Phase::Streaming(_) => Ask::StreamedList,
-            Phase::Paging(token) => Ask::Page {
+        WatchStep::Request(match &self.phase {
+            Phase::List | Phase::Streaming(_) => ApiRequest::StreamedList,
+            Phase::Paging(token) => ApiRequest::Page {
                 limit: self.lists.limit(),
                 token: token.as_deref(),
             },
-            Phase::Checking => Ask::Version {
+            Phase::Checking => ApiRequest::Version {
                 selected: probe.unwrap_or_default(),
             },
-            Phase::Following => Ask::Watch {
+            Phase::Following => ApiRequest::Watch {
                 version: &self.version,
             },
         })
@@ -325,31 +325,31 @@ impl<T> Machine<T> {
     }
 
     /// The wait for the server has lasted. Gives the end of the request, if it is over now.
-    pub fn timed_out(&mut self, now: Instant) -> Option<End> {
+    pub fn timed_out(&mut self, now: Instant) -> Option<RequestError> {
         if self.silent_at.is_some_and(|at| at <= now) {
             return Some(match &self.phase {
-                Phase::Streaming(_) if self.is_open() => End::NoEndMark,
+                Phase::Streaming(_) if self.is_open() => RequestError::NoEndMark,
                 Phase::List
                 | Phase::Streaming(_)
                 | Phase::Paging(_)
                 | Phase::Checking
-                | Phase::Following => End::Silence,
+                | Phase::Following => RequestError::Silence,
             });
         }
         if self.steady_at().is_some_and(|at| at <= now) {
-            self.standing.well();
+            self.health.healthy();
         }
         None
     }
 
     /// The first page, if it is to be asked for beside the streamed list that goes on: this list
     /// pauses, and perhaps its server does not know what a streamed list is.
-    pub fn beside(&mut self, now: Instant) -> Option<Ask<'static>> {
+    pub fn beside(&mut self, now: Instant) -> Option<ApiRequest<'static>> {
         self.beside_at().filter(|at| *at <= now)?;
         if let Phase::Streaming(list) = &mut self.phase {
             list.ask_beside();
         }
-        Some(Ask::Page {
+        Some(ApiRequest::Page {
             limit: self.lists.limit(),
             token: None,
         })
@@ -370,7 +370,11 @@ impl<T> Machine<T> {
     }
 
     /// A line of a stream. `Break` if the request is over: then nothing more is to be read.
-    pub fn line(&mut self, line: Line<'_, T>, mut tell: impl FnMut(Event<T>)) -> ControlFlow<End> {
+    pub fn line(
+        &mut self,
+        line: Line<'_, T>,
+        mut tell: impl FnMut(Event<T>),
+    ) -> ControlFlow<RequestError> {
         match &mut self.phase {
             Phase::Streaming(list) => match list.line(line, &mut tell) {
                 ControlFlow::Continue(None) => {
@@ -404,13 +408,13 @@ impl<T> Machine<T> {
         version: &str,
         next: Option<&str>,
         mut tell: impl FnMut(Event<T>),
-    ) -> Result<(), End> {
+    ) -> Result<(), RequestError> {
         let Phase::Paging(token) = &mut self.phase else {
-            return Err(End::Garbled);
+            return Err(RequestError::InvalidJson);
         };
         if next.is_some_and(|next| !self.lists.leads_on(next)) {
             *token = None;
-            return Err(End::Garbled);
+            return Err(RequestError::InvalidJson);
         }
         if token.is_none() {
             self.list_open = true;
@@ -425,14 +429,14 @@ impl<T> Machine<T> {
         match next {
             Some(_) if self.lists.is_endless() => {
                 *token = None;
-                return Err(End::Endless(MOST_OBJECTS));
+                return Err(RequestError::Endless(MOST_OBJECTS));
             }
             Some(next) => {
                 *token = Some(next.to_owned());
                 self.page_came = count > 0;
                 if is_further {
                     self.retry.reset();
-                    self.standing.well();
+                    self.health.healthy();
                 }
             }
             None => {
@@ -445,18 +449,18 @@ impl<T> Machine<T> {
         Ok(())
     }
 
-    /// The server's answer to [`Ask::Version`].
+    /// The server's answer to [`ApiRequest::Version`].
     ///
     /// # Errors
     /// It is behind: the request is over.
-    pub fn checked(&mut self, server: &str) -> Result<(), End> {
+    pub fn checked(&mut self, server: &str) -> Result<(), RequestError> {
         // Versions are opaque, but those of etcd are numbers, and then their order is known.
         if let (Ok(ours), Ok(theirs)) = (self.version.parse::<u64>(), server.parse::<u64>())
             && theirs < ours
         {
-            return Err(End::WentBack {
+            return Err(RequestError::VersionRegressed {
                 ours: self.version.clone(),
-                server: super::ending::one_line(server),
+                server: super::error::one_line(server),
             });
         }
         self.phase = Phase::Following;
@@ -469,13 +473,17 @@ impl<T> Machine<T> {
     }
 
     /// What became of the watch since this was asked the last time.
-    pub fn take_note(&mut self) -> Option<Note> {
-        self.standing.take()
+    pub fn take_note(&mut self) -> Option<HealthChange> {
+        self.health.take()
     }
 
     // === how requests go well ===
 
-    fn follow(&mut self, line: Line<'_, T>, mut tell: impl FnMut(Event<T>)) -> ControlFlow<End> {
+    fn follow(
+        &mut self,
+        line: Line<'_, T>,
+        mut tell: impl FnMut(Event<T>),
+    ) -> ControlFlow<RequestError> {
         if is_event(&line) {
             self.lists.event();
         }
@@ -490,8 +498,8 @@ impl<T> Machine<T> {
             }
             Line::Bookmark { version, .. } => Some(version),
             Line::Unusable { version, .. } => version,
-            Line::Error(status) => return ControlFlow::Break(End::Refused(status.into())),
-            Line::Garbled => return ControlFlow::Break(End::Garbled),
+            Line::Error(status) => return ControlFlow::Break(RequestError::Refused(status.into())),
+            Line::InvalidJson => return ControlFlow::Break(RequestError::InvalidJson),
         };
         if let Some(version) = version {
             self.move_to(&version);
@@ -528,12 +536,12 @@ impl<T> Machine<T> {
     fn succeeded(&mut self) {
         self.retry.reset();
         self.reauthorized = false;
-        self.standing.well();
+        self.health.healthy();
     }
 
     /// A watch that has been open for so long works, although nothing happens.
     fn steady_at(&self) -> Option<Instant> {
-        let opened = self.request.filter(|_| !self.standing.is_well())?.opened?;
+        let opened = self.request.filter(|_| !self.health.is_healthy())?.opened?;
         matches!(self.phase, Phase::Following).then(|| opened + self.rules.timeouts.steady)
     }
 

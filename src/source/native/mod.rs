@@ -24,16 +24,16 @@
 //!
 //! Absent here: which feed is active, what is told, the stores of feeds.
 
-mod answer;
 pub mod connect;
 mod counters;
 pub mod decode;
-pub mod ending;
-pub mod frames;
+pub mod error;
+pub mod lines;
 pub mod machine;
 mod outlet;
 mod request;
 pub mod resource;
+mod response;
 mod turns;
 mod unmatched;
 mod watch;
@@ -62,7 +62,7 @@ use watch::{Texts, Watch};
 
 use crate::{
     model::{Form, Kind, KindRow, KindTable, PerKind, Scope, Seed},
-    source::{FeedEvent, WatchInput},
+    source::{FeedEvent, WatchMessage},
 };
 
 /// What is watched, and how.
@@ -150,7 +150,7 @@ pub enum NativeError {
 pub async fn watch(
     server: Server,
     options: Options,
-    inputs: mpsc::Sender<WatchInput>,
+    inputs: mpsc::Sender<WatchMessage>,
     unmatched: Arc<Unmatched>,
     stop: CancellationToken,
     counters: Arc<Counters>,

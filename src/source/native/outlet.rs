@@ -7,7 +7,7 @@ use kube::runtime::watcher::Event;
 use super::unmatched::Kept;
 use crate::{
     model::{Kind, Scope, Stored, Uid},
-    source::{FeedEvent, WatchFailure, WatchHealth, WatchInput},
+    source::{FeedEvent, WatchFailure, WatchHealth, WatchMessage},
 };
 
 /// A batch never has more events.
@@ -67,7 +67,7 @@ impl<T: Stored> Outlet<T> {
     }
 
     /// The next batch for the loop; `None` if there is nothing to send.
-    pub(super) fn flush(&mut self, now: impl FnOnce() -> Instant) -> Option<WatchInput> {
+    pub(super) fn flush(&mut self, now: impl FnOnce() -> Instant) -> Option<WatchMessage> {
         if let To::Store(kept) = &self.to
             && std::mem::take(&mut self.stored) > 0
         {
@@ -82,7 +82,7 @@ impl<T: Stored> Outlet<T> {
             self.batch.drain(..BATCH).collect()
         };
         let scope = self.scope;
-        Some(WatchInput::Batch { scope, events })
+        Some(WatchMessage::Batch { scope, events })
     }
 
     /// Notes how the watch stands. Gives what the loop is to be sent of it.
@@ -91,10 +91,10 @@ impl<T: Stored> Outlet<T> {
         health: WatchHealth,
         since: Instant,
         last_failure: Option<WatchFailure>,
-    ) -> Option<WatchInput> {
+    ) -> Option<WatchMessage> {
         let (kind, scope) = (self.kind, self.scope);
         match &self.to {
-            To::Loop(_) => Some(WatchInput::Health {
+            To::Loop(_) => Some(WatchMessage::Health {
                 kind,
                 scope,
                 health,

@@ -13,10 +13,10 @@ use tokio::time::{sleep_until, timeout};
 
 use super::{
     Options,
-    answer::{Part, encoding, is_html, no_answer, redirect},
-    ending::{End, Refusal},
-    machine::{Ask, Machine},
+    error::{Refusal, RequestError},
+    machine::{ApiRequest, WatchMachine},
     resource::Resource,
+    response::{Part, encoding, is_html, no_answer, redirect},
     watch::now,
 };
 
@@ -29,28 +29,28 @@ pub(super) enum Sort {
 }
 
 impl Sort {
-    pub(super) fn of(ask: &Ask<'_>) -> Self {
+    pub(super) fn of(ask: &ApiRequest<'_>) -> Self {
         match ask {
-            Ask::StreamedList | Ask::Watch { .. } => Self::Stream,
-            Ask::Page { .. } => Self::Page,
-            Ask::Version { .. } => Self::Version,
+            ApiRequest::StreamedList | ApiRequest::Watch { .. } => Self::Stream,
+            ApiRequest::Page { .. } => Self::Page,
+            ApiRequest::Version { .. } => Self::Version,
         }
     }
 }
 
 pub(super) fn request(
     resource: &Resource,
-    ask: &Ask<'_>,
+    ask: &ApiRequest<'_>,
     options: &Options,
 ) -> Result<Request<Body>, http::Error> {
-    Request::get(resource.path(ask, &options.patience))
+    Request::get(resource.path(ask, &options.timeouts))
         .header(ACCEPT, resource.accept(ask))
         .body(Body::empty())
 }
 
 /// What cannot be read as the answer to a request.
 pub(super) enum Declined {
-    End(End),
+    End(RequestError),
     /// It says no.
     Answer(Box<Response<Body>>),
 }
@@ -63,14 +63,14 @@ pub(super) fn accepted(answer: Response<Body>, path: &str) -> Result<Response<Bo
         StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
     ) && is_html(answer.headers());
     if strange {
-        return Err(Declined::End(End::Stranger));
+        return Err(Declined::End(RequestError::NotAnApiServer));
     }
     if let Some(to) = redirect(status, answer.headers(), path) {
-        return Err(Declined::End(End::Redirected(to)));
+        return Err(Declined::End(RequestError::Redirected(to)));
     }
     match (status, encoding(answer.headers())) {
         (StatusCode::OK, None) => Ok(answer),
-        (StatusCode::OK, Some(encoding)) => Err(Declined::End(End::Encoded(encoding))),
+        (StatusCode::OK, Some(encoding)) => Err(Declined::End(RequestError::Encoded(encoding))),
         _ => Err(Declined::Answer(Box::new(answer))),
     }
 }
@@ -84,7 +84,7 @@ pub(super) async fn whole_answer(
     request: Request<Body>,
     patience: Duration,
     most: usize,
-) -> Result<Vec<u8>, End> {
+) -> Result<Vec<u8>, RequestError> {
     let answer = async {
         let path = request.uri().path().to_owned();
         let answer = client.send(request).await;
@@ -92,7 +92,7 @@ pub(super) async fn whole_answer(
         let answer = accepted(answer, &path).map_err(|no| match no {
             Declined::End(end) => end,
             Declined::Answer(no) => {
-                End::Refused(Refusal::of_answer(no.status().as_u16(), None, b""))
+                RequestError::Refused(Refusal::of_answer(no.status().as_u16(), None, b""))
             }
         })?;
         let (mut body, mut text) = (answer.into_body(), Vec::new());
@@ -101,20 +101,22 @@ pub(super) async fn whole_answer(
                 Part::Data(data) if text.len() + data.len() <= most => {
                     text.extend_from_slice(&data);
                 }
-                Part::Data(_) => return Err(End::TooLarge(most)),
-                Part::End(End::Regular) => return Ok(text),
+                Part::Data(_) => return Err(RequestError::TooLarge(most)),
+                Part::End(RequestError::Regular) => return Ok(text),
                 Part::End(end) => return Err(end),
             }
         }
     };
-    timeout(patience, answer).await.unwrap_or(Err(End::Silence))
+    timeout(patience, answer)
+        .await
+        .unwrap_or(Err(RequestError::Silence))
 }
 
 /// Waits as long as the machine is ready to.
 pub(super) async fn in_time<T, O>(
-    machine: &mut Machine<T>,
+    machine: &mut WatchMachine<T>,
     future: impl Future<Output = O>,
-) -> Result<O, End> {
+) -> Result<O, RequestError> {
     let mut future = pin!(future);
     loop {
         let due = machine.poll_timeout();

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::{Timeouts, machine::Ask};
+use super::{Timeouts, machine::ApiRequest};
 use crate::model::{Form, Kind, KindRow};
 
 const OBJECTS: &str = "application/json";
@@ -35,7 +35,7 @@ impl Resource {
     }
 
     /// Path and parameters of a request.
-    pub fn path(&self, ask: &Ask<'_>, timeouts: &Timeouts) -> String {
+    pub fn path(&self, ask: &ApiRequest<'_>, timeouts: &Timeouts) -> String {
         let mut path = self.row.root();
         if let Some(namespace) = &self.namespace {
             path.push_str("/namespaces/");
@@ -48,27 +48,27 @@ impl Resource {
             separator: '?',
         };
         match ask {
-            Ask::StreamedList => {
+            ApiRequest::StreamedList => {
                 query.add("watch", "true");
                 query.add("sendInitialEvents", "true");
                 query.add("resourceVersionMatch", "NotOlderThan");
                 query.add("allowWatchBookmarks", "true");
                 query.seconds("timeoutSeconds", timeouts.streamed_list);
             }
-            Ask::Page { limit, token } => {
+            ApiRequest::Page { limit, token } => {
                 query.add("limit", &limit.to_string());
                 if let Some(token) = token {
                     query.add("continue", token);
                 }
             }
-            Ask::Version { selected } => {
+            ApiRequest::Version { selected } => {
                 query.add("limit", "1");
                 // It would make the server look at every object.
                 if !selected {
                     return query.text;
                 }
             }
-            Ask::Watch { version } => {
+            ApiRequest::Watch { version } => {
                 query.add("watch", "true");
                 query.add("allowWatchBookmarks", "true");
                 query.seconds("timeoutSeconds", timeouts.watch);
@@ -87,11 +87,11 @@ impl Resource {
     }
 
     /// The `Accept` header of a request.
-    pub fn accept(&self, ask: &Ask<'_>) -> &'static str {
+    pub fn accept(&self, ask: &ApiRequest<'_>) -> &'static str {
         match (self.row.form, ask) {
             (Form::Pod, _) => OBJECTS,
-            (Form::Metadata, Ask::Page { .. } | Ask::Version { .. }) => METADATA_LIST,
-            (Form::Metadata, Ask::StreamedList | Ask::Watch { .. }) => METADATA,
+            (Form::Metadata, ApiRequest::Page { .. } | ApiRequest::Version { .. }) => METADATA_LIST,
+            (Form::Metadata, ApiRequest::StreamedList | ApiRequest::Watch { .. }) => METADATA,
         }
     }
 }
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_path_and_only_pods_are_selected() {
-        let watch = Ask::Watch { version: "7" };
-        let page = Ask::Page {
+        let watch = ApiRequest::Watch { version: "7" };
+        let page = ApiRequest::Page {
             limit: 500,
             token: Some("a/b="),
         };
@@ -161,7 +161,7 @@ mod tests {
             (
                 Kind::POD,
                 Some("a"),
-                &Ask::StreamedList,
+                &ApiRequest::StreamedList,
                 format!("/api/v1/namespaces/a/pods?{streamed}&{selector}"),
             ),
             (
@@ -179,19 +179,19 @@ mod tests {
             (
                 Kind::POD,
                 None,
-                &Ask::Version { selected: false },
+                &ApiRequest::Version { selected: false },
                 "/api/v1/pods?limit=1".to_owned(),
             ),
             (
                 Kind::POD,
                 None,
-                &Ask::Version { selected: true },
+                &ApiRequest::Version { selected: true },
                 format!("/api/v1/pods?limit=1&{selector}"),
             ),
             (
                 Kind::JOB,
                 None,
-                &Ask::Version { selected: true },
+                &ApiRequest::Version { selected: true },
                 "/apis/batch/v1/jobs?limit=1".to_owned(),
             ),
         ] {
@@ -202,21 +202,21 @@ mod tests {
 
     #[test]
     fn owners_are_asked_for_as_metadata() {
-        let page = Ask::Page {
+        let page = ApiRequest::Page {
             limit: 1,
             token: None,
         };
-        let watch = Ask::Watch { version: "1" };
+        let watch = ApiRequest::Watch { version: "1" };
         for (kind, ask, expected) in [
             (Kind::POD, &page, OBJECTS),
             (Kind::POD, &watch, OBJECTS),
             (Kind::JOB, &page, METADATA_LIST),
             (
                 Kind::REPLICA_SET,
-                &Ask::Version { selected: false },
+                &ApiRequest::Version { selected: false },
                 METADATA_LIST,
             ),
-            (Kind::REPLICA_SET, &Ask::StreamedList, METADATA),
+            (Kind::REPLICA_SET, &ApiRequest::StreamedList, METADATA),
             (Kind::JOB, &watch, METADATA),
         ] {
             assert_eq!(

@@ -23,22 +23,22 @@ use tokio::{
 
 use super::{
     Counters, Options, Server, Streams, Unmatched,
-    answer::{Part, encoding, end_of_page, no_answer, wanted_pause},
     decode::{
         Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, WatchedKind,
         decode_line, decode_page,
     },
-    ending::{End, Refusal, causes},
-    frames::{Frame, Frames},
-    machine::{Ask, Machine, Moment, Next, Rules},
+    error::{Refusal, RequestError, causes},
+    lines::{LineSplitter, RawLine},
+    machine::{ApiRequest, Moment, Rules, WatchMachine, WatchStep},
     outlet::Outlet,
     request::{Declined, Sort, accepted, in_time, request, until, whole_answer},
     resource::Resource,
+    response::{Part, encoding, end_of_page, no_answer, wanted_pause},
     turns::Turn,
 };
 use crate::{
     model::{Interner, Seed, Stored},
-    source::{WatchFailure, WatchInput},
+    source::{WatchFailure, WatchMessage},
 };
 
 /// So much is read of an answer that says no, in bytes.
@@ -48,7 +48,7 @@ const MAX_REFUSAL: usize = 16 << 10;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) server: Server,
-    pub(super) inputs: mpsc::Sender<WatchInput>,
+    pub(super) inputs: mpsc::Sender<WatchMessage>,
     pub(super) unmatched: Arc<Unmatched>,
     /// For first lists.
     pub(super) turns: Arc<Semaphore>,
@@ -61,7 +61,7 @@ pub(super) struct Shared {
 pub(super) struct Watch<K: WatchedKind> {
     resource: Resource,
     shared: Shared,
-    machine: Machine<K::Object>,
+    machine: WatchMachine<K::Object>,
     texts: Texts,
     /// Where what it sees goes.
     outlet: Outlet<K::Object>,
@@ -97,14 +97,14 @@ impl SharedTexts for Texts {
 }
 
 /// A page that is asked for beside a stream.
-type Beside = Pin<Box<dyn Future<Output = Result<Vec<u8>, End>> + Send>>;
+type Beside = Pin<Box<dyn Future<Output = Result<Vec<u8>, RequestError>> + Send>>;
 
 /// What comes next while a stream is read.
 enum Heard {
     Part(Part),
     /// The page that was asked for beside it.
-    Beside(Result<Vec<u8>, End>),
-    Over(End),
+    Beside(Result<Vec<u8>, RequestError>),
+    Over(RequestError),
 }
 
 /// Nobody listens to the watches any more.
@@ -128,7 +128,7 @@ impl<K: WatchedKind> Watch<K> {
             resource,
             turn: Turn::new(Arc::clone(&shared.turns)),
             shared,
-            machine: Machine::new(rules),
+            machine: WatchMachine::new(rules),
             texts,
             outlet,
             dropped: Dropped::default(),
@@ -144,15 +144,15 @@ impl<K: WatchedKind> Watch<K> {
         loop {
             let streams = self.shared.streams.known();
             match self.machine.next(now(), streams) {
-                Next::Wait(until) => sleep_until(until.into()).await,
-                Next::Ask(ask) => {
+                WatchStep::Wait(until) => sleep_until(until.into()).await,
+                WatchStep::Request(ask) => {
                     let sort = Sort::of(&ask);
                     let end = match request(&self.resource, &ask, &self.shared.options) {
                         Ok(request) => {
                             self.turn.come().await;
                             self.ask(request, sort).await?
                         }
-                        Err(error) => Some(End::Unreachable(causes(&error))),
+                        Err(error) => Some(RequestError::Unreachable(causes(&error))),
                     };
                     if let Some(end) = end {
                         self.over(end, sort);
@@ -164,7 +164,11 @@ impl<K: WatchedKind> Watch<K> {
     }
 
     /// Makes a request. `None` if it has led to where it should.
-    async fn ask(&mut self, request: Request<Body>, sort: Sort) -> Result<Option<End>, Gone> {
+    async fn ask(
+        &mut self,
+        request: Request<Body>,
+        sort: Sort,
+    ) -> Result<Option<RequestError>, Gone> {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         self.machine.asked(now());
         let client = self.shared.server.client.clone();
@@ -191,8 +195,8 @@ impl<K: WatchedKind> Watch<K> {
     // === streams ===
 
     /// Reads a stream to its end; `None` if a page took its place.
-    async fn stream(&mut self, mut body: Body) -> Result<Option<End>, Gone> {
-        let mut frames = Frames::new(MAX_OBJECT_LEN);
+    async fn stream(&mut self, mut body: Body) -> Result<Option<RequestError>, Gone> {
+        let mut frames = LineSplitter::new(MAX_OBJECT_LEN);
         let mut beside = None;
         loop {
             let mut part = match self.listen(&mut body, &mut beside).await? {
@@ -258,7 +262,7 @@ impl<K: WatchedKind> Watch<K> {
     }
 
     /// Asks for a page while a stream is read.
-    fn ask_beside(&self, ask: &Ask<'_>) -> Option<Beside> {
+    fn ask_beside(&self, ask: &ApiRequest<'_>) -> Option<Beside> {
         let request = request(&self.resource, ask, &self.shared.options).ok()?;
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let client = self.shared.server.client.clone();
@@ -273,7 +277,11 @@ impl<K: WatchedKind> Watch<K> {
         )))
     }
 
-    async fn part(&mut self, part: Part, frames: &mut Frames) -> Result<ControlFlow<End>, Gone> {
+    async fn part(
+        &mut self,
+        part: Part,
+        frames: &mut LineSplitter,
+    ) -> Result<ControlFlow<RequestError>, Gone> {
         let end = match part {
             Part::Data(data) => {
                 frames.push(data);
@@ -283,8 +291,8 @@ impl<K: WatchedKind> Watch<K> {
         };
         while let Some(frame) = frames.take() {
             match frame {
-                Frame::TooLong => self.dropped.count(ObjectError::TooLarge),
-                Frame::Line(line) => {
+                RawLine::TooLong => self.dropped.count(ObjectError::TooLarge),
+                RawLine::Line(line) => {
                     if let ControlFlow::Break(end) = self.line(line) {
                         return Ok(ControlFlow::Break(end));
                     }
@@ -296,21 +304,23 @@ impl<K: WatchedKind> Watch<K> {
         }
         Ok(match end {
             None => ControlFlow::Continue(()),
-            Some(End::Regular) => ControlFlow::Break(self.last_line(frames)),
+            Some(RequestError::Regular) => ControlFlow::Break(self.last_line(frames)),
             Some(end) => ControlFlow::Break(end),
         })
     }
 
     /// A server ends every line. If the last one has no end, it may be cut.
-    fn last_line(&mut self, frames: &mut Frames) -> End {
+    fn last_line(&mut self, frames: &mut LineSplitter) -> RequestError {
         match frames.rest().map(|rest| self.line(rest)) {
-            None | Some(ControlFlow::Continue(())) => End::Regular,
-            Some(ControlFlow::Break(End::Garbled)) => End::Cut("within a line".to_owned()),
+            None | Some(ControlFlow::Continue(())) => RequestError::Regular,
+            Some(ControlFlow::Break(RequestError::InvalidJson)) => {
+                RequestError::Cut("within a line".to_owned())
+            }
             Some(ControlFlow::Break(end)) => end,
         }
     }
 
-    fn line(&mut self, line: &[u8]) -> ControlFlow<End> {
+    fn line(&mut self, line: &[u8]) -> ControlFlow<RequestError> {
         let Self {
             shared,
             machine,
@@ -358,7 +368,7 @@ impl<K: WatchedKind> Watch<K> {
         Ok(true)
     }
 
-    async fn page(&mut self, body: Body) -> Result<Option<End>, Gone> {
+    async fn page(&mut self, body: Body) -> Result<Option<RequestError>, Gone> {
         let mut objects = Vec::new();
         let read = self.read_page(body, |object| objects.push(object)).await;
         self.take_page(read, objects).await
@@ -367,9 +377,9 @@ impl<K: WatchedKind> Watch<K> {
     /// Hands on what a page says.
     async fn take_page(
         &mut self,
-        read: Result<PageEnd, End>,
+        read: Result<PageEnd, RequestError>,
         objects: Vec<K::Object>,
-    ) -> Result<Option<End>, Gone> {
+    ) -> Result<Option<RequestError>, Gone> {
         let Self {
             shared,
             machine,
@@ -400,7 +410,7 @@ impl<K: WatchedKind> Watch<K> {
         Ok(taken.err())
     }
 
-    async fn version(&mut self, body: Body) -> Result<(), End> {
+    async fn version(&mut self, body: Body) -> Result<(), RequestError> {
         let page = self.read_page(body, |_| ()).await?;
         self.machine.checked(&page.version)
     }
@@ -410,18 +420,18 @@ impl<K: WatchedKind> Watch<K> {
         &mut self,
         body: Body,
         mut each: impl FnMut(K::Object),
-    ) -> Result<PageEnd, End> {
+    ) -> Result<PageEnd, RequestError> {
         let (mut texts, options) = (self.texts.clone(), self.shared.options.clone());
         let decoding = &options.decoding;
         let mut page = PageReader::default();
         let take = |chunk: &[u8]| page.push::<K>(chunk, decoding, &mut texts, &mut each);
         match self.read(body, options.max_page, take).await {
-            Part::End(End::Regular) => {
+            Part::End(RequestError::Regular) => {
                 let page = page.end::<K>(decoding, &mut texts, each);
                 page.map_err(end_of_page)
             }
             Part::End(end) => Err(end),
-            Part::Data(_) => Err(End::TooLarge(options.max_page)),
+            Part::Data(_) => Err(RequestError::TooLarge(options.max_page)),
         }
     }
 
@@ -441,7 +451,7 @@ impl<K: WatchedKind> Watch<K> {
         }
     }
 
-    async fn refused(&mut self, answer: Response<Body>) -> End {
+    async fn refused(&mut self, answer: Response<Body>) -> RequestError {
         let code = answer.status().as_u16();
         let wanted = wanted_pause(answer.headers());
         let encoding = encoding(answer.headers());
@@ -452,23 +462,24 @@ impl<K: WatchedKind> Watch<K> {
         if let Some(encoding) = encoding {
             text = format!("Content-Encoding: {encoding}").into_bytes();
         }
-        End::Refused(Refusal::of_answer(code, wanted, &text))
+        RequestError::Refused(Refusal::of_answer(code, wanted, &text))
     }
 
     // === telling ===
 
-    fn over(&mut self, end: End, sort: Sort) {
+    fn over(&mut self, end: RequestError, sort: Sort) {
         let at = Moment {
             now: now(),
             jitter: fastrand::f64(),
         };
         // What a probe says is advice.
-        let counts = !matches!(sort, Sort::Version) || matches!(end, End::WentBack { .. });
+        let counts =
+            !matches!(sort, Sort::Version) || matches!(end, RequestError::VersionRegressed { .. });
         if counts {
             let kind = self.resource.kind;
             self.shared.counters.count_end(kind, end.reason());
         }
-        if counts && !matches!(end, End::Regular) {
+        if counts && !matches!(end, RequestError::Regular) {
             self.shared.counters.failures.fetch_add(1, Relaxed);
             self.last_failure = Some(WatchFailure {
                 reason: end.reason(),
@@ -490,7 +501,7 @@ impl<K: WatchedKind> Watch<K> {
 }
 
 impl Shared {
-    async fn send(&self, input: WatchInput) -> Result<(), Gone> {
+    async fn send(&self, input: WatchMessage) -> Result<(), Gone> {
         self.inputs.send(input).await.map_err(|_| Gone)
     }
 }
@@ -503,7 +514,7 @@ fn tell<T: Stored>(event: Event<T>, outlet: &mut Outlet<T>, turn: &mut Turn, cou
     outlet.take(event);
 }
 
-async fn page_of(beside: &mut Option<Beside>) -> Result<Vec<u8>, End> {
+async fn page_of(beside: &mut Option<Beside>) -> Result<Vec<u8>, RequestError> {
     match beside {
         Some(page) => page.await,
         None => pending().await,

@@ -6,7 +6,7 @@ use k8s_relay::{
     model::{Kind, KindRow, KindTable, Uid},
     sim::kube::{Meta, Object, Options, Owner, Pod, Raw, SimApi, Sort},
     source::{
-        FeedEvent, WatchInput,
+        FeedEvent, WatchMessage,
         native::{self, Access, Counters, Limits, Unmatched},
     },
 };
@@ -49,7 +49,7 @@ fn rollout(kind: Kind, name: &str) -> Object {
 /// The watches of a table, without a relay: what they see, and what of it the loop would hear.
 struct Watches {
     unmatched: Arc<Unmatched>,
-    heard: mpsc::Receiver<WatchInput>,
+    heard: mpsc::Receiver<WatchMessage>,
     stop: CancellationToken,
     task: AbortOnDropHandle<Result<(), native::NativeError>>,
     _dir: tempfile::TempDir,
@@ -142,7 +142,7 @@ impl Watches {
         let mut kinds = BTreeSet::new();
         while let Some(input) = self.heard.recv().await {
             match input {
-                WatchInput::Batch { events, .. } => {
+                WatchMessage::Batch { events, .. } => {
                     kinds.extend(events.iter().map(|event| match event {
                         FeedEvent::Pod(_) => Kind::POD,
                         FeedEvent::ReplicaSet(_) => Kind::REPLICA_SET,
@@ -151,7 +151,7 @@ impl Watches {
                         FeedEvent::Listed => panic!("the watches do not say so"),
                     }))
                 }
-                WatchInput::Health { kind, .. } => kinds.extend([kind]),
+                WatchMessage::Health { kind, .. } => kinds.extend([kind]),
             }
         }
         must("the watches end", self.task).await.unwrap().unwrap();

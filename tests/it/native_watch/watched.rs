@@ -13,7 +13,7 @@ use k8s_relay::{
     logging::SILENCED,
     model::Kind,
     source::{
-        FeedEvent, WatchFailure, WatchHealth, WatchInput,
+        FeedEvent, WatchFailure, WatchHealth, WatchMessage,
         native::{self, Access, Counters, Limits, ListMode, NativeError, Options, Unmatched},
     },
 };
@@ -36,7 +36,7 @@ pub const ROOM: usize = 64;
 
 pub struct Watched {
     pub api: Api,
-    pub inputs: mpsc::Receiver<WatchInput>,
+    pub inputs: mpsc::Receiver<WatchMessage>,
     /// Of pods, not asked for yet.
     told: VecDeque<String>,
     /// What the watch of pods said of its health last.
@@ -154,13 +154,13 @@ impl Watched {
         self.task.await.unwrap().unwrap();
     }
 
-    fn take(&mut self, input: WatchInput) {
+    fn take(&mut self, input: WatchMessage) {
         match input {
-            WatchInput::Batch { events, .. } => {
+            WatchMessage::Batch { events, .. } => {
                 assert!((1..=256).contains(&events.len()), "{}", events.len());
                 self.told.extend(events.into_iter().filter_map(text));
             }
-            WatchInput::Health {
+            WatchMessage::Health {
                 kind: Kind::POD,
                 health,
                 since,
@@ -172,7 +172,7 @@ impl Watched {
                     self.told.push_back(format!("{health:?}").to_lowercase());
                 }
             }
-            WatchInput::Health { .. } => {}
+            WatchMessage::Health { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@ use k8s_relay::{
     net::{Listener, grpc::ServeError},
     proto::{Info, PodInfo, Response, collector_client::CollectorClient, info::Type},
     source::{
-        CallEnd, FeedEvent, SourceInput, StreamId,
+        CallEnd, CollectMessage, FeedEvent, StreamId,
         legacy::{Counters, Options, serve},
     },
 };
@@ -37,7 +37,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     /// Served as well.
     pub(crate) other_address: SocketAddr,
-    pub(crate) inputs: mpsc::Receiver<SourceInput>,
+    pub(crate) inputs: mpsc::Receiver<CollectMessage>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinHandle<Result<(), ServeError>>,
@@ -90,13 +90,13 @@ impl Served {
         }
     }
 
-    pub(crate) async fn next(&mut self) -> SourceInput {
+    pub(crate) async fn next(&mut self) -> CollectMessage {
         soon(self.inputs.recv()).await.expect("the source serves")
     }
 
     pub(crate) async fn opened(&mut self) -> Opened {
         match self.next().await {
-            SourceInput::Opened { stream, end, .. } => Opened { stream, end },
+            CollectMessage::Opened { stream, end, .. } => Opened { stream, end },
             other => panic!("not opened: {other:?}"),
         }
     }
@@ -106,7 +106,7 @@ impl Served {
         let (mut all, mut count) = (Vec::new(), 0);
         loop {
             match self.next().await {
-                SourceInput::Batch {
+                CollectMessage::Batch {
                     stream,
                     events,
                     infos,
@@ -114,7 +114,7 @@ impl Served {
                     all.extend(events);
                     count += infos;
                 }
-                SourceInput::Closed { stream } if stream == of => return (all, count),
+                CollectMessage::Closed { stream } if stream == of => return (all, count),
                 other => panic!("of another stream: {other:?}"),
             }
         }
@@ -122,7 +122,7 @@ impl Served {
 
     pub(crate) async fn batch(&mut self) -> (Vec<FeedEvent>, u64) {
         match self.next().await {
-            SourceInput::Batch { events, infos, .. } => (events, infos),
+            CollectMessage::Batch { events, infos, .. } => (events, infos),
             other => panic!("not a batch: {other:?}"),
         }
     }
@@ -133,9 +133,9 @@ impl Served {
         let (mut opened, mut closed) = (0, 0);
         while let Some(input) = soon(self.inputs.recv()).await {
             match input {
-                SourceInput::Opened { .. } => opened += 1,
-                SourceInput::Closed { .. } => closed += 1,
-                SourceInput::Batch { .. } => {}
+                CollectMessage::Opened { .. } => opened += 1,
+                CollectMessage::Closed { .. } => closed += 1,
+                CollectMessage::Batch { .. } => {}
             }
         }
         soon(self.server).await.unwrap().expect("it ends in order");

@@ -1,7 +1,7 @@
 //! Lines of a watch.
 
 use k8s_relay::{
-    model::{Interner, HasUid, PodMeta, Seed},
+    model::{HasUid, Interner, PodMeta, Seed},
     source::native::decode::{Decoding, Dropped, Line, ObjectError, Pods, Status, decode_line},
 };
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn read(line: &[u8]) -> String {
             let uid = uid.map_or(String::new(), |uid| format!(" {uid}"));
             format!("{}{uid} at {version:?}", why.label())
         }
-        Line::Garbled => "garbled".to_owned(),
+        Line::InvalidJson => "garbled".to_owned(),
     }
 }
 

@@ -128,16 +128,16 @@ fn a_page_that_was_cut_says_where() {
     for end in 0..page.len() {
         let cut = &page.as_bytes()[..end];
         match read(cut).1 {
-            Err(PageError::Garbled { at }) => assert!(at <= end, "{at} of {end}"),
+            Err(PageError::InvalidJson { at }) => assert!(at <= end, "{at} of {end}"),
             other => panic!("{end}: {other:?}"),
         }
     }
     let (names, end) = read(b"{\"items\":[{\"metadata\":{\"uid\":\"u\",\"name\":\"a\"}} oops");
     assert_eq!(
         (names, end),
-        (vec!["a".to_owned()], Err(PageError::Garbled { at: 46 }))
+        (vec!["a".to_owned()], Err(PageError::InvalidJson { at: 46 }))
     );
-    assert_eq!(read(b"<html>").1, Err(PageError::Garbled { at: 0 }));
+    assert_eq!(read(b"<html>").1, Err(PageError::InvalidJson { at: 0 }));
 }
 
 /// Texts behind something like a lock, whose uses are counted.
@@ -176,7 +176,7 @@ fn shared_texts_are_taken_for_one_object_and_given_back() {
     let garbled = format!("{}{}", &page[..page.len() / 2], "}}}}");
     let mut lock = Lock::new();
     let end = decode_page::<Pods>(garbled.as_bytes(), &Decoding::default(), &mut lock, |_| ());
-    assert!(matches!(end, Err(PageError::Garbled { .. })), "{end:?}");
+    assert!(matches!(end, Err(PageError::InvalidJson { .. })), "{end:?}");
     assert!((300..400).contains(&lock.taken), "{}", lock.taken);
 }
 

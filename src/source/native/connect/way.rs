@@ -258,7 +258,7 @@ fn handshake(error: &io::Error) -> String {
 }
 
 fn words(error: &(dyn StdError + 'static)) -> String {
-    super::super::ending::causes(error)
+    super::super::error::causes(error)
 }
 
 /// For a handshake with a proxy, over a connection that is there already.

@@ -63,7 +63,7 @@ pub enum Line<'a, T> {
         why: ObjectError,
     },
     /// This is no JSON: the line was cut, or a stranger answers. The watch is over.
-    Garbled,
+    InvalidJson,
 }
 
 /// Reads one line of a watch's stream, with or without its end of line.
@@ -85,7 +85,7 @@ pub fn decode_line<'a, T: WatchedKind>(
     } else {
         means.line::<T>(Reader::new(line))
     };
-    let line = read.unwrap_or(Line::Garbled);
+    let line = read.unwrap_or(Line::InvalidJson);
     if let Line::Unusable { why, .. } = line {
         dropped.count(why);
     }
@@ -244,7 +244,7 @@ impl<'a, T> Line<'a, T> {
             | Self::Deleted { .. }
             | Self::Bookmark { .. }
             | Self::Error(_)
-            | Self::Garbled => None,
+            | Self::InvalidJson => None,
         }
     }
 

@@ -11,7 +11,7 @@
 //!
 //! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
 
-mod flaw;
+mod error;
 mod json;
 mod line;
 mod metadata;
@@ -26,7 +26,7 @@ use std::ops::DerefMut;
 
 use clap::ValueEnum;
 
-pub use flaw::{Dropped, ObjectError};
+pub use error::{Dropped, ObjectError};
 pub use line::{Line, decode_line};
 pub use object::{Decoded, ObjectSeed};
 pub use page::{PageEnd, PageError, PageReader, decode_page};
@@ -88,7 +88,7 @@ pub trait WatchedKind: Send + 'static {
 
     /// How it is read.
     #[doc(hidden)]
-    type Draft<'de>: object::Draft<'de, Object = Self::Object>;
+    type Partial<'de>: object::Partial<'de, Object = Self::Object>;
 }
 
 /// [`Form::Pod`](crate::model::Form::Pod).
@@ -101,10 +101,10 @@ pub enum MetadataOnly {}
 
 impl WatchedKind for Pods {
     type Object = PodMeta;
-    type Draft<'de> = pod::PodDraft<'de>;
+    type Partial<'de> = pod::PartialPod<'de>;
 }
 
 impl WatchedKind for MetadataOnly {
     type Object = ObjectMeta;
-    type Draft<'de> = owner::OwnerDraft<'de>;
+    type Partial<'de> = owner::PartialOwner<'de>;
 }

@@ -58,32 +58,32 @@ impl<'de, T: WatchedKind> DeserializeSeed<'de> for ObjectSeed<'_, T> {
 
 /// An object that is being read, nothing judged yet.
 pub(super) struct Reading<'de, T: WatchedKind> {
-    draft: T::Draft<'de>,
+    partial: T::Partial<'de>,
     shape: Shape,
 }
 
 impl<'de, T: WatchedKind> Reading<'de, T> {
     pub(super) fn new(decoding: &Decoding) -> Self {
         Self {
-            draft: T::Draft::new(decoding),
+            partial: T::Partial::new(decoding),
             shape: Shape::Null,
         }
     }
 
     /// Reads it; fails only where the deserializer does.
     pub(super) fn deserialize<D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
-        self.shape = Object(&mut self.draft).deserialize(from)?;
+        self.shape = Object(&mut self.partial).deserialize(from)?;
         Ok(())
     }
 
     /// [`Metadata::take_version`].
     pub(super) fn take_version(&mut self) -> Option<Cow<'de, str>> {
-        self.draft.metadata().take_version()
+        self.partial.metadata().take_version()
     }
 
     /// Which object it is, if that can be read, whatever else is wrong with it.
     pub(super) fn uid(&mut self) -> Option<Uid> {
-        self.draft.metadata().uid().ok()
+        self.partial.metadata().uid().ok()
     }
 
     /// The object.
@@ -101,7 +101,7 @@ impl<'de, T: WatchedKind> Reading<'de, T> {
 
     /// Says in `dropped` what the object is called that is of no use.
     pub(super) fn name(&mut self, why: ObjectError, dropped: &mut Dropped) {
-        let metadata = self.draft.metadata();
+        let metadata = self.partial.metadata();
         dropped.name(|| metadata.called(), why);
     }
 
@@ -111,7 +111,7 @@ impl<'de, T: WatchedKind> Reading<'de, T> {
         dropped: &mut Dropped,
     ) -> Result<T::Object, ObjectError> {
         match self.shape {
-            Shape::Fits => self.draft.finish(texts, dropped),
+            Shape::Fits => self.partial.finish(texts, dropped),
             Shape::Null | Shape::Wrong => Err(ObjectError::NotAnObject),
         }
     }
@@ -124,7 +124,7 @@ impl<'de, T: WatchedKind> Reading<'de, T> {
     ) -> Result<T::Object, ObjectError> {
         let object = self.judged(texts, dropped);
         object.or_else(|why| match self.uid() {
-            Some(uid) => Ok(T::Draft::bare(uid)),
+            Some(uid) => Ok(T::Partial::bare(uid)),
             None => {
                 self.name(why, dropped);
                 Err(why)
@@ -134,7 +134,7 @@ impl<'de, T: WatchedKind> Reading<'de, T> {
 }
 
 /// The fields that are needed of an object, as they were read.
-pub trait Draft<'de>: Fields<'de> {
+pub trait Partial<'de>: Fields<'de> {
     /// What it becomes.
     type Object;
 

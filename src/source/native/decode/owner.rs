@@ -5,18 +5,18 @@ use serde::de::MapAccess;
 use super::{
     Decoding, Dropped, ObjectError,
     metadata::Metadata,
-    object::Draft,
+    object::Partial,
     value::{Fields, skip},
 };
 use crate::model::{Interner, ObjectMeta, Owner, Uid};
 
 /// A ReplicaSet or Job, as it was read.
 #[derive(Clone, Debug, Default)]
-pub struct OwnerDraft<'de> {
+pub struct PartialOwner<'de> {
     metadata: Metadata<'de>,
 }
 
-impl<'de> Fields<'de> for OwnerDraft<'de> {
+impl<'de> Fields<'de> for PartialOwner<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "metadata" => self.metadata.of(map),
@@ -25,7 +25,7 @@ impl<'de> Fields<'de> for OwnerDraft<'de> {
     }
 }
 
-impl<'de> Draft<'de> for OwnerDraft<'de> {
+impl<'de> Partial<'de> for PartialOwner<'de> {
     type Object = ObjectMeta;
 
     fn new(_: &Decoding) -> Self {

@@ -45,7 +45,7 @@ pub enum PageError {
     Refused(Status),
     /// The body was cut, or is no JSON.
     #[error("the answer is not JSON from byte {at} on")]
-    Garbled {
+    InvalidJson {
         /// The offset of the first byte that does not fit.
         at: usize,
     },
@@ -151,10 +151,10 @@ impl PageReader {
         each: impl FnMut(T::Object),
     ) -> Result<PageEnd, PageError> {
         let read = self.read_on::<T>(true, decoding, texts, each);
-        read.map_err(|at| PageError::Garbled { at })?;
+        read.map_err(|at| PageError::InvalidJson { at })?;
         let mut reader = Reader::new(&self.frame);
         let frame = Frame::read(&mut reader);
-        let frame = frame.map_err(|Broken| PageError::Garbled { at: reader.at() })?;
+        let frame = frame.map_err(|Broken| PageError::InvalidJson { at: reader.at() })?;
         frame.end(self.dropped, self.unusable)
     }
 

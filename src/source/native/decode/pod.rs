@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::{
     Containers, Decoding, Dropped, ObjectError,
     metadata::Metadata,
-    object::Draft,
+    object::Partial,
     value::{Array, Fields, Object, Objects, Shape, Value, skip},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 
 /// A pod, as it was read.
 #[derive(Clone, Debug, Default)]
-pub struct PodDraft<'de> {
+pub struct PartialPod<'de> {
     metadata: Metadata<'de>,
     spec: Spec<'de>,
     status: Status<'de>,
@@ -81,13 +81,13 @@ struct Container<'de> {
 /// More in one list are no pod's; it bounds what a draft takes.
 const MAX_CONTAINERS: usize = 8192;
 
-impl<'de> Draft<'de> for PodDraft<'de> {
+impl<'de> Partial<'de> for PartialPod<'de> {
     type Object = PodMeta;
 
     fn new(decoding: &Decoding) -> Self {
-        let mut draft = Self::default();
-        draft.status.which = decoding.containers;
-        draft
+        let mut partial = Self::default();
+        partial.status.which = decoding.containers;
+        partial
     }
 
     fn metadata(&mut self) -> &mut Metadata<'de> {
@@ -227,7 +227,7 @@ impl Addresses {
     }
 }
 
-impl<'de> Fields<'de> for PodDraft<'de> {
+impl<'de> Fields<'de> for PartialPod<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         let shape = match key {
             "metadata" => return self.metadata.of(map),

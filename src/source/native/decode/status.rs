@@ -42,10 +42,10 @@ impl Status {
 
     /// Reads the body of an HTTP error; none if it is no `Status`.
     pub fn decode(body: &[u8]) -> Option<Self> {
-        let mut draft = StatusDraft::default();
+        let mut partial = StatusDraft::default();
         let mut reader = Reader::new(body);
-        Object(&mut draft).deserialize(&mut reader).ok()?;
-        draft.is_status().then(|| draft.finish())
+        Object(&mut partial).deserialize(&mut reader).ok()?;
+        partial.is_status().then(|| partial.finish())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{super::ending::End, Machine, Moment, Phase, Request, lists::Way};
+use super::{super::error::RequestError, Moment, Phase, Request, WatchMachine, lists::Way};
 
 /// A watch that stood for so long is reopened at once. Time counts from its request.
 const STOOD: Duration = Duration::from_secs(1);
@@ -10,9 +10,9 @@ const STOOD: Duration = Duration::from_secs(1);
 /// So many errors of the server's own, in a row, call for a list.
 const ERRORS: u32 = 3;
 
-impl<T> Machine<T> {
+impl<T> WatchMachine<T> {
     /// The request is over. Not to be called after a page or a version was taken.
-    pub fn over(&mut self, end: End, at: Moment) {
+    pub fn over(&mut self, end: RequestError, at: Moment) {
         self.lists.stamp(at.now);
         self.silent_at = None;
         self.page_came = false;
@@ -35,9 +35,9 @@ impl<T> Machine<T> {
     // === checks ===
 
     /// What a check says is advice, unless it is a lower version.
-    fn check_over(&mut self, end: End, request: Request, at: Moment) {
+    fn check_over(&mut self, end: RequestError, request: Request, at: Moment) {
         self.phase = Phase::Following;
-        if !matches!(end, End::WentBack { .. }) {
+        if !matches!(end, RequestError::VersionRegressed { .. }) {
             return self.probe.failed(request.selected, &end, at.now);
         }
         match self.lists.due_for_older(at.jitter) {
@@ -48,7 +48,7 @@ impl<T> Machine<T> {
 
     // === watches ===
 
-    fn watch_over(&mut self, end: End, request: Request, at: Moment) {
+    fn watch_over(&mut self, end: RequestError, request: Request, at: Moment) {
         self.phase = Phase::Checking;
         let stood = at.now.saturating_duration_since(request.asked);
         match (&end, end.code()) {
@@ -64,16 +64,24 @@ impl<T> Machine<T> {
             }
             (_, Some(429 | 503 | 504)) => self.fail(end, at),
             // What stands there is not read the next time either, unless a list skips it.
-            (End::Garbled, _) => {
+            (RequestError::InvalidJson, _) => {
                 self.errors = self.errors.max(ERRORS - 1);
                 self.own_error(end, at);
             }
-            (End::Refused(_) | End::Redirected(_) | End::Stranger | End::Encoded(_), _) => {
+            (
+                RequestError::Refused(_)
+                | RequestError::Redirected(_)
+                | RequestError::NotAnApiServer
+                | RequestError::Encoded(_),
+                _,
+            ) => {
                 self.own_error(end, at);
             }
             // Complete, and says nothing.
-            (End::Regular, _) if !request.moved && stood < STOOD => self.own_error(end, at),
-            (End::Regular | End::Cut(_) | End::Silence, _) => {
+            (RequestError::Regular, _) if !request.moved && stood < STOOD => {
+                self.own_error(end, at)
+            }
+            (RequestError::Regular | RequestError::Cut(_) | RequestError::Silence, _) => {
                 self.reopen(end, request, stood, at);
             }
             _ => self.fail(end, at),
@@ -81,19 +89,19 @@ impl<T> Machine<T> {
     }
 
     /// A watch has ended as it does now and then, or its connection has.
-    fn reopen(&mut self, end: End, request: Request, stood: Duration, at: Moment) {
+    fn reopen(&mut self, end: RequestError, request: Request, stood: Duration, at: Moment) {
         if request.moved {
             return self.pace_out(end, at);
         }
         if stood < STOOD {
             let delay = self.retry.fail(at.jitter);
             self.pause = Some(request.asked + delay);
-            return self.standing.failing(end);
+            return self.health.failing(end);
         }
         self.errors = 0;
-        if matches!(end, End::Silence) && request.opened.is_none() {
+        if matches!(end, RequestError::Silence) && request.opened.is_none() {
             // A server would have ended it by now, whoever holds back the head of its answer.
-            return self.standing.failing(end);
+            return self.health.failing(end);
         }
         if request.opened.is_some() {
             self.retry.reset();
@@ -104,14 +112,14 @@ impl<T> Machine<T> {
     }
 
     /// It is opened again at once, unless that happens all the time.
-    fn pace_out(&mut self, end: End, at: Moment) {
+    fn pace_out(&mut self, end: RequestError, at: Moment) {
         if self.pace.next(at.now) > at.now {
-            self.standing.failing(end);
+            self.health.failing(end);
         }
     }
 
     /// An error of the server's own. The third one in a row says that this version leads nowhere.
-    fn own_error(&mut self, end: End, at: Moment) {
+    fn own_error(&mut self, end: RequestError, at: Moment) {
         self.errors = self.errors.saturating_add(1);
         let delay = self.own.fail(at.jitter);
         let wanted = end.retry_after();
@@ -130,33 +138,33 @@ impl<T> Machine<T> {
     }
 
     /// The version is dead.
-    fn expired(&mut self, end: End, at: Moment) {
+    fn expired(&mut self, end: RequestError, at: Moment) {
         self.keeps_version = false;
         match self.lists.due(at.jitter).filter(|due| *due > at.now) {
             Some(due) => {
                 self.phase = Phase::List;
                 self.wait(due - at.now, end.retry_after(), at);
-                self.standing.failing(end);
+                self.health.failing(end);
             }
             None => self.list_now(end),
         }
     }
 
-    fn list_now(&mut self, end: End) {
+    fn list_now(&mut self, end: RequestError) {
         self.keeps_version = false;
         self.phase = Phase::List;
-        self.standing.listing_again(end);
+        self.health.listing_again(end);
     }
 
     // === lists ===
 
-    fn list_over(&mut self, end: End, request: Request, at: Moment) {
-        let last_word = match matches!(end, End::Silence | End::NoEndMark) {
+    fn list_over(&mut self, end: RequestError, request: Request, at: Moment) {
+        let last_word = match matches!(end, RequestError::Silence | RequestError::NoEndMark) {
             true => request.listening,
             false => at.now,
         };
         self.lists.falls_short();
-        let has_worked = request.opened.is_some() || matches!(end, End::Refused(_));
+        let has_worked = request.opened.is_some() || matches!(end, RequestError::Refused(_));
         self.list_ended(end, request, at);
         if has_worked {
             let begins_anew = !self.is_within_pages();
@@ -167,7 +175,7 @@ impl<T> Machine<T> {
         }
     }
 
-    fn list_ended(&mut self, end: End, request: Request, at: Moment) {
+    fn list_ended(&mut self, end: RequestError, request: Request, at: Moment) {
         match (end.code(), &end) {
             (Some(401), _) if !self.reauthorized => {
                 self.reauthorized = true;
@@ -190,11 +198,11 @@ impl<T> Machine<T> {
                 self.known_streams = Some(false);
                 self.phase = Phase::Paging(None);
             }
-            (_, End::TooLarge(_)) => {
+            (_, RequestError::TooLarge(_)) => {
                 self.lists.halve();
                 self.fail(end, at);
             }
-            (_, End::Refused(refusal)) if refusal.is_about_the_request() => {
+            (_, RequestError::Refused(refusal)) if refusal.is_about_the_request() => {
                 let way = self.way();
                 // A token that leads nowhere.
                 self.phase = Phase::List;
@@ -208,21 +216,21 @@ impl<T> Machine<T> {
         }
     }
 
-    fn list_failed(&mut self, way: Way, end: End, request: Request, at: Moment) {
+    fn list_failed(&mut self, way: Way, end: RequestError, request: Request, at: Moment) {
         let counts = counts_against_the_way(&end, request.opened.is_some());
         if counts && self.lists.failed(way, self.known_streams) {
             self.phase = Phase::List;
         }
         let delay = self.retry.fail(at.jitter);
         self.wait(delay, end.retry_after(), at);
-        self.standing.failing(end);
+        self.health.failing(end);
     }
 
     /// The next attempt has larger pages, so that it needs fewer of them.
-    fn token_expired(&mut self, end: End, request: Request, at: Moment) {
+    fn token_expired(&mut self, end: RequestError, request: Request, at: Moment) {
         self.phase = Phase::Paging(None);
         match self.lists.double() {
-            true => self.standing.listing_again(end),
+            true => self.health.listing_again(end),
             false => self.list_failed(Way::Pages, end, request, at),
         }
     }
@@ -244,41 +252,41 @@ impl<T> Machine<T> {
     }
 
     /// Whether a streamed list has ended in a way that says that this server has none.
-    fn has_no_streams(&self, end: &End, request: Request, at: Moment) -> bool {
+    fn has_no_streams(&self, end: &RequestError, request: Request, at: Moment) -> bool {
         let long = |opened| at.now >= opened + self.rules.timeouts.end_mark;
         matches!(self.phase, Phase::Streaming(_))
             && self.lists.may_choose()
             && match end {
-                End::NoEndMark => true,
-                End::Refused(refusal) => refusal.is_about_streamed_lists(),
+                RequestError::NoEndMark => true,
+                RequestError::Refused(refusal) => refusal.is_about_streamed_lists(),
                 // The whole time that a watch may last was not enough.
-                End::Regular => request.opened.is_some_and(long),
-                End::Cut(_)
-                | End::Silence
-                | End::Unreachable(_)
-                | End::Redirected(_)
-                | End::Stranger
-                | End::Garbled
-                | End::Encoded(_)
-                | End::Endless(_)
-                | End::TooLarge(_)
-                | End::WentBack { .. } => false,
+                RequestError::Regular => request.opened.is_some_and(long),
+                RequestError::Cut(_)
+                | RequestError::Silence
+                | RequestError::Unreachable(_)
+                | RequestError::Redirected(_)
+                | RequestError::NotAnApiServer
+                | RequestError::InvalidJson
+                | RequestError::Encoded(_)
+                | RequestError::Endless(_)
+                | RequestError::TooLarge(_)
+                | RequestError::VersionRegressed { .. } => false,
             }
     }
 
     // === both ===
 
-    fn fail(&mut self, end: End, at: Moment) {
+    fn fail(&mut self, end: RequestError, at: Moment) {
         self.begin_again();
         let delay = self.retry.fail(at.jitter);
         self.wait(delay, end.retry_after(), at);
-        self.standing.failing(end);
+        self.health.failing(end);
     }
 
     /// Refused with 403 or 404.
-    fn denied(&mut self, end: End, at: Moment) {
+    fn denied(&mut self, end: RequestError, at: Moment) {
         // Who was allowed once is probably refused by a server that has just started.
-        let delay = match (self.version.is_empty(), self.standing.is_denied()) {
+        let delay = match (self.version.is_empty(), self.health.is_denied()) {
             (true, true) => self.retry.slowest(at.jitter),
             (true, false) => self.refusal_stands_after().mul_f64(1.0 + at.jitter / 2.0),
             (false, _) => self.retry.fail(at.jitter),
@@ -287,13 +295,13 @@ impl<T> Machine<T> {
         self.say_failing(end, at);
     }
 
-    fn say_failing(&mut self, end: End, at: Moment) {
+    fn say_failing(&mut self, end: RequestError, at: Moment) {
         match end.code() {
             Some(403 | 404) => {
                 let stands_after = self.refusal_stands_after();
-                self.standing.denied(end, at.now, stands_after);
+                self.health.denied(end, at.now, stands_after);
             }
-            _ => self.standing.failing(end),
+            _ => self.health.failing(end),
         }
     }
 
@@ -321,16 +329,19 @@ impl<T> Machine<T> {
 
 /// Whether the other way to list may fare better. Overload (429), a refusal and broken transport
 /// before an answer say nothing about the way; that nothing came at all may.
-fn counts_against_the_way(end: &End, answered: bool) -> bool {
+fn counts_against_the_way(end: &RequestError, answered: bool) -> bool {
     match end {
-        End::Refused(refusal) => !matches!(refusal.code, 401 | 403 | 404 | 429),
-        End::Redirected(_) | End::Stranger | End::Encoded(_) | End::Silence => true,
-        End::Regular
-        | End::Cut(_)
-        | End::NoEndMark
-        | End::Garbled
-        | End::Endless(_)
-        | End::TooLarge(_) => answered,
-        End::Unreachable(_) | End::WentBack { .. } => false,
+        RequestError::Refused(refusal) => !matches!(refusal.code, 401 | 403 | 404 | 429),
+        RequestError::Redirected(_)
+        | RequestError::NotAnApiServer
+        | RequestError::Encoded(_)
+        | RequestError::Silence => true,
+        RequestError::Regular
+        | RequestError::Cut(_)
+        | RequestError::NoEndMark
+        | RequestError::InvalidJson
+        | RequestError::Endless(_)
+        | RequestError::TooLarge(_) => answered,
+        RequestError::Unreachable(_) | RequestError::VersionRegressed { .. } => false,
     }
 }

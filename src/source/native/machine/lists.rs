@@ -304,6 +304,6 @@ pub(super) fn is_event<T>(line: &Line<'_, T>) -> bool {
     match line {
         Line::Added { .. } | Line::Modified { .. } | Line::Deleted { .. } => true,
         Line::Unusable { version, .. } => version.is_some(),
-        Line::Bookmark { .. } | Line::Error(_) | Line::Garbled => false,
+        Line::Bookmark { .. } | Line::Error(_) | Line::InvalidJson => false,
     }
 }

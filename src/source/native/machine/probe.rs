@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::End;
+use super::RequestError;
 
 /// At most one in this time.
 const EACH: Duration = Duration::from_secs(30);
@@ -57,8 +57,8 @@ impl Probe {
     }
 
     /// It has brought no version.
-    pub(super) fn failed(&mut self, selected: bool, end: &End, now: Instant) {
-        if matches!(end, End::Silence) {
+    pub(super) fn failed(&mut self, selected: bool, end: &RequestError, now: Instant) {
+        if matches!(end, RequestError::Silence) {
             self.next = Some(now + REST);
         } else if matches!(end.code(), Some(401 | 403 | 404)) {
             let rests = match selected {

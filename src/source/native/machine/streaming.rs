@@ -17,7 +17,7 @@ use kube::runtime::watcher::Event;
 
 use super::super::{
     decode::Line,
-    ending::{End, Refusal},
+    error::{Refusal, RequestError},
 };
 use super::lists::MOST_OBJECTS;
 
@@ -118,7 +118,7 @@ impl<T> Streaming<T> {
         &mut self,
         line: Line<'a, T>,
         tell: &mut impl FnMut(Event<T>),
-    ) -> ControlFlow<End, Option<Ended<'a, T>>> {
+    ) -> ControlFlow<RequestError, Option<Ended<'a, T>>> {
         match line {
             Line::Added { object, .. } => {
                 self.firsts += 1;
@@ -132,7 +132,7 @@ impl<T> Streaming<T> {
             Line::Deleted { object, .. } => {
                 self.live = true;
                 if self.deleted.len() == MAX_EARLY_DELETES {
-                    return ControlFlow::Break(End::NoEndMark);
+                    return ControlFlow::Break(RequestError::NoEndMark);
                 }
                 self.deleted.push(object);
             }
@@ -151,11 +151,13 @@ impl<T> Streaming<T> {
                 self.begin(tell);
             }
             Line::Unusable { uid: None, .. } => {}
-            Line::Error(status) => return ControlFlow::Break(End::Refused(Refusal::from(status))),
-            Line::Garbled => return ControlFlow::Break(End::Garbled),
+            Line::Error(status) => {
+                return ControlFlow::Break(RequestError::Refused(Refusal::from(status)));
+            }
+            Line::InvalidJson => return ControlFlow::Break(RequestError::InvalidJson),
         }
         match self.firsts > MOST_OBJECTS {
-            true => ControlFlow::Break(End::Endless(MOST_OBJECTS)),
+            true => ControlFlow::Break(RequestError::Endless(MOST_OBJECTS)),
             false => ControlFlow::Continue(None),
         }
     }

@@ -17,7 +17,7 @@ mod rounds;
 use std::{borrow::Cow, time::Duration};
 
 use super::{
-    super::{decode::Status, ending::Refusal},
+    super::{decode::Status, error::Refusal},
     *,
 };
 
@@ -25,7 +25,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A machine with a clock; chance always says 0.
 struct Story {
-    machine: Machine<&'static str>,
+    machine: WatchMachine<&'static str>,
     now: Instant,
     told: Vec<String>,
     known: Option<bool>,
@@ -34,7 +34,7 @@ struct Story {
 impl Story {
     fn new(list: ListMode) -> Self {
         Self {
-            machine: Machine::new(Rules {
+            machine: WatchMachine::new(Rules {
                 timeouts: Timeouts::default(),
                 list,
                 page_size: 500,
@@ -63,16 +63,16 @@ impl Story {
     fn next(&mut self) -> String {
         let (now, known) = (self.now, self.known);
         let next = match self.machine.next(now, known) {
-            Next::Wait(until) => return format!("wait {:?}", until - now),
-            Next::Ask(Ask::StreamedList) => "stream".to_owned(),
-            Next::Ask(Ask::Page { limit, token: None }) => format!("page {limit}"),
-            Next::Ask(Ask::Page {
+            WatchStep::Wait(until) => return format!("wait {:?}", until - now),
+            WatchStep::Request(ApiRequest::StreamedList) => "stream".to_owned(),
+            WatchStep::Request(ApiRequest::Page { limit, token: None }) => format!("page {limit}"),
+            WatchStep::Request(ApiRequest::Page {
                 limit,
                 token: Some(token),
             }) => format!("page {limit} after {token}"),
-            Next::Ask(Ask::Version { selected: false }) => "version".to_owned(),
-            Next::Ask(Ask::Version { selected: true }) => "version selected".to_owned(),
-            Next::Ask(Ask::Watch { version }) => format!("watch {version}"),
+            WatchStep::Request(ApiRequest::Version { selected: false }) => "version".to_owned(),
+            WatchStep::Request(ApiRequest::Version { selected: true }) => "version selected".to_owned(),
+            WatchStep::Request(ApiRequest::Watch { version }) => format!("watch {version}"),
         };
         self.machine.asked(now);
         next
@@ -93,7 +93,7 @@ impl Story {
     /// Waits if it is to be waited, and asks then. Gives the time waited.
     fn wait(&mut self) -> Duration {
         let (start, known) = (self.now, self.known);
-        while let Next::Wait(until) = self.machine.next(self.now, known) {
+        while let WatchStep::Wait(until) = self.machine.next(self.now, known) {
             self.now = until;
         }
         self.now - start
@@ -105,7 +105,7 @@ impl Story {
     }
 
     /// A line; the end of the request, if it is one.
-    fn line(&mut self, line: Line<'_, &'static str>) -> Option<End> {
+    fn line(&mut self, line: Line<'_, &'static str>) -> Option<RequestError> {
         let told = &mut self.told;
         let flow = self.machine.line(line, |event| told.push(text(event)));
         self.machine.listening(self.now);
@@ -121,7 +121,7 @@ impl Story {
             .unwrap();
     }
 
-    fn over(&mut self, end: End) {
+    fn over(&mut self, end: RequestError) {
         let at = Moment {
             now: self.now,
             jitter: 0.0,
@@ -130,7 +130,7 @@ impl Story {
     }
 
     /// Nothing comes until the machine has had enough. Gives how long that took.
-    fn silence(&mut self) -> (Duration, End) {
+    fn silence(&mut self) -> (Duration, RequestError) {
         let start = self.now;
         loop {
             self.now = self.now.max(self.machine.poll_timeout().unwrap());
@@ -149,11 +149,11 @@ impl Story {
     fn notes(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.machine.take_note())
             .map(|note| match note {
-                Note::Well { failures } => format!("well after {failures}"),
-                Note::Failing(why) => format!("failing: {why}"),
-                Note::Denied(why) => format!("denied: {why}"),
-                Note::StaysDenied(why) => format!("stays denied: {why}"),
-                Note::ListsAgain(why) => format!("lists again: {why}"),
+                HealthChange::Healthy { failures } => format!("well after {failures}"),
+                HealthChange::Failing(why) => format!("failing: {why}"),
+                HealthChange::Denied(why) => format!("denied: {why}"),
+                HealthChange::StaysDenied(why) => format!("stays denied: {why}"),
+                HealthChange::ListsAgain(why) => format!("lists again: {why}"),
             })
             .collect()
     }
@@ -206,8 +206,8 @@ fn error(code: u16) -> Line<'static, &'static str> {
     })
 }
 
-fn refused(code: u16) -> End {
-    End::Refused(Refusal {
+fn refused(code: u16) -> RequestError {
+    RequestError::Refused(Refusal {
         code,
         words: "no".to_owned(),
         retry_after: None,
@@ -230,7 +230,7 @@ fn a_streamed_list_goes_over_into_following() {
     assert_eq!(story.told(), "init +a +b done apply a delete b");
     assert_eq!(story.machine.streams(), Some(true));
     assert_eq!(story.notes(), ["well after 0"]);
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     assert_eq!(story.next(), "version");
     story.machine.checked("9").unwrap();
     assert_eq!(story.next(), "watch 9");
@@ -277,7 +277,7 @@ fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
     ] {
         let mut story = Story::following();
         story.line(line);
-        story.over(End::Regular);
+        story.over(RequestError::Regular);
         assert_eq!(story.next(), "version");
         story.machine.checked(version).unwrap();
         assert_eq!(story.next(), format!("watch {version}"));
@@ -289,7 +289,7 @@ fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
 fn a_silent_watch_is_opened_again_without_an_error_or_a_list() {
     let mut story = Story::following();
     let (waited, end) = story.silence();
-    assert_eq!((waited, &end), (65 * SECOND, &End::Silence));
+    assert_eq!((waited, &end), (65 * SECOND, &RequestError::Silence));
     story.over(end);
     assert_eq!(story.next(), "version");
     story.machine.checked("5").unwrap();
@@ -309,7 +309,7 @@ fn what_our_own_side_takes_does_not_count_against_the_server() {
 
 #[test]
 fn a_watch_that_breaks_off_without_news_is_opened_more_and_more_seldom() {
-    let end = End::Cut("a chunk".to_owned());
+    let end = RequestError::Cut("a chunk".to_owned());
     let mut story = Story::following();
     let mut waits = Vec::new();
     for _ in 0..8 {
@@ -357,7 +357,7 @@ fn a_streamed_list_that_breaks_off_is_no_success_whatever_it_brought() {
         assert_eq!(story.next(), "stream");
         story.opened();
         story.line(added("a", "1"));
-        story.over(End::Cut("reset".to_owned()));
+        story.over(RequestError::Cut("reset".to_owned()));
         waits.push(story.wait().as_secs_f64());
     }
     assert_eq!(waits, [0.8, 1.6, 3.2, 6.4]);
@@ -385,7 +385,7 @@ fn a_server_that_does_not_answer_is_given_up() {
         let mut story = Story::new(list);
         story.next();
         let (waited, end) = story.silence();
-        assert_eq!((waited, &end), (65 * SECOND, &End::Silence));
+        assert_eq!((waited, &end), (65 * SECOND, &RequestError::Silence));
         story.over(end);
         assert_eq!(story.next(), "wait 800ms");
     }
@@ -397,7 +397,7 @@ fn a_page_that_leads_to_itself_is_an_error() {
     story.next();
     story.page(&["a"], "7", Some("t"));
     let looped = story.machine.page(["b"], "7", Some("t"), |_| ());
-    assert_eq!(looped, Err(End::Garbled));
+    assert_eq!(looped, Err(RequestError::InvalidJson));
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn pages_that_are_too_large_become_smaller() {
     for limit in [500, 250, 125] {
         story.wait();
         assert_eq!(story.next(), format!("page {limit}"));
-        story.over(End::TooLarge(9));
+        story.over(RequestError::TooLarge(9));
     }
     story.wait();
     story.next();
@@ -428,7 +428,7 @@ fn a_server_may_say_how_long_it_wants_to_rest() {
         for code in [429, 503, 500, 403] {
             let mut story = Story::new(ListMode::Pages);
             story.next();
-            story.over(End::Refused(Refusal {
+            story.over(RequestError::Refused(Refusal {
                 code,
                 words: String::new(),
                 retry_after: Some(seconds * SECOND),
@@ -542,7 +542,7 @@ fn after_a_401_the_token_may_be_another_one_but_only_once() {
 #[test]
 fn an_open_watch_works_although_nothing_happens() {
     let mut story = Story::following();
-    story.over(End::Unreachable("refused".to_owned()));
+    story.over(RequestError::Unreachable("refused".to_owned()));
     story.wait();
     story.next();
     story.machine.checked("5").unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    super::{decode::WatchedKind, ending::Reason, machine::Note},
+    super::{decode::WatchedKind, error::Reason, machine::HealthChange},
     Gone, Watch, now,
 };
 use crate::source::WatchHealth;
@@ -40,10 +40,10 @@ impl<K: WatchedKind> Watch<K> {
         while let Some(note) = self.machine.take_note() {
             self.log(&note);
             match note {
-                Note::Well { .. } => self.send_health(WatchHealth::Well).await?,
-                Note::Failing(_) => self.send_health(WatchHealth::Failing).await?,
-                Note::Denied(_) => self.send_health(WatchHealth::Denied).await?,
-                Note::StaysDenied(_) | Note::ListsAgain(_) => {}
+                HealthChange::Healthy { .. } => self.send_health(WatchHealth::Healthy).await?,
+                HealthChange::Failing(_) => self.send_health(WatchHealth::Failing).await?,
+                HealthChange::Denied(_) => self.send_health(WatchHealth::Denied).await?,
+                HealthChange::StaysDenied(_) | HealthChange::ListsAgain(_) => {}
             }
         }
         // It may fail for another reason now.
@@ -51,7 +51,7 @@ impl<K: WatchedKind> Watch<K> {
             Some(health @ (WatchHealth::Failing | WatchHealth::Denied)) => {
                 self.send_health(health).await
             }
-            Some(WatchHealth::Well) | None => Ok(()),
+            Some(WatchHealth::Healthy) | None => Ok(()),
         }
     }
 
@@ -73,22 +73,24 @@ impl<K: WatchedKind> Watch<K> {
         }
     }
 
-    fn log(&self, note: &Note) {
+    fn log(&self, note: &HealthChange) {
         let (kind, namespace) = (&*self.resource.row.resource, self.resource.namespace());
         let server = &*self.shared.server.url();
         match note {
-            Note::Well { failures } => info!(kind, namespace, failures, "watch is healthy"),
-            Note::Failing(why) => {
+            HealthChange::Healthy { failures } => {
+                info!(kind, namespace, failures, "watch is healthy")
+            }
+            HealthChange::Failing(why) => {
                 warn!(kind, namespace, server, %why, "watch fails; the relay tries again");
             }
-            Note::Denied(why) => {
+            HealthChange::Denied(why) => {
                 info!(kind, namespace, server, %why, "watch is refused; the relay tries again");
             }
-            Note::StaysDenied(why) => {
+            HealthChange::StaysDenied(why) => {
                 let grant = self.resource.row.grant();
                 warn!(kind, namespace, server, %why, "watch is refused: grant {grant}");
             }
-            Note::ListsAgain(why) => info!(kind, namespace, %why, "watch lists again"),
+            HealthChange::ListsAgain(why) => info!(kind, namespace, %why, "watch lists again"),
         }
     }
 

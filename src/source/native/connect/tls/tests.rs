@@ -59,7 +59,7 @@ fn what_to_do_about_an_unsupported_kind_of_key_comes_before_what_may_be_cut_off(
     ));
     let why = format!("client error (Connect): TLS: {why}");
     let said = why
-        .get(..crate::source::native::ending::MAX_WORDS)
+        .get(..crate::source::native::error::MAX_WORDS)
         .unwrap_or(&why);
     assert!(said.contains("P-521") && said.contains("Ed25519"), "{said}");
 }

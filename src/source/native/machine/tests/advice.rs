@@ -4,7 +4,7 @@ use super::*;
 
 fn selecting() -> Story {
     let mut story = Story::new(ListMode::Pages);
-    story.machine = Machine::new(Rules {
+    story.machine = WatchMachine::new(Rules {
         timeouts: Timeouts::default(),
         list: ListMode::Pages,
         page_size: 500,
@@ -21,7 +21,7 @@ fn selecting() -> Story {
 fn stand(story: &mut Story, seconds: u32) {
     story.opened();
     story.now += seconds * SECOND;
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn unless_it_answers_with_a_lower_version_the_watch_opens() {
         refused(429),
         refused(500),
         refused(504),
-        End::Cut("reset".to_owned()),
-        End::Unreachable("refused".to_owned()),
-        End::Stranger,
-        End::Garbled,
-        End::Regular,
-        End::TooLarge(9),
+        RequestError::Cut("reset".to_owned()),
+        RequestError::Unreachable("refused".to_owned()),
+        RequestError::NotAnApiServer,
+        RequestError::InvalidJson,
+        RequestError::Regular,
+        RequestError::TooLarge(9),
     ] {
         let mut story = Story::following();
         stand(&mut story, 10);
@@ -179,7 +179,7 @@ fn a_lower_version_leads_to_a_list_and_to_the_watch_while_none_is_due() {
         story.opened();
         story.line(bookmark("15"));
         story.now += 3 * SECOND;
-        story.over(End::Regular);
+        story.over(RequestError::Regular);
         story.wait();
     }
     assert!(

@@ -22,7 +22,7 @@ enum Said {
     Bookmark,
     EndMark,
     Error(u16),
-    Garbled,
+    InvalidJson,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => Just(Said::Bookmark),
         3 => Just(Said::EndMark),
         1 => code.clone().prop_map(Said::Error),
-        1 => Just(Said::Garbled),
+        1 => Just(Said::InvalidJson),
     ];
     let fault = prop_oneof![
         Just(Fault::Regular),
@@ -75,15 +75,15 @@ fn line(said: Said, version: &str) -> Line<'_, &'static str> {
         Said::Bookmark => bookmark(version),
         Said::EndMark => end_mark(version),
         Said::Error(code) => error(code),
-        Said::Garbled => Line::Garbled,
+        Said::InvalidJson => Line::InvalidJson,
     }
 }
 
-fn end(fault: Fault) -> End {
+fn end(fault: Fault) -> RequestError {
     match fault {
-        Fault::Regular => End::Regular,
-        Fault::Cut => End::Cut("cut".to_owned()),
-        Fault::Unreachable => End::Unreachable("gone".to_owned()),
+        Fault::Regular => RequestError::Regular,
+        Fault::Cut => RequestError::Cut("cut".to_owned()),
+        Fault::Unreachable => RequestError::Unreachable("gone".to_owned()),
         Fault::Refused(code) => refused(code),
     }
 }

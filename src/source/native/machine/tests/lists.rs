@@ -8,7 +8,7 @@ use super::*;
 fn an_expired_version_is_never_asked_for_again() {
     // At the start of a watch, and within one.
     let start: fn(&mut Story) = |story| {
-        story.over(End::Regular);
+        story.over(RequestError::Regular);
         story.watches("6");
         story.over(refused(410));
     };
@@ -94,7 +94,7 @@ fn with_events_between_them_lists_take_a_fifth_of_the_time() {
 fn a_server_that_has_gone_back_is_listed_again() {
     let mut story = Story::following();
     story.line(added("b", "10"));
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     assert_eq!(story.next(), "version");
     let end = story.machine.checked("9").unwrap_err();
     story.over(end);
@@ -111,7 +111,7 @@ fn a_server_that_has_gone_back_is_listed_again() {
 fn versions_that_are_no_numbers_are_not_compared() {
     let mut story = Story::following();
     story.line(added("b", "x10"));
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     story.next();
     assert_eq!(story.machine.checked("x9"), Ok(()));
     assert_eq!(story.next(), "watch x10");
@@ -121,15 +121,15 @@ fn versions_that_are_no_numbers_are_not_compared() {
 fn what_is_no_json_is_skipped_by_a_list() {
     let mut story = Story::following();
     story.line(added("b", "6"));
-    let end = story.line(Line::Garbled).unwrap();
+    let end = story.line(Line::InvalidJson).unwrap();
     story.over(end);
     assert_eq!(story.next(), "page 500");
 }
 
 // === streamed lists ===
 
-fn unknown_parameter(code: u16) -> End {
-    End::Refused(Refusal {
+fn unknown_parameter(code: u16) -> RequestError {
+    RequestError::Refused(Refusal {
         code,
         words: "sendInitialEvents: Forbidden".to_owned(),
         retry_after: None,
@@ -183,7 +183,7 @@ fn a_list_without_an_end_mark_is_made_anew_in_pages_and_leaves_no_gap() {
         story.now += SECOND;
     }
     let (waited, end) = story.silence();
-    assert_eq!((waited, &end), (SECOND, &End::NoEndMark));
+    assert_eq!((waited, &end), (SECOND, &RequestError::NoEndMark));
     story.over(end);
     assert_eq!(story.next(), "page 500");
     story.page(&["a", "c"], "6", None);
@@ -199,7 +199,7 @@ fn a_list_with_nothing_in_it_and_no_end_mark_ends_too() {
     let mut story = Story::new(ListMode::Auto);
     story.next();
     story.opened();
-    assert_eq!(story.silence(), (10 * SECOND, End::NoEndMark));
+    assert_eq!(story.silence(), (10 * SECOND, RequestError::NoEndMark));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_list_of_deletes_is_no_list() {
     story.next();
     story.opened();
     let mut ends = (0..=streaming::MAX_EARLY_DELETES).filter_map(|_| story.line(deleted("a", "1")));
-    assert_eq!(ends.next(), Some(End::NoEndMark));
+    assert_eq!(ends.next(), Some(RequestError::NoEndMark));
 }
 
 #[test]
@@ -234,6 +234,6 @@ fn a_list_that_lasts_longer_than_a_watch_may_is_made_in_pages() {
     story.next();
     story.opened();
     story.now += 300 * SECOND;
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     assert_eq!(story.next(), "page 500");
 }

@@ -7,7 +7,7 @@ use super::*;
 enum Ends {
     Http(u16),
     InStream(u16),
-    With(End),
+    With(RequestError),
 }
 
 impl Story {
@@ -43,8 +43,8 @@ fn three_errors_in_a_row_from_one_version_lead_to_a_list() {
         Ends::Http(400),
         Ends::Http(404),
         Ends::Http(502),
-        Ends::With(End::Stranger),
-        Ends::With(End::Redirected("http://b".to_owned())),
+        Ends::With(RequestError::NotAnApiServer),
+        Ends::With(RequestError::Redirected("http://b".to_owned())),
     ] {
         let mut story = Story::long_following();
         for wait in [800, 1600] {
@@ -71,9 +71,9 @@ fn overload_refusal_and_broken_transport_never_lead_to_a_list() {
         Ends::Http(401),
         Ends::Http(403),
         Ends::InStream(403),
-        Ends::With(End::Cut("reset".to_owned())),
-        Ends::With(End::Unreachable("refused".to_owned())),
-        Ends::With(End::Silence),
+        Ends::With(RequestError::Cut("reset".to_owned())),
+        Ends::With(RequestError::Unreachable("refused".to_owned())),
+        Ends::With(RequestError::Silence),
     ] {
         let mut story = Story::long_following();
         for _ in 0..12 {
@@ -89,11 +89,11 @@ fn overload_refusal_and_broken_transport_never_lead_to_a_list() {
 fn progress_or_a_quiet_watch_between_two_errors_begins_the_count_anew() {
     let moves: fn(&mut Story) = |story| {
         story.line(bookmark("6"));
-        story.over(End::Regular);
+        story.over(RequestError::Regular);
     };
     let stands: fn(&mut Story) = |story| {
         story.now += 20 * SECOND;
-        story.over(End::Cut("idle".to_owned()));
+        story.over(RequestError::Cut("idle".to_owned()));
     };
     for (between, version) in [(moves, "6"), (stands, "5")] {
         let mut story = Story::long_following();
@@ -205,16 +205,16 @@ fn a_version_that_is_dead_is_not_tried_again_when_the_list_is_not_allowed() {
 #[test]
 fn an_answer_that_is_complete_and_says_nothing_is_an_error_of_the_servers() {
     let mut story = Story::long_following();
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     story.watches("5");
     story.opened();
     for _ in 0..2 {
-        story.over(End::Regular);
+        story.over(RequestError::Regular);
         assert!(story.wait() > Duration::ZERO);
         story.watches("5");
         story.opened();
     }
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     assert_eq!(story.next(), "page 500");
 }
 
@@ -226,7 +226,7 @@ fn cut_list(story: &mut Story) {
     story.line(added("a", "1"));
     story.now += 4 * SECOND;
     story.machine.listening(story.now);
-    story.over(End::Cut("limit".to_owned()));
+    story.over(RequestError::Cut("limit".to_owned()));
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn overload_refusal_and_broken_transport_say_nothing_about_the_way_to_list() {
         refused(429),
         refused(401),
         refused(403),
-        End::Unreachable("refused".to_owned()),
-        End::Cut("before it answered".to_owned()),
+        RequestError::Unreachable("refused".to_owned()),
+        RequestError::Cut("before it answered".to_owned()),
     ] {
         let mut story = Story::new(ListMode::Auto);
         for _ in 0..8 {
@@ -343,7 +343,7 @@ fn a_continue_token_that_expired_doubles_the_page_up_to_eight_times() {
 fn pages_that_were_too_large_are_not_doubled_again() {
     let mut story = Story::new(ListMode::Pages);
     story.next();
-    story.over(End::TooLarge(9));
+    story.over(RequestError::TooLarge(9));
     story.wait();
     assert_eq!(story.next(), "page 250");
     story.page(&["a"], "5", Some("t"));
@@ -364,7 +364,7 @@ fn a_list_that_fails_again_and_again_takes_a_fifth_of_the_time() {
         story.line(added("a", "1"));
         story.now += 15 * SECOND;
         listing += 15 * SECOND;
-        story.over(End::Cut("limit".to_owned()));
+        story.over(RequestError::Cut("limit".to_owned()));
     }
     assert_eq!(waits[..3], [0, 0, 1], "at first it is in a hurry");
     assert_eq!(waits[5..], [60; 5]);
@@ -382,7 +382,7 @@ fn a_page_is_asked_for_beside_a_list_that_pauses_and_takes_its_place() {
     story.now = story.machine.poll_timeout().unwrap();
     assert_eq!(story.now - asked, SECOND / 2);
     assert_eq!(story.machine.timed_out(story.now), None);
-    let page = Ask::Page {
+    let page = ApiRequest::Page {
         limit: 500,
         token: None,
     };
@@ -456,7 +456,7 @@ fn nothing_is_asked_beside_a_list_that_does_not_pause_or_must_be_streamed() {
 
 #[test]
 fn a_watch_that_stood_for_a_second_is_reopened_at_once_however_quiet_it_was() {
-    for end in [End::Regular, End::Cut("idle".to_owned()), End::Silence] {
+    for end in [RequestError::Regular, RequestError::Cut("idle".to_owned()), RequestError::Silence] {
         let mut story = Story::following();
         for stood in [1, 10, 25, 60] {
             story.now += stood * SECOND;
@@ -471,16 +471,16 @@ fn a_watch_that_stood_for_a_second_is_reopened_at_once_however_quiet_it_was() {
 
 #[test]
 fn the_time_of_a_watch_counts_from_its_request() {
-    for end in [End::Regular, End::Cut("idle".to_owned())] {
+    for end in [RequestError::Regular, RequestError::Cut("idle".to_owned())] {
         let mut story = Story::following();
-        story.over(End::Cut("idle".to_owned()));
+        story.over(RequestError::Cut("idle".to_owned()));
         story.wait();
         story.watches("5");
         story.notes();
         for _ in 0..3 {
             // A proxy holds back the head of the answer until the end.
             story.now += 60 * SECOND;
-            if end == End::Regular {
+            if end == RequestError::Regular {
                 story.opened();
             }
             story.over(end.clone());
@@ -494,7 +494,7 @@ fn the_time_of_a_watch_counts_from_its_request() {
 #[test]
 fn a_server_that_takes_a_request_and_says_nothing_at_all_fails_and_is_asked_at_once() {
     let mut story = Story::following();
-    story.over(End::Regular);
+    story.over(RequestError::Regular);
     story.wait();
     story.watches("5");
     story.notes();
@@ -511,7 +511,7 @@ fn watches_that_are_cut_after_a_second_are_reopened_ten_times_and_then_once_in_s
     let mut opened = Vec::new();
     while story.now - start < 600 * SECOND {
         story.now += SECOND;
-        story.over(End::Cut("idle".to_owned()));
+        story.over(RequestError::Cut("idle".to_owned()));
         story.wait();
         story.watches("5");
         story.opened();

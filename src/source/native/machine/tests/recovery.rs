@@ -24,11 +24,11 @@ enum Mood {
     /// `sendInitialEvents` is ignored.
     NoMark,
     /// A line or page is no JSON.
-    Garbled,
+    InvalidJson,
     /// There is no answer.
     Silent,
     Unreachable,
-    Stranger,
+    NotAnApiServer,
     Redirected,
     /// Continue tokens are expired.
     Expired,
@@ -62,10 +62,10 @@ fn moods(restores: bool) -> impl Strategy<Value = Vec<Mood>> {
         2 => time.prop_map(Mood::Ended),
         2 => (0..2_000_u16).prop_map(Mood::Slow),
         2 => Just(Mood::NoMark),
-        1 => Just(Mood::Garbled),
+        1 => Just(Mood::InvalidJson),
         1 => Just(Mood::Silent),
         1 => Just(Mood::Unreachable),
-        1 => Just(Mood::Stranger),
+        1 => Just(Mood::NotAnApiServer),
         1 => Just(Mood::Redirected),
         1 => Just(Mood::Expired),
         1 => Just(Mood::Compacts),
@@ -77,7 +77,7 @@ fn moods(restores: bool) -> impl Strategy<Value = Vec<Mood>> {
 
 /// A cluster in which something changes now and then, and the watch of it.
 struct World {
-    machine: Machine<u8>,
+    machine: WatchMachine<u8>,
     streams: Option<bool>,
     now: Instant,
     start: Instant,
@@ -112,7 +112,7 @@ impl World {
         #[allow(clippy::disallowed_methods)]
         let start = Instant::now();
         Self {
-            machine: Machine::new(Rules {
+            machine: WatchMachine::new(Rules {
                 timeouts: Timeouts::default(),
                 list,
                 page_size: 3,
@@ -145,11 +145,11 @@ impl World {
         let mut moods = moods.iter().copied().cycle();
         while self.now < until {
             let ask = match self.machine.next(self.now, self.streams) {
-                Next::Wait(at) => {
+                WatchStep::Wait(at) => {
                     self.pass(at.min(until));
                     continue;
                 }
-                Next::Ask(ask) => Asked::of(&ask),
+                WatchStep::Request(ask) => Asked::of(&ask),
             };
             if !matches!(ask, Asked::Page { at: Some(_), .. }) {
                 self.requests.push(self.now);
@@ -159,7 +159,7 @@ impl World {
             let asked = self.now;
             let end = self.answer(&ask, mood, until);
             if matches!(ask, Asked::List | Asked::Page { .. }) {
-                let in_vain = matches!(end, Some(End::Silence | End::NoEndMark));
+                let in_vain = matches!(end, Some(RequestError::Silence | RequestError::NoEndMark));
                 let last_word = if in_vain { self.last_word } else { self.now };
                 let ended = self.listed.take().unwrap_or(last_word.max(asked));
                 self.listing.push((asked, ended - asked));
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    fn over(&mut self, end: End) {
+    fn over(&mut self, end: RequestError) {
         let (now, jitter) = (self.now, self.jitter);
         self.machine.over(end, Moment { now, jitter });
     }
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Answers a request; its end, unless it has led to where it should.
-    fn answer(&mut self, ask: &Asked, mood: Mood, until: Instant) -> Option<End> {
+    fn answer(&mut self, ask: &Asked, mood: Mood, until: Instant) -> Option<RequestError> {
         let millis = |n: u16| Duration::from_millis(n.into());
         match mood {
             Mood::Code(code, late) => {
@@ -204,9 +204,9 @@ impl World {
                 return Some(refused(code));
             }
             Mood::Silent => return self.quiet(until + 100 * SECOND),
-            Mood::Unreachable => return Some(End::Unreachable("refused".to_owned())),
-            Mood::Stranger => return Some(End::Stranger),
-            Mood::Redirected => return Some(End::Redirected("http://b".to_owned())),
+            Mood::Unreachable => return Some(RequestError::Unreachable("refused".to_owned())),
+            Mood::NotAnApiServer => return Some(RequestError::NotAnApiServer),
+            Mood::Redirected => return Some(RequestError::Redirected("http://b".to_owned())),
             Mood::Compacts => self.oldest = self.version,
             Mood::Restored => {
                 self.version -= 5_000;
@@ -220,7 +220,7 @@ impl World {
             | Mood::Ended(_)
             | Mood::Slow(_)
             | Mood::NoMark
-            | Mood::Garbled
+            | Mood::InvalidJson
             | Mood::Expired => {}
         }
         match ask {
@@ -235,7 +235,7 @@ impl World {
     }
 
     /// Nothing comes until then, or until the machine has had enough.
-    fn quiet(&mut self, until: Instant) -> Option<End> {
+    fn quiet(&mut self, until: Instant) -> Option<RequestError> {
         while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= until) {
             self.pass(due);
             if let Some(end) = self.machine.timed_out(self.now) {
@@ -246,16 +246,16 @@ impl World {
         None
     }
 
-    fn page(&mut self, mood: Mood, limit: usize, at: Option<usize>) -> Option<End> {
+    fn page(&mut self, mood: Mood, limit: usize, at: Option<usize>) -> Option<RequestError> {
         self.machine.opened(self.now);
         let mut late = Duration::from_millis(20);
         match mood {
             Mood::Cut(after) | Mood::Ended(after) | Mood::ErrorEvent(_, after) => {
                 let broken = self.now + Duration::from_millis(after.into());
                 let end = self.quiet(broken);
-                return end.or(Some(End::Cut("in a page".to_owned())));
+                return end.or(Some(RequestError::Cut("in a page".to_owned())));
             }
-            Mood::Garbled => return Some(End::Garbled),
+            Mood::InvalidJson => return Some(RequestError::InvalidJson),
             Mood::Expired if at.is_some() => return Some(refused(410)),
             Mood::Slow(each) => late = Duration::from_millis(each.into()) * 3,
             Mood::Healthy
@@ -263,7 +263,7 @@ impl World {
             | Mood::NoMark
             | Mood::Silent
             | Mood::Unreachable
-            | Mood::Stranger
+            | Mood::NotAnApiServer
             | Mood::Redirected
             | Mood::Expired
             | Mood::Compacts
@@ -276,7 +276,7 @@ impl World {
         self.tell_page(limit, at)
     }
 
-    fn tell_page(&mut self, limit: usize, at: Option<usize>) -> Option<End> {
+    fn tell_page(&mut self, limit: usize, at: Option<usize>) -> Option<RequestError> {
         if at.is_none() {
             self.snapshot = (self.objects.iter().copied().collect(), self.version);
         }
@@ -293,7 +293,7 @@ impl World {
             .err()
     }
 
-    fn line(&mut self, line: Line<'_, u8>) -> Option<End> {
+    fn line(&mut self, line: Line<'_, u8>) -> Option<RequestError> {
         self.last_word = self.now;
         let (state, staged) = (&mut self.state, &mut self.staged);
         let flow = self
@@ -305,30 +305,33 @@ impl World {
     }
 
     /// A streamed list, or a watch from a version.
-    fn stream(&mut self, mood: Mood, from: Option<u64>, until: Instant) -> Option<End> {
+    fn stream(&mut self, mood: Mood, from: Option<u64>, until: Instant) -> Option<RequestError> {
         self.machine.opened(self.now);
         self.machine.listening(self.now);
         let lasts = if from.is_some() { 60 } else { 300 };
         let mut broken = self.now + lasts * SECOND;
-        let mut end = End::Regular;
+        let mut end = RequestError::Regular;
         let mut each = Duration::from_millis(1);
         let in_millis = |n: u16| Duration::from_millis(n.into());
         match mood {
             Mood::Cut(after) => {
-                (broken, end) = (self.now + in_millis(after), End::Cut("cut".to_owned()));
+                (broken, end) = (
+                    self.now + in_millis(after),
+                    RequestError::Cut("cut".to_owned()),
+                );
             }
             Mood::Ended(after) => broken = self.now + in_millis(after),
             Mood::ErrorEvent(code, after) => {
                 (broken, end) = (self.now + in_millis(after), refused(code));
             }
             Mood::Slow(late) => each = in_millis(late),
-            Mood::Garbled => return self.line(Line::Garbled),
+            Mood::InvalidJson => return self.line(Line::InvalidJson),
             Mood::Healthy
             | Mood::Code(..)
             | Mood::NoMark
             | Mood::Silent
             | Mood::Unreachable
-            | Mood::Stranger
+            | Mood::NotAnApiServer
             | Mood::Redirected
             | Mood::Expired
             | Mood::Compacts
@@ -400,14 +403,14 @@ impl World {
     }
 
     /// Listens until then. `Some` if the request is over, or a page has taken its place.
-    fn listen(&mut self, until: Instant) -> Option<Option<End>> {
+    fn listen(&mut self, until: Instant) -> Option<Option<RequestError>> {
         while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= until) {
             self.pass(due.max(self.now));
             if let Some(end) = self.machine.timed_out(self.now) {
                 return Some(Some(end));
             }
             let limit = match self.machine.beside(self.now) {
-                Some(Ask::Page { limit, .. }) => limit as usize,
+                Some(ApiRequest::Page { limit, .. }) => limit as usize,
                 _ => continue,
             };
             self.requests.push(self.now);
@@ -446,15 +449,15 @@ enum Asked {
 }
 
 impl Asked {
-    fn of(ask: &Ask<'_>) -> Self {
+    fn of(ask: &ApiRequest<'_>) -> Self {
         match ask {
-            Ask::StreamedList => Self::List,
-            Ask::Page { limit, token } => Self::Page {
+            ApiRequest::StreamedList => Self::List,
+            ApiRequest::Page { limit, token } => Self::Page {
                 limit: *limit as usize,
                 at: token.map(|token| token.parse().unwrap()),
             },
-            Ask::Version { .. } => Self::Version,
-            Ask::Watch { version } => Self::Watch(version.parse().unwrap()),
+            ApiRequest::Version { .. } => Self::Version,
+            ApiRequest::Watch { version } => Self::Watch(version.parse().unwrap()),
         }
     }
 }

@@ -38,8 +38,8 @@ fn lists_that_work_do_not_hurry_a_watch_that_never_does() {
     type Fails = fn(&mut Story);
     let fails: [Fails; 4] = [
         |story| story.over(refused(500)),
-        |story| story.over(End::Regular),
-        |story| story.over(End::Garbled),
+        |story| story.over(RequestError::Regular),
+        |story| story.over(RequestError::InvalidJson),
         |story| {
             story.opened();
             let end = story.line(error(0)).unwrap();
@@ -175,8 +175,8 @@ fn a_list_whose_second_page_always_fails_is_asked_for_later_and_later_and_fails_
     for fault in [
         refused(400),
         refused(500),
-        End::Garbled,
-        End::Cut("reset".to_owned()),
+        RequestError::InvalidJson,
+        RequestError::Cut("reset".to_owned()),
     ] {
         let mut story = Story::new(ListMode::Pages);
         let mut said = Vec::new();
@@ -232,7 +232,7 @@ fn a_streamed_list_without_end_fails_by_its_objects_and_by_its_time() {
         let end = story.machine.line(added("a", "1"), &mut tell).break_value();
         end.map(|end| (at, end))
     });
-    assert_eq!(endless, Some((MOST_OBJECTS, End::Endless(MOST_OBJECTS))));
+    assert_eq!(endless, Some((MOST_OBJECTS, RequestError::Endless(MOST_OBJECTS))));
 
     let mut story = Story::new(ListMode::Auto);
     story.next();
@@ -245,7 +245,7 @@ fn a_streamed_list_without_end_fails_by_its_objects_and_by_its_time() {
         }
         assert_eq!(story.line(added("a", "1")), None);
     };
-    assert_eq!((story.now - start, &end), (600 * SECOND, &End::NoEndMark));
+    assert_eq!((story.now - start, &end), (600 * SECOND, &RequestError::NoEndMark));
     story.over(end);
     assert_eq!(story.next(), "page 500");
 }

@@ -5,32 +5,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::ending::End;
+use super::super::error::RequestError;
 
 /// A change in how a watch fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum HealthChange {
     /// It works; after so many failures, or for the first time.
-    Well {
+    Healthy {
         /// Failures in a row; 0 at the start.
         failures: u64,
     },
     /// It fails, and is tried again.
-    Failing(End),
+    Failing(RequestError),
     /// It is refused with 403 or 404, and is tried again now and then. It may be that the server
     /// has just started: until it has read its rules, it refuses everybody.
-    Denied(End),
+    Denied(RequestError),
     /// The refusal stands.
-    StaysDenied(End),
+    StaysDenied(RequestError),
     /// What it knew leads nowhere; it lists again at once.
-    ListsAgain(End),
+    ListsAgain(RequestError),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     New,
-    Well,
+    Healthy,
     Failing,
     Denied {
         since: Instant,
@@ -40,52 +40,52 @@ enum State {
 
 /// How a watch fares.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct Health {
     state: State,
     /// In a row.
     failures: u64,
     /// Changes that nobody has asked for yet.
-    notes: VecDeque<Note>,
+    notes: VecDeque<HealthChange>,
 }
 
-impl Standing {
-    pub(super) fn is_well(&self) -> bool {
-        self.state == State::Well
+impl Health {
+    pub(super) fn is_healthy(&self) -> bool {
+        self.state == State::Healthy
     }
 
-    pub(super) fn well(&mut self) {
-        if self.state != State::Well {
-            self.state = State::Well;
+    pub(super) fn healthy(&mut self) {
+        if self.state != State::Healthy {
+            self.state = State::Healthy;
             let failures = std::mem::take(&mut self.failures);
-            self.notes.push_back(Note::Well { failures });
+            self.notes.push_back(HealthChange::Healthy { failures });
         }
     }
 
-    pub(super) fn failing(&mut self, end: End) {
+    pub(super) fn failing(&mut self, end: RequestError) {
         self.failures += 1;
         if self.state != State::Failing {
             self.state = State::Failing;
-            self.notes.push_back(Note::Failing(end));
+            self.notes.push_back(HealthChange::Failing(end));
         }
     }
 
     /// Refused. It stands if that was already so this long ago.
-    pub(super) fn denied(&mut self, end: End, now: Instant, stands_after: Duration) {
+    pub(super) fn denied(&mut self, end: RequestError, now: Instant, stands_after: Duration) {
         self.failures += 1;
         match &mut self.state {
             State::Denied { since, said } => {
                 if now.saturating_duration_since(*since) >= stands_after
                     && !std::mem::replace(said, true)
                 {
-                    self.notes.push_back(Note::StaysDenied(end));
+                    self.notes.push_back(HealthChange::StaysDenied(end));
                 }
             }
-            State::New | State::Well | State::Failing => {
+            State::New | State::Healthy | State::Failing => {
                 self.state = State::Denied {
                     since: now,
                     said: false,
                 };
-                self.notes.push_back(Note::Denied(end));
+                self.notes.push_back(HealthChange::Denied(end));
             }
         }
     }
@@ -95,11 +95,11 @@ impl Standing {
         matches!(self.state, State::Denied { .. })
     }
 
-    pub(super) fn listing_again(&mut self, end: End) {
-        self.notes.push_back(Note::ListsAgain(end));
+    pub(super) fn listing_again(&mut self, end: RequestError) {
+        self.notes.push_back(HealthChange::ListsAgain(end));
     }
 
-    pub(super) fn take(&mut self) -> Option<Note> {
+    pub(super) fn take(&mut self) -> Option<HealthChange> {
         self.notes.pop_front()
     }
 }

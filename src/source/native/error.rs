@@ -15,7 +15,7 @@ pub const MAX_WORDS: usize = 200;
 /// Why a request is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum End {
+pub enum RequestError {
     /// The answer is complete.
     #[error("the answer ends without news")]
     Regular,
@@ -42,10 +42,10 @@ pub enum End {
     Redirected(String),
     /// Something else than an API server answers.
     #[error("what answers is not a Kubernetes API server")]
-    Stranger,
+    NotAnApiServer,
     /// A part of an answer is no JSON.
     #[error("the answer is not valid JSON")]
-    Garbled,
+    InvalidJson,
     /// Its bytes are not those of the answer (`Content-Encoding`), though nobody asked for that.
     #[error(
         "the answer is encoded (Content-Encoding: {0}), and the relay did not ask for that: have the proxy \
@@ -61,7 +61,7 @@ pub enum End {
     /// The server knows only versions before the one that we have seen: its store was
     /// restored from a copy.
     #[error("the server is at version {server}, before {ours}")]
-    WentBack {
+    VersionRegressed {
         /// The version that was seen.
         ours: String,
         /// The server's.
@@ -120,7 +120,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl End {
+impl RequestError {
     /// The server's code, if it has said no.
     pub fn code(&self) -> Option<u16> {
         self.refusal().map(|refusal| refusal.code)
@@ -135,10 +135,10 @@ impl End {
             Self::Unreachable(_) => Reason::Unreachable,
             Self::NoEndMark => Reason::NoEndMark,
             Self::Redirected(_) => Reason::Redirected,
-            Self::Stranger => Reason::NotAnApiServer,
-            Self::Garbled | Self::Encoded(_) => Reason::InvalidJson,
+            Self::NotAnApiServer => Reason::NotAnApiServer,
+            Self::InvalidJson | Self::Encoded(_) => Reason::InvalidJson,
             Self::TooLarge(_) | Self::Endless(_) => Reason::TooLarge,
-            Self::WentBack { .. } => Reason::VersionRegressed,
+            Self::VersionRegressed { .. } => Reason::VersionRegressed,
             Self::Refused(refusal) => match refusal.code {
                 401 => Reason::Unauthorized,
                 403 => Reason::Forbidden,
@@ -165,12 +165,12 @@ impl End {
             | Self::Unreachable(_)
             | Self::NoEndMark
             | Self::Redirected(_)
-            | Self::Stranger
-            | Self::Garbled
+            | Self::NotAnApiServer
+            | Self::InvalidJson
             | Self::Encoded(_)
             | Self::TooLarge(_)
             | Self::Endless(_)
-            | Self::WentBack { .. } => None,
+            | Self::VersionRegressed { .. } => None,
         }
     }
 }
@@ -422,7 +422,11 @@ mod tests {
                 code,
                 ..Refusal::default()
             };
-            assert_eq!(End::Refused(refusal).reason().label(), label, "{code}");
+            assert_eq!(
+                RequestError::Refused(refusal).reason().label(),
+                label,
+                "{code}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 /// The lines of one body.
 #[derive(Debug)]
-pub struct Frames {
+pub struct LineSplitter {
     chunk: Bytes,
     /// Of the chunk, so much has been looked at.
     read: usize,
@@ -23,14 +23,14 @@ pub struct Frames {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Frame<'a> {
+pub enum RawLine<'a> {
     /// A line, without its end.
     Line(&'a [u8]),
     /// A line that is too long. It is thrown away.
     TooLong,
 }
 
-impl Frames {
+impl LineSplitter {
     /// Lines of at most `longest` bytes, their end not counted.
     pub fn new(longest: usize) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Frames {
     }
 
     /// The next line; empty ones are left out. `None` if another chunk is needed.
-    pub fn take(&mut self) -> Option<Frame<'_>> {
+    pub fn take(&mut self) -> Option<RawLine<'_>> {
         if std::mem::take(&mut self.given) {
             self.cut.clear();
         }
@@ -71,16 +71,16 @@ impl Frames {
             }
             if self.cut.len() + length > self.longest {
                 self.cut = Vec::new();
-                return Some(Frame::TooLong);
+                return Some(RawLine::TooLong);
             }
             let piece = self.chunk.get(start..start + length).unwrap_or_default();
             if !self.cut.is_empty() {
                 self.cut.extend_from_slice(piece);
                 self.given = true;
-                return Some(Frame::Line(&self.cut));
+                return Some(RawLine::Line(&self.cut));
             }
             if length > 0 {
-                return self.chunk.get(start..start + length).map(Frame::Line);
+                return self.chunk.get(start..start + length).map(RawLine::Line);
             }
         }
     }
@@ -94,7 +94,7 @@ impl Frames {
     }
 
     /// Keeps the start of a line until its end comes.
-    fn keep_rest(&mut self) -> Option<Frame<'_>> {
+    fn keep_rest(&mut self) -> Option<RawLine<'_>> {
         let rest = self.chunk.get(self.read..).unwrap_or_default();
         self.read = self.chunk.len();
         if self.skipping {
@@ -103,7 +103,7 @@ impl Frames {
         if self.cut.len() + rest.len() > self.longest {
             self.cut = Vec::new();
             self.skipping = true;
-            return Some(Frame::TooLong);
+            return Some(RawLine::TooLong);
         }
         self.cut.extend_from_slice(rest);
         None
@@ -120,14 +120,14 @@ mod tests {
 
     /// The lines of a body that comes in these chunks; `…` stands for one that is too long.
     fn lines(chunks: &[&[u8]]) -> Vec<String> {
-        let mut frames = Frames::new(LONGEST);
+        let mut frames = LineSplitter::new(LONGEST);
         let mut lines = Vec::new();
         for chunk in chunks {
             frames.push(Bytes::copy_from_slice(chunk));
             while let Some(frame) = frames.take() {
                 lines.push(match frame {
-                    Frame::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
-                    Frame::TooLong => "…".to_owned(),
+                    RawLine::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
+                    RawLine::TooLong => "…".to_owned(),
                 });
             }
             assert!(frames.cut.len() <= LONGEST, "keeps {}", frames.cut.len());
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn a_line_in_one_chunk_is_not_copied() {
         let chunk = Bytes::from_static(b"abc\n");
-        let mut frames = Frames::new(LONGEST);
+        let mut frames = LineSplitter::new(LONGEST);
         frames.push(chunk.clone());
-        let Some(Frame::Line(line)) = frames.take() else {
+        let Some(RawLine::Line(line)) = frames.take() else {
             panic!("a line is there");
         };
         assert_eq!(line.as_ptr(), chunk.as_ptr());

@@ -15,11 +15,11 @@ const MAX_TEXT: usize = 253;
 
 /// What was dropped last, of all streams or watches of one source.
 #[derive(Debug, Default)]
-pub struct Lost(Mutex<VecDeque<LostObject>>);
+pub struct RecentDrops(Mutex<VecDeque<DroppedObject>>);
 
 /// An object that was dropped, or a part of which was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostObject {
+pub struct DroppedObject {
     /// What it is.
     pub name: ObjectName,
     /// Why it was dropped, by the name of the reason in metrics.
@@ -39,7 +39,7 @@ pub struct ObjectName {
     pub name: String,
 }
 
-impl Lost {
+impl RecentDrops {
     /// Remembers one more, and forgets the oldest beyond 256.
     pub fn remember(&self, name: ObjectName, reason: &'static str) {
         let at = now();
@@ -47,13 +47,13 @@ impl Lost {
         if lost.len() == REMEMBERED {
             lost.pop_front();
         }
-        lost.push_back(LostObject { name, reason, at });
+        lost.push_back(DroppedObject { name, reason, at });
     }
 
     /// Those of this uid, or of this `NAMESPACE/NAME`; the latest first.
-    pub fn of(&self, uid_or_name: &str) -> Vec<LostObject> {
+    pub fn of(&self, uid_or_name: &str) -> Vec<DroppedObject> {
         let lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |object: &&LostObject| object.name.is(uid_or_name);
+        let of = |object: &&DroppedObject| object.name.is(uid_or_name);
         lost.iter().rev().filter(of).cloned().collect()
     }
 }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_dropped_object_is_found_by_uid_and_by_name_the_latest_first() {
-        let lost = Lost::default();
+        let lost = RecentDrops::default();
         lost.remember(ObjectName::new("u1", "ns", "web"), "no_version");
         lost.remember(ObjectName::new("u2", "ns", "web"), "too_large");
         lost.remember(ObjectName::new("", "ns", ""), "no_uid");
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_and_long_texts_are_cut() {
-        let lost = Lost::default();
+        let lost = RecentDrops::default();
         for n in 0..=REMEMBERED {
             lost.remember(ObjectName::new(&format!("u{n}"), "", ""), "no_version");
         }

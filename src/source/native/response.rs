@@ -11,13 +11,13 @@ use hyper_util::client::legacy;
 
 use super::{
     decode::PageError,
-    ending::{End, causes, one_line, retry_after},
+    error::{RequestError, causes, one_line, retry_after},
 };
 
 /// A part of a body.
 pub(super) enum Part {
     Data(Bytes),
-    End(End),
+    End(RequestError),
 }
 
 impl Part {
@@ -25,17 +25,17 @@ impl Part {
         match frame {
             // Trailers say nothing.
             Some(Ok(frame)) => Self::Data(frame.into_data().unwrap_or_default()),
-            Some(Err(error)) => Self::End(End::Cut(words(&error))),
-            None => Self::End(End::Regular),
+            Some(Err(error)) => Self::End(RequestError::Cut(words(&error))),
+            None => Self::End(RequestError::Regular),
         }
     }
 }
 
-pub(super) fn end_of_page(error: PageError) -> End {
+pub(super) fn end_of_page(error: PageError) -> RequestError {
     match error {
-        PageError::Refused(status) => End::Refused(status.into()),
-        PageError::Garbled { at: 0 } | PageError::NotAList => End::Stranger,
-        PageError::Garbled { .. } => End::Garbled,
+        PageError::Refused(status) => RequestError::Refused(status.into()),
+        PageError::InvalidJson { at: 0 } | PageError::NotAList => RequestError::NotAnApiServer,
+        PageError::InvalidJson { .. } => RequestError::InvalidJson,
     }
 }
 
@@ -47,17 +47,17 @@ pub(super) fn words(error: &kube::Error) -> String {
 
 /// Why a request has no answer. A connection that ends before it is told from none at all: a
 /// quiet watch whose head a proxy holds back may end so.
-pub(super) fn no_answer(error: &kube::Error) -> End {
+pub(super) fn no_answer(error: &kube::Error) -> RequestError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(one) = cause {
         if let Some(sent) = one.downcast_ref::<legacy::Error>()
             && !sent.is_connect()
         {
-            return End::Cut(words(error));
+            return RequestError::Cut(words(error));
         }
         cause = one.source();
     }
-    End::Unreachable(words(error))
+    RequestError::Unreachable(words(error))
 }
 
 /// Where an answer sends us, if it does: the address for `server:` in a kubeconfig. `path`: what
