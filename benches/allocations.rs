@@ -21,7 +21,7 @@ use k8s_relay::{
     matcher::{Generation, OwnerSort},
     model::{Scope, Seed},
     proto::{Info, info::Event},
-    reducer::{self, Facts, ReducerEvent},
+    reducer::{self, Identity, ReducerEvent},
     sim::cluster::{Cluster, told_as},
     source::{
         FeedEvent,
@@ -166,7 +166,7 @@ impl WayOut {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("there is room for a runtime");
         let listener = Listener::start();
-        let facts = Facts {
+        let facts = Identity {
             hostname: b"bench".into(),
             cpu_cores: 1,
             labels: BTreeMap::new(),

@@ -297,9 +297,9 @@ fn settings(config: &Config, stage: Stage) -> Settings {
 
 fn reducer_options(config: &Config) -> reducer::Options {
     let HostPort { host, port } = &config.intake;
-    let greeting = reducer::Facts {
-        hostname: reducer::usage::hostname(),
-        cpu_cores: reducer::usage::cpu_cores(),
+    let greeting = reducer::Identity {
+        hostname: reducer::host::hostname(),
+        cpu_cores: reducer::host::cpu_cores(),
         labels: config.labels.clone(),
     };
     let times = reducer::Times {

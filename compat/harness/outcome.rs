@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use k8s_relay::reducer::usage;
+use k8s_relay::reducer::host;
 use serde_json::{Map, Value};
 
 /// Everything that is compared.
@@ -295,12 +295,12 @@ fn text(value: &Value) -> String {
 /// A message of the greeting, without what is of the machine: the recording's, or this one.
 /// Anything else in its place stays, and so differs.
 pub fn greeting_line(mut message: Map<String, Value>) -> String {
-    let hostname = usage::hostname();
+    let hostname = host::hostname();
     let names = [
         Value::from("relay-host"),
         String::from_utf8_lossy(&hostname).into(),
     ];
-    let cores = [Value::from(2), usage::cpu_cores().into()];
+    let cores = [Value::from(2), host::cpu_cores().into()];
     for (field, of_a_machine) in [
         ("hostname", &names),
         ("instance_id", &names),

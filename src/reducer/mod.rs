@@ -23,7 +23,8 @@
 //! spawned. No failure of the network ends it. A connection ends with FIN, never with our
 //! RST. Absent here: pods that live, and what is owed to the reducer (the core knows).
 
-pub mod greeting;
+pub mod handshake;
+pub mod host;
 pub mod link;
 pub mod options;
 pub mod outbox;
@@ -32,7 +33,6 @@ pub mod record;
 pub mod session;
 mod timer;
 pub mod transport;
-pub mod usage;
 
 use std::{
     future::poll_fn,
@@ -51,11 +51,11 @@ use crate::{
     announce::Sink,
     wire::messages::{CollectorHealth, Heartbeat},
 };
-use greeting::Say;
+use handshake::Say;
 use link::{Link, dial};
 use session::{Action, Session};
 
-pub use greeting::Facts;
+pub use handshake::Identity;
 pub use link::{DialError, Loss, Resolver, Tcp};
 pub use options::Options;
 pub use outbox::{Clock, Outbox, SendCounters};
@@ -68,13 +68,13 @@ pub struct Reducer {
     options: Options,
     session: Session,
     outbox: Outbox,
-    line: Line,
+    conn: ReducerConn,
     timer: Timer,
     progress: Progress,
     counters: Counters,
     /// A failure that [`Reducer::flush`] met, for the next call of [`Reducer::next`].
     failure: Option<io::Error>,
-    trouble: Trouble,
+    dial_failures: DialFailures,
     since: Instant,
     last_failure: Option<Failure>,
     /// Our FIN was sent by [`Reducer::close`], behind all but so many bytes.
@@ -181,7 +181,7 @@ pub enum ReducerError {
     },
 }
 
-enum Line {
+enum ReducerConn {
     None,
     Dialing(BoxFuture<'static, Result<Link, DialError>>),
     Open(Link),
@@ -189,7 +189,7 @@ enum Line {
 
 /// Failures to connect since the last connection, and the latest of them.
 #[derive(Default)]
-struct Trouble {
+struct DialFailures {
     count: u64,
     text: String,
 }
@@ -213,12 +213,12 @@ impl Reducer {
             session: Session::new(now, options.times),
             outbox: Outbox::new(clock, options.low_mark, recorder),
             options,
-            line: Line::None,
+            conn: ReducerConn::None,
             timer: Timer::default(),
             progress: Progress::default(),
             counters: Counters::default(),
             failure: None,
-            trouble: Trouble::default(),
+            dial_failures: DialFailures::default(),
             since: now,
             last_failure: None,
             finished: false,
@@ -240,8 +240,8 @@ impl Reducer {
     /// any failure, is for [`Reducer::next`].
     pub fn flush(&mut self, now: Instant) {
         self.outbox.flush();
-        if let (Line::Open(link), true, None) =
-            (&mut self.line, self.session.is_up(), &self.failure)
+        if let (ReducerConn::Open(link), true, None) =
+            (&mut self.conn, self.session.is_up(), &self.failure)
         {
             match link.try_write(&mut self.outbox) {
                 Ok(written) => self.note_written(written, now),
@@ -264,12 +264,12 @@ impl Reducer {
         self.outbox.flush();
         let flushed = timeout(limit, poll_fn(|cx| self.poll_flushed(cx))).await;
         let unsent = self.finish(matches!(flushed, Ok(true)));
-        if let Line::Open(_) = &self.line {
+        if let ReducerConn::Open(_) = &self.conn {
             let linger = self.options.times.linger;
             // Who has not ended by then is left with our FIN.
             let _ = timeout(linger, poll_fn(|cx| self.poll_discard(cx))).await;
         }
-        self.line = Line::None;
+        self.conn = ReducerConn::None;
         let recorded = timeout(limit, self.outbox.recorder().finish()).await;
         if recorded.is_err() {
             tracing::warn!("the recording ends early: its disk is too slow");
@@ -285,7 +285,7 @@ impl Reducer {
         let unsent = self.finish(flushed == Poll::Ready(true));
         // Input that is not read would make the end an RST.
         let _ = poll_fn(|cx| Poll::Ready(self.poll_discard(cx))).await;
-        self.line = Line::None;
+        self.conn = ReducerConn::None;
         unsent
     }
 
@@ -301,7 +301,7 @@ impl Reducer {
         self.session.over();
         self.outbox.close();
         self.outbox.flush_recording();
-        if let Line::Open(link) = &mut self.line
+        if let ReducerConn::Open(link) = &mut self.conn
             && !std::mem::replace(&mut self.finished, true)
         {
             link.end();
@@ -336,7 +336,7 @@ impl Reducer {
             },
             since: self.since,
             last_failure: self.last_failure.clone(),
-            failures: self.trouble.count,
+            failures: self.dial_failures.count,
             retry_at: self.session.retry_at(),
         }
     }
@@ -372,9 +372,9 @@ impl Reducer {
 
     /// Lets the dialling or the connection go on.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<ReducerEvent> {
-        match &mut self.line {
-            Line::None => None,
-            Line::Dialing(dialing) => match dialing.as_mut().poll(cx) {
+        match &mut self.conn {
+            ReducerConn::None => None,
+            ReducerConn::Dialing(dialing) => match dialing.as_mut().poll(cx) {
                 Poll::Pending => None,
                 Poll::Ready(Ok(link)) => Some(self.connected(link)),
                 Poll::Ready(Err(error)) => {
@@ -382,11 +382,11 @@ impl Reducer {
                     None
                 }
             },
-            Line::Open(_) if self.session.is_up() => match self.poll_pump(cx) {
+            ReducerConn::Open(_) if self.session.is_up() => match self.poll_pump(cx) {
                 Poll::Pending => None,
                 Poll::Ready(loss) => Some(self.lost(loss)),
             },
-            Line::Open(_) => {
+            ReducerConn::Open(_) => {
                 if self.poll_discard(cx).is_ready() {
                     self.closed();
                 }
@@ -403,7 +403,7 @@ impl Reducer {
         if let Poll::Ready(loss) = self.poll_discard(cx) {
             return Poll::Ready(loss);
         }
-        let Line::Open(link) = &mut self.line else {
+        let ReducerConn::Open(link) = &mut self.conn else {
             return Poll::Pending;
         };
         match link.poll_write(cx, &mut self.outbox) {
@@ -415,7 +415,7 @@ impl Reducer {
 
     /// Throws away what the reducer says; ready when the connection is over.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
-        let Line::Open(link) = &mut self.line else {
+        let ReducerConn::Open(link) = &mut self.conn else {
             return Poll::Pending;
         };
         let before = link.discarded();
@@ -434,9 +434,9 @@ impl Reducer {
             return Poll::Ready(false);
         }
         let over = self.poll_pump(cx).is_ready();
-        let is_flushed = match &self.line {
-            Line::Open(link) => link.is_flushed() && self.outbox.queued() == 0,
-            Line::None | Line::Dialing(_) => self.outbox.queued() == 0,
+        let is_flushed = match &self.conn {
+            ReducerConn::Open(link) => link.is_flushed() && self.outbox.queued() == 0,
+            ReducerConn::None | ReducerConn::Dialing(_) => self.outbox.queued() == 0,
         };
         match over || is_flushed {
             true => Poll::Ready(is_flushed),
@@ -464,7 +464,7 @@ impl Reducer {
                     resolver,
                     ..
                 } = self.options.clone();
-                self.line = Line::Dialing(Box::pin(dial(resolver, host, port, tcp, layer)));
+                self.conn = ReducerConn::Dialing(Box::pin(dial(resolver, host, port, tcp, layer)));
             }
             Action::Heartbeat => self.say(now, |to| to.say(Heartbeat {})),
             Action::Health => self.say(now, |to| {
@@ -472,10 +472,10 @@ impl Reducer {
                     status: HEALTHY,
                     detail: 0,
                 });
-                to.say(usage::resource_usage());
+                to.say(host::resource_usage());
             }),
-            Action::Doubt => {
-                if let Line::Open(link) = &mut self.line {
+            Action::SuspectStall => {
+                if let ReducerConn::Open(link) = &mut self.conn {
                     link.distrust();
                 }
             }
@@ -499,29 +499,29 @@ impl Reducer {
         self.counters.connections += 1;
         self.progress.connection += 1;
         self.progress.sent = 0;
-        let (connection, failures) = (self.progress.connection, self.trouble.count);
+        let (connection, failures) = (self.progress.connection, self.dial_failures.count);
         let peer = link.peer().map(tracing::field::display);
         tracing::info!(connection, peer, failures, "reducer connected");
-        self.trouble = Trouble::default();
+        self.dial_failures = DialFailures::default();
         self.failure = None;
         self.since = now;
-        self.line = Line::Open(link);
+        self.conn = ReducerConn::Open(link);
         self.session.connected(now);
         self.outbox.open();
         self.outbox.set_time(now);
-        greeting::greet(&self.options.greeting, &mut self.outbox);
+        handshake::send_handshake(&self.options.greeting, &mut self.outbox);
         self.flush(now);
         ReducerEvent::Connected
     }
 
     /// The kernel or the peer has ended the connection.
     fn lost(&mut self, reason: Loss) -> ReducerEvent {
-        if let (Line::Open(link), Loss::Closed) = (&mut self.line, &reason) {
+        if let (ReducerConn::Open(link), Loss::Closed) = (&mut self.conn, &reason) {
             // It may have ended its half only: it gets what the network still takes.
             let _ = link.try_write(&mut self.outbox);
             link.end();
         }
-        self.line = Line::None;
+        self.conn = ReducerConn::None;
         self.outbox.close();
         self.failed(reason.label(), reason.to_string(), now());
         let retry_in = shown(self.session.lost(now(), fastrand::f64()));
@@ -534,7 +534,7 @@ impl Reducer {
     fn stalled(&mut self, now: Instant) -> ReducerEvent {
         self.counters.stalls += 1;
         self.counters.unflushed_ends += 1;
-        if let Line::Open(link) = &mut self.line {
+        if let ReducerConn::Open(link) = &mut self.conn {
             link.end();
         }
         let (connection, bytes) = (self.progress.connection, self.outbox.queued());
@@ -548,23 +548,23 @@ impl Reducer {
 
     /// A connection that we have ended is over.
     fn closed(&mut self) {
-        self.line = Line::None;
+        self.conn = ReducerConn::None;
         self.session.lost(now(), fastrand::f64());
     }
 
     fn dial_failed(&mut self, error: &DialError) {
-        self.line = Line::None;
+        self.conn = ReducerConn::None;
         self.counters.failed_dials += 1;
         self.failed(error.label(), error.to_string(), now());
         let retry_in = shown(self.session.lost(now(), fastrand::f64()));
-        if self.trouble.is_worth_a_line(error.to_string()) {
-            let failures = self.trouble.count;
+        if self.dial_failures.is_worth_a_line(error.to_string()) {
+            let failures = self.dial_failures.count;
             tracing::warn!(%error, failures, ?retry_in, "cannot connect to the reducer; the relay tries again");
         }
     }
 }
 
-impl Trouble {
+impl DialFailures {
     /// Counts a failure; the first, the second, the fourth … of a kind is worth a line.
     fn is_worth_a_line(&mut self, text: String) -> bool {
         self.count += 1;

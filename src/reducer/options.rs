@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Layer, Resolver, Tcp, Times};
+use super::{Identity, Layer, Resolver, Tcp, Times};
 
 /// What to connect to, and how.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Options {
     /// The reducer's port.
     pub port: u16,
     /// What the greeting says.
-    pub greeting: Facts,
+    pub greeting: Identity,
     /// Where to record everything that is sent.
     pub record: Option<PathBuf>,
     /// Intervals and limits of the session.
@@ -31,7 +31,7 @@ pub struct Options {
 
 impl Options {
     /// Defaults for everything but where to connect and what to say of us.
-    pub fn new(host: impl Into<String>, port: u16, greeting: Facts) -> Self {
+    pub fn new(host: impl Into<String>, port: u16, greeting: Identity) -> Self {
         Self {
             host: host.into(),
             port,

@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    greeting::Say,
+    handshake::Say,
     project::{self, Projected},
     record::Recorder,
 };

@@ -48,7 +48,7 @@ pub enum Action {
     Health,
     /// Half of [`Times::stall`] has passed without progress: from here on our own
     /// limit decides, not the kernel's.
-    Doubt,
+    SuspectStall,
     /// The peer takes nothing; answer with [`Session::ending`].
     Stalled,
     /// The peer was given its time to end; close, and answer with [`Session::lost`].
@@ -59,13 +59,13 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     times: Times,
-    link: Link,
+    phase: Phase,
     /// The wait before the next attempt.
     backoff: Backoff,
 }
 
 #[derive(Debug)]
-enum Link {
+enum Phase {
     Down { retry_at: Instant },
     Dialing,
     Up(Up),
@@ -85,14 +85,14 @@ struct Up {
 #[derive(Clone, Copy, Debug)]
 struct Blocked {
     since: Instant,
-    doubted: bool,
+    suspected: bool,
 }
 
 impl Session {
     /// A session that dials at once.
     pub fn new(now: Instant, times: Times) -> Self {
         Self {
-            link: Link::Down { retry_at: now },
+            phase: Phase::Down { retry_at: now },
             backoff: Backoff::new(times.backoff_min, times.backoff_max, Jitter::Around),
             times,
         }
@@ -100,43 +100,43 @@ impl Session {
 
     /// Whether a connection stands and may be told things.
     pub fn is_up(&self) -> bool {
-        matches!(self.link, Link::Up(_))
+        matches!(self.phase, Phase::Up(_))
     }
 
     /// When the next attempt is; `None` while one is under way, or a connection stands.
     pub fn retry_at(&self) -> Option<Instant> {
-        match &self.link {
-            Link::Down { retry_at } => Some(*retry_at),
-            Link::Dialing | Link::Up(_) | Link::Ending { .. } | Link::Over => None,
+        match &self.phase {
+            Phase::Down { retry_at } => Some(*retry_at),
+            Phase::Dialing | Phase::Up(_) | Phase::Ending { .. } | Phase::Over => None,
         }
     }
 
     /// What is due; call again until there is nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
-        match &mut self.link {
-            Link::Down { retry_at } if *retry_at <= now => {
-                self.link = Link::Dialing;
+        match &mut self.phase {
+            Phase::Down { retry_at } if *retry_at <= now => {
+                self.phase = Phase::Dialing;
                 Some(Action::Dial)
             }
-            Link::Up(up) => up.handle_timeout(now, &self.times),
-            Link::Ending { until } if *until <= now => Some(Action::Close),
-            Link::Down { .. } | Link::Dialing | Link::Ending { .. } | Link::Over => None,
+            Phase::Up(up) => up.handle_timeout(now, &self.times),
+            Phase::Ending { until } if *until <= now => Some(Action::Close),
+            Phase::Down { .. } | Phase::Dialing | Phase::Ending { .. } | Phase::Over => None,
         }
     }
 
     /// When [`Session::handle_timeout`] will have something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.link {
-            Link::Down { retry_at } => Some(*retry_at),
-            Link::Up(up) => up.poll_timeout(&self.times),
-            Link::Ending { until } => Some(*until),
-            Link::Dialing | Link::Over => None,
+        match &self.phase {
+            Phase::Down { retry_at } => Some(*retry_at),
+            Phase::Up(up) => up.poll_timeout(&self.times),
+            Phase::Ending { until } => Some(*until),
+            Phase::Dialing | Phase::Over => None,
         }
     }
 
     /// The connection stands and the greeting is on its way.
     pub fn connected(&mut self, now: Instant) {
-        self.link = Link::Up(Up {
+        self.phase = Phase::Up(Up {
             since: now,
             beat_at: now.checked_add(self.times.heartbeat),
             health_at: every(self.times.health, now),
@@ -146,20 +146,20 @@ impl Session {
 
     /// The network took bytes; `more` says whether others still wait.
     pub fn wrote(&mut self, now: Instant, more: bool) {
-        if let Link::Up(up) = &mut self.link {
+        if let Phase::Up(up) = &mut self.phase {
             up.blocked = more.then_some(Blocked {
                 since: now,
-                doubted: false,
+                suspected: false,
             });
         }
     }
 
     /// Bytes wait and the network takes none.
     pub fn blocked(&mut self, now: Instant) {
-        if let Link::Up(up) = &mut self.link {
+        if let Phase::Up(up) = &mut self.phase {
             up.blocked.get_or_insert(Blocked {
                 since: now,
-                doubted: false,
+                suspected: false,
             });
         }
     }
@@ -167,7 +167,7 @@ impl Session {
     /// We have said our last; the peer has [`Times::linger`] to end, too.
     pub fn ending(&mut self, now: Instant) {
         self.settle(now);
-        self.link = Link::Ending {
+        self.phase = Phase::Ending {
             until: now + self.times.linger,
         };
     }
@@ -177,7 +177,7 @@ impl Session {
     pub fn lost(&mut self, now: Instant, random: f64) -> Duration {
         self.settle(now);
         let wait = self.backoff.fail(random);
-        self.link = Link::Down {
+        self.phase = Phase::Down {
             retry_at: now + wait,
         };
         wait
@@ -185,12 +185,12 @@ impl Session {
 
     /// No further connection is wanted.
     pub fn over(&mut self) {
-        self.link = Link::Over;
+        self.phase = Phase::Over;
     }
 
     /// A connection that stood long enough forgives the failures before it.
     fn settle(&mut self, now: Instant) {
-        if let Link::Up(up) = &self.link
+        if let Phase::Up(up) = &self.phase
             && now.duration_since(up.since) >= self.times.stable_after
         {
             self.backoff.reset();
@@ -204,9 +204,9 @@ impl Up {
             if blocked.since + times.stall <= now {
                 return Some(Action::Stalled);
             }
-            if !blocked.doubted && blocked.since + times.stall / 2 <= now {
-                blocked.doubted = true;
-                return Some(Action::Doubt);
+            if !blocked.suspected && blocked.since + times.stall / 2 <= now {
+                blocked.suspected = true;
+                return Some(Action::SuspectStall);
             }
         }
         if self.beat_at.is_some_and(|at| at <= now) {
@@ -222,7 +222,7 @@ impl Up {
 
     fn poll_timeout(&self, times: &Times) -> Option<Instant> {
         let stall = self.blocked.map(|blocked| {
-            let limit = if blocked.doubted {
+            let limit = if blocked.suspected {
                 times.stall
             } else {
                 times.stall / 2
@@ -369,7 +369,10 @@ mod tests {
         played.session.blocked(played.origin + ms(5_000)); // still the same stall
         assert_eq!(
             played.until(ms(60_000)),
-            [(ms(15_100), Action::Doubt), (ms(30_100), Action::Stalled)]
+            [
+                (ms(15_100), Action::SuspectStall),
+                (ms(30_100), Action::Stalled)
+            ]
         );
         played.session.ending(played.origin + ms(30_100));
         assert!(!played.session.is_up());
@@ -385,9 +388,15 @@ mod tests {
     fn any_progress_ends_a_stall() {
         let mut played = Played::up(times(ms(3_600_000), START), START);
         played.session.blocked(played.origin);
-        assert_eq!(played.until(ms(20_000)), [(ms(15_000), Action::Doubt)]);
+        assert_eq!(
+            played.until(ms(20_000)),
+            [(ms(15_000), Action::SuspectStall)]
+        );
         played.session.wrote(played.origin + ms(20_000), true);
-        assert_eq!(played.until(ms(40_000)), [(ms(35_000), Action::Doubt)]);
+        assert_eq!(
+            played.until(ms(40_000)),
+            [(ms(35_000), Action::SuspectStall)]
+        );
         played.session.wrote(played.origin + ms(40_000), false);
         assert_eq!(played.until(ms(3_000_000)), []);
     }

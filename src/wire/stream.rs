@@ -158,7 +158,7 @@ impl Reader {
             let used = if self.greeted {
                 self.unpack()?
             } else {
-                self.greet()?
+                self.send_handshake()?
             };
             if used == 0 {
                 return Ok(None);
@@ -200,7 +200,7 @@ impl Reader {
     }
 
     /// Moves the first message over as it is.
-    fn greet(&mut self) -> Result<usize, StreamError> {
+    fn send_handshake(&mut self) -> Result<usize, StreamError> {
         let rest = self.input.rest();
         let len = codec::measure(rest).map_err(|source| StreamError::Message { at: 0, source })?;
         let first = len.and_then(|len| rest.get(..len)).unwrap_or_default();

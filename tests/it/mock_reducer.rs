@@ -21,7 +21,7 @@ async fn reducer(options: Options) -> MockReducer {
 async fn it_logs_every_message_and_keeps_the_picture() {
     let reducer = reducer(Options::default()).await;
     let mut peer = Peer::connect(reducer.addr()).await;
-    peer.greet().await;
+    peer.send_handshake().await;
     peer.pod("a");
     peer.container("a", "containerd://1");
     peer.container("b", "containerd://2");
@@ -152,13 +152,13 @@ async fn each_violation_ends_the_connection_and_is_remembered() {
 async fn a_disconnect_is_an_end_and_a_reset_is_an_error_for_the_peer() {
     let reducer = reducer(Options::default()).await;
     let mut first = Peer::connect(reducer.addr()).await;
-    first.greet().await;
+    first.send_handshake().await;
     soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.greeted()))).await;
     soon(reducer.disconnect()).await;
     assert_eq!(soon(first.stream.read(&mut [0; 8])).await.unwrap(), 0);
 
     let mut second = Peer::connect(reducer.addr()).await;
-    second.greet().await;
+    second.send_handshake().await;
     soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.greeted()))).await;
     soon(reducer.reset()).await;
     let error = soon(second.stream.read(&mut [0; 8])).await.unwrap_err();
@@ -188,7 +188,7 @@ async fn how_a_peer_ended_is_told() {
     soon(reducer.wait_until(|state| state.connection(1).is_some_and(|c| c.end.is_some()))).await;
 
     let mut reset = Peer::connect(reducer.addr()).await;
-    reset.greet().await;
+    reset.send_handshake().await;
     socket2::SockRef::from(&reset.stream)
         .set_linger(Some(std::time::Duration::ZERO))
         .unwrap();
@@ -212,13 +212,13 @@ async fn it_stops_listening_and_starts_again_on_the_same_port() {
     soon(reducer.stop_listening()).await;
     let refused = soon(TcpStream::connect(reducer.addr())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    open.greet().await;
+    open.send_handshake().await;
     soon(reducer.wait_until(|state| state.connections[0].greeted())).await;
 
     reducer.start_listening().await.unwrap();
     reducer.start_listening().await.unwrap();
     let mut again = Peer::connect(reducer.addr()).await;
-    again.greet().await;
+    again.send_handshake().await;
     soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.greeted()))).await;
     assert_eq!(reducer.connections(), 2);
     soon(reducer.shutdown()).await;
@@ -236,7 +236,7 @@ async fn a_paused_reducer_stalls_its_peer_and_loses_nothing() {
     socket2::SockRef::from(&peer.stream)
         .set_send_buffer_size(4096)
         .unwrap();
-    peer.greet().await;
+    peer.send_handshake().await;
     soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.greeted()))).await;
     reducer.pause_reading();
 
@@ -293,7 +293,7 @@ async fn a_rejecting_reducer_closes_after_each_greeting() {
     .await;
     for n in 1..=3 {
         let mut peer = Peer::connect(reducer.addr()).await;
-        peer.greet().await;
+        peer.send_handshake().await;
         assert_eq!(soon(peer.stream.read(&mut [0; 8])).await.unwrap(), 0);
         soon(reducer.wait_until(|state| {
             state
@@ -314,7 +314,7 @@ async fn without_keeping_everything_old_pictures_are_forgotten() {
     .await;
     for (n, uid) in [(1, "a"), (2, "b")] {
         let mut peer = Peer::connect(reducer.addr()).await;
-        peer.greet().await;
+        peer.send_handshake().await;
         peer.pod(uid);
         peer.send().await;
         peer.stream.shutdown().await.unwrap();

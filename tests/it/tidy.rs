@@ -124,7 +124,7 @@ const PURE: &[&str] = &[
     "src/migrate/standstill.rs",
     "src/model",
     "src/net/peer.rs",
-    "src/reducer/greeting.rs",
+    "src/reducer/handshake.rs",
     "src/reducer/outbox.rs",
     "src/reducer/project.rs",
     "src/reducer/session.rs",

@@ -92,7 +92,7 @@ async fn start(
 
 async fn tell_one_pod(addr: SocketAddr, uid: &str) {
     let mut peer = Peer::connect(addr).await;
-    peer.greet().await;
+    peer.send_handshake().await;
     peer.pod(uid);
     peer.container(uid, "containerd://1");
     peer.container("nobody", "containerd://2");
@@ -236,7 +236,7 @@ async fn the_reducer_says_which_address_is_taken() {
 async fn a_closed_pipe_ends_the_reducer_quietly() {
     let tool = start(false, None, ClosedPipe).await;
     let mut peer = Peer::connect(tool.addr).await;
-    peer.greet().await;
+    peer.send_handshake().await;
     soon(tool.task).await.unwrap().unwrap();
 }
 

@@ -40,7 +40,7 @@ impl Peer {
         self.out.clear();
     }
 
-    pub async fn greet(&mut self) {
+    pub async fn send_handshake(&mut self) {
         self.push(VersionInfo {
             major: 0,
             minor: 11,

@@ -13,7 +13,7 @@ use super::must;
 use k8s_relay::{
     announce::Sink,
     model::{Pod, PodMeta, Uid},
-    reducer::{Facts, Options, Reducer, ReducerEvent, Resolver, Tcp, Times},
+    reducer::{Identity, Options, Reducer, ReducerEvent, Resolver, Tcp, Times},
     wire::{Reader, StreamError},
 };
 use tokio::{
@@ -45,7 +45,7 @@ pub fn quiet() -> Times {
 }
 
 pub fn options(port: u16) -> Options {
-    let facts = Facts {
+    let facts = Identity {
         hostname: b"relay-host".to_vec(),
         cpu_cores: 2,
         labels: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_relay::{
     announce::Sink as _,
     model::OwnerKind,
-    reducer::{Clock, Outbox, Recorder, greeting::Say as _},
+    reducer::{Clock, Outbox, Recorder, handshake::Say as _},
     sim::picture::Picture,
     wire::Reader,
 };

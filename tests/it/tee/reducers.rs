@@ -32,7 +32,7 @@ async fn a_tap_passes_every_byte_on_in_both_directions_and_each_end() {
     let tee = tapped(listener.local_addr().unwrap()).await;
     let mut relay = Peer::connect(tee.bound.reducers[0]).await;
     let (mut real, _) = must("the tap connects", listener.accept()).await.unwrap();
-    relay.greet().await;
+    relay.send_handshake().await;
     relay.pod("p");
     relay.send().await;
     tee.shows("first (127.0.0.1:0) is in comparison").await;
@@ -141,7 +141,7 @@ async fn a_probe_of_a_reducers_port_takes_nobody_out_of_comparison() {
     tee.shows("out of comparison: it sends its reducer what cannot be decoded")
         .await;
     let mut relay = Peer::connect(at).await;
-    relay.greet().await;
+    relay.send_handshake().await;
     relay.pod("p");
     relay.send().await;
     tee.shows("second (127.0.0.1:0) is in comparison").await;
@@ -173,13 +173,13 @@ async fn only_the_newest_connection_of_a_relay_counts() {
     let tee = tapped(here()).await;
     let at = tee.bound.reducers[1];
     let mut old = Peer::connect(at).await;
-    old.greet().await;
+    old.send_handshake().await;
     old.pod("of-the-old-one");
     old.send().await;
     tee.shows("second (127.0.0.1:0) is in comparison").await;
     let mark = tee.mark();
     let mut new = Peer::connect(at).await;
-    new.greet().await;
+    new.send_handshake().await;
     new.send().await;
     tee.shows_after(
         mark,

@@ -15,7 +15,7 @@ use crate::wire::{
 
 /// What a greeting says about us. Sampled once, at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct Identity {
     /// The host's name, `(unknown)` if there is none; any bytes, at most 255.
     pub hostname: Vec<u8>,
     /// Hardware threads of this machine.
@@ -37,7 +37,7 @@ pub trait Say {
 pub const PROTOCOL_VERSION: [u32; 3] = [0, 11, 0];
 
 /// Says the whole greeting. Its first message is the one that travels uncompressed.
-pub fn greet(facts: &Facts, to: &mut impl Say) {
+pub fn send_handshake(identity: &Identity, to: &mut impl Say) {
     let [major, minor, patch] = PROTOCOL_VERSION;
     to.say(VersionInfo {
         major,
@@ -48,14 +48,14 @@ pub fn greet(facts: &Facts, to: &mut impl Say) {
 
     to.say(Connect {
         collector_type: K8S,
-        hostname: &facts.hostname,
+        hostname: &identity.hostname,
     });
     to.say(ReportCpuCores {
-        cpu_core_count: facts.cpu_cores,
+        cpu_core_count: identity.cpu_cores,
     });
     to.flush();
 
-    for (key, value) in &facts.labels {
+    for (key, value) in &identity.labels {
         to.say(SetConfigLabel {
             key: key.as_bytes(),
             value: value.as_bytes(),
@@ -69,7 +69,7 @@ pub fn greet(facts: &Facts, to: &mut impl Say) {
     to.say(SetNodeInfo {
         az: b"",
         role: b"",
-        instance_id: &facts.hostname,
+        instance_id: &identity.hostname,
         instance_type: b"",
     });
     to.say(MetadataComplete { time: 0 });
@@ -106,30 +106,30 @@ mod tests {
         }
     }
 
-    fn facts(labels: &[(&str, &str)]) -> Facts {
+    fn identity(labels: &[(&str, &str)]) -> Identity {
         let owned = |(key, value): &(&str, &str)| ((*key).into(), (*value).into());
-        Facts {
+        Identity {
             hostname: b"relay-host".to_vec(),
             cpu_cores: 2,
             labels: labels.iter().map(owned).collect(),
         }
     }
 
-    fn hear(facts: &Facts) -> Heard {
+    fn hear(identity: &Identity) -> Heard {
         let mut heard = Heard::default();
-        greet(facts, &mut heard);
+        send_handshake(identity, &mut heard);
         heard
     }
 
     #[test]
     fn the_greeting_is_three_writes_without_labels_and_four_with() {
         assert_eq!(
-            hear(&facts(&[])).names.join(" "),
+            hear(&identity(&[])).names.join(" "),
             "version_info | connect report_cpu_cores | | \
              cloud_platform set_node_info metadata_complete |"
         );
         assert_eq!(
-            hear(&facts(&[("a", "1"), ("b", "2")])).names.join(" "),
+            hear(&identity(&[("a", "1"), ("b", "2")])).names.join(" "),
             "version_info | connect report_cpu_cores | set_config_label set_config_label | \
              cloud_platform set_node_info metadata_complete |"
         );
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn labels_are_told_in_the_bytewise_order_of_their_keys_and_the_rest_as_recorded() {
-        let heard = hear(&facts(&[("zone", "eu-1"), ("env", "prod"), ("Z", "")]));
+        let heard = hear(&identity(&[("zone", "eu-1"), ("env", "prod"), ("Z", "")]));
         let mut rest = &heard.bytes[..];
         let mut messages = Vec::new();
         while let Some((_, message, len)) = decode(rest).unwrap() {
