@@ -21,14 +21,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-use self::{admin::Admin, end::Part, watches::Watchman};
+use self::{admin::Admin, end::Part, watches::WatchSupervisor};
 pub use self::{check::check, loop_thread::LoopThread};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
     config::{AdminAddress, Config, Heartbeat, HostPort},
     driver::{self, Driver},
-    feeds::{Timeouts, Settings},
+    feeds::{Settings, Timeouts},
     matcher::Reannounce,
     migrate::{Numbered, Stage, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
@@ -156,21 +156,21 @@ impl Relay {
             })
             .await??
         };
-        let (watchman, control) = Watchman::new(
+        let (supervisor, control) = WatchSupervisor::new(
             config.native.clone(),
             Arc::clone(&sources.native),
             Arc::clone(&sources.unmatched),
             stop.clone(),
         );
-        let (watchman, watched) = if state.stage.watches() {
+        let (supervisor, watched) = if state.stage.watches() {
             // Its connections belong to the runtime that makes them.
-            let started = spawn_on(loop_runtime, watchman.started());
-            let (watchman, watched) = started
+            let started = spawn_on(loop_runtime, supervisor.started());
+            let (supervisor, watched) = started
                 .await
                 .map_err(|_| AppError::TaskEnded("watches"))??;
-            (watchman, Some(watched))
+            (supervisor, Some(watched))
         } else {
-            (watchman, None)
+            (supervisor, None)
         };
         let reducer = {
             let options = reducer_options(&config);
@@ -231,7 +231,7 @@ impl Relay {
             address,
             stop,
             server: Part::new("Collect server", spawn(server)),
-            watches: Part::new("watches", spawn_on(loop_runtime, watchman.run())),
+            watches: Part::new("watches", spawn_on(loop_runtime, supervisor.run())),
             objects,
             driver: Part::new("driver", spawn_on(loop_runtime, driver.run())),
             leave,
@@ -297,7 +297,7 @@ fn settings(config: &Config, stage: Stage) -> Settings {
 
 fn reducer_options(config: &Config) -> reducer::Options {
     let HostPort { host, port } = &config.intake;
-    let greeting = reducer::Identity {
+    let identity = reducer::Identity {
         hostname: reducer::host::hostname(),
         cpu_cores: reducer::host::cpu_cores(),
         labels: config.labels.clone(),
@@ -314,7 +314,7 @@ fn reducer_options(config: &Config) -> reducer::Options {
     reducer::Options {
         times,
         record,
-        ..reducer::Options::new(host, *port, greeting)
+        ..reducer::Options::new(host, *port, identity)
     }
 }
 

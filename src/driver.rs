@@ -1,4 +1,4 @@
-//! The one loop. Everything that can make the relay act is a [`Wake`]; the loop owns the
+//! The one loop. Everything that can make the relay act is a [`LoopEvent`]; the loop owns the
 //! core ([`Feeds`]) and the way out ([`Reducer`]), so nothing in the core needs a lock.
 //!
 //! Laws: a slow or absent reducer never stops the reading of sources; what a batch makes
@@ -34,7 +34,7 @@ use self::{
     digests::DigestJobs,
     inputs::{Inputs, Word},
     query::DriverQuery,
-    steps::{StepNews, Steps},
+    steps::{StepNews, StepRunner},
     watches::Watched,
 };
 pub use self::{ending::Ended, steps::Migrating};
@@ -44,7 +44,7 @@ use crate::{
     matcher::{Generation, OwnerSort},
     model::Scope,
     reducer::{Reducer, ReducerEvent},
-    source::{CallEnd, FeedEvent, CollectMessage, StreamId, WatchHealth, WatchMessage},
+    source::{CallEnd, CollectMessage, FeedEvent, StreamId, WatchHealth, WatchMessage},
     stores::Reader,
 };
 
@@ -66,7 +66,7 @@ const SILENT_SHOWN: usize = 3;
 /// The loop and what it owns.
 pub struct Driver {
     feeds: Feeds,
-    steps: Steps,
+    steps: StepRunner,
     reducer: Reducer,
     inputs: Inputs,
     streams: BTreeMap<StreamId, Stream>,
@@ -162,7 +162,7 @@ impl Stream {
 }
 
 /// All that can make the relay act.
-enum Wake {
+enum LoopEvent {
     /// A stream of `Collect` speaks.
     Source(CollectMessage),
     /// One of our own watches speaks.
@@ -202,7 +202,7 @@ impl Driver {
             },
         );
         Self {
-            steps: Steps::new(migrating, &mut feeds, now),
+            steps: StepRunner::new(migrating, &mut feeds, now),
             feeds,
             reducer,
             inputs: Inputs::new(inputs, watches.map(|watches| watches.inputs)),
@@ -240,18 +240,18 @@ impl Driver {
     /// Runs until every sender of inputs is gone, or it is to leave.
     pub async fn run(mut self) -> Ended {
         loop {
-            match self.wake().await {
-                Wake::Source(input) => self.take(input),
-                Wake::Watch(input) => self.watch(input),
-                Wake::Step(news) => self.step_news(news),
-                Wake::Query(query) => self.answer(query),
-                Wake::SourcesEnded => break,
-                Wake::Leave => {
+            match self.event().await {
+                LoopEvent::Source(input) => self.take(input),
+                LoopEvent::Watch(input) => self.watch(input),
+                LoopEvent::Step(news) => self.step_news(news),
+                LoopEvent::Query(query) => self.answer(query),
+                LoopEvent::SourcesEnded => break,
+                LoopEvent::Leave => {
                     self.hear_the_rest();
                     break;
                 }
-                Wake::Reducer(event) => self.link_changed(event),
-                Wake::Deadline | Wake::Resume => {}
+                LoopEvent::Reducer(event) => self.link_changed(event),
+                LoopEvent::Deadline | LoopEvent::Resume => {}
             }
             // Whatever woke us: constant input must not hold back what is due.
             self.deadline();
@@ -281,26 +281,26 @@ impl Driver {
         self.settle();
     }
 
-    async fn wake(&mut self) -> Wake {
+    async fn event(&mut self) -> LoopEvent {
         let due = self.due();
         let more = self.resume == CatchUp::More || self.compares || !self.digests.is_empty();
         tokio::select! {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
-            event = self.reducer.next() => Wake::Reducer(event),
+            event = self.reducer.next() => LoopEvent::Reducer(event),
             // Seldom ready, and not to be starved by busy sources.
-            () = self.leave.cancelled() => Wake::Leave,
-            Some(news) = self.steps.news() => Wake::Step(news),
+            () = self.leave.cancelled() => LoopEvent::Leave,
+            Some(news) = self.steps.news() => LoopEvent::Step(news),
             word = self.inputs.next() => match word {
-                Some(Word::Collect(input)) => Wake::Source(input),
-                Some(Word::Watch(input)) => Wake::Watch(input),
-                Some(Word::Query(query)) => Wake::Query(query),
-                None => Wake::SourcesEnded,
+                Some(Word::Collect(input)) => LoopEvent::Source(input),
+                Some(Word::Watch(input)) => LoopEvent::Watch(input),
+                Some(Word::Query(query)) => LoopEvent::Query(query),
+                None => LoopEvent::SourcesEnded,
             },
             // Every turn tells a part of a replay, so a busy source cannot starve it either. Between
             // the parts, who was woken in this thread has a turn: an answer that was just given.
-            () = tokio::task::yield_now(), if more => Wake::Resume,
-            () = sleep_until(due.into()) => Wake::Deadline,
+            () = tokio::task::yield_now(), if more => LoopEvent::Resume,
+            () = sleep_until(due.into()) => LoopEvent::Deadline,
         }
     }
 

@@ -56,7 +56,7 @@ pub struct Check {
 
 /// The answer to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ProbeResult {
     /// No check that counts fails.
     pub passed: bool,
     /// For people.
@@ -107,7 +107,7 @@ impl Probe {
     }
 
     /// What comes of the checks.
-    pub fn verdict(self, checks: &[Check], query: &Query) -> Verdict {
+    pub fn result(self, checks: &[Check], query: &Query) -> ProbeResult {
         let (mut passed, mut text) = (true, String::new());
         for check in checks {
             let name = check.name;
@@ -136,7 +136,7 @@ impl Probe {
         if passed && !query.verbose {
             "ok".clone_into(&mut text);
         }
-        Verdict { passed, text }
+        ProbeResult { passed, text }
     }
 }
 
@@ -286,9 +286,9 @@ mod tests {
         }
     }
 
-    fn answer(status: &Status, query: &str) -> Verdict {
+    fn answer(status: &Status, query: &str) -> ProbeResult {
         let checks = Probe::Ready.checks(Ok(status), false);
-        Probe::Ready.verdict(&checks, &Query::parse(query))
+        Probe::Ready.result(&checks, &Query::parse(query))
     }
 
     #[test]
@@ -371,9 +371,9 @@ mod tests {
     /// What `source-synced` says of it under `?strict`.
     fn strict(status: &Status) -> String {
         let checks = Probe::Ready.checks(Ok(status), false);
-        let all = Probe::Ready.verdict(&checks, &Query::parse("strict&verbose"));
-        let without = Probe::Ready.verdict(&checks, &Query::parse("strict&exclude=source-synced"));
-        let plain = Probe::Ready.verdict(&checks, &Query::default());
+        let all = Probe::Ready.result(&checks, &Query::parse("strict&verbose"));
+        let without = Probe::Ready.result(&checks, &Query::parse("strict&exclude=source-synced"));
+        let plain = Probe::Ready.result(&checks, &Query::default());
         assert!(without.passed && plain.passed, "{all:?}");
         let line = all.text.lines().find(|line| line.contains("source-synced"));
         assert_eq!(all.passed, line.unwrap().starts_with("[+]"));
@@ -438,7 +438,7 @@ mod tests {
     fn a_loop_that_does_not_answer_fails_both_and_the_end_only_readiness() {
         let busy = || Err("the loop is busy".to_owned());
         for (probe, passed) in [(Probe::Live, false), (Probe::Ready, false)] {
-            let answer = probe.verdict(&probe.checks(busy(), false), &Query::default());
+            let answer = probe.result(&probe.checks(busy(), false), &Query::default());
             assert_eq!(answer.passed, passed);
             assert!(
                 answer
@@ -452,7 +452,7 @@ mod tests {
         };
         for (probe, passed) in [(Probe::Live, true), (Probe::Ready, false)] {
             let checks = probe.checks(Ok(&status), true);
-            let answer = probe.verdict(&checks, &Query::default());
+            let answer = probe.result(&checks, &Query::default());
             assert_eq!(answer.passed, passed, "{answer:?}");
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Starts and ends our own watches.
-pub(super) struct Watchman {
+pub(super) struct WatchSupervisor {
     config: NativeConfig,
     counters: Arc<native::Counters>,
     unmatched: Arc<native::Unmatched>,
@@ -30,7 +30,7 @@ struct Running {
     watches: AbortOnDropHandle<Result<(), NativeError>>,
 }
 
-impl Watchman {
+impl WatchSupervisor {
     /// Ends all at `stop`. The other half is for the driver.
     pub(super) fn new(
         config: NativeConfig,
@@ -40,7 +40,7 @@ impl Watchman {
     ) -> (Self, WatchControl) {
         let (to_us, orders) = mpsc::channel(2);
         let (news, to_driver) = mpsc::channel(1);
-        let watchman = Self {
+        let supervisor = Self {
             config,
             counters,
             unmatched,
@@ -53,7 +53,7 @@ impl Watchman {
             orders: to_us,
             news: to_driver,
         };
-        (watchman, control)
+        (supervisor, control)
     }
 
     /// [`Self::start`], as a task.

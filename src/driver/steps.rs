@@ -44,7 +44,7 @@ pub struct Migrating {
 }
 
 /// The migration, and the steps that are being taken.
-pub(super) struct Steps {
+pub(super) struct StepRunner {
     pub(super) migration: Migration,
     source: Stage,
     states: watch::Sender<Numbered>,
@@ -91,7 +91,7 @@ struct Unkept {
     asked: Asked,
 }
 
-impl Steps {
+impl StepRunner {
     pub(super) fn new(migrating: Migrating, feeds: &mut Feeds, now: Instant) -> Self {
         let Migrating {
             settings,

@@ -74,23 +74,23 @@ fn encoded(text: &str) -> String {
 
 /// The findings for people.
 fn text(findings: &Findings) -> String {
-    let mut page = Page::default();
+    let mut text = ExplainText::default();
     for pod in &findings.pods {
-        page.pod(pod);
+        text.pod(pod);
     }
     if findings.more {
-        page.line("", "more pods have this name");
+        text.line("", "more pods have this name");
     }
     for dropped in &findings.dropped {
-        page.dropped(dropped);
+        text.dropped(dropped);
     }
-    page.0
+    text.0
 }
 
 #[derive(Default)]
-struct Page(String);
+struct ExplainText(String);
 
-impl Page {
+impl ExplainText {
     fn line(&mut self, heading: &str, text: &str) {
         let _ = writeln!(self.0, "{heading:<9} {}", harmless(text));
     }

@@ -18,22 +18,22 @@ const WATCHES_SHOWN: usize = 12;
 
 /// All of it, in lines with colours.
 pub(super) fn status(status: &Status) -> String {
-    let mut page = Page::default();
-    page.head(status);
-    page.reducer(&status.reducer);
-    page.handover(status);
-    page.sources(status);
+    let mut text = StatusText::default();
+    text.head(status);
+    text.reducer(&status.reducer);
+    text.handover(status);
+    text.sources(status);
     if let Some(parity) = &status.parity {
-        page.parity(parity, status);
+        text.parity(parity, status);
     }
-    page.next(status);
-    page.0
+    text.next(status);
+    text.0
 }
 
 #[derive(Default)]
-struct Page(String);
+struct StatusText(String);
 
-impl Page {
+impl StatusText {
     fn line(&mut self, text: &str) {
         // A `String` takes everything.
         let _ = writeln!(self.0, "{text}");
@@ -401,7 +401,7 @@ fn meaning(status: &Status) -> String {
 
 fn autopilot(auto: &Auto) -> (Tone, String) {
     let rollbacks = counted(u64::from(auto.rollbacks), "rollback");
-    match (auto.given_up, auto.stopped_by_operator) {
+    match (auto.suspended, auto.stopped_by_operator) {
         (true, _) => (
             Tone::Bad,
             format!(

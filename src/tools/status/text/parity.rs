@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Page;
+use super::StatusText;
 use crate::{
     admin::api::{Parity, Row, Status, Switch},
     migrate::Stage,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-impl Page {
+impl StatusText {
     pub(super) fn parity(&mut self, parity: &Parity, status: &Status) {
         let stage = status.stage;
         self.0.push('\n');
