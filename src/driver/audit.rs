@@ -187,7 +187,7 @@ impl Line {
             why: asked.why.clone(),
             from: step.from,
             to: step.to,
-            overridden: step.waived.as_ref().map(ToString::to_string),
+            overridden: step.overridden.as_ref().map(ToString::to_string),
             before,
             until: now + LINE_WITHIN,
             sent: None,

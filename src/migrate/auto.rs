@@ -150,7 +150,7 @@ impl Autopilot {
         }
         facts.legacy.filter(|legacy| legacy.open && legacy.listed)?;
         self.record.rollbacks = self.record.rollbacks.saturating_add(1);
-        self.record.given_up = self.record.rollbacks >= MAX_ROLLBACKS;
+        self.record.suspended = self.record.rollbacks >= MAX_ROLLBACKS;
         self.held_before = self.held_last;
         (self.unwell_since, self.look_at) = (None, None);
         Some(Command::Rollback)

@@ -14,14 +14,14 @@
 //!
 //! Absent here: the feeds, and which pods an event may have changed.
 
+mod display;
 mod divergences;
 #[cfg(test)]
 mod memory;
-mod normal;
+mod normalize;
+mod rules;
 mod seen;
 mod set;
-mod show;
-mod words;
 
 use std::{
     collections::BTreeMap,
@@ -29,19 +29,19 @@ use std::{
 };
 
 pub use divergences::Turn;
+pub use rules::{Field, Rule};
 pub use seen::{Acquainted, Seen};
-pub use words::{Field, Rule};
 
 use crate::{
     digest::{Digests, PodHash},
     feeds::SourceKind,
     matcher::{Live, PodStatus, Reannounce},
-    model::{HasUid, OwnerRef, PodMeta, Seed, Slot, UidMap, Uid},
+    model::{HasUid, OwnerRef, PodMeta, Seed, Slot, Uid, UidMap},
     reducer::project,
 };
 use divergences::{Divergences, Turns};
-use normal::{Judging, Normal, Verdict};
-pub use normal::{kept, note_container};
+use normalize::{Judging, Normal, Verdict};
+pub use normalize::{kept, note_container};
 use set::Set;
 
 use super::{Row, Switch};
@@ -61,7 +61,7 @@ pub struct Comparison {
     /// The pods that are live in one feed at least.
     entries: UidMap<Entry>,
     divergences: Divergences,
-    excused: BTreeMap<Rule, u64>,
+    expected: BTreeMap<Rule, u64>,
     legacy_only: u64,
     native_only: u64,
     /// Live in both and not told alike, whether excused or not.
@@ -85,7 +85,7 @@ pub struct Parity {
     /// Both together, of each field that has any.
     pub by_field: BTreeMap<Field, u64>,
     /// How many pods each rule has something to excuse of, of those that have any.
-    pub excused: BTreeMap<Rule, u64>,
+    pub expected: BTreeMap<Rule, u64>,
 }
 
 /// A pod that is live in a feed.
@@ -118,7 +118,7 @@ struct Told {
 struct State {
     legacy: PodStatus,
     native: PodStatus,
-    excused: Set<Rule>,
+    expected: Set<Rule>,
     fields: Set<Field>,
 }
 
@@ -129,7 +129,7 @@ impl Comparison {
         Self {
             entries: UidMap::new(Seed::FIXED),
             divergences: Divergences::new(settle),
-            excused: BTreeMap::new(),
+            expected: BTreeMap::new(),
             legacy_only: 0,
             native_only: 0,
             changed: 0,
@@ -255,7 +255,7 @@ impl Comparison {
             counted: self.divergences.counted() as u64,
             unsettled: self.divergences.unsettled() as u64,
             by_field: self.divergences.by_field().clone(),
-            excused: self.excused.clone(),
+            expected: self.expected.clone(),
         }
     }
 
@@ -274,7 +274,7 @@ impl Comparison {
         let oldest = self.divergences.oldest().take(limit);
         let rows = oldest.filter_map(|(divergence, stood, counts)| {
             let entry = self.entries.get(divergence.slot)?;
-            Some(show::row(
+            Some(display::row(
                 entry,
                 divergence.field,
                 stood,
@@ -313,7 +313,7 @@ impl Comparison {
         let state = State {
             legacy: standing.0,
             native: standing.1,
-            excused: verdict.excused,
+            expected: verdict.expected,
             fields: verdict.fields,
         };
         let was_live = before != State::NONE;
@@ -351,16 +351,16 @@ impl Comparison {
     }
 
     fn count(&mut self, before: State, now: State) {
-        for rule in before.excused.without(now.excused).iter() {
-            if let Some(count) = self.excused.get_mut(&rule) {
+        for rule in before.expected.without(now.expected).iter() {
+            if let Some(count) = self.expected.get_mut(&rule) {
                 *count -= 1;
                 if *count == 0 {
-                    self.excused.remove(&rule);
+                    self.expected.remove(&rule);
                 }
             }
         }
-        for rule in now.excused.without(before.excused).iter() {
-            *self.excused.entry(rule).or_default() += 1;
+        for rule in now.expected.without(before.expected).iter() {
+            *self.expected.entry(rule).or_default() += 1;
         }
         if let Some(count) = self.counter(before) {
             *count -= 1;
@@ -487,7 +487,7 @@ impl State {
     const NONE: Self = Self {
         legacy: PodStatus::Unknown,
         native: PodStatus::Unknown,
-        excused: Set::EMPTY,
+        expected: Set::EMPTY,
         fields: Set::EMPTY,
     };
 
@@ -499,7 +499,7 @@ impl State {
 
     /// Live in both, and nothing had to be set aside.
     fn is_equal(self) -> bool {
-        self.live() == (true, true) && self.excused.is_empty() && self.fields.is_empty()
+        self.live() == (true, true) && self.expected.is_empty() && self.fields.is_empty()
     }
 
     /// What the digest of the legacy feed has of the pod, and that of the native one.

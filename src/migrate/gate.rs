@@ -92,7 +92,7 @@ pub struct Step {
     /// What is to be done; nothing if the stage stays.
     pub actions: &'static [Action],
     /// A cut-over in spite of this, because it was forced.
-    pub waived: Option<Closed>,
+    pub overridden: Option<Blockers>,
     /// The legacy source is to be active from now on, but waits for this.
     pub waits: Option<Waits>,
     /// The legacy source is active from now on, but no watcher is connected.
@@ -137,12 +137,12 @@ pub enum Refusal {
     NoWatches,
     /// The conditions of a cut-over do not hold.
     #[error("{0}; see `k8s-relay status`")]
-    Closed(Closed),
+    Blocked(Blockers),
 }
 
 /// Why the gate is closed: at least one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed(Vec<Reason>);
+pub struct Blockers(Vec<Reason>);
 
 /// One reason why the gate is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ pub fn step(
     hold: Duration,
 ) -> Result<Step, Refusal> {
     use Action::{Activate, Compare, StartWatches, StopWatches};
-    let mut waived = None;
+    let mut overridden = None;
     let (to, actions): (Stage, &'static [Action]) = match (stage, command) {
         (Stage::Legacy, Command::Rollback)
         | (Stage::Shadow, Command::Shadow)
@@ -205,9 +205,9 @@ pub fn step(
         (Stage::Legacy, Command::Cutover) => return Err(Refusal::NothingCompared),
         (Stage::Shadow, Command::Cutover) => {
             let native = facts.native.as_ref().ok_or(Refusal::NoWatches)?;
-            waived = closed(facts, native, hold);
-            match waived {
-                Some(closed) if !force => return Err(Refusal::Closed(closed)),
+            overridden = blockers(facts, native, hold);
+            match overridden {
+                Some(blockers) if !force => return Err(Refusal::Blocked(blockers)),
                 Some(_) | None => (Stage::ShadowNative, &[Activate(SourceKind::Native)]),
             }
         }
@@ -243,14 +243,14 @@ pub fn step(
         command,
         to,
         actions,
-        waived,
+        overridden,
         waits,
         unwatched,
     })
 }
 
 /// Why the gate is closed, if it is. What is said of parity while a feed is not well means nothing.
-fn closed(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Closed> {
+fn blockers(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Blockers> {
     let NativeFacts {
         listed,
         watches,
@@ -268,12 +268,12 @@ fn closed(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Closed>
     };
     let feeds: Vec<Reason> = native.into_iter().chain(legacy).collect();
     if !feeds.is_empty() {
-        return Some(Closed(feeds));
+        return Some(Blockers(feeds));
     }
     match facts.parity.as_ref().filter(|parity| parity.comparing) {
-        None => Some(Closed(vec![Reason::NotCompared])),
+        None => Some(Blockers(vec![Reason::NotCompared])),
         Some(parity) if parity.counted == 0 && parity.held >= hold => None,
-        Some(parity) => Some(Closed(vec![Reason::Parity {
+        Some(parity) => Some(Blockers(vec![Reason::Parity {
             held: parity.held,
             hold,
             counted: parity.counted,
@@ -285,14 +285,14 @@ fn closed(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Closed>
 impl Refusal {
     /// The same without where to look, for those who look there.
     pub fn reason(&self) -> String {
-        if let Self::Closed(closed) = self {
-            return closed.to_string();
+        if let Self::Blocked(blockers) = self {
+            return blockers.to_string();
         }
         self.to_string()
     }
 }
 
-impl Closed {
+impl Blockers {
     /// The reasons, at least one.
     pub fn reasons(&self) -> &[Reason] {
         &self.0
@@ -343,14 +343,14 @@ impl fmt::Display for Step {
             write!(f, "{waits}; ")?;
         }
         f.write_str(meaning)?;
-        match &self.waived {
-            Some(waived) => write!(f, "; forced, although {waived}"),
+        match &self.overridden {
+            Some(overridden) => write!(f, "; forced, although {overridden}"),
             None => Ok(()),
         }
     }
 }
 
-impl fmt::Display for Closed {
+impl fmt::Display for Blockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, reason) in self.0.iter().enumerate() {
             let between = if place == 0 { "" } else { "; " };

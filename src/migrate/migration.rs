@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     Auto, Autopilot, Command, Facts, Parity, Refusal, Report, Stage, State, Step, auto,
+    comparator::Comparator,
     compare::Side,
     gate::{self, Action, LegacyFacts, NativeFacts, ParityFacts},
-    side_by_side::SideBySide,
 };
 use crate::feeds::{Feeds, View};
 
@@ -41,7 +41,7 @@ pub struct Migration {
     forced: bool,
     settle: Duration,
     hold: Duration,
-    side_by_side: SideBySide,
+    comparator: Comparator,
     autopilot: Option<Autopilot>,
     /// When the autopilot looks again.
     look_at: Option<Instant>,
@@ -82,7 +82,7 @@ impl Migration {
             forced,
             settle,
             hold,
-            side_by_side: side_by_side(feeds, settle),
+            comparator: comparator(feeds, settle),
             look_at: auto.map(|_| now),
             autopilot: auto.map(|patience| Autopilot::new(patience, record)),
         }
@@ -96,14 +96,14 @@ impl Migration {
     /// Compares what has changed, and a slice of what is left to compare. Returns whether more
     /// is left.
     pub fn attend(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
-        self.stage.compares() && self.side_by_side.attend(feeds, now)
+        self.stage.compares() && self.comparator.attend(feeds, now)
     }
 
     /// When [`Self::attend`] or [`Self::steer`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let compared = self.stage.compares().then_some(&self.side_by_side);
+        let compared = self.stage.compares().then_some(&self.comparator);
         [
-            compared.and_then(SideBySide::poll_timeout),
+            compared.and_then(Comparator::poll_timeout),
             self.look_at.filter(|_| self.stage.compares()),
         ]
         .into_iter()
@@ -136,8 +136,8 @@ impl Migration {
         let native = feeds.native_view().filter(View::is_open);
         let compares = self.stage.compares();
         let parity = compares.then(|| {
-            let comparing = self.side_by_side.pause(feeds).is_none();
-            let parity = self.side_by_side.comparison(now).parity(now);
+            let comparing = self.comparator.pause(feeds).is_none();
+            let parity = self.comparator.comparison(now).parity(now);
             ParityFacts {
                 comparing: comparing && parity.comparing,
                 held: parity.held,
@@ -195,7 +195,7 @@ impl Migration {
             match action {
                 Action::Compare(compare) => {
                     feeds.compare(*compare);
-                    self.side_by_side = side_by_side(feeds, self.settle);
+                    self.comparator = comparator(feeds, self.settle);
                 }
                 Action::Activate(source) => feeds.switch(*source, now),
                 Action::StartWatches | Action::StopWatches => {}
@@ -208,7 +208,7 @@ impl Migration {
             self.stage = step.to;
             self.since = now;
             self.forced = match step.command {
-                Command::Cutover => step.waived.is_some(),
+                Command::Cutover => step.overridden.is_some(),
                 Command::Finish => self.forced,
                 Command::Shadow | Command::Rollback => false,
             };
@@ -244,14 +244,14 @@ impl Migration {
 
     fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
         if self.stage.compares() {
-            self.side_by_side.catch_up(feeds, now);
+            self.comparator.catch_up(feeds, now);
         }
     }
 
     fn parity(&mut self, feeds: &Feeds, now: Instant) -> Parity {
-        let paused = self.side_by_side.pause(feeds);
-        let waiting = self.side_by_side.waiting() as u64;
-        let comparison = self.side_by_side.comparison(now);
+        let paused = self.comparator.pause(feeds);
+        let waiting = self.comparator.waiting() as u64;
+        let comparison = self.comparator.comparison(now);
         let parity = comparison.parity(now);
         let autopilot = self.autopilot.as_ref();
         let auto_hold = autopilot.and_then(|auto| auto.cuts_over_at(parity.held));
@@ -261,7 +261,7 @@ impl Migration {
             counts.map(|(name, n)| (name.to_owned(), n)).collect()
         };
         let by_field = parity.by_field.iter().map(|(f, n)| (f.as_str(), *n));
-        let excused = parity.excused.iter().map(|(r, n)| (r.as_str(), *n));
+        let excused = parity.expected.iter().map(|(r, n)| (r.as_str(), *n));
         Parity {
             comparing: parity.comparing && paused.is_none(),
             paused: paused.map(|pause| pause.to_string()),
@@ -287,7 +287,7 @@ fn seconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn side_by_side(feeds: &Feeds, settle: Duration) -> SideBySide {
+fn comparator(feeds: &Feeds, settle: Duration) -> Comparator {
     let ledger = feeds.ledger();
-    SideBySide::new(settle, ledger.reannounce(), ledger.seed())
+    Comparator::new(settle, ledger.reannounce(), ledger.seed())
 }

@@ -7,15 +7,15 @@
 //! Absent here: sockets, HTTP, who asks.
 
 pub mod auto;
+pub mod comparator;
 pub mod compare;
+mod debounce;
 pub mod gate;
 pub mod migration;
 mod report;
-pub mod side_by_side;
 pub mod stage;
 mod standstill;
 pub mod state_file;
-mod waiting;
 
 pub use auto::Autopilot;
 pub use gate::{Action, Facts, Refusal, Step};

@@ -32,7 +32,8 @@ pub struct Auto {
     /// Rollbacks of its own so far.
     pub rollbacks: u32,
     /// Suspended, because it has rolled back too often: an operator decides.
-    pub given_up: bool,
+    #[serde(rename = "given_up")]
+    pub suspended: bool,
     /// Suspended, because an operator has rolled back: an operator decides.
     #[serde(default)]
     pub stopped_by_operator: bool,
@@ -41,7 +42,7 @@ pub struct Auto {
 impl Auto {
     /// Whether it takes no more steps until an operator takes one.
     pub fn is_suspended(&self) -> bool {
-        self.given_up || self.stopped_by_operator
+        self.suspended || self.stopped_by_operator
     }
 }
 

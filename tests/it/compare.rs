@@ -72,7 +72,7 @@ fn compared(legacy: &Known, native: &Known) -> (Vec<Field>, Vec<Rule>) {
     let parity = comparison.parity(origin());
     (
         parity.by_field.into_keys().collect(),
-        parity.excused.into_keys().collect(),
+        parity.expected.into_keys().collect(),
     )
 }
 

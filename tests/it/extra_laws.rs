@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use k8s_relay::{
     announce::fields_hash,
-    feeds::{SourceKind, Handover, Input, Settings, View},
+    feeds::{Handover, Input, Settings, SourceKind, View},
     matcher::{Generation, OwnerSort},
-    migrate::side_by_side::SideBySide,
+    migrate::comparator::Comparator,
     model::{ObjectExtra, ObjectMeta, PodExtra, PodMeta, Seed, Uid},
 };
 use kube::runtime::watcher::Event;
@@ -90,7 +90,7 @@ struct World {
     core: Core,
     stream: Generation,
     native: Generation,
-    compared: SideBySide,
+    compared: Comparator,
     pods: BTreeMap<Uid, PodMeta>,
     owners: BTreeMap<Uid, (OwnerSort, ObjectMeta)>,
 }
@@ -114,7 +114,7 @@ impl World {
             core,
             stream,
             native,
-            compared: SideBySide::new(secs(10), settings.reannounce, Seed::FIXED),
+            compared: Comparator::new(secs(10), settings.reannounce, Seed::FIXED),
             pods: BTreeMap::new(),
             owners: BTreeMap::new(),
         }

@@ -11,6 +11,7 @@
 
 mod admin;
 mod announcer_scenarios;
+mod comparator;
 mod compare;
 mod compat;
 mod demo;
@@ -43,7 +44,6 @@ mod reducer_ends;
 mod reducer_link;
 mod reducer_transport;
 mod seeds;
-mod side_by_side;
 mod sim_cluster;
 mod sim_kube;
 mod source_laws;

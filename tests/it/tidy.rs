@@ -119,7 +119,7 @@ const PURE: &[&str] = &[
     "src/migrate/migration.rs",
     "src/migrate/mod.rs",
     "src/migrate/report.rs",
-    "src/migrate/side_by_side.rs",
+    "src/migrate/comparator.rs",
     "src/migrate/stage.rs",
     "src/migrate/standstill.rs",
     "src/model",

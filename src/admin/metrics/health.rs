@@ -21,7 +21,7 @@ pub(super) const METRICS: &[Metric] = &[
                 return Samples::new();
             };
             let operator = ("operator", flag(auto.stopped_by_operator));
-            each("reason", [("rollbacks", flag(auto.given_up)), operator])
+            each("reason", [("rollbacks", flag(auto.suspended)), operator])
         },
     ),
     gauge(

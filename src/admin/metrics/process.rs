@@ -56,7 +56,7 @@ pub(super) const METRICS: &[Metric] = &[
         "1 if --migrate auto is suspended because it has rolled back too often: an operator must decide",
         |scrape| {
             let auto = scrape.status.auto.as_ref();
-            maybe(auto.map(|auto| flag(auto.given_up)))
+            maybe(auto.map(|auto| flag(auto.suspended)))
         },
     ),
 ];

@@ -189,7 +189,7 @@ fn each_rollback_of_its_own_doubles_the_hold_until_it_gives_up() {
     }
     let record = Auto {
         rollbacks: MAX_ROLLBACKS,
-        given_up: true,
+        suspended: true,
         stopped_by_operator: false,
     };
     assert_eq!(s.autopilot.record(), &record);
@@ -300,7 +300,7 @@ fn what_it_has_done_counts_after_a_restart() {
     for (rollbacks, times) in [(0, 1), (1, 2), (3, 8), (4, 8), (u32::MAX, 8)] {
         let record = Auto {
             rollbacks,
-            given_up: false,
+            suspended: false,
             stopped_by_operator: false,
         };
         let autopilot = Autopilot::new(TIMEOUTS, record);
@@ -308,7 +308,7 @@ fn what_it_has_done_counts_after_a_restart() {
     }
     let record = Auto {
         rollbacks: 4,
-        given_up: true,
+        suspended: true,
         stopped_by_operator: false,
     };
     let mut autopilot = Autopilot::new(TIMEOUTS, record);

@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData};
 
 /// An enum of at most 16 values.
-pub(super) trait Closed: Copy + fmt::Debug + 'static {
+pub(super) trait SmallEnum: Copy + fmt::Debug + 'static {
     /// All of them.
     const ALL: &'static [Self];
 
@@ -14,7 +14,7 @@ pub(super) trait Closed: Copy + fmt::Debug + 'static {
 /// A set of such values.
 pub(super) struct Set<T>(u16, PhantomData<T>);
 
-impl<T: Closed> Set<T> {
+impl<T: SmallEnum> Set<T> {
     pub(super) const EMPTY: Self = Self(0, PhantomData);
 
     pub(super) fn of(value: T) -> Self {
@@ -65,7 +65,7 @@ impl<T> PartialEq for Set<T> {
 
 impl<T> Eq for Set<T> {}
 
-impl<T: Closed> fmt::Debug for Set<T> {
+impl<T: SmallEnum> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
     }

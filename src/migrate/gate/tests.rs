@@ -156,7 +156,10 @@ fn an_answer_says_where_the_migration_stands_now() {
 #[test]
 fn the_gate_opens_when_both_feeds_are_well_and_parity_has_held() {
     let cutover = step(Stage::Shadow, Command::Cutover, false, &all_is_well(), HOLD).unwrap();
-    assert_eq!((cutover.to, cutover.waived), (Stage::ShadowNative, None));
+    assert_eq!(
+        (cutover.to, cutover.overridden),
+        (Stage::ShadowNative, None)
+    );
 }
 
 #[test]
@@ -253,7 +256,7 @@ fn a_closed_gate_says_why_in_numbers() {
 #[test]
 fn force_waives_nothing_at_an_open_gate() {
     let cutover = step(Stage::Shadow, Command::Cutover, true, &all_is_well(), HOLD).unwrap();
-    assert_eq!(cutover.waived, None);
+    assert_eq!(cutover.overridden, None);
 }
 
 #[test]

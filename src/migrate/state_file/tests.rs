@@ -43,7 +43,7 @@ fn some_state() -> State {
         forced: true,
         auto: Auto {
             rollbacks: 2,
-            given_up: false,
+            suspended: false,
             stopped_by_operator: false,
         },
     }

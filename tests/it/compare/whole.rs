@@ -30,7 +30,7 @@ fn judged(reannounce: Reannounce, legacy: &Known, native: Seen<'_>) -> (Vec<Fiel
     let parity = comparison.parity(origin());
     (
         parity.by_field.into_keys().collect(),
-        parity.excused.into_keys().collect(),
+        parity.expected.into_keys().collect(),
     )
 }
 

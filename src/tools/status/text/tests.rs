@@ -171,7 +171,7 @@ fn a_relay_in_shadow_shows_how_the_sources_compare() {
         ]),
         auto: Some(Auto {
             rollbacks: 4,
-            given_up: true,
+            suspended: true,
             stopped_by_operator: false,
         }),
         legacy: Some(Feed {

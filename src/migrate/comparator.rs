@@ -16,18 +16,18 @@ use std::time::{Duration, Instant};
 
 use super::{
     compare::{Comparison, Seen, Turn},
+    debounce::Debounce,
     standstill::Standstill,
-    waiting::Waiting,
 };
 use crate::{
-    feeds::{Feeds, DirtyPods, View},
+    feeds::{DirtyPods, Feeds, View},
     matcher::{Generation, Matcher, PodStatus, Reannounce},
     model::{Seed, Slot, Uid},
 };
 
 /// Two feeds and their comparison.
 #[derive(Debug)]
-pub struct SideBySide {
+pub struct Comparator {
     comparison: Comparison,
     /// The feeds that it is about.
     feeds: Option<(Generation, Generation)>,
@@ -37,7 +37,7 @@ pub struct SideBySide {
     again: bool,
     /// Every pod has been looked at since these two are listed.
     whole: bool,
-    waiting: Waiting,
+    debounce: Debounce,
     /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
@@ -80,7 +80,7 @@ pub enum Pause {
     Looking,
 }
 
-/// Pods that are looked at in one [`SideBySide::attend`] of a pass: a millisecond at most.
+/// Pods that are looked at in one [`Comparator::attend`] of a pass: a millisecond at most.
 const SLICE: usize = 512;
 
 /// A change waits no longer for the other feed to tell the same, however long the settle window
@@ -90,7 +90,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The clocks are read so often, also if nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-impl SideBySide {
+impl Comparator {
     /// Nothing compared yet. The feeds reannounce like this.
     pub fn new(settle: Duration, reannounce: Reannounce, seed: Seed) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl SideBySide {
             pass: Pass::Nothing,
             again: false,
             whole: false,
-            waiting: Waiting::new(PATIENCE.min(settle / 2), seed),
+            debounce: Debounce::new(PATIENCE.min(settle / 2), seed),
             look_again: settle / 3,
             look_again_at: None,
             standstill: Standstill::default(),
@@ -133,7 +133,7 @@ impl SideBySide {
             self.feeds = compared;
             self.comparison.pause(now);
             self.look_again_at = None;
-            self.waiting.clear();
+            self.debounce.clear();
             (self.again, self.whole) = (false, false);
             self.pass = match compared {
                 Some(_) => Pass::Collect(Slot::FIRST),
@@ -154,7 +154,7 @@ impl SideBySide {
 
     /// How many pods have changed in one feed and were not looked at since.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.debounce.len()
     }
 
     /// Looks at what waits, if that is little: a slice.
@@ -166,7 +166,7 @@ impl SideBySide {
         self.comparison(now);
         self.look_at_touched(feeds, now);
         for _ in 0..SLICE {
-            let Some((uid, since)) = self.waiting.take() else {
+            let Some((uid, since)) = self.debounce.take() else {
                 return;
             };
             self.look_at(feeds, &uid, since, now);
@@ -179,7 +179,7 @@ impl SideBySide {
         let look = look.and_then(|at| at.checked_add(LOOK_EVERY));
         [
             self.comparison.poll_timeout(),
-            self.waiting.poll_timeout(),
+            self.debounce.poll_timeout(),
             self.look_again_at,
             look,
         ]
@@ -198,21 +198,25 @@ impl SideBySide {
             }
         }
         let mut left = SLICE;
-        let is_many = |feeds: &mut Feeds| feeds.dirty_pods().is_some_and(|dirty_pods| dirty_pods.is_many());
+        let is_many = |feeds: &mut Feeds| {
+            feeds
+                .dirty_pods()
+                .is_some_and(|dirty_pods| dirty_pods.is_many())
+        };
         while left > 0 || is_many(feeds) {
             let Some(touch) = feeds.dirty_pods().and_then(DirtyPods::pop) else {
                 break;
             };
             if self.comparison.differs(&touch.uid) {
-                self.waiting.forget(&touch.uid);
+                self.debounce.forget(&touch.uid);
                 self.look_at(feeds, &touch.uid, now, now);
-            } else if let Some(since) = self.waiting.touch(&touch, now) {
+            } else if let Some(since) = self.debounce.touch(&touch, now) {
                 self.look_at(feeds, &touch.uid, since, now);
             }
             left = left.saturating_sub(1);
         }
-        while left > 0 || self.waiting.is_full() {
-            let Some((uid, since)) = self.waiting.pop(now) else {
+        while left > 0 || self.debounce.is_full() {
+            let Some((uid, since)) = self.debounce.pop(now) else {
                 break;
             };
             self.look_at(feeds, &uid, since, now);
@@ -270,7 +274,7 @@ impl SideBySide {
             };
             self.pass = pass;
             if !was_looked_at(feeds, pass, &uid) {
-                let since = self.waiting.forget(&uid).unwrap_or(now);
+                let since = self.debounce.forget(&uid).unwrap_or(now);
                 self.look_at(feeds, &uid, since, now);
             }
         }

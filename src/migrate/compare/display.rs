@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use hashbrown::HashSet;
 
-use super::{Entry, Field, Told, normal};
+use super::{Entry, Field, Told, normalize};
 use crate::{matcher::PodStatus, migrate::Row, model::Seed};
 
 /// A divergence of the pod of `entry`.
@@ -62,12 +62,12 @@ fn value(field: Field, told: &Told, other: &Told, seed: Seed) -> String {
 fn containers(told: &Told, other: &Told, seed: Seed) -> String {
     let mut others = HashSet::with_hasher(seed.state());
     others.extend(
-        normal::told(&other.pod, seed)
+        normalize::told(&other.pod, seed)
             .map(|container| (&container.id, &container.name, &container.image)),
     );
     let mut text = String::new();
     let mut common = 0;
-    for container in normal::told(&told.pod, seed) {
+    for container in normalize::told(&told.pod, seed) {
         if others.contains(&(&container.id, &container.name, &container.image)) {
             common += 1;
         } else if text.len() <= LONGEST {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::set::Closed;
+use super::set::SmallEnum;
 
 /// What of a pod differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +145,7 @@ impl Rule {
     }
 }
 
-impl Closed for Field {
+impl SmallEnum for Field {
     const ALL: &'static [Self] = &Self::ALL;
 
     fn index(self) -> u32 {
@@ -153,7 +153,7 @@ impl Closed for Field {
     }
 }
 
-impl Closed for Rule {
+impl SmallEnum for Rule {
     const ALL: &'static [Self] = &Self::ALL;
 
     fn index(self) -> u32 {

@@ -6,8 +6,8 @@ use k8s_relay::{
     feeds::{Input, Settings},
     matcher::{Generation, OwnerSort, Reannounce},
     migrate::{
+        comparator::{Comparator, Pause},
         compare::Field,
-        side_by_side::{Pause, SideBySide},
     },
     model::Seed,
 };
@@ -212,7 +212,7 @@ struct Twins {
     core: Core,
     stream: Generation,
     native: Generation,
-    compared: SideBySide,
+    compared: Comparator,
     /// More is left to look at.
     more: bool,
 }
@@ -251,7 +251,7 @@ impl Twins {
             core,
             stream,
             native,
-            compared: SideBySide::new(secs(10), Reannounce::Never, Seed::FIXED),
+            compared: Comparator::new(secs(10), Reannounce::Never, Seed::FIXED),
             more: true,
         }
     }

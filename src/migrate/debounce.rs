@@ -2,7 +2,7 @@
 //! then enough for both.
 //!
 //! Laws: a pod waits once, since the first of its changes; no longer than it is let, and with at
-//! most [`Waiting::MOST`] others. Memory is O(pods that wait).
+//! most [`Debounce::MOST`] others. Memory is O(pods that wait).
 
 use std::{
     collections::VecDeque,
@@ -10,13 +10,13 @@ use std::{
 };
 
 use crate::{
-    feeds::{SourceKind, DirtyPod},
-    model::{HasUid, Seed, Slot, UidMap, Uid},
+    feeds::{DirtyPod, SourceKind},
+    model::{HasUid, Seed, Slot, Uid, UidMap},
 };
 
 /// What waits, the oldest first.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Debounce {
     patience: Duration,
     seed: Seed,
     pods: UidMap<Changed>,
@@ -35,7 +35,7 @@ struct Changed {
     number: u64,
 }
 
-impl Waiting {
+impl Debounce {
     /// Beyond so many the oldest waits no longer: 6 MiB.
     const MOST: usize = 65_536;
 
@@ -169,68 +169,68 @@ mod tests {
 
     #[test]
     fn what_both_feeds_have_told_waits_no_longer() {
-        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+        let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        assert_eq!(waiting.touch(&told("a"), start), None);
-        assert_eq!(waiting.touch(&told("a"), start), None, "once more");
-        assert_eq!(waiting.touch(&told("b"), later), None);
-        assert_eq!(waiting.len(), 2);
-        assert_eq!(waiting.touch(&ours("a"), later), Some(start));
-        assert_eq!(waiting.len(), 1);
-        assert_eq!(waiting.poll_timeout(), Some(later + PATIENCE));
-        assert_eq!(waiting.touch(&ours("a"), later), None, "another change");
+        assert_eq!(debounce.touch(&told("a"), start), None);
+        assert_eq!(debounce.touch(&told("a"), start), None, "once more");
+        assert_eq!(debounce.touch(&told("b"), later), None);
+        assert_eq!(debounce.len(), 2);
+        assert_eq!(debounce.touch(&ours("a"), later), Some(start));
+        assert_eq!(debounce.len(), 1);
+        assert_eq!(debounce.poll_timeout(), Some(later + PATIENCE));
+        assert_eq!(debounce.touch(&ours("a"), later), None, "another change");
     }
 
     #[test]
     fn what_changes_again_or_is_looked_at_meanwhile_waits_no_longer() {
-        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+        let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        waiting.touch(&told("a"), start);
-        waiting.touch(&ours("b"), start);
-        assert_eq!(waiting.touch(&told("a"), later), Some(later));
-        assert_eq!(waiting.forget(&Uid::new("b")), Some(start));
-        assert_eq!(waiting.forget(&Uid::new("b")), None);
-        assert_eq!((waiting.len(), waiting.poll_timeout()), (0, None));
+        debounce.touch(&told("a"), start);
+        debounce.touch(&ours("b"), start);
+        assert_eq!(debounce.touch(&told("a"), later), Some(later));
+        assert_eq!(debounce.forget(&Uid::new("b")), Some(start));
+        assert_eq!(debounce.forget(&Uid::new("b")), None);
+        assert_eq!((debounce.len(), debounce.poll_timeout()), (0, None));
     }
 
     #[test]
     fn what_one_feed_alone_has_told_waits_for_long_enough() {
-        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+        let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
-        assert_eq!(waiting.poll_timeout(), None);
-        waiting.touch(&told("a"), start);
-        let due = waiting.poll_timeout().unwrap();
+        assert_eq!(debounce.poll_timeout(), None);
+        debounce.touch(&told("a"), start);
+        let due = debounce.poll_timeout().unwrap();
         assert_eq!(due, start + PATIENCE);
-        assert_eq!(waiting.pop(due - Duration::from_nanos(1)), None);
-        assert_eq!(waiting.pop(due), Some((Uid::new("a"), start)));
-        assert_eq!((waiting.pop(due), waiting.len()), (None, 0));
+        assert_eq!(debounce.pop(due - Duration::from_nanos(1)), None);
+        assert_eq!(debounce.pop(due), Some((Uid::new("a"), start)));
+        assert_eq!((debounce.pop(due), debounce.len()), (None, 0));
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+        let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
-        for n in 0..=Waiting::MOST {
-            assert_eq!(waiting.pop(start), None);
-            waiting.touch(&told(&n.to_string()), start);
+        for n in 0..=Debounce::MOST {
+            assert_eq!(debounce.pop(start), None);
+            debounce.touch(&told(&n.to_string()), start);
         }
-        assert_eq!(waiting.pop(start), Some((Uid::new("0"), start)));
-        assert_eq!(waiting.pop(start), None);
+        assert_eq!(debounce.pop(start), Some((Uid::new("0"), start)));
+        assert_eq!(debounce.pop(start), None);
     }
 
     #[test]
     fn one_that_waits_on_does_not_keep_the_places_of_those_after_it() {
-        let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+        let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let now = Instant::now();
-        waiting.touch(&told("first"), now);
+        debounce.touch(&told("first"), now);
         for n in 0..10_000 {
             let (name, at) = (n.to_string(), now + Duration::from_nanos(n));
-            waiting.touch(&told(&name), at);
-            assert_eq!(waiting.touch(&ours(&name), at), Some(at));
+            debounce.touch(&told(&name), at);
+            assert_eq!(debounce.touch(&ours(&name), at), Some(at));
         }
-        assert!(waiting.order.len() < 100, "{}", waiting.order.len());
+        assert!(debounce.order.len() < 100, "{}", debounce.order.len());
     }
 
     proptest! {
@@ -239,7 +239,7 @@ mod tests {
         fn each_waits_once_in_the_order_of_its_first_change(
             steps in prop::collection::vec((0..8u8, any::<bool>(), 0..3u64), 1..200)
         ) {
-            let mut waiting = Waiting::new(PATIENCE, Seed::FIXED);
+            let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
             let mut list: Vec<(Uid, SourceKind, Instant)> = Vec::new();
             let mut now = Instant::now();
             for (pod, native, passes) in steps {
@@ -261,15 +261,15 @@ mod tests {
                         None
                     }
                 };
-                prop_assert_eq!(waiting.touch(&dirty_pods, now), expected);
+                prop_assert_eq!(debounce.touch(&dirty_pods, now), expected);
                 if passes == 2 {
                     let is_due = list.first().is_some_and(|(.., since)| *since + PATIENCE <= now);
                     let oldest = is_due.then(|| list.remove(0)).map(|(uid, _, since)| (uid, since));
-                    prop_assert_eq!(waiting.pop(now), oldest);
+                    prop_assert_eq!(debounce.pop(now), oldest);
                 }
-                prop_assert_eq!(waiting.len(), list.len());
+                prop_assert_eq!(debounce.len(), list.len());
                 let due = list.first().map(|(.., since)| *since + PATIENCE);
-                prop_assert_eq!(waiting.poll_timeout(), due);
+                prop_assert_eq!(debounce.poll_timeout(), due);
             }
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Verdict<'a> {
     /// As told by our own watches, if it is live there.
     pub(super) native: Option<Normal<'a>>,
     /// The rules that had something to set aside.
-    pub(super) excused: Set<Rule>,
+    pub(super) expected: Set<Rule>,
     /// What differs nevertheless.
     pub(super) fields: Set<Field>,
 }
@@ -77,7 +77,7 @@ impl Judging {
             (_, _) => Verdict {
                 legacy: None,
                 native: None,
-                excused: Set::EMPTY,
+                expected: Set::EMPTY,
                 fields: Set::EMPTY,
             },
         }
@@ -127,7 +127,7 @@ impl Judging {
         native: Live<'a>,
         ours: &dyn Acquainted,
     ) -> Verdict<'a> {
-        let (excused, legacy) = self.normalise(legacy, told, &native, ours);
+        let (expected, legacy) = self.normalise(legacy, told, &native, ours);
         let native = Normal::of(native);
         let mut fields = Set::EMPTY;
         if !legacy.is_told_like(&native) {
@@ -140,7 +140,7 @@ impl Judging {
         Verdict {
             legacy: Some(legacy),
             native: Some(native),
-            excused,
+            expected,
             fields,
         }
     }
@@ -153,18 +153,18 @@ impl Judging {
         native: &Live<'a>,
         ours: &dyn Acquainted,
     ) -> (Set<Rule>, Normal<'a>) {
-        let mut excused = Set::EMPTY;
+        let mut expected = Set::EMPTY;
         let mut normal = Normal::of(legacy);
         let (l, n) = (legacy.pod, native.pod);
 
         let without_id = |pod: &Pod| pod.main_containers().iter().any(|c| c.id.is_empty());
-        excused.add_if(Rule::NotMainContainer, l.auxiliary > 0 || n.auxiliary > 0);
-        excused.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
+        expected.add_if(Rule::NotMainContainer, l.auxiliary > 0 || n.auxiliary > 0);
+        expected.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
 
         if !same_owner(normal.owner, native.owner)
             && let Some(rule) = self.other_owner(&legacy, told, native, ours)
         {
-            excused.add(rule);
+            expected.add(rule);
             normal.owner = native.owner;
         }
 
@@ -173,9 +173,9 @@ impl Judging {
             sticky && n.version.is_empty() && !l.version.is_empty() && l.containers.is_empty();
         let no_host_network = sticky && l.host_network && !n.host_network;
         let other_address = l.address == Some(Ipv4Addr::BROADCAST) && n.address != l.address;
-        excused.add_if(Rule::StickyVersion, no_version);
-        excused.add_if(Rule::StickyHostNetwork, no_host_network);
-        excused.add_if(Rule::Ipv6Address, other_address);
+        expected.add_if(Rule::StickyVersion, no_version);
+        expected.add_if(Rule::StickyHostNetwork, no_host_network);
+        expected.add_if(Rule::Ipv6Address, other_address);
         if no_version || no_host_network || other_address {
             let mut pod = Pod::clone(l);
             if no_version {
@@ -189,7 +189,7 @@ impl Judging {
             }
             normal.pod = Cow::Owned(PodMeta::new(pod));
         }
-        (excused, normal)
+        (expected, normal)
     }
 
     /// Why the legacy feed may tell the pod under another owner.
@@ -211,8 +211,8 @@ impl Judging {
         match ours.acquaintance(native.pod) {
             // Where a lost controller is gone in a stream, too, that of another API group is left.
             OwnerStatus::Known | OwnerStatus::Deleted => {
-                let excused = self.nothing_clears() || ours.has_custom_controller(native.pod);
-                excused.then_some(Rule::KeptController)
+                let expected = self.nothing_clears() || ours.has_custom_controller(native.pod);
+                expected.then_some(Rule::KeptController)
             }
             OwnerStatus::Unknown if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
             OwnerStatus::Unknown | OwnerStatus::Unneeded => None,
@@ -262,7 +262,7 @@ impl<'a> Verdict<'a> {
         Self {
             legacy: legacy.map(Normal::of),
             native: native.map(Normal::of),
-            excused: rule.map_or(Set::EMPTY, Set::of),
+            expected: rule.map_or(Set::EMPTY, Set::of),
             fields: if rule.is_some() {
                 Set::EMPTY
             } else {
