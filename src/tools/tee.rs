@@ -1,11 +1,11 @@
 //! `k8s-relay tee`: one unchanged watcher in front, two relays behind, compared all the time.
 
 mod calls;
-mod desk;
 mod follower;
 mod pipe;
 mod recorder;
 mod reducers;
+mod session;
 mod turns;
 
 use std::{
@@ -34,10 +34,10 @@ use tokio_util::{
 pub use self::calls::Times;
 use self::{
     calls::{Calls, Shared},
-    desk::{Desk, print},
-    follower::Second,
+    follower::Secondary,
     recorder::Recorder,
     reducers::Reducer,
+    session::{Session, print},
     turns::Turns,
 };
 use super::ToolError;
@@ -225,16 +225,22 @@ pub async fn serve(
     });
 
     let compared = !reducers.is_empty();
-    let (desk, lines) = Desk::new(names(&args.to), compared.then_some(args.settle));
-    let desk = Arc::new(desk);
+    let (session, lines) = Session::new(names(&args.to), compared.then_some(args.settle));
+    let session = Arc::new(session);
     let printer = print(lines, out);
-    let (recorder, recording) = file.map(|file| Recorder::start(file, desk.clone())).unzip();
+    let (recorder, recording) = file
+        .map(|file| Recorder::start(file, session.clone()))
+        .unzip();
 
     let stopped = CancellationToken::new();
     let tasks = TaskTracker::new();
     for ((listener, real), side) in reducers.into_iter().zip([Side::First, Side::Second]) {
-        let desk = desk.clone();
-        let reducer = Reducer { side, real, desk };
+        let session = session.clone();
+        let reducer = Reducer {
+            side,
+            real,
+            session,
+        };
         tasks.spawn(reducer.serve(listener, tasks.clone(), stopped.clone()));
     }
     let mut to = args.to.iter().cloned();
@@ -244,12 +250,12 @@ pub async fn serve(
     let shutdown = CancellationToken::new();
     let shared = Arc::new(Shared {
         first,
-        second: to.next().map(|address| Second {
+        second: to.next().map(|address| Secondary {
             address,
             backlog: args.backlog.get().saturating_mul(1 << 20),
             turns: Turns::default(),
         }),
-        desk: desk.clone(),
+        session: session.clone(),
         recorder,
         times,
         shutdown: shutdown.clone(),
@@ -272,11 +278,11 @@ pub async fn serve(
     )]
     let mut server = AbortOnDropHandle::new(tokio::spawn(server));
 
-    let served = watch(&desk, args.settle, ask, &mut server, stop).await;
+    let served = watch(&session, args.settle, ask, &mut server, stop).await;
     // Judged before anything is taken away from the relays.
-    desk.tell_changes();
-    desk.summarize();
-    let verdict = desk.verdict().map_err(ToolError::Different);
+    session.tell_changes();
+    session.summarize();
+    let verdict = session.verdict().map_err(ToolError::Different);
     shutdown.cancel();
     if served.is_ok() {
         // How the server ends is of no interest any more; the calls have ended with it.
@@ -288,9 +294,9 @@ pub async fn serve(
     tasks.wait().await;
     let recorded = match recording {
         None => Ok(()),
-        Some(task) => finish(task, args, &desk).await,
+        Some(task) => finish(task, args, &session).await,
     };
-    drop(desk);
+    drop(session);
     // Nobody waits longer for who does not read.
     let _ = timeout(END_WITHIN, printer).await;
     served.and(recorded).and(verdict)
@@ -298,7 +304,7 @@ pub async fn serve(
 
 /// Tells what changes, until `stop` or the end of the server.
 async fn watch(
-    desk: &Desk,
+    session: &Session,
     settle: Duration,
     ask: impl Stream<Item = ()>,
     server: &mut AbortOnDropHandle<Result<(), ServeError>>,
@@ -316,8 +322,8 @@ async fn watch(
                 Ok(served) => Ok(served?),
                 Err(_) => Err(ToolError::Different("the server has panicked".to_owned())),
             },
-            _ = ticks.tick() => desk.tell_changes(),
-            Some(()) = ask.next() => desk.summarize(),
+            _ = ticks.tick() => session.tell_changes(),
+            Some(()) = ask.next() => session.summarize(),
         }
     }
 }
@@ -326,7 +332,7 @@ async fn watch(
 async fn finish(
     task: tokio::task::JoinHandle<io::Result<recorder::Written>>,
     args: &TeeArgs,
-    desk: &Desk,
+    session: &Session,
 ) -> Result<(), ToolError> {
     let written = match timeout(END_WITHIN, task).await {
         Ok(Ok(written)) => written,
@@ -339,7 +345,7 @@ async fn finish(
         .map_or_else(String::new, |path| path.display().to_string());
     match written {
         Ok(recorder::Written { records, bytes }) => {
-            desk.line(format_args!(
+            session.line(format_args!(
                 "summary: {file} holds {records} records in {bytes} bytes"
             ));
             Ok(())

@@ -20,10 +20,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Endpoint};
 
 use super::{
-    desk::Desk,
-    follower::{Beside, Follower, Second},
+    follower::{Follower, Secondary, SecondaryStream},
     pipe::Pipe,
     recorder::Recorder,
+    session::Session,
 };
 use crate::{
     config::HostPort,
@@ -53,8 +53,8 @@ pub(super) struct Calls {
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) first: HostPort,
-    pub(super) second: Option<Second>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) second: Option<Secondary>,
+    pub(super) session: Arc<Session>,
     pub(super) recorder: Option<Recorder>,
     pub(super) times: Times,
     /// The tee ends.
@@ -115,7 +115,7 @@ struct Call {
     shared: Arc<Shared>,
     stream: u64,
     first: Arc<Pipe>,
-    second: Option<Arc<Beside>>,
+    second: Option<Arc<SecondaryStream>>,
 }
 
 /// Why nothing more is read.
@@ -140,22 +140,22 @@ impl Call {
             shared.record(*opened, [What::Opened]);
             *opened
         };
-        shared.desk.streams.fetch_add(1, Relaxed);
-        shared.desk.open.fetch_add(1, Relaxed);
+        shared.session.streams.fetch_add(1, Relaxed);
+        shared.session.open.fetch_add(1, Relaxed);
         let second = shared.second.as_ref().map(|second| {
-            let beside = Beside::new(second.backlog);
+            let secondary = SecondaryStream::new(second.backlog);
             let follower = Follower {
                 stream,
                 second: second.clone(),
-                beside: beside.clone(),
-                desk: shared.desk.clone(),
+                secondary: secondary.clone(),
+                session: shared.session.clone(),
                 times: shared.times.clone(),
             };
             let kill = kill.clone();
             tasks.spawn(async move {
                 tokio::select! { () = follower.run() => {} () = kill.cancelled() => {} }
             });
-            beside
+            secondary
         });
         Self {
             first: Pipe::new(FIRST_ROOM),
@@ -217,7 +217,7 @@ impl Call {
         if drain {
             let _ = timeout(self.shared.times.drain, forward).await;
         }
-        self.shared.desk.open.fetch_sub(1, Relaxed);
+        self.shared.session.open.fetch_sub(1, Relaxed);
     }
 
     /// Passes on what the watcher sends, until its side ends.
@@ -254,7 +254,7 @@ impl Call {
 
     async fn pass(&self, batch: VecDeque<Bytes>) {
         self.shared
-            .desk
+            .session
             .messages
             .fetch_add(batch.len() as u64, Relaxed);
         self.shared
@@ -276,7 +276,7 @@ impl Call {
 impl Shared {
     fn record(&self, stream: u64, what: impl IntoIterator<Item = What>) {
         if let Some(recorder) = &self.recorder {
-            let at = self.desk.elapsed();
+            let at = self.session.elapsed();
             let record = |what| Record { at, stream, what };
             recorder.record(what.into_iter().map(record).collect());
         }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     calls::{Times, connect},
-    desk::{Cause, Desk},
     pipe::Pipe,
+    session::{Cause, Session},
     turns::Turns,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 
 /// The second relay.
 #[derive(Clone, Debug)]
-pub(super) struct Second {
+pub(super) struct Secondary {
     pub(super) address: HostPort,
     /// How far it may fall behind on each stream, in bytes.
     pub(super) backlog: usize,
@@ -37,7 +37,7 @@ pub(super) struct Second {
 }
 
 /// What a stream has told, and the way to the second relay while that is open.
-pub(super) struct Beside {
+pub(super) struct SecondaryStream {
     limit: usize,
     state: Mutex<State>,
     /// Nothing more will come.
@@ -46,27 +46,27 @@ pub(super) struct Beside {
 
 struct State {
     fold: Fold,
-    way: Option<Way>,
+    link: Option<SecondaryLink>,
     /// The stream is over: ways that open later are closed at once.
     closed: bool,
 }
 
 /// One attempt to follow.
 #[derive(Clone)]
-struct Way {
+struct SecondaryLink {
     pipe: Arc<Pipe>,
     /// It has fallen too far behind.
     cut: CancellationToken,
 }
 
-impl Beside {
+impl SecondaryStream {
     /// Of a stream that has just been opened. A way stands open from its first message on.
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             state: Mutex::new(State {
                 fold: Fold::new(seed::of_process()),
-                way: Some(Way::new(limit)),
+                link: Some(SecondaryLink::new(limit)),
                 closed: false,
             }),
             closed: CancellationToken::new(),
@@ -79,12 +79,12 @@ impl Beside {
         for message in batch {
             state.fold.apply(message);
         }
-        if let Some(way) = &state.way
-            && way.pipe.offer(batch.iter()).is_err()
+        if let Some(link) = &state.link
+            && link.pipe.offer(batch.iter()).is_err()
         {
-            way.pipe.clear();
-            way.cut.cancel();
-            state.way = None;
+            link.pipe.clear();
+            link.cut.cancel();
+            state.link = None;
         }
     }
 
@@ -92,30 +92,30 @@ impl Beside {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        if let Some(way) = &state.way {
-            way.pipe.close();
+        if let Some(link) = &state.link {
+            link.pipe.close();
         }
         drop(state);
         self.closed.cancel();
     }
 
     /// The way that stands open, or a new one; with what must be told before what comes there.
-    fn way(&self, first: bool) -> (Vec<fold::Message>, Way) {
+    fn link(&self, first: bool) -> (Vec<fold::Message>, SecondaryLink) {
         let mut state = self.lock();
-        if first && let Some(way) = &state.way {
-            return (Vec::new(), way.clone());
+        if first && let Some(link) = &state.link {
+            return (Vec::new(), link.clone());
         }
-        let way = Way::new(self.limit);
+        let link = SecondaryLink::new(self.limit);
         if state.closed {
-            way.pipe.close();
+            link.pipe.close();
         }
-        state.way = Some(way.clone());
-        (state.fold.replay(), way)
+        state.link = Some(link.clone());
+        (state.fold.replay(), link)
     }
 
     /// Nothing goes this way any more.
     fn leave(&self) {
-        self.lock().way = None;
+        self.lock().link = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -123,7 +123,7 @@ impl Beside {
     }
 }
 
-impl Way {
+impl SecondaryLink {
     fn new(limit: usize) -> Self {
         Self {
             pipe: Pipe::new(limit),
@@ -135,9 +135,9 @@ impl Way {
 /// Follows one stream to its end.
 pub(super) struct Follower {
     pub(super) stream: u64,
-    pub(super) second: Second,
-    pub(super) beside: Arc<Beside>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) second: Secondary,
+    pub(super) secondary: Arc<SecondaryStream>,
+    pub(super) session: Arc<Session>,
     pub(super) times: Times,
 }
 
@@ -145,7 +145,7 @@ impl Follower {
     pub(super) async fn run(self) {
         self.to_its_end().await;
         self.second.turns.over(self.stream);
-        self.desk.over(Side::Second, self.stream);
+        self.session.over(Side::Second, self.stream);
     }
 
     async fn to_its_end(&self) {
@@ -180,18 +180,18 @@ impl Follower {
                 },
                 Err(why) => format!("it cannot be reached: {why}"),
             };
-            self.beside.leave();
+            self.secondary.leave();
             first = false;
             // With a newer stream the second knows what it must.
             if self.second.turns.must_wait(self.stream) {
                 continue;
             }
-            self.desk.out(Side::Second, cause, why);
+            self.session.out(Side::Second, cause, why);
             // With a stream that is over there is nothing to return to. What the relay has
             // missed of it stays missed until it follows a later one.
             tokio::select! {
                 () = sleep(backoff.fail(fastrand::f64())) => {}
-                () = self.beside.closed.cancelled() => return,
+                () = self.secondary.closed.cancelled() => return,
             }
         }
     }
@@ -199,13 +199,13 @@ impl Follower {
     /// Waits while the second relay follows a newer stream. Returns `false` if this one is over.
     async fn has_its_turn(&self, cause: Cause) -> bool {
         if self.second.turns.must_wait(self.stream) {
-            self.beside.leave();
+            self.secondary.leave();
             tokio::select! {
                 () = self.second.turns.turn(self.stream) => {}
-                () = self.beside.closed.cancelled() => return false,
+                () = self.secondary.closed.cancelled() => return false,
             }
             let why = "all newer streams are over, and it has lost this one".to_owned();
-            self.desk.out(Side::Second, cause, why);
+            self.session.out(Side::Second, cause, why);
         }
         true
     }
@@ -213,23 +213,24 @@ impl Follower {
     /// Follows as long as it goes. `Ok` if the stream is over; otherwise why it was left, and
     /// whether it had caught up before.
     async fn follow(&self, watcher: &Watcher, first: bool) -> Result<(), (String, bool)> {
-        let (replay, way) = self.beside.way(first);
+        let (replay, link) = self.secondary.link(first);
         let caught_up = CancellationToken::new();
-        let messages = way.pipe.clone().messages(replay, {
-            let (caught_up, desk, stream) = (caught_up.clone(), self.desk.clone(), self.stream);
+        let messages = link.pipe.clone().messages(replay, {
+            let (caught_up, session, stream) =
+                (caught_up.clone(), self.session.clone(), self.stream);
             move || {
                 caught_up.cancel();
-                desk.back(Side::Second, stream);
+                session.back(Side::Second, stream);
             }
         });
         let why = tokio::select! {
             biased;
-            () = way.cut.cancelled() => format!(
+            () = link.cut.cancelled() => format!(
                 "it has fallen behind by more than {} MiB and was cut",
                 self.second.backlog >> 20
             ),
             outcome = watcher.forward(messages, || ()) => {
-                if self.beside.closed.is_cancelled() {
+                if self.secondary.closed.is_cancelled() {
                     return Ok(());
                 }
                 ended(&outcome)
@@ -241,7 +242,7 @@ impl Follower {
 
     /// The stream is over, and the relay had time to read the rest of it.
     async fn expired(&self) {
-        self.beside.closed.cancelled().await;
+        self.secondary.closed.cancelled().await;
         sleep(self.times.drain).await;
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::desk::{Desk, wall_clock};
+use super::session::{Session, wall_clock};
 use crate::tee::recording::{Record, What, Writer};
 
 /// What may wait for the disk, in bytes.
@@ -56,15 +56,18 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 
 impl Recorder {
     /// Starts to write. The task ends with what was written, or why nothing more could be.
-    pub(super) fn start(file: File, desk: Arc<Desk>) -> (Self, JoinHandle<io::Result<Written>>) {
+    pub(super) fn start(
+        file: File,
+        session: Arc<Session>,
+    ) -> (Self, JoinHandle<io::Result<Written>>) {
         let (records, queue) = channel();
         let disk = Arc::<Disk>::default();
         let task = tokio::task::spawn_blocking({
             let disk = disk.clone();
             move || {
-                let written = write(file, &queue, &disk, &desk);
+                let written = write(file, &queue, &disk, &session);
                 if let Err(error) = &written {
-                    desk.line(format_args!("the recording has ended, it is cut: {error}"));
+                    session.line(format_args!("the recording has ended, it is cut: {error}"));
                 }
                 written
             }
@@ -91,7 +94,7 @@ fn write(
     mut file: File,
     queue: &Receiver<Vec<Record>>,
     disk: &Disk,
-    desk: &Desk,
+    session: &Session,
 ) -> io::Result<Written> {
     let started = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut out = Vec::new();
@@ -128,7 +131,7 @@ fn write(
         flush(&mut out)?;
         return Err(io::Error::other("the disk is too slow"));
     }
-    writer.finish(desk.elapsed(), &mut out);
+    writer.finish(session.elapsed(), &mut out);
     let bytes = flush(&mut out)?;
     file.sync_all()?;
     Ok(Written {

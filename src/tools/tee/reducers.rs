@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::desk::{Connection, Desk};
+use super::session::{Connection, Session};
 use crate::{
     config::HostPort,
     reducer::Tcp,
@@ -32,7 +32,7 @@ pub(super) struct Reducer {
     pub(super) side: Side,
     /// The real one, if this is a tap.
     pub(super) real: Option<HostPort>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) session: Arc<Session>,
 }
 
 impl Reducer {
@@ -74,7 +74,7 @@ impl Reducer {
                 Ok(real) => Some(real),
                 Err(error) => {
                     // The relay is sent away, as the reducer itself would have.
-                    self.desk.line(format_args!(
+                    self.session.line(format_args!(
                         "the reducer at {address} cannot be reached: {error}"
                     ));
                     return;
@@ -82,7 +82,7 @@ impl Reducer {
             },
         };
         tracing::debug!(%peer, side = ?self.side, "a relay or another client connects");
-        let mut ear = Ear::new(&self.desk, self.side);
+        let mut ear = TapDecoder::new(&self.session, self.side);
         let why = match real {
             None => self.listen(&mut ear, relay).await,
             Some(real) => self.tap(&mut ear, relay, real).await,
@@ -91,7 +91,7 @@ impl Reducer {
     }
 
     /// Reads to the end. Says why it has ended.
-    async fn listen(&self, ear: &mut Ear<'_>, relay: TcpStream) -> String {
+    async fn listen(&self, ear: &mut TapDecoder<'_>, relay: TcpStream) -> String {
         let (mut from, _to) = relay.into_split();
         let mut buffer = vec![0; READ];
         loop {
@@ -108,7 +108,7 @@ impl Reducer {
     }
 
     /// Passes on to the end, both ways. Says why it has ended.
-    async fn tap(&self, ear: &mut Ear<'_>, relay: TcpStream, real: TcpStream) -> String {
+    async fn tap(&self, ear: &mut TapDecoder<'_>, relay: TcpStream, real: TcpStream) -> String {
         let ((from_relay, to_relay), (from_real, to_real)) =
             (relay.into_split(), real.into_split());
         let mut down = std::pin::pin!(self.pass_down(ear, from_relay, to_real));
@@ -129,7 +129,7 @@ impl Reducer {
 
     async fn pass_down(
         &self,
-        ear: &mut Ear<'_>,
+        ear: &mut TapDecoder<'_>,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
     ) -> String {
@@ -182,8 +182,8 @@ fn unreadable(error: &StreamError) -> String {
 /// Understands what a relay tells.
 ///
 /// Law: who says nothing that a relay says is none: a probe of the port disturbs nobody.
-struct Ear<'a> {
-    desk: &'a Desk,
+struct TapDecoder<'a> {
+    session: &'a Session,
     side: Side,
     hears: Hears,
 }
@@ -197,10 +197,14 @@ enum Hears {
     Nothing,
 }
 
-impl<'a> Ear<'a> {
-    fn new(desk: &'a Desk, side: Side) -> Self {
+impl<'a> TapDecoder<'a> {
+    fn new(session: &'a Session, side: Side) -> Self {
         let hears = Hears::Stranger(Reader::new());
-        Self { desk, side, hears }
+        Self {
+            session,
+            side,
+            hears,
+        }
     }
 
     fn hear(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
@@ -213,20 +217,20 @@ impl<'a> Ear<'a> {
             match reader.next_message() {
                 Ok(None) => return Ok(()),
                 Ok(Some(_)) => {
-                    let connection = self.desk.connected(self.side);
+                    let connection = self.session.connected(self.side);
                     self.hears = Hears::Relay(std::mem::take(reader), connection);
                 }
                 Err(error) => {
                     self.hears = Hears::Nothing;
-                    self.desk.stranger(self.side, unreadable(&error));
+                    self.session.stranger(self.side, unreadable(&error));
                     return Err(error);
                 }
             }
         }
         if let Hears::Relay(reader, connection) = &mut self.hears
-            && self.desk.told(*connection, reader)?
+            && self.session.told(*connection, reader)?
         {
-            self.desk.greeted(*connection);
+            self.session.greeted(*connection);
         }
         Ok(())
     }
@@ -234,7 +238,7 @@ impl<'a> Ear<'a> {
     /// Hears no more, for this reason.
     fn lost(&mut self, why: String) {
         if let Hears::Relay(_, connection) = self.hears {
-            self.desk.disconnected(connection, why);
+            self.session.disconnected(connection, why);
         }
         self.hears = Hears::Nothing;
     }

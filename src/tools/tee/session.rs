@@ -31,7 +31,7 @@ const NOT_CALLED: &str = "it has not called its reducer yet";
 const NOT_GREETED: &str = "it has not sent its reducer handshake yet";
 
 /// What the whole tee shares.
-pub(super) struct Desk {
+pub(super) struct Session {
     started: Instant,
     names: [String; 2],
     state: Mutex<State>,
@@ -70,7 +70,7 @@ pub(super) struct Connection {
     number: u64,
 }
 
-impl Desk {
+impl Session {
     /// `settle` is given if there is anything to compare. The receiver is for [`print()`].
     pub(super) fn new(
         names: [String; 2],
@@ -85,7 +85,7 @@ impl Desk {
             connections: [0, 0],
             reached: [0, 0],
         };
-        let desk = Self {
+        let session = Self {
             started: now(),
             names,
             state: Mutex::new(state),
@@ -96,11 +96,11 @@ impl Desk {
             messages: AtomicU64::new(0),
         };
         if settle.is_some() {
-            for name in &desk.names {
-                desk.line(format_args!("{name} is out of comparison: {NOT_CALLED}"));
+            for name in &session.names {
+                session.line(format_args!("{name} is out of comparison: {NOT_CALLED}"));
             }
         }
-        (desk, waiting)
+        (session, waiting)
     }
 
     /// The time since the start.
@@ -413,35 +413,35 @@ pub(super) fn wall_clock() -> SystemTime {
 mod tests {
     use super::*;
 
-    fn desk() -> (Desk, mpsc::Receiver<String>) {
+    fn session() -> (Session, mpsc::Receiver<String>) {
         let names = ["first", "second"].map(str::to_owned);
-        let (desk, lines) = Desk::new(names, Some(Duration::ZERO));
+        let (session, lines) = Session::new(names, Some(Duration::ZERO));
         for side in [Side::First, Side::Second] {
-            desk.greeted(desk.connected(side));
+            session.greeted(session.connected(side));
         }
-        (desk, lines)
+        (session, lines)
     }
 
     #[test]
     fn a_stream_that_is_lost_and_over_is_made_up_for_by_a_later_one_that_was_there_before() {
-        let (desk, _lines) = desk();
+        let (session, _lines) = session();
         for stream in [1, 2] {
-            desk.back(Side::Second, stream);
+            session.back(Side::Second, stream);
         }
-        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
-        assert!(desk.verdict().is_err());
-        desk.over(Side::Second, 1);
-        assert_eq!(desk.verdict(), Ok(()));
+        session.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        assert!(session.verdict().is_err());
+        session.over(Side::Second, 1);
+        assert_eq!(session.verdict(), Ok(()));
     }
 
     #[test]
     fn the_last_stream_keeps_a_side_out_until_a_later_one_reaches_it() {
-        let (desk, _lines) = desk();
-        desk.back(Side::Second, 1);
-        desk.out(Side::Second, Cause::Stream(1), "lost".to_owned());
-        desk.over(Side::Second, 1);
-        assert!(desk.verdict().is_err());
-        desk.back(Side::Second, 2);
-        assert_eq!(desk.verdict(), Ok(()));
+        let (session, _lines) = session();
+        session.back(Side::Second, 1);
+        session.out(Side::Second, Cause::Stream(1), "lost".to_owned());
+        session.over(Side::Second, 1);
+        assert!(session.verdict().is_err());
+        session.back(Side::Second, 2);
+        assert_eq!(session.verdict(), Ok(()));
     }
 }
