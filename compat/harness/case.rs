@@ -16,7 +16,7 @@ use k8s_relay::{
         Info,
         info::{Event, Type},
     },
-    sim::{traffic, watcher::Message},
+    sim::{load, watcher::Message},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -212,10 +212,10 @@ pub fn generate(
     same_owner: bool,
 ) -> Box<dyn Iterator<Item = Info> + Send> {
     match (generator, same_owner) {
-        (Generator::WaitingPods, false) => Box::new(traffic::waiting_pods(count)),
-        (Generator::WaitingPods, true) => Box::new(traffic::waiting_pods_of_one_set(count)),
-        (Generator::WaitingUpdates, _) => Box::new(traffic::waiting_updates(count)),
-        (Generator::RsAddDelete, _) => Box::new(traffic::replica_sets_that_go(count)),
+        (Generator::WaitingPods, false) => Box::new(load::waiting_pods(count)),
+        (Generator::WaitingPods, true) => Box::new(load::waiting_pods_of_one_set(count)),
+        (Generator::WaitingUpdates, _) => Box::new(load::waiting_updates(count)),
+        (Generator::RsAddDelete, _) => Box::new(load::replica_sets_that_go(count)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a reducer knows, in the lines of the messages that would tell it.
 
-use k8s_relay::{sim::picture::Picture, wire::json::text};
+use k8s_relay::{sim::reducer_state::ReducerState, wire::json::text};
 use serde_json::{Map, Value};
 
 use super::outcome::line;
 
 /// Each pod by uid, and its containers after it; of the namespaces that are asked for.
-pub fn lines(picture: &Picture, namespaces: impl Fn(&[u8]) -> bool) -> Vec<String> {
+pub fn lines(picture: &ReducerState, namespaces: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (uid, pod) in picture.sorted() {
         if !namespaces(pod.ns()) {

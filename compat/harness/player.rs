@@ -9,8 +9,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use k8s_relay::sim::{
     cluster::Cluster,
-    picture::Picture,
     reducer::{MockReducer, Options, State},
+    reducer_state::ReducerState,
     watcher::{Call, Message, Watcher},
 };
 use prost::Message as _;
@@ -44,7 +44,7 @@ pub struct Played {
     pub outcome: Outcome,
     pub sequences: Sequences,
     /// What the reducer knows at the end.
-    pub picture: Picture,
+    pub picture: ReducerState,
     /// For how long this peer was waited for, without what is waited for quiet.
     pub took: Duration,
     /// How the relay ended, if it did not survive.

@@ -1,6 +1,6 @@
 //! Compares what came of two peers.
 
-use k8s_relay::sim::picture::Picture;
+use k8s_relay::sim::reducer_state::ReducerState;
 use serde::Serialize;
 
 use super::{
@@ -219,8 +219,8 @@ fn live_difference(compared: Compared, one: &Played, other: &Played) -> Option<D
     }
 }
 
-fn pictures(expected: &Picture, got: &Picture) -> Option<Difference> {
-    let digest = |picture: &Picture| picture.digests().total().to_string();
+fn pictures(expected: &ReducerState, got: &ReducerState) -> Option<Difference> {
+    let digest = |picture: &ReducerState| picture.digests().total().to_string();
     let digests = [digest(expected), digest(got)];
     if expected == got && digests[0] == digests[1] {
         return None;

@@ -7,9 +7,9 @@
 //! | [`reducer`] | a reducer on a real socket | no |
 //! | [`kube`] | an API server on a real socket, and the cluster behind it | all but the server |
 //! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
-//! | [`traffic`] | floods, and the old watcher's local test | yes |
-//! | [`story`] | a small cluster and a day in its life, for the demo | yes |
-//! | [`old_watcher`] | an old watcher: from an API server to a relay | no |
+//! | [`load`] | floods, and the old watcher's local test | yes |
+//! | [`scenario`] | a small cluster and a day in its life, for the demo | yes |
+//! | [`legacy_watcher`] | an old watcher: from an API server to a relay | no |
 //! | [`watcher`] | a watcher on a real socket | no |
 //!
 //! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
@@ -18,11 +18,11 @@
 
 pub mod cluster;
 pub mod kube;
-pub mod old_watcher;
-pub mod picture;
+pub mod legacy_watcher;
+pub mod load;
 mod port;
 pub mod reducer;
+pub mod reducer_state;
+pub mod scenario;
 pub mod session;
-pub mod story;
-pub mod traffic;
 pub mod watcher;

@@ -1,7 +1,7 @@
 //! Whether a reducer would go on listening: the order of messages, the version, the size of
 //! blocks (protocol 10.2, 18). One session is one connection.
 
-use super::picture::Picture;
+use super::reducer_state::ReducerState;
 use crate::wire::lz4::{Counters, MAX_PLAIN};
 use crate::wire::messages::VersionInfo;
 use crate::wire::{Message, StreamError};
@@ -32,7 +32,7 @@ pub enum Violation {
 pub struct Session {
     connected: bool,
     greeted: bool,
-    picture: Picture,
+    picture: ReducerState,
 }
 
 impl Session {
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// What the reducer knows of this connection's pods.
-    pub fn picture(&self) -> &Picture {
+    pub fn picture(&self) -> &ReducerState {
         &self.picture
     }
 }

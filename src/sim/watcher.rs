@@ -4,7 +4,7 @@
 //! soon as the relay's status is here; sending to an ended call fails at once and never hangs.
 //!
 //! Absent here: reconnecting, and what a watcher would tell (see [`super::cluster`] and
-//! [`super::traffic`]).
+//! [`super::load`]).
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use std::{
 use crate::{
     digest::Digest,
     model::Seed,
-    sim::picture::{Container, Picture, Pod},
+    sim::reducer_state::{Container, Pod, ReducerState},
     wire::Message,
 };
 
@@ -98,8 +98,8 @@ pub struct Change {
 /// Two pictures, compared whenever either changes.
 #[derive(Debug)]
 pub struct Comparison {
-    first: Picture,
-    second: Picture,
+    first: ReducerState,
+    second: ReducerState,
     settle: Duration,
     /// Whether both sides are comparable.
     judged: bool,
@@ -120,8 +120,8 @@ impl Comparison {
     /// Of two empty pictures. Nothing is judged before [`Self::resume`].
     pub fn new(settle: Duration, seed: Seed) -> Self {
         Self {
-            first: Picture::seeded(seed),
-            second: Picture::seeded(seed),
+            first: ReducerState::seeded(seed),
+            second: ReducerState::seeded(seed),
             settle,
             judged: false,
             unequal: BTreeMap::new(),
@@ -163,7 +163,7 @@ impl Comparison {
     /// A reducer forgets all it was told: a new connection, or `pod_resync`.
     pub fn renew(&mut self, side: Side, now: Instant) {
         let pictures = [&self.first, &self.second];
-        let pods = pictures.into_iter().flat_map(Picture::sorted);
+        let pods = pictures.into_iter().flat_map(ReducerState::sorted);
         let touched: BTreeSet<Box<[u8]>> = pods.map(|(uid, _)| uid.into()).collect();
         self.side(side).forget();
         for uid in touched {
@@ -310,7 +310,7 @@ impl Comparison {
         }
     }
 
-    fn side(&mut self, side: Side) -> &mut Picture {
+    fn side(&mut self, side: Side) -> &mut ReducerState {
         match side {
             Side::First => &mut self.first,
             Side::Second => &mut self.second,

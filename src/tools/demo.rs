@@ -22,7 +22,7 @@ use crate::{
     sim::{
         kube::ApiError,
         reducer::{MockReducer, Options, State},
-        story::{Chapter, Happening, Truth, known, story},
+        scenario::{Chapter, Happening, Truth, known, scenario},
         watcher::{Call, Watcher, WatcherError},
     },
 };
@@ -179,7 +179,7 @@ impl Stage<'_> {
         say("watcher ──Collect──► relay ──ingest──► reducer    (all in this process)\n")?;
         say(SIGNS)?;
         let mut before = Truth::new();
-        for (number, chapter) in (1..).zip(story()) {
+        for (number, chapter) in (1..).zip(scenario()) {
             say(&format!(
                 "\n{number}. {}\n   {}\n",
                 chapter.title, chapter.remark

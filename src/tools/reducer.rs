@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Lines, Reading, ToolError};
-use crate::sim::picture::{Container, Picture, Pod};
 use crate::sim::reducer::{Connection, End, Entry, MockReducer, Options, State};
+use crate::sim::reducer_state::{Container, Pod, ReducerState};
 use crate::wire::json::text;
 
 /// Run a mock reducer that checks and shows what relays send
@@ -237,7 +237,10 @@ fn describe(state: &State) -> Vec<Value> {
 }
 
 fn describe_pods(state: &State) -> impl Iterator<Item = Value> {
-    let pods = state.picture().map(Picture::sorted).unwrap_or_default();
+    let pods = state
+        .picture()
+        .map(ReducerState::sorted)
+        .unwrap_or_default();
     pods.into_iter().map(|(uid, pod)| describe_pod(uid, pod))
 }
 

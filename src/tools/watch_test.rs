@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::sim::{
-    traffic::{LOCAL_TEST_ROUND, local_test},
+    load::{LOCAL_TEST_ROUND, local_test},
     watcher::{Call, Watcher, WatcherError},
 };
 

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::HostPort,
-    sim::old_watcher::{self, PAUSE},
+    sim::legacy_watcher::{self, PAUSE},
     source::native::{Access, ConnectError, Limits, connect},
 };
 
@@ -55,7 +55,7 @@ pub async fn run(args: &WatcherArgs) -> Result<(), ConnectError> {
     let server = connect(&access, Limits::default()).await?;
     info!(server = &*server.url(), relay = %args.to, "watching");
     let mut last = None;
-    old_watcher::watch(server.client(), &args.to.to_string(), PAUSE, |error| {
+    legacy_watcher::watch(server.client(), &args.to.to_string(), PAUSE, |error| {
         // Five times a second the same would drown everything else.
         let error = anyhow::Error::from(error);
         let text = format!("{error:#}");

@@ -32,34 +32,34 @@ async fn ended(mut demo: Child) -> (Option<i32>, String) {
 }
 
 /// The whole story, which has come to a good end.
-async fn story(args: &[&str]) -> String {
+async fn scenario(args: &[&str]) -> String {
     let mut demo = demo(args);
     let mut stdout = demo.stdout.take().unwrap();
     let reading = tokio::task::spawn_blocking(move || {
-        let mut story = String::new();
-        stdout.read_to_string(&mut story).unwrap();
-        story
+        let mut scenario = String::new();
+        stdout.read_to_string(&mut scenario).unwrap();
+        scenario
     });
-    let story = must("the story ends", reading).await.unwrap();
+    let scenario = must("the story ends", reading).await.unwrap();
     assert_eq!(ended(demo).await, (Some(0), String::new()));
-    story
+    scenario
 }
 
 #[tokio::test]
 async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
-    let story = story(&[]).await;
+    let scenario = scenario(&[]).await;
     for change in [
         "   + shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "\nThe reducer's state equals the expected state: 4 pods, 6 containers.\n",
     ] {
-        assert!(story.contains(change), "{story}");
+        assert!(scenario.contains(change), "{scenario}");
     }
 }
 
 #[tokio::test]
 async fn without_a_watcher_it_shows_the_same_of_a_cluster_that_the_relay_watches_itself() {
-    let story = story(&["--native"]).await;
+    let scenario = scenario(&["--native"]).await;
     for change in [
         "   - shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",
         "   + shop/nightly-2891-x  CronJob nightly  report=report:7\n",
@@ -67,7 +67,7 @@ async fn without_a_watcher_it_shows_the_same_of_a_cluster_that_the_relay_watches
         "   cluster: 5 pods, 7 containers; reducer: 5 pods, 7 containers; list requests so far: 2\n",
         "\nThe reducer's state equals the cluster's.\n",
     ] {
-        assert!(story.contains(change), "{story}");
+        assert!(scenario.contains(change), "{scenario}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The simulated cluster, asked over real sockets by the client that everybody uses.
 
+mod churn;
 mod faults;
-mod life;
 mod raw;
 
 use std::{collections::BTreeMap, pin::pin};

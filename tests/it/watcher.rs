@@ -11,8 +11,8 @@ use k8s_relay::{
     sim::{
         cluster::Cluster,
         kube::{self, Meta, Object, Owner, Pod, SimApi},
+        load::local_test,
         reducer::{MockReducer, Options, State},
-        traffic::local_test,
         watcher::{Watcher, WatcherError},
     },
     tools::{
@@ -193,7 +193,7 @@ async fn the_watch_test_leaves_one_pod_of_each_round_with_the_reducer() {
 async fn the_old_watchers_stand_in_tells_owners_before_pods_and_then_what_happens() {
     let (api, kubeconfig) = cluster().await;
     let (address, mut calls) = server().await;
-    let _watcher = old_watcher(&kubeconfig, &address);
+    let _watcher = legacy_watcher(&kubeconfig, &address);
     let mut seen = calls.next().await;
     assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
     // Its watch begins where its list has ended, so nothing between them is lost.
@@ -205,7 +205,7 @@ async fn the_old_watchers_stand_in_tells_owners_before_pods_and_then_what_happen
 async fn the_old_watchers_stand_in_begins_anew_when_its_call_ends_though_nothing_happens() {
     let (_api, kubeconfig) = cluster().await;
     let (address, mut calls) = server().await;
-    let _watcher = old_watcher(&kubeconfig, &address);
+    let _watcher = legacy_watcher(&kubeconfig, &address);
     for _ in 0..2 {
         let mut seen = calls.next().await;
         assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
@@ -237,7 +237,7 @@ async fn cluster() -> (SimApi, tempfile::NamedTempFile) {
     (api, kubeconfig)
 }
 
-fn old_watcher(kubeconfig: &tempfile::NamedTempFile, to: &str) -> AbortOnDropHandle<()> {
+fn legacy_watcher(kubeconfig: &tempfile::NamedTempFile, to: &str) -> AbortOnDropHandle<()> {
     let args = WatcherArgs {
         kubeconfig: Some(kubeconfig.path().to_owned()),
         context: None,

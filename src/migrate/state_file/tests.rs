@@ -356,7 +356,7 @@ async fn a_state_is_said_to_be_written_when_the_file_has_it_and_not_before() {
     let (states, changes) = states(state);
     let (writes, mut written) = written();
     let keeper = file.keep(changes, writes, SECOND * 3600);
-    let story = async {
+    let scenario = async {
         // A folder in its place cannot be replaced.
         fs::create_dir(folder.path()).unwrap();
         states.send(some(1)).unwrap();
@@ -371,7 +371,7 @@ async fn a_state_is_said_to_be_written_when_the_file_has_it_and_not_before() {
         assert!(folder.read().contains("shadow-native"));
         drop(states);
     };
-    let (kept, ()) = tokio::join!(keeper, story);
+    let (kept, ()) = tokio::join!(keeper, scenario);
     kept.unwrap();
 }
 
@@ -384,14 +384,14 @@ async fn a_write_that_failed_is_tried_again() {
     fs::create_dir(folder.path()).unwrap();
     states.send(some(1)).unwrap();
     let keeper = file.keep(changes, writes, Duration::from_millis(1));
-    let story = async {
+    let scenario = async {
         let failed = |written: &Written| written.error.is_some();
         written.wait_for(failed).await.unwrap();
         fs::remove_dir(folder.path()).unwrap();
         written.wait_for(|written| !failed(written)).await.unwrap();
         drop(states);
     };
-    let both = async { tokio::join!(keeper, story).0 };
+    let both = async { tokio::join!(keeper, scenario).0 };
     timeout(SECOND * 60, both).await.unwrap().unwrap();
     let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
     assert_eq!(kept, some_state());
@@ -406,7 +406,7 @@ async fn a_write_that_failed_is_tried_once_more_at_the_end() {
         let left = folder.0.path().join("state.json.new");
         fs::create_dir(&left).unwrap();
         states.send(some(1)).unwrap();
-        let story = async {
+        let scenario = async {
             // Paused time goes on when the attempt has failed and the next one is waited for.
             tokio::time::sleep(SECOND).await;
             if mended {
@@ -415,7 +415,7 @@ async fn a_write_that_failed_is_tried_once_more_at_the_end() {
             drop(states);
         };
         let keeper = file.keep(changes, written().0, SECOND * 3600);
-        let (kept, ()) = tokio::join!(keeper, story);
+        let (kept, ()) = tokio::join!(keeper, scenario);
         assert_eq!(kept.is_ok(), mended, "the end says whether it is kept");
         let (_, kept) = StateFile::open(folder.path(), Stage::Shadow).unwrap();
         assert_eq!(kept == some_state(), mended);

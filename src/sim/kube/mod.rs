@@ -7,8 +7,8 @@
 //! | [`render`] | their JSON, of realistic size | yes |
 //! | [`store`] | the objects under one running version, with a bounded history | yes |
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
-//! | [`story`] | a small cluster and a day in its life, for the demo | yes |
-//! | [`life`] | what goes on in a cluster, for ever, from a seed | yes |
+//! | [`scenario`] | a small cluster and a day in its life, for the demo | yes |
+//! | [`churn`] | what goes on in a cluster, for ever, from a seed | yes |
 //! | [`truth`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
 //! | `server`, `answer`, `body` | connections, answers, streams | no |
@@ -32,19 +32,19 @@
 mod access;
 mod answer;
 mod body;
+pub mod churn;
 mod discovery;
 pub mod faults;
-pub mod life;
 pub mod objects;
 mod pace;
 pub mod query;
 pub mod render;
 pub mod requests;
+pub mod scenario;
 pub mod selector;
 mod server;
 pub mod status;
 pub mod store;
-pub mod story;
 pub mod truth;
 mod world;
 
@@ -69,8 +69,8 @@ use self::{
     world::{State, World},
 };
 pub use self::{
+    churn::{Churn, Mix, Population},
     faults::{Cut, Fault, FaultId, When},
-    life::{Life, Mix, Population},
     objects::{Container, Meta, Object, Owner, Phase, Pod, Raw, Report},
     render::Sizes,
     requests::{Request, Requests, Sort},
@@ -161,7 +161,7 @@ pub struct SimApi {
     port: Port,
     tls: Option<Tls>,
     world: Arc<World>,
-    life: Arc<Lock<Option<Life>>>,
+    churn: Arc<Lock<Option<Churn>>>,
     churning: Lock<CancellationToken>,
     accepting: Mutex<Option<Accepting>>,
     tasks: TaskTracker,
@@ -199,7 +199,7 @@ impl SimApi {
             port,
             tls,
             world: Arc::new(World::new(state, renderer, options.bookmarks_every)),
-            life: Arc::default(),
+            churn: Arc::default(),
             churning: Lock::default(),
             accepting: Mutex::new(None),
             tasks: TaskTracker::new(),
@@ -256,14 +256,14 @@ impl SimApi {
 
     /// Fills the cluster with those who live in it; nothing happens to them yet.
     pub fn begin(&self, population: Population, mix: Mix) {
-        let life = self.change(|store| Life::begin(population, mix, store));
-        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+        let churn = self.change(|store| Churn::begin(population, mix, store));
+        *self.churn.lock().unwrap_or_else(PoisonError::into_inner) = Some(churn);
     }
 
     /// Lets so many things happen at once, to those with whom the cluster was filled. Says how
     /// many did: none if nobody lives there.
     pub fn live(&self, steps: usize) -> usize {
-        pace::live(&self.world, &self.life, steps)
+        pace::live(&self.world, &self.churn, steps)
     }
 
     /// Lets so many things happen each second from now on; 0 stops it.
@@ -273,10 +273,10 @@ impl SimApi {
         *churning = self.stop.child_token();
         if per_second > 0 {
             let stopped = churning.clone().cancelled_owned();
-            let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
+            let (world, churn) = (Arc::clone(&self.world), Arc::clone(&self.churn));
             self.tasks.spawn(async move {
                 tokio::select! {
-                    () = pace::churn(&world, &life, per_second) => {}
+                    () = pace::run(&world, &churn, per_second) => {}
                     () = stopped => {}
                 }
             });

@@ -7,22 +7,22 @@ use std::{
 
 use tokio::time::interval;
 
-use super::{life::Life, world::World};
+use super::{churn::Churn, world::World};
 
 /// So many changes are made at most before others may have the lock.
 const AT_ONCE: usize = 256;
 
 /// Lets so many things happen; says how many did.
-pub(super) fn live(world: &World, life: &Mutex<Option<Life>>, steps: usize) -> usize {
-    let mut life = life.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(life) = life.as_mut() else {
+pub(super) fn live(world: &World, churn: &Mutex<Option<Churn>>, steps: usize) -> usize {
+    let mut churn = churn.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(churn) = churn.as_mut() else {
         return 0;
     };
     let mut done = 0;
     while done < steps {
         let some = AT_ONCE.min(steps - done);
         let happened = world.change(|state| {
-            let steps = (0..some).take_while(|_| life.step(&mut state.store));
+            let steps = (0..some).take_while(|_| churn.step(&mut state.store));
             steps.count()
         });
         done += happened;
@@ -34,7 +34,7 @@ pub(super) fn live(world: &World, life: &Mutex<Option<Life>>, steps: usize) -> u
 }
 
 /// Lets so many things happen each second, for ever.
-pub(super) async fn churn(world: &World, life: &Mutex<Option<Life>>, per_second: u32) {
+pub(super) async fn run(world: &World, churn: &Mutex<Option<Churn>>, per_second: u32) {
     let each = Duration::from_secs(1) / per_second.max(1);
     let mut ticks = interval(each.max(Duration::from_millis(1)));
     let began = ticks.tick().await;
@@ -43,7 +43,7 @@ pub(super) async fn churn(world: &World, life: &Mutex<Option<Life>>, per_second:
         let passed = ticks.tick().await - began;
         let due = passed.as_micros() * u128::from(per_second) / 1_000_000;
         let due = usize::try_from(due).unwrap_or(usize::MAX);
-        live(world, life, due.saturating_sub(done));
+        live(world, churn, due.saturating_sub(done));
         done = done.max(due);
     }
 }

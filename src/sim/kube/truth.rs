@@ -19,7 +19,7 @@ use super::{
 use crate::{
     digest::{Digests, PodHasher},
     model::Kind,
-    sim::picture::Picture,
+    sim::reducer_state::ReducerState,
     wire::messages::PodNewWithName,
 };
 
@@ -118,7 +118,7 @@ impl Truth {
 
     /// What a reducer knows otherwise, first of all; `None` if it knows the truth. Pods that
     /// wait may be known or not.
-    pub fn difference(&self, picture: &Picture, strictness: Strictness) -> Option<String> {
+    pub fn difference(&self, picture: &ReducerState, strictness: Strictness) -> Option<String> {
         for (uid, known) in &self.pods {
             match picture.pod(uid.as_bytes()) {
                 Some(pod) => {
@@ -214,7 +214,7 @@ impl Known {
     }
 
     /// What a reducer knows of a pod, in the same words.
-    fn found(pod: &crate::sim::picture::Pod) -> Self {
+    fn found(pod: &crate::sim::reducer_state::Pod) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let kind = match pod.owner_kind {
             0 => Some("ReplicaSet"),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc};
 
 use super::connection::Command;
-use crate::sim::picture::Picture;
+use crate::sim::reducer_state::ReducerState;
 use crate::sim::session::{Session, Violation};
 use crate::wire::lz4::Counters;
 
@@ -89,7 +89,7 @@ impl State {
 
     /// What the reducer knows of the newest connection's pods. The real one forgets them when
     /// the connection ends; here they can still be looked at.
-    pub fn picture(&self) -> Option<&Picture> {
+    pub fn picture(&self) -> Option<&ReducerState> {
         self.latest().map(Connection::picture)
     }
 
@@ -114,7 +114,7 @@ impl State {
 
 impl Connection {
     /// What the reducer knows of this connection's pods, or knew when it ended.
-    pub fn picture(&self) -> &Picture {
+    pub fn picture(&self) -> &ReducerState {
         self.session.picture()
     }
 

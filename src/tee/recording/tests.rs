@@ -5,7 +5,7 @@ use super::*;
 use crate::sim::cluster::Cluster;
 
 /// Two streams, with a message that does not pack and times that stand still.
-fn story() -> Vec<Record> {
+fn scenario() -> Vec<Record> {
     let noise: Vec<u8> = (0..300_u32)
         .map(|n| (n.wrapping_mul(n).wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -154,7 +154,7 @@ proptest! {
 
 #[test]
 fn a_recording_cut_at_any_byte_is_readable_up_to_there() {
-    let records = story();
+    let records = scenario();
     let file = encode(&records, |_| true);
     let mut before = 0;
     for len in 0..file.len() {
@@ -172,7 +172,7 @@ fn a_recording_cut_at_any_byte_is_readable_up_to_there() {
 
 #[test]
 fn each_altered_byte_of_a_recording_is_an_error_with_its_place() {
-    let records = story();
+    let records = scenario();
     let file = encode(&records, |n| n % 3 == 2);
     for at in 0..file.len() {
         for bit in 0..8 {
@@ -192,7 +192,7 @@ fn each_altered_byte_of_a_recording_is_an_error_with_its_place() {
 
 #[test]
 fn blocks_can_be_neither_left_out_nor_swapped_nor_repeated() {
-    let records = story();
+    let records = scenario();
     let file = encode(&records, |_| true);
     let mut starts = vec![HEADER];
     while *starts.last().unwrap() < file.len() {
@@ -214,7 +214,7 @@ fn blocks_can_be_neither_left_out_nor_swapped_nor_repeated() {
 
 #[test]
 fn another_file_another_version_and_a_tail_are_named() {
-    let file = encode(&story(), |_| false);
+    let file = encode(&scenario(), |_| false);
     let end = |file: &[u8]| decode(file, 10).1.unwrap_err();
     assert_eq!(
         end(b"{\"msg\": 1}").to_string(),

@@ -12,10 +12,10 @@ use crate::{
     sim::{
         kube::{
             Options, SimApi, Sort, Strictness, View,
-            story::{Chapter, Scene, story},
+            scenario::{Chapter, Scene, scenario},
         },
         reducer::{MockReducer, State},
-        story::{Truth, known},
+        scenario::{Truth, known},
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     })
     .await?;
     let kubeconfig = Kubeconfig::write(&api)?;
-    let mut chapters = story().into_iter();
+    let mut chapters = scenario().into_iter();
     // What the first list will find.
     let first = chapters.next();
     first.iter().for_each(|first| api.change(first.change));

@@ -6,7 +6,7 @@ use std::fs;
 use k8s_relay::sim::{
     cluster::Cluster,
     kube::{Options, Owner, Pod, SimApi},
-    old_watcher,
+    legacy_watcher,
     watcher::Watcher,
 };
 
@@ -177,7 +177,8 @@ async fn the_autopilots_reason_is_in_the_log() {
     let client = kube::Config::from_custom_kubeconfig(read, &Default::default()).await;
     let client = kube::Client::try_from(client.unwrap()).unwrap();
     let address = relay.address().to_string();
-    let watching = old_watcher::watch(client, &address, std::time::Duration::from_millis(10), drop);
+    let watching =
+        legacy_watcher::watch(client, &address, std::time::Duration::from_millis(10), drop);
     let changing = async {
         // By a change the stream is known to be synced.
         for version in 0_u64.. {

@@ -60,7 +60,7 @@ fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
     let mut played = Played {
         outcome: case.recorded.clone().unwrap(),
         sequences: Sequences::default(),
-        picture: k8s_relay::sim::picture::Picture::new(),
+        picture: k8s_relay::sim::reducer_state::ReducerState::new(),
         took: Duration::ZERO,
         end: None,
         log: String::new(),
@@ -128,7 +128,7 @@ fn told(messages: &[&str]) -> Sequences {
 
 #[test]
 fn a_picture_is_shown_as_the_messages_that_tell_it() {
-    let mut picture = k8s_relay::sim::picture::Picture::new();
+    let mut picture = k8s_relay::sim::reducer_state::ReducerState::new();
     let container = k8s_relay::wire::messages::PodContainer {
         uid: b"p",
         container_id: b"c\xff",

@@ -16,7 +16,7 @@ use k8s_relay::{
     net::BoundAddr,
     sim::{
         kube::{Options, Owner, Pod, SimApi, Strictness, Truth, View},
-        old_watcher,
+        legacy_watcher,
         reducer::{self, MockReducer, State},
     },
 };
@@ -128,7 +128,7 @@ impl World {
         let client = kube::Client::try_from(self.kube_config().await).unwrap();
         let relay = self.running().collect.clone();
         self.watcher = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            old_watcher::watch(client, &relay, Duration::from_millis(10), drop).await;
+            legacy_watcher::watch(client, &relay, Duration::from_millis(10), drop).await;
         })));
         let pods = self.api.truth(View::default()).pods.len() as u64;
         self.until("the watcher has told all", |status| {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use futures_util::stream;
 use k8s_relay::{
     proto::{ContainerInfo, Info, OwnerInfo, PodInfo, info::Type},
-    sim::{cluster::Cluster, reducer::Options, traffic, watcher::Outcome},
+    sim::{cluster::Cluster, load, reducer::Options, watcher::Outcome},
     wire::lz4::MAX_PLAIN,
 };
 use serde_json::Value;
@@ -160,7 +160,7 @@ async fn pods_that_wait_for_owners_that_never_come_cost_their_call_and_no_memory
     for _ in 0..5 {
         let ended = must(
             "the guard rail",
-            watcher.play(stream::iter(traffic::waiting_pods(100_000))),
+            watcher.play(stream::iter(load::waiting_pods(100_000))),
         );
         assert_eq!(ended.await, overflow);
         memory.push(relay.memory());

@@ -6,8 +6,8 @@ use k8s_relay::{
     proto::{Info, PodInfo},
     sim::{
         cluster::Cluster,
-        picture::Picture,
         reducer::{MockReducer, Options, State},
+        reducer_state::ReducerState,
         watcher::{Call, Watcher},
     },
 };
@@ -85,7 +85,7 @@ impl World {
         let in_time =
             tokio::time::timeout(crate::support::PATIENCE, self.reducer.wait_until(known));
         if in_time.await.is_err() {
-            let pods = self.reducer.with(|s| s.picture().map(Picture::pods));
+            let pods = self.reducer.with(|s| s.picture().map(ReducerState::pods));
             panic!(
                 "the reducer should know {} pods, but knows {pods:?}; log:\n{}",
                 truth.0.len(),
@@ -165,8 +165,8 @@ fn row(pod: &PodInfo) -> Row {
     )
 }
 
-impl PartialEq<Picture> for Truth {
-    fn eq(&self, picture: &Picture) -> bool {
+impl PartialEq<ReducerState> for Truth {
+    fn eq(&self, picture: &ReducerState) -> bool {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
         // Looked at after each read: first at what costs nothing.
         picture.pods() == self.0.len()

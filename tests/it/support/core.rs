@@ -137,7 +137,7 @@ pub const MESSAGE: usize = 100;
 #[derive(Default)]
 pub struct Recorder {
     pub lines: Vec<String>,
-    pub picture: Picture,
+    pub picture: ReducerState,
     pub queued: usize,
     pub connected: bool,
     /// How often a pod was announced that the reducer had.
@@ -151,7 +151,7 @@ pub struct Recorder {
 
 /// What the reducer knows (protocol 11): each pod as last announced, with the containers it has seen.
 #[derive(Clone, Debug, Default)]
-pub struct Picture {
+pub struct ReducerState {
     pub pods: BTreeMap<Uid, Pictured>,
 }
 
@@ -178,7 +178,7 @@ impl Pictured {
     }
 }
 
-impl Picture {
+impl ReducerState {
     pub fn uids(&self) -> BTreeSet<Uid> {
         self.pods.keys().cloned().collect()
     }

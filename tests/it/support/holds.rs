@@ -9,7 +9,7 @@ use k8s_relay::{
 };
 
 use super::{
-    core::{Picture, Recorder},
+    core::{Recorder, ReducerState},
     truth::{Form, Truth},
 };
 
@@ -63,7 +63,7 @@ pub fn same_live_set(matcher: &Matcher, live: &BTreeMap<Uid, Form>) {
     assert_eq!(matcher.counts().live, live.len());
 }
 
-pub fn same_picture(picture: &Picture, live: &BTreeMap<Uid, Form>) {
+pub fn same_picture(picture: &ReducerState, live: &BTreeMap<Uid, Form>) {
     let told = picture.pods.iter().map(|(uid, told)| {
         let containers = told.containers.clone();
         (
@@ -78,7 +78,7 @@ pub fn same_picture(picture: &Picture, live: &BTreeMap<Uid, Form>) {
 }
 
 /// Fields may be older, and containers that are gone may have stayed (D14).
-pub fn same_pods_with_their_containers(picture: &Picture, truth: &Truth) {
+pub fn same_pods_with_their_containers(picture: &ReducerState, truth: &Truth) {
     assert_eq!(picture.uids(), truth.live_uids());
     for (uid, form) in truth.live() {
         let told = &picture.pods[&uid];

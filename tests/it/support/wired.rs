@@ -6,7 +6,7 @@ use k8s_relay::{
     announce::Sink as _,
     model::OwnerKind,
     reducer::{Clock, Outbox, Recorder, handshake::Say as _},
-    sim::picture::Picture,
+    sim::reducer_state::ReducerState,
     wire::Reader,
 };
 
@@ -15,7 +15,7 @@ use super::core::{Pictured, origin};
 pub struct Wired {
     pub outbox: Outbox,
     reader: Reader,
-    picture: Picture,
+    picture: ReducerState,
     /// How many bytes of those that wait for the network were read in advance.
     read: usize,
 }
@@ -26,7 +26,7 @@ impl Wired {
         Self {
             outbox: Outbox::new(clock, 0, Recorder::off()),
             reader: Reader::new(),
-            picture: Picture::new(),
+            picture: ReducerState::new(),
             read: 0,
         }
     }
@@ -37,7 +37,7 @@ impl Wired {
         } else {
             self.outbox.close();
         }
-        (self.reader, self.picture, self.read) = (Reader::new(), Picture::new(), 0);
+        (self.reader, self.picture, self.read) = (Reader::new(), ReducerState::new(), 0);
     }
 
     /// The network takes so many bytes.
@@ -61,7 +61,7 @@ impl Wired {
             (0, 0)
         );
         let pods = self.picture.sorted();
-        let row = |(uid, pod): (&[u8], &k8s_relay::sim::picture::Pod)| Row {
+        let row = |(uid, pod): (&[u8], &k8s_relay::sim::reducer_state::Pod)| Row {
             texts: [
                 uid,
                 pod.pod_name(),
@@ -85,7 +85,7 @@ impl Wired {
     }
 
     /// The same, as the mock reducer keeps it.
-    pub fn picture(&mut self) -> &Picture {
+    pub fn picture(&mut self) -> &ReducerState {
         self.read_all();
         &self.picture
     }

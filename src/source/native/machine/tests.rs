@@ -24,14 +24,14 @@ use super::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A machine with a clock; chance always says 0.
-struct Story {
+struct Scenario {
     machine: WatchMachine<&'static str>,
     now: Instant,
     told: Vec<String>,
     known: Option<bool>,
 }
 
-impl Story {
+impl Scenario {
     fn new(list: ListMode) -> Self {
         Self {
             machine: WatchMachine::new(Rules {
@@ -49,14 +49,14 @@ impl Story {
 
     /// One that has listed `a` in pages, at version 5, and opened the watch.
     fn following() -> Self {
-        let mut story = Self::new(ListMode::Pages);
-        assert_eq!(story.next(), "page 500");
-        story.page(&["a"], "5", None);
-        assert_eq!(story.told(), "init +a done");
-        story.notes();
-        assert_eq!(story.next(), "watch 5");
-        story.opened();
-        story
+        let mut scenario = Self::new(ListMode::Pages);
+        assert_eq!(scenario.next(), "page 500");
+        scenario.page(&["a"], "5", None);
+        assert_eq!(scenario.told(), "init +a done");
+        scenario.notes();
+        assert_eq!(scenario.next(), "watch 5");
+        scenario.opened();
+        scenario
     }
 
     /// What is to be done next; if it is a request, it is sent.
@@ -71,7 +71,9 @@ impl Story {
                 token: Some(token),
             }) => format!("page {limit} after {token}"),
             WatchStep::Request(ApiRequest::Version { selected: false }) => "version".to_owned(),
-            WatchStep::Request(ApiRequest::Version { selected: true }) => "version selected".to_owned(),
+            WatchStep::Request(ApiRequest::Version { selected: true }) => {
+                "version selected".to_owned()
+            }
             WatchStep::Request(ApiRequest::Watch { version }) => format!("watch {version}"),
         };
         self.machine.asked(now);
@@ -218,43 +220,43 @@ fn refused(code: u16) -> RequestError {
 
 #[test]
 fn a_streamed_list_goes_over_into_following() {
-    let mut story = Story::new(ListMode::Auto);
-    assert_eq!(story.next(), "stream");
-    story.opened();
-    assert_eq!(story.told(), "", "a mere answer is nothing to tell");
-    assert_eq!(story.line(added("a", "3")), None);
-    assert_eq!(story.line(added("b", "2")), None);
-    assert_eq!(story.line(end_mark("7")), None);
-    assert_eq!(story.line(modified("a", "8")), None);
-    assert_eq!(story.line(deleted("b", "9")), None);
-    assert_eq!(story.told(), "init +a +b done apply a delete b");
-    assert_eq!(story.machine.streams(), Some(true));
-    assert_eq!(story.notes(), ["well after 0"]);
-    story.over(RequestError::Regular);
-    assert_eq!(story.next(), "version");
-    story.machine.checked("9").unwrap();
-    assert_eq!(story.next(), "watch 9");
+    let mut scenario = Scenario::new(ListMode::Auto);
+    assert_eq!(scenario.next(), "stream");
+    scenario.opened();
+    assert_eq!(scenario.told(), "", "a mere answer is nothing to tell");
+    assert_eq!(scenario.line(added("a", "3")), None);
+    assert_eq!(scenario.line(added("b", "2")), None);
+    assert_eq!(scenario.line(end_mark("7")), None);
+    assert_eq!(scenario.line(modified("a", "8")), None);
+    assert_eq!(scenario.line(deleted("b", "9")), None);
+    assert_eq!(scenario.told(), "init +a +b done apply a delete b");
+    assert_eq!(scenario.machine.streams(), Some(true));
+    assert_eq!(scenario.notes(), ["well after 0"]);
+    scenario.over(RequestError::Regular);
+    assert_eq!(scenario.next(), "version");
+    scenario.machine.checked("9").unwrap();
+    assert_eq!(scenario.next(), "watch 9");
 }
 
 #[test]
 fn an_empty_streamed_list_is_a_list_too() {
-    let mut story = Story::new(ListMode::Auto);
-    story.next();
-    story.opened();
-    story.line(end_mark("7"));
-    assert_eq!(story.told(), "init done");
+    let mut scenario = Scenario::new(ListMode::Auto);
+    scenario.next();
+    scenario.opened();
+    scenario.line(end_mark("7"));
+    assert_eq!(scenario.told(), "init done");
 }
 
 #[test]
 fn a_list_of_pages_goes_over_into_following() {
-    let mut story = Story::new(ListMode::Pages);
-    assert_eq!(story.next(), "page 500");
-    story.page(&["a", "b"], "7", Some("t"));
-    assert_eq!(story.next(), "page 500 after t");
-    story.page(&["c"], "7", None);
-    assert_eq!(story.told(), "init +a +b +c done");
+    let mut scenario = Scenario::new(ListMode::Pages);
+    assert_eq!(scenario.next(), "page 500");
+    scenario.page(&["a", "b"], "7", Some("t"));
+    assert_eq!(scenario.next(), "page 500 after t");
+    scenario.page(&["c"], "7", None);
+    assert_eq!(scenario.told(), "init +a +b +c done");
     assert_eq!(
-        story.next(),
+        scenario.next(),
         "watch 7",
         "the list has just said the version"
     );
@@ -275,34 +277,34 @@ fn a_watch_goes_on_after_the_last_version_whatever_brought_it() {
             "9",
         ),
     ] {
-        let mut story = Story::following();
-        story.line(line);
-        story.over(RequestError::Regular);
-        assert_eq!(story.next(), "version");
-        story.machine.checked(version).unwrap();
-        assert_eq!(story.next(), format!("watch {version}"));
-        assert!(story.notes().is_empty());
+        let mut scenario = Scenario::following();
+        scenario.line(line);
+        scenario.over(RequestError::Regular);
+        assert_eq!(scenario.next(), "version");
+        scenario.machine.checked(version).unwrap();
+        assert_eq!(scenario.next(), format!("watch {version}"));
+        assert!(scenario.notes().is_empty());
     }
 }
 
 #[test]
 fn a_silent_watch_is_opened_again_without_an_error_or_a_list() {
-    let mut story = Story::following();
-    let (waited, end) = story.silence();
+    let mut scenario = Scenario::following();
+    let (waited, end) = scenario.silence();
     assert_eq!((waited, &end), (65 * SECOND, &RequestError::Silence));
-    story.over(end);
-    assert_eq!(story.next(), "version");
-    story.machine.checked("5").unwrap();
-    assert_eq!(story.next(), "watch 5");
-    assert!(story.notes().is_empty());
+    scenario.over(end);
+    assert_eq!(scenario.next(), "version");
+    scenario.machine.checked("5").unwrap();
+    assert_eq!(scenario.next(), "watch 5");
+    assert!(scenario.notes().is_empty());
 }
 
 #[test]
 fn what_our_own_side_takes_does_not_count_against_the_server() {
-    let mut story = Story::following();
-    story.now += 600 * SECOND;
-    story.machine.listening(story.now);
-    assert_eq!(story.silence().0, 65 * SECOND);
+    let mut scenario = Scenario::following();
+    scenario.now += 600 * SECOND;
+    scenario.machine.listening(scenario.now);
+    assert_eq!(scenario.silence().0, 65 * SECOND);
 }
 
 // === ends without success ===
@@ -310,20 +312,20 @@ fn what_our_own_side_takes_does_not_count_against_the_server() {
 #[test]
 fn a_watch_that_breaks_off_without_news_is_opened_more_and_more_seldom() {
     let end = RequestError::Cut("a chunk".to_owned());
-    let mut story = Story::following();
+    let mut scenario = Scenario::following();
     let mut waits = Vec::new();
     for _ in 0..8 {
-        story.over(end.clone());
-        waits.push(story.wait().as_secs_f64());
-        story.watches("5");
-        story.opened();
+        scenario.over(end.clone());
+        waits.push(scenario.wait().as_secs_f64());
+        scenario.watches("5");
+        scenario.opened();
     }
     assert_eq!(waits, [0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0, 20.0]);
-    assert_eq!(story.notes(), [format!("failing: {end}")], "said once");
-    story.line(bookmark("6"));
-    assert_eq!(story.notes(), ["well after 8"]);
-    story.over(end);
-    assert_eq!(story.wait(), Duration::ZERO, "there was news");
+    assert_eq!(scenario.notes(), [format!("failing: {end}")], "said once");
+    scenario.line(bookmark("6"));
+    assert_eq!(scenario.notes(), ["well after 8"]);
+    scenario.over(end);
+    assert_eq!(scenario.wait(), Duration::ZERO, "there was news");
 }
 
 #[test]
@@ -337,85 +339,85 @@ fn a_failing_list_is_asked_for_more_and_more_seldom() {
             [stream, stream, page, page, stream, stream, page],
         ),
     ] {
-        let mut story = Story::new(list);
+        let mut scenario = Scenario::new(list);
         let mut waits = Vec::new();
         for ask in asks {
-            assert_eq!(story.next(), ask);
-            story.over(refused(500));
-            waits.push(story.wait().as_secs_f64());
+            assert_eq!(scenario.next(), ask);
+            scenario.over(refused(500));
+            waits.push(scenario.wait().as_secs_f64());
         }
         assert_eq!(waits, [0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]);
-        assert_eq!(story.notes(), ["failing: the server answers 500: no"]);
+        assert_eq!(scenario.notes(), ["failing: the server answers 500: no"]);
     }
 }
 
 #[test]
 fn a_streamed_list_that_breaks_off_is_no_success_whatever_it_brought() {
-    let mut story = Story::new(ListMode::WatchList);
+    let mut scenario = Scenario::new(ListMode::WatchList);
     let mut waits = Vec::new();
     for _ in 0..4 {
-        assert_eq!(story.next(), "stream");
-        story.opened();
-        story.line(added("a", "1"));
-        story.over(RequestError::Cut("reset".to_owned()));
-        waits.push(story.wait().as_secs_f64());
+        assert_eq!(scenario.next(), "stream");
+        scenario.opened();
+        scenario.line(added("a", "1"));
+        scenario.over(RequestError::Cut("reset".to_owned()));
+        waits.push(scenario.wait().as_secs_f64());
     }
     assert_eq!(waits, [0.8, 1.6, 3.2, 6.4]);
-    assert_eq!(story.told(), "init +a init +a init +a init +a");
+    assert_eq!(scenario.told(), "init +a init +a init +a init +a");
 }
 
 #[test]
 fn a_page_that_fails_is_asked_for_again_without_a_new_list() {
-    let mut story = Story::new(ListMode::Pages);
-    story.next();
-    story.page(&["a"], "7", Some("t"));
+    let mut scenario = Scenario::new(ListMode::Pages);
+    scenario.next();
+    scenario.page(&["a"], "7", Some("t"));
     for wait in [800, 1600] {
-        assert_eq!(story.next(), "page 500 after t");
-        story.over(refused(503));
-        assert_eq!(story.wait(), Duration::from_millis(wait));
+        assert_eq!(scenario.next(), "page 500 after t");
+        scenario.over(refused(503));
+        assert_eq!(scenario.wait(), Duration::from_millis(wait));
     }
-    story.next();
-    story.page(&["b"], "7", None);
-    assert_eq!(story.told(), "init +a +b done");
+    scenario.next();
+    scenario.page(&["b"], "7", None);
+    assert_eq!(scenario.told(), "init +a +b done");
 }
 
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     for list in [ListMode::Pages, ListMode::Auto] {
-        let mut story = Story::new(list);
-        story.next();
-        let (waited, end) = story.silence();
+        let mut scenario = Scenario::new(list);
+        scenario.next();
+        let (waited, end) = scenario.silence();
         assert_eq!((waited, &end), (65 * SECOND, &RequestError::Silence));
-        story.over(end);
-        assert_eq!(story.next(), "wait 800ms");
+        scenario.over(end);
+        assert_eq!(scenario.next(), "wait 800ms");
     }
 }
 
 #[test]
 fn a_page_that_leads_to_itself_is_an_error() {
-    let mut story = Story::new(ListMode::Pages);
-    story.next();
-    story.page(&["a"], "7", Some("t"));
-    let looped = story.machine.page(["b"], "7", Some("t"), |_| ());
+    let mut scenario = Scenario::new(ListMode::Pages);
+    scenario.next();
+    scenario.page(&["a"], "7", Some("t"));
+    let looped = scenario.machine.page(["b"], "7", Some("t"), |_| ());
     assert_eq!(looped, Err(RequestError::InvalidJson));
 }
 
 #[test]
 fn pages_that_are_too_large_become_smaller() {
-    let mut story = Story::new(ListMode::Pages);
+    let mut scenario = Scenario::new(ListMode::Pages);
     for limit in [500, 250, 125] {
-        story.wait();
-        assert_eq!(story.next(), format!("page {limit}"));
-        story.over(RequestError::TooLarge(9));
+        scenario.wait();
+        assert_eq!(scenario.next(), format!("page {limit}"));
+        scenario.over(RequestError::TooLarge(9));
     }
-    story.wait();
-    story.next();
-    story.page(&["a"], "7", None);
-    story.watches("7");
-    story.opened();
-    story.line(added("b", "8"));
-    story.over(refused(410));
-    assert_eq!(story.next(), "page 500", "the next list tries again");
+    scenario.wait();
+    scenario.next();
+    scenario.page(&["a"], "7", None);
+    scenario.watches("7");
+    scenario.opened();
+    scenario.line(added("b", "8"));
+    scenario.over(refused(410));
+    assert_eq!(scenario.next(), "page 500", "the next list tries again");
 }
 
 #[test]
@@ -426,9 +428,9 @@ fn a_server_may_say_how_long_it_wants_to_rest() {
         (3_600, 300 * SECOND),
     ] {
         for code in [429, 503, 500, 403] {
-            let mut story = Story::new(ListMode::Pages);
-            story.next();
-            story.over(RequestError::Refused(Refusal {
+            let mut scenario = Scenario::new(ListMode::Pages);
+            scenario.next();
+            scenario.over(RequestError::Refused(Refusal {
                 code,
                 words: String::new(),
                 retry_after: Some(seconds * SECOND),
@@ -438,23 +440,23 @@ fn a_server_may_say_how_long_it_wants_to_rest() {
             } else {
                 Duration::ZERO
             };
-            assert_eq!(story.wait(), expected.max(own), "{code} {seconds}");
+            assert_eq!(scenario.wait(), expected.max(own), "{code} {seconds}");
         }
     }
 }
 
 #[test]
 fn an_error_within_a_stream_is_a_failure_of_the_watch_not_of_what_is_listed() {
-    let mut story = Story::following();
-    story.line(bookmark("6"));
-    let end = story.line(error(500)).unwrap();
-    story.over(end);
-    assert_eq!(story.next(), "wait 800ms");
-    story.wait();
-    assert_eq!(story.next(), "version");
-    story.machine.checked("6").unwrap();
-    assert_eq!(story.next(), "watch 6");
-    assert_eq!(story.told(), "");
+    let mut scenario = Scenario::following();
+    scenario.line(bookmark("6"));
+    let end = scenario.line(error(500)).unwrap();
+    scenario.over(end);
+    assert_eq!(scenario.next(), "wait 800ms");
+    scenario.wait();
+    assert_eq!(scenario.next(), "version");
+    scenario.machine.checked("6").unwrap();
+    assert_eq!(scenario.next(), "watch 6");
+    assert_eq!(scenario.told(), "");
 }
 
 // === access ===
@@ -462,97 +464,100 @@ fn an_error_within_a_stream_is_a_failure_of_the_watch_not_of_what_is_listed() {
 #[test]
 fn a_refused_watch_is_tried_seldom_and_says_once_that_this_stands() {
     for code in [403, 404] {
-        let mut story = Story::new(ListMode::Auto);
+        let mut scenario = Scenario::new(ListMode::Auto);
         let why = format!("the server answers {code}: no");
-        assert_eq!(story.next(), "stream");
-        story.over(refused(code));
-        assert_eq!(story.notes(), [format!("denied: {why}")]);
-        assert_eq!(story.wait(), 5 * SECOND, "it may just have started");
+        assert_eq!(scenario.next(), "stream");
+        scenario.over(refused(code));
+        assert_eq!(scenario.notes(), [format!("denied: {why}")]);
+        assert_eq!(scenario.wait(), 5 * SECOND, "it may just have started");
         for _ in 1..5 {
-            assert_eq!(story.next(), "stream");
-            story.over(refused(code));
-            assert_eq!(story.wait(), 20 * SECOND);
+            assert_eq!(scenario.next(), "stream");
+            scenario.over(refused(code));
+            assert_eq!(scenario.wait(), 20 * SECOND);
         }
-        assert_eq!(story.notes(), [format!("stays denied: {why}")]);
-        story.next();
-        story.opened();
-        story.line(end_mark("1"));
-        assert_eq!(story.notes(), ["well after 5"]);
+        assert_eq!(scenario.notes(), [format!("stays denied: {why}")]);
+        scenario.next();
+        scenario.opened();
+        scenario.line(end_mark("1"));
+        assert_eq!(scenario.notes(), ["well after 5"]);
     }
 }
 
 #[test]
 fn a_watch_that_is_refused_later_goes_on_where_it_was() {
-    let mut story = Story::following();
-    let end = story.line(error(403)).unwrap();
-    story.over(end);
-    assert_eq!(story.notes(), ["denied: the server answers 403: no"]);
+    let mut scenario = Scenario::following();
+    let end = scenario.line(error(403)).unwrap();
+    scenario.over(end);
+    assert_eq!(scenario.notes(), ["denied: the server answers 403: no"]);
     assert_eq!(
-        story.wait(),
+        scenario.wait(),
         SECOND * 8 / 10,
         "the server may just have started"
     );
     let pauses = [1600, 3200, 6400, 12_800, 20_000, 20_000].map(Duration::from_millis);
     for (number, pause) in pauses.into_iter().enumerate() {
-        story.watches("5");
-        story.over(refused(403));
+        scenario.watches("5");
+        scenario.over(refused(403));
         // So far it has lasted 0.8, 2.4, 5.6 s …
         let stands = number == 2;
-        let notes = story.notes();
+        let notes = scenario.notes();
         assert_eq!(notes.len(), usize::from(stands), "{number}: {notes:?}");
-        assert_eq!(story.wait(), pause);
+        assert_eq!(scenario.wait(), pause);
     }
 }
 
 #[test]
 fn a_server_that_refuses_everybody_while_it_starts_is_no_reason_to_grant_anything() {
-    let mut story = Story::following();
+    let mut scenario = Scenario::following();
     for _ in 0..3 {
-        story.over(refused(403));
-        story.wait();
-        story.watches("5");
+        scenario.over(refused(403));
+        scenario.wait();
+        scenario.watches("5");
     }
-    story.opened();
-    story.line(bookmark("6"));
+    scenario.opened();
+    scenario.line(bookmark("6"));
     let why = "the server answers 403: no";
     assert_eq!(
-        story.notes(),
+        scenario.notes(),
         [format!("denied: {why}"), "well after 3".to_owned()]
     );
-    story.over(refused(403));
-    assert_eq!(story.notes(), [format!("denied: {why}")], "anew");
+    scenario.over(refused(403));
+    assert_eq!(scenario.notes(), [format!("denied: {why}")], "anew");
 }
 
 #[test]
 fn after_a_401_the_token_may_be_another_one_but_only_once() {
-    let mut story = Story::following();
-    story.over(refused(401));
-    assert_eq!(story.wait(), Duration::ZERO);
-    story.watches("5");
-    story.over(refused(401));
-    assert_eq!(story.wait(), Duration::from_millis(800));
-    story.watches("5");
-    story.over(refused(401));
-    assert_eq!(story.wait(), Duration::from_millis(1600));
-    assert_eq!(story.notes(), ["failing: the server answers 401: no"]);
+    let mut scenario = Scenario::following();
+    scenario.over(refused(401));
+    assert_eq!(scenario.wait(), Duration::ZERO);
+    scenario.watches("5");
+    scenario.over(refused(401));
+    assert_eq!(scenario.wait(), Duration::from_millis(800));
+    scenario.watches("5");
+    scenario.over(refused(401));
+    assert_eq!(scenario.wait(), Duration::from_millis(1600));
+    assert_eq!(scenario.notes(), ["failing: the server answers 401: no"]);
 }
 
 // === how it fares ===
 
 #[test]
 fn an_open_watch_works_although_nothing_happens() {
-    let mut story = Story::following();
-    story.over(RequestError::Unreachable("refused".to_owned()));
-    story.wait();
-    story.next();
-    story.machine.checked("5").unwrap();
-    story.next();
-    assert_eq!(story.notes(), ["failing: cannot be reached: refused"]);
-    story.opened();
-    assert!(story.notes().is_empty(), "200 is no success yet");
-    assert_eq!(story.machine.poll_timeout(), Some(story.now + 5 * SECOND));
-    story.now += 5 * SECOND;
-    assert_eq!(story.machine.timed_out(story.now), None);
-    assert_eq!(story.notes(), ["well after 1"]);
-    assert_eq!(story.silence().0, 60 * SECOND);
+    let mut scenario = Scenario::following();
+    scenario.over(RequestError::Unreachable("refused".to_owned()));
+    scenario.wait();
+    scenario.next();
+    scenario.machine.checked("5").unwrap();
+    scenario.next();
+    assert_eq!(scenario.notes(), ["failing: cannot be reached: refused"]);
+    scenario.opened();
+    assert!(scenario.notes().is_empty(), "200 is no success yet");
+    assert_eq!(
+        scenario.machine.poll_timeout(),
+        Some(scenario.now + 5 * SECOND)
+    );
+    scenario.now += 5 * SECOND;
+    assert_eq!(scenario.machine.timed_out(scenario.now), None);
+    assert_eq!(scenario.notes(), ["well after 1"]);
+    assert_eq!(scenario.silence().0, 60 * SECOND);
 }

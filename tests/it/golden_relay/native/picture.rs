@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_relay::{
-    sim::picture::{Picture, Pod},
+    sim::reducer_state::{Pod, ReducerState},
     wire::{
         Message,
         messages::{PodContainer, PodDelete, PodNewWithName, PodResync},
@@ -56,7 +56,7 @@ impl Expected {
     }
 
     /// The picture, as far as is expected of it.
-    pub fn seen_in(&self, picture: &Picture) -> Self {
+    pub fn seen_in(&self, picture: &ReducerState) -> Self {
         match self {
             Self::Lines(_) => Self::Lines(shown(picture)),
             Self::Counts { .. } => Self::Counts {
@@ -83,13 +83,13 @@ impl Expected {
 /// A version in a recording is any text that its author liked; a cluster has none but that of
 /// the images (protocol 13.0). So in its place stands what follows from the containers that
 /// were told with the pod.
-fn fold(lines: &[String]) -> Picture {
+fn fold(lines: &[String]) -> ReducerState {
     let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
-    let mut picture = Picture::new();
+    let mut picture = ReducerState::new();
     for (at, line) in lines.iter().enumerate() {
         let text = |name: &str| line.fields[name].as_bytes();
         match &*line.name {
-            "---" => picture = Picture::new(),
+            "---" => picture = ReducerState::new(),
             "pod_resync" => picture.apply(&Message::PodResync(PodResync { resync_count: 0 })),
             "pod_delete" => picture.apply(&PodDelete { uid: text("uid") }.into()),
             "pod_new_with_name" => {
@@ -135,12 +135,12 @@ fn version(next: &[Line]) -> String {
     images.join(",")
 }
 
-fn of_the_recording(picture: &Picture) -> impl Iterator<Item = (&[u8], &Pod)> {
+fn of_the_recording(picture: &ReducerState) -> impl Iterator<Item = (&[u8], &Pod)> {
     let pods = picture.sorted().into_iter();
     pods.filter(|(_, pod)| pod.ns() != ASIDE.as_bytes())
 }
 
-fn shown(picture: &Picture) -> Vec<String> {
+fn shown(picture: &ReducerState) -> Vec<String> {
     lines(picture, |namespace| namespace != ASIDE.as_bytes())
 }
 

@@ -12,8 +12,8 @@ use k8s_relay::{
     model::{Kind, Uid},
     sim::{
         kube::{self, Meta, Object, Owner, Pod, SimApi, store},
-        picture::Picture,
         reducer::{self, MockReducer},
+        reducer_state::ReducerState,
     },
     stores::Reader,
 };
@@ -30,7 +30,7 @@ use crate::support::must;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What the reducer knows at the end.
-pub async fn play(case: &str, script: Script) -> Picture {
+pub async fn play(case: &str, script: Script) -> ReducerState {
     let mut player = Player::start(script.reducer_listens_at_first).await;
     player.fence(case).await;
     for next in script.moves {
@@ -190,7 +190,7 @@ impl Player {
         }
         let told = self.reducer.wait_until(|state| {
             let known =
-                |picture: &Picture| uids.iter().all(|u| picture.pod(u.as_bytes()).is_some());
+                |picture: &ReducerState| uids.iter().all(|u| picture.pod(u.as_bytes()).is_some());
             state.picture().is_some_and(known)
         });
         must(&format!("{case}: all is told"), told).await;
@@ -209,7 +209,7 @@ impl Player {
         uid
     }
 
-    async fn finish(self) -> Picture {
+    async fn finish(self) -> ReducerState {
         let picture = self.reducer.with(|state| state.picture().unwrap().clone());
         self.stop.cancel();
         let ended = must("the relay ends", self.relay).await.unwrap();

@@ -91,16 +91,16 @@ fn end(fault: Fault) -> RequestError {
 /// Plays the acts; gives the events, the requests without success between them that came with
 /// no wait, and checks each request.
 fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
-    let mut story = Story::new(list);
+    let mut scenario = Scenario::new(list);
     let (mut in_a_row, mut most) = (0_u32, 0_u32);
     let mut acts = acts.into_iter().peekable();
     while acts.peek().is_some() {
-        let told = story.told.len();
-        let before = story.machine.version.clone();
-        if story.wait() > Duration::ZERO {
+        let told = scenario.told.len();
+        let before = scenario.machine.version.clone();
+        if scenario.wait() > Duration::ZERO {
             in_a_row = 0;
         }
-        let ask = story.next();
+        let ask = scenario.next();
         in_a_row += 1;
         most = most.max(in_a_row);
         assert_ne!(ask, "watch ", "a watch has a version");
@@ -112,7 +112,7 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
                 None => break None,
                 Some(Act::End(fault)) => break Some(end(fault)),
                 Some(Act::Silence) => {
-                    let (waited, end) = story.silence();
+                    let (waited, end) = scenario.silence();
                     if waited >= SECOND {
                         in_a_row = 0;
                     }
@@ -120,33 +120,33 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
                 }
                 Some(Act::Line(said, version)) if opens => {
                     if !std::mem::replace(&mut opened, true) {
-                        story.opened();
+                        scenario.opened();
                     }
-                    if let Some(end) = story.line(line(said, &version.to_string())) {
+                    if let Some(end) = scenario.line(line(said, &version.to_string())) {
                         break Some(end);
                     }
                 }
                 Some(Act::Page(more, version)) if ask.starts_with("page") => {
                     let version = version.to_string();
-                    let token = format!("t{}", story.told.len());
-                    story.page(&["a"], &version, more.then_some(token.as_str()));
+                    let token = format!("t{}", scenario.told.len());
+                    scenario.page(&["a"], &version, more.then_some(token.as_str()));
                     break None;
                 }
                 Some(Act::Page(_, version)) if ask.starts_with("version") => {
-                    break story.machine.checked(&version.to_string()).err();
+                    break scenario.machine.checked(&version.to_string()).err();
                 }
                 // Not an answer to this request.
                 Some(Act::Line(..) | Act::Page(..)) => {}
             }
         };
-        if story.told.len() > told || story.machine.version != before {
+        if scenario.told.len() > told || scenario.machine.version != before {
             in_a_row = 0;
         }
         if let Some(end) = over {
-            story.over(end);
+            scenario.over(end);
         }
     }
-    (story.told(), most)
+    (scenario.told(), most)
 }
 
 proptest! {

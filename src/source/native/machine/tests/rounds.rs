@@ -4,17 +4,17 @@ use super::*;
 
 /// Plays until ten minutes are over; `answer` is given what was asked. Gives the most requests in
 /// a minute after the first one.
-fn most_in_a_minute(story: &mut Story, mut answer: impl FnMut(&mut Story, &str)) -> usize {
-    let start = story.now;
+fn most_in_a_minute(scenario: &mut Scenario, mut answer: impl FnMut(&mut Scenario, &str)) -> usize {
+    let start = scenario.now;
     let mut asked = Vec::new();
-    while story.now < start + 600 * SECOND {
-        story.wait();
-        asked.push(story.now);
+    while scenario.now < start + 600 * SECOND {
+        scenario.wait();
+        asked.push(scenario.now);
         assert!(asked.len() < 10_000, "a busy loop");
-        let ask = story.next();
-        answer(story, &ask);
-        story.now += Duration::from_millis(3);
-        story.notes();
+        let ask = scenario.next();
+        answer(scenario, &ask);
+        scenario.now += Duration::from_millis(3);
+        scenario.notes();
     }
     asked.retain(|at| *at >= start + 60 * SECOND);
     let within = |from: &Instant| {
@@ -24,40 +24,40 @@ fn most_in_a_minute(story: &mut Story, mut answer: impl FnMut(&mut Story, &str))
     asked.iter().map(within).max().unwrap_or_default()
 }
 
-fn page(story: &mut Story, objects: &[&'static str], next: &str) {
-    let page = story
+fn page(scenario: &mut Scenario, objects: &[&'static str], next: &str) {
+    let page = scenario
         .machine
         .page(objects.to_vec(), "5", Some(next), |_| ());
     if let Err(end) = page {
-        story.over(end);
+        scenario.over(end);
     }
 }
 
 #[test]
 fn lists_that_work_do_not_hurry_a_watch_that_never_does() {
-    type Fails = fn(&mut Story);
+    type Fails = fn(&mut Scenario);
     let fails: [Fails; 4] = [
-        |story| story.over(refused(500)),
-        |story| story.over(RequestError::Regular),
-        |story| story.over(RequestError::InvalidJson),
-        |story| {
-            story.opened();
-            let end = story.line(error(0)).unwrap();
-            story.over(end);
+        |scenario| scenario.over(refused(500)),
+        |scenario| scenario.over(RequestError::Regular),
+        |scenario| scenario.over(RequestError::InvalidJson),
+        |scenario| {
+            scenario.opened();
+            let end = scenario.line(error(0)).unwrap();
+            scenario.over(end);
         },
     ];
     for (number, fail) in fails.into_iter().enumerate() {
         for parts in [1, 3] {
-            let mut story = Story::new(ListMode::Pages);
+            let mut scenario = Scenario::new(ListMode::Pages);
             let mut pages = 0;
-            let most = most_in_a_minute(&mut story, |story, ask| match ask {
-                "version" => story.machine.checked("5").unwrap(),
-                watch if watch.starts_with("watch") => fail(story),
+            let most = most_in_a_minute(&mut scenario, |scenario, ask| match ask {
+                "version" => scenario.machine.checked("5").unwrap(),
+                watch if watch.starts_with("watch") => fail(scenario),
                 _ => {
                     pages += 1;
                     let token = format!("t{pages}");
                     let next = (pages % parts != 0).then_some(token.as_str());
-                    story.page(&["a"], "5", next);
+                    scenario.page(&["a"], "5", next);
                 }
             });
             // Pages that follow a page are beside the count.
@@ -70,10 +70,10 @@ fn lists_that_work_do_not_hurry_a_watch_that_never_does() {
 #[test]
 fn a_list_whose_pages_lead_round_in_a_circle_begins_anew_and_later_and_later() {
     for circle in 1..6 {
-        let mut story = Story::new(ListMode::Pages);
+        let mut scenario = Scenario::new(ListMode::Pages);
         let mut lists = 0;
-        let most = most_in_a_minute(&mut story, |story, ask| {
-            story.opened();
+        let most = most_in_a_minute(&mut scenario, |scenario, ask| {
+            scenario.opened();
             let at: usize = match ask.rsplit_once(" after ") {
                 Some((_, token)) => token.parse().unwrap(),
                 None => {
@@ -81,7 +81,7 @@ fn a_list_whose_pages_lead_round_in_a_circle_begins_anew_and_later_and_later() {
                     0
                 }
             };
-            page(story, &["a"], &((at + 1) % circle).to_string());
+            page(scenario, &["a"], &((at + 1) % circle).to_string());
         });
         assert!((20..40).contains(&lists), "{circle}: {lists}");
         assert!(most <= 3 * (4 * circle + 1), "{circle}: {most}");
@@ -90,47 +90,47 @@ fn a_list_whose_pages_lead_round_in_a_circle_begins_anew_and_later_and_later() {
 
 #[test]
 fn a_list_may_begin_with_a_circle_and_end_well() {
-    let mut story = Story::new(ListMode::Pages);
+    let mut scenario = Scenario::new(ListMode::Pages);
     for _ in 0..3 {
-        assert_eq!(story.next(), "page 500");
-        story.opened();
-        story.page(&["a"], "5", Some("t"));
-        assert_eq!(story.next(), "page 500 after t");
-        story.opened();
-        page(&mut story, &["b"], "t");
-        assert!(story.wait() > Duration::ZERO);
+        assert_eq!(scenario.next(), "page 500");
+        scenario.opened();
+        scenario.page(&["a"], "5", Some("t"));
+        assert_eq!(scenario.next(), "page 500 after t");
+        scenario.opened();
+        page(&mut scenario, &["b"], "t");
+        assert!(scenario.wait() > Duration::ZERO);
     }
-    assert_eq!(story.next(), "page 500");
-    story.page(&["a"], "5", Some("u"));
-    assert_eq!(story.next(), "page 500 after u", "at once");
-    story.told();
-    story.page(&["b"], "6", None);
-    assert_eq!(story.told(), "+b done");
-    assert_eq!(story.next(), "watch 6");
+    assert_eq!(scenario.next(), "page 500");
+    scenario.page(&["a"], "5", Some("u"));
+    assert_eq!(scenario.next(), "page 500 after u", "at once");
+    scenario.told();
+    scenario.page(&["b"], "6", None);
+    assert_eq!(scenario.told(), "+b done");
+    assert_eq!(scenario.next(), "watch 6");
 }
 
 /// Answers with `n` objects and another token each time.
-fn leads_on(story: &mut Story, objects: usize, pages: &mut usize) {
-    story.opened();
+fn leads_on(scenario: &mut Scenario, objects: usize, pages: &mut usize) {
+    scenario.opened();
     *pages += 1;
-    page(story, &vec!["a"; objects], &pages.to_string());
+    page(scenario, &vec!["a"; objects], &pages.to_string());
 }
 
 #[test]
 fn pages_with_objects_that_lead_on_for_ever_are_a_list_that_fails_and_takes_a_fifth_of_the_time() {
-    let mut story = Story::new(ListMode::Pages);
+    let mut scenario = Scenario::new(ListMode::Pages);
     let (mut pages, mut listing) = (0, Duration::ZERO);
-    let (start, mut begun) = (story.now, Vec::new());
-    while story.now < start + 1_000 * SECOND {
-        story.wait();
-        let (at, first) = (story.now, !story.next().contains("after"));
+    let (start, mut begun) = (scenario.now, Vec::new());
+    while scenario.now < start + 1_000 * SECOND {
+        scenario.wait();
+        let (at, first) = (scenario.now, !scenario.next().contains("after"));
         if first {
             begun.push((at - start).as_secs());
         }
-        story.now += Duration::from_secs(1);
-        leads_on(&mut story, 40_000, &mut pages);
-        listing += story.now - at;
-        let notes = story.notes();
+        scenario.now += Duration::from_secs(1);
+        leads_on(&mut scenario, 40_000, &mut pages);
+        listing += scenario.now - at;
+        let notes = scenario.notes();
         let expected = match (begun.len(), pages) {
             (1, 1) => vec!["well after 0"],
             (1, 27) => vec!["failing: the list has more than 1048576 objects and no end"],
@@ -138,7 +138,7 @@ fn pages_with_objects_that_lead_on_for_ever_are_a_list_that_fails_and_takes_a_fi
         };
         assert_eq!(notes, expected, "page {pages}");
     }
-    let share = listing.as_secs_f64() / (story.now - start).as_secs_f64();
+    let share = listing.as_secs_f64() / (scenario.now - start).as_secs_f64();
     assert!(share < 0.3, "{share} of the time: {begun:?}");
     assert!(
         begun.windows(2).skip(4).all(|two| two[1] - two[0] >= 130),
@@ -150,14 +150,14 @@ fn pages_with_objects_that_lead_on_for_ever_are_a_list_that_fails_and_takes_a_fi
 fn very_short_pages_and_those_of_a_very_long_list_come_at_the_pace_of_other_requests() {
     // Requests in the last minute of so many, each of which is answered after a second.
     let last_minute = |objects: usize, minutes: u32| {
-        let mut story = Story::new(ListMode::Pages);
-        let (start, mut pages, mut before) = (story.now, 0, 0);
-        while story.now < start + minutes * 60 * SECOND {
-            story.wait();
-            story.next();
-            story.now += SECOND;
-            leads_on(&mut story, objects, &mut pages);
-            if story.now <= start + (minutes - 1) * 60 * SECOND {
+        let mut scenario = Scenario::new(ListMode::Pages);
+        let (start, mut pages, mut before) = (scenario.now, 0, 0);
+        while scenario.now < start + minutes * 60 * SECOND {
+            scenario.wait();
+            scenario.next();
+            scenario.now += SECOND;
+            leads_on(&mut scenario, objects, &mut pages);
+            if scenario.now <= start + (minutes - 1) * 60 * SECOND {
                 before = pages;
             }
         }
@@ -178,22 +178,22 @@ fn a_list_whose_second_page_always_fails_is_asked_for_later_and_later_and_fails_
         RequestError::InvalidJson,
         RequestError::Cut("reset".to_owned()),
     ] {
-        let mut story = Story::new(ListMode::Pages);
+        let mut scenario = Scenario::new(ListMode::Pages);
         let mut said = Vec::new();
         let mut asked = 0;
-        let start = story.now;
-        while story.now < start + 600 * SECOND {
-            story.wait();
+        let start = scenario.now;
+        while scenario.now < start + 600 * SECOND {
+            scenario.wait();
             asked += 1;
-            match story.next().contains("after") {
+            match scenario.next().contains("after") {
                 true => {
-                    story.opened();
-                    story.over(fault.clone());
+                    scenario.opened();
+                    scenario.over(fault.clone());
                 }
-                false => page(&mut story, &["a"], "t"),
+                false => page(&mut scenario, &["a"], "t"),
             }
-            story.now += Duration::from_millis(3);
-            said.extend(story.notes());
+            scenario.now += Duration::from_millis(3);
+            said.extend(scenario.notes());
         }
         assert_eq!(
             said,
@@ -205,59 +205,68 @@ fn a_list_whose_second_page_always_fails_is_asked_for_later_and_later_and_fails_
 
 #[test]
 fn pages_whose_second_one_always_fails_give_way_to_a_stream() {
-    let mut story = Story::new(ListMode::Auto);
+    let mut scenario = Scenario::new(ListMode::Auto);
     for _ in 0..2 {
-        story.wait();
-        assert_eq!(story.next(), "stream");
-        story.over(refused(500));
+        scenario.wait();
+        assert_eq!(scenario.next(), "stream");
+        scenario.over(refused(500));
     }
     for _ in 0..2 {
-        story.wait();
-        assert_eq!(story.next(), "page 500");
-        story.page(&["a"], "5", Some("t"));
-        assert_eq!(story.next(), "page 500 after t");
-        story.over(refused(400));
+        scenario.wait();
+        assert_eq!(scenario.next(), "page 500");
+        scenario.page(&["a"], "5", Some("t"));
+        assert_eq!(scenario.next(), "page 500 after t");
+        scenario.over(refused(400));
     }
-    story.wait();
-    assert_eq!(story.next(), "stream");
+    scenario.wait();
+    assert_eq!(scenario.next(), "stream");
 }
 
 #[test]
 fn a_streamed_list_without_end_fails_by_its_objects_and_by_its_time() {
-    let mut story = Story::new(ListMode::WatchList);
-    story.next();
-    story.opened();
+    let mut scenario = Scenario::new(ListMode::WatchList);
+    scenario.next();
+    scenario.opened();
     let mut tell = |_| ();
     let endless = (0..=MOST_OBJECTS).find_map(|at| {
-        let end = story.machine.line(added("a", "1"), &mut tell).break_value();
+        let end = scenario
+            .machine
+            .line(added("a", "1"), &mut tell)
+            .break_value();
         end.map(|end| (at, end))
     });
-    assert_eq!(endless, Some((MOST_OBJECTS, RequestError::Endless(MOST_OBJECTS))));
+    assert_eq!(
+        endless,
+        Some((MOST_OBJECTS, RequestError::Endless(MOST_OBJECTS)))
+    );
 
-    let mut story = Story::new(ListMode::Auto);
-    story.next();
-    story.opened();
-    let start = story.now;
+    let mut scenario = Scenario::new(ListMode::Auto);
+    scenario.next();
+    scenario.opened();
+    let start = scenario.now;
     let end = loop {
-        story.now += SECOND / 4;
-        if let Some(end) = story.machine.timed_out(story.now) {
+        scenario.now += SECOND / 4;
+        if let Some(end) = scenario.machine.timed_out(scenario.now) {
             break end;
         }
-        assert_eq!(story.line(added("a", "1")), None);
+        assert_eq!(scenario.line(added("a", "1")), None);
     };
-    assert_eq!((story.now - start, &end), (600 * SECOND, &RequestError::NoEndMark));
-    story.over(end);
-    assert_eq!(story.next(), "page 500");
+    assert_eq!(
+        (scenario.now - start, &end),
+        (600 * SECOND, &RequestError::NoEndMark)
+    );
+    scenario.over(end);
+    assert_eq!(scenario.next(), "page 500");
 }
 
 #[test]
 fn pages_without_objects_that_lead_on_for_ever_are_no_progress() {
-    let mut story = Story::new(ListMode::Pages);
+    let mut scenario = Scenario::new(ListMode::Pages);
     let mut pages = 0;
-    let most = most_in_a_minute(&mut story, |story, _| {
-        story.opened();
+    let most = most_in_a_minute(&mut scenario, |scenario, _| {
+        scenario.opened();
         pages += 1;
-        page(story, &[], &pages.to_string());
+        page(scenario, &[], &pages.to_string());
     });
     assert!(most <= 10, "{most}");
 }

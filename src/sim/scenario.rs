@@ -13,7 +13,7 @@ use crate::{
     },
     sim::{
         cluster::told_as,
-        picture::{self, Picture},
+        reducer_state::{self, ReducerState},
     },
 };
 
@@ -54,7 +54,7 @@ pub enum Happening {
 }
 
 /// All chapters in order.
-pub fn story() -> Vec<Chapter> {
+pub fn scenario() -> Vec<Chapter> {
     let mut cluster = Cluster::default();
     vec![
         cluster.chapter(
@@ -114,14 +114,14 @@ pub fn story() -> Vec<Chapter> {
 }
 
 /// What a mock reducer knows, in the words of the truth.
-pub fn known(picture: &Picture) -> Truth {
+pub fn known(picture: &ReducerState) -> Truth {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let pods = picture.sorted().into_iter();
     pods.map(|(uid, pod)| (text(uid), Known::of(pod))).collect()
 }
 
 impl Known {
-    fn of(pod: &picture::Pod) -> Self {
+    fn of(pod: &reducer_state::Pod) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let kind = match pod.owner_kind {
             0 => "ReplicaSet",
@@ -304,8 +304,8 @@ mod tests {
 
     #[test]
     fn the_story_shows_every_kind_of_workload_and_ends_with_fewer_pods_than_it_had() {
-        let story = story();
-        let owners: Vec<_> = story
+        let scenario = scenario();
+        let owners: Vec<_> = scenario
             .iter()
             .flat_map(|c| c.truth.values())
             .map(|k| &*k.owner)
@@ -318,7 +318,7 @@ mod tests {
         ] {
             assert!(owners.contains(&owner), "nobody has {owner}");
         }
-        let pods: Vec<_> = story.iter().map(|chapter| chapter.truth.len()).collect();
+        let pods: Vec<_> = scenario.iter().map(|chapter| chapter.truth.len()).collect();
         assert_eq!(pods, [5, 5, 6, 6, 6, 4]);
     }
 }

@@ -15,7 +15,7 @@ const QUIET_MOMENTS: u32 = 6;
 const CHANGES: u32 = 25;
 
 /// A life by chance: few names, so that much happens to each.
-struct Life<'a> {
+struct Churn<'a> {
     api: &'a SimApi,
     chance: Rng,
     births: u32,
@@ -27,7 +27,7 @@ struct Life<'a> {
     pods_stray: bool,
 }
 
-impl Life<'_> {
+impl Churn<'_> {
     fn step(&mut self) {
         match self.chance.u8(..100) {
             0..45 => self.pod(),
@@ -168,7 +168,7 @@ async fn live(seed: u64, reannounce: Reannounce, strays: bool) {
         },
     )
     .await;
-    let mut life = Life {
+    let mut churn = Churn {
         api: &world.api,
         chance: Rng::with_seed(seed),
         births: 0,
@@ -179,12 +179,12 @@ async fn live(seed: u64, reannounce: Reannounce, strays: bool) {
     for moment in 0..QUIET_MOMENTS {
         if moment == QUIET_MOMENTS / 2 {
             world
-                .missed(|_| (0..CHANGES).for_each(|_| life.step()))
+                .missed(|_| (0..CHANGES).for_each(|_| churn.step()))
                 .await;
         }
         for _ in 0..CHANGES {
-            life.step();
-            if life.chance.u8(..4) == 0 {
+            churn.step();
+            if churn.chance.u8(..4) == 0 {
                 tokio::task::yield_now().await;
             }
         }

@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::sim::kube::truth::{Truth, View};
 
-fn life(mix: Mix) -> (Life, Store) {
+fn churn(mix: Mix) -> (Churn, Store) {
     let mut store = Store::new(1_000_000);
     let mut shape = Population::new(Cluster::new(100, 500));
     (shape.namespaces, shape.cron_jobs) = (7, 5);
-    let life = Life::begin(shape, mix, &mut store);
-    (life, store)
+    let churn = Churn::begin(shape, mix, &mut store);
+    (churn, store)
 }
 
 /// What happened to pods, by the word a watch would say, and whether anything had changed.
@@ -28,7 +28,7 @@ fn happened(store: &Store, since: u64) -> BTreeMap<&'static str, usize> {
 
 #[test]
 fn the_same_seed_lives_the_same_life() {
-    let (mut first, mut second) = (life(Mix::default()), life(Mix::default()));
+    let (mut first, mut second) = (churn(Mix::default()), churn(Mix::default()));
     for _ in 0..5_000 {
         first.0.step(&mut first.1);
         second.0.step(&mut second.1);
@@ -39,23 +39,23 @@ fn the_same_seed_lives_the_same_life() {
 
 #[test]
 fn each_step_is_one_change() {
-    let (mut life, mut store) = life(Mix::default());
+    let (mut churn, mut store) = churn(Mix::default());
     for _ in 0..5_000 {
         let before = store.version();
-        assert!(life.step(&mut store));
+        assert!(churn.step(&mut store));
         assert_eq!(store.version(), before + 1);
     }
 }
 
 #[test]
 fn a_long_life_neither_fills_nor_empties_a_cluster() {
-    let (mut life, mut store) = life(Mix {
+    let (mut churn, mut store) = churn(Mix {
         idle: 0,
         ..Mix::default()
     });
     assert_eq!(Kind::MATCHED.map(|kind| store.count(kind)), [500, 100, 0]);
     for _ in 0..100_000 {
-        assert!(life.step(&mut store));
+        assert!(churn.step(&mut store));
     }
     let [pods, sets, jobs] = Kind::MATCHED.map(|kind| store.count(kind));
     assert!((480..540).contains(&pods), "{pods} pods");
@@ -65,10 +65,10 @@ fn a_long_life_neither_fills_nor_empties_a_cluster() {
 
 #[test]
 fn everything_happens_and_most_of_it_changes_nothing() {
-    let (mut life, mut store) = life(Mix::default());
+    let (mut churn, mut store) = churn(Mix::default());
     let since = store.version();
     for _ in 0..20_000 {
-        life.step(&mut store);
+        churn.step(&mut store);
     }
     let counts = happened(&store, since);
     let idle = counts["idle"];
@@ -96,10 +96,10 @@ fn everything_happens_and_most_of_it_changes_nothing() {
 
 #[test]
 fn swaps_are_adds_and_deletes_alone() {
-    let (mut life, mut store) = life(Mix::swaps());
+    let (mut churn, mut store) = churn(Mix::swaps());
     let since = store.version();
     for _ in 0..10_000 {
-        life.step(&mut store);
+        churn.step(&mut store);
     }
     let counts = happened(&store, since);
     assert_eq!(counts.get("changed"), None);
@@ -111,7 +111,7 @@ fn swaps_are_adds_and_deletes_alone() {
 fn where_nobody_lives_nothing_happens() {
     let mut store = Store::new(10);
     let shape = Population::new(Cluster::new(0, 0));
-    let mut life = Life::begin(shape, Mix::default(), &mut store);
-    assert!(!life.step(&mut store));
+    let mut churn = Churn::begin(shape, Mix::default(), &mut store);
+    assert!(!churn.step(&mut store));
     assert_eq!(store.version(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Life, Member, Sort, Workload};
+use super::{Churn, Member, Sort, Workload};
 use crate::{
     model::Kind,
     sim::kube::{
@@ -18,7 +18,7 @@ const SETS: usize = 3;
 const DRAINED: usize = 10;
 
 /// What is still to happen.
-pub(super) type Story = VecDeque<Act>;
+pub(super) type Scenario = VecDeque<Act>;
 
 /// One thing that happens. Workloads are numbered.
 #[derive(Clone, Debug)]
@@ -47,9 +47,9 @@ pub(super) enum Act {
     Rest(usize),
 }
 
-impl Life {
+impl Churn {
     /// Something that can happen now; `None` if all are busy or nobody lives here.
-    pub(super) fn next_story(&mut self, store: &Store) -> Option<Story> {
+    pub(super) fn next_story(&mut self, store: &Store) -> Option<Scenario> {
         let mix = self.mix;
         let weights = [
             mix.rolls,
@@ -71,7 +71,7 @@ impl Life {
                 left = left.saturating_sub(weight);
                 here
             });
-            let story = match chosen {
+            let scenario = match chosen {
                 Some(0) => self.roll(),
                 Some(1) => self.fire(),
                 Some(2) => self.on_one_pod(store, Act::Restart),
@@ -80,8 +80,8 @@ impl Life {
                 Some(5) => self.on_one_pod(store, Act::Visit),
                 _ => self.replace_one(true),
             };
-            if story.is_some() {
-                return story;
+            if scenario.is_some() {
+                return scenario;
             }
         }
         None
@@ -129,7 +129,7 @@ impl Life {
         }
     }
 
-    fn roll(&mut self) -> Option<Story> {
+    fn roll(&mut self) -> Option<Scenario> {
         let at = self.free(|workload| match workload.sort {
             Sort::Deployment | Sort::StatefulSet | Sort::DaemonSet | Sort::Custom => {
                 !workload.pods.is_empty()
@@ -138,21 +138,21 @@ impl Life {
         })?;
         let workload = self.workloads.get_mut(at)?;
         workload.release += 1;
-        let mut story = Story::new();
+        let mut scenario = Scenario::new();
         if workload.sort == Sort::Deployment {
-            story.push_back(Act::AddOwner(at));
+            scenario.push_back(Act::AddOwner(at));
         }
         for member in &workload.pods {
-            story.extend(replacement(at, workload, member));
+            scenario.extend(replacement(at, workload, member));
         }
-        story.extend([Act::RemoveSet(at), Act::Rest(at)]);
-        Some(story)
+        scenario.extend([Act::RemoveSet(at), Act::Rest(at)]);
+        Some(scenario)
     }
 
-    fn fire(&mut self) -> Option<Story> {
+    fn fire(&mut self) -> Option<Scenario> {
         let at = self.free(|workload| workload.sort == Sort::CronJob)?;
         let workload = self.workloads.get(at)?;
-        let mut story = Story::from([
+        let mut scenario = Scenario::from([
             Act::AddOwner(at),
             Act::AddPod(at, None),
             Act::Start(at),
@@ -160,37 +160,37 @@ impl Life {
         ]);
         // The last Job's pods stay to be looked at; those of the one before go with it.
         if !workload.sets.is_empty() {
-            story.extend(
+            scenario.extend(
                 workload
                     .pods
                     .first()
                     .map(|old| Act::Remove(at, Key::clone(&old.key))),
             );
         }
-        story.extend([Act::RemoveSet(at), Act::Rest(at)]);
-        Some(story)
+        scenario.extend([Act::RemoveSet(at), Act::Rest(at)]);
+        Some(scenario)
     }
 
-    fn replace_one(&mut self, at_once: bool) -> Option<Story> {
+    fn replace_one(&mut self, at_once: bool) -> Option<Scenario> {
         let at =
             self.free(|workload| workload.sort != Sort::CronJob && !workload.pods.is_empty())?;
         let workload = self.workloads.get(at)?;
         let member = workload.pods.get(self.dice.pick(workload.pods.len())?)?;
-        let mut story: Story = if at_once {
+        let mut scenario: Scenario = if at_once {
             let key = Key::clone(&member.key);
             let name = kept_name(workload, member);
             [Act::Remove(at, key), Act::AddRunning(at, name)].into()
         } else {
             replacement(at, workload, member).into()
         };
-        story.push_back(Act::Rest(at));
-        Some(story)
+        scenario.push_back(Act::Rest(at));
+        Some(scenario)
     }
 
     /// Some pods of a node, of several workloads, go at once and come elsewhere.
-    fn drain(&mut self) -> Option<Story> {
+    fn drain(&mut self) -> Option<Scenario> {
         let node = self.node();
-        let (mut gone, mut back) = (Story::new(), Story::new());
+        let (mut gone, mut back) = (Scenario::new(), Scenario::new());
         for (at, workload) in self.workloads.iter_mut().enumerate() {
             let here = |member: &&Member| member.node == node;
             let Some(member) = workload.pods.iter().find(here) else {
@@ -213,13 +213,13 @@ impl Life {
     }
 
     /// Something that happens to a pod which runs.
-    fn on_one_pod(&mut self, store: &Store, act: fn(Key) -> Act) -> Option<Story> {
+    fn on_one_pod(&mut self, store: &Store, act: fn(Key) -> Act) -> Option<Scenario> {
         let at = self.dice.pick(self.workloads.len())?;
         let workload = self.workloads.get(at)?;
         let member = workload.pods.get(self.dice.pick(workload.pods.len())?)?;
         let pod = store.get(Kind::POD, &member.key)?.object.pod()?;
         let runs = pod.phase == Phase::Running && pod.ephemeral.len() < 3;
-        runs.then(|| Story::from([act(Key::clone(&member.key))]))
+        runs.then(|| Scenario::from([act(Key::clone(&member.key))]))
     }
 
     /// A workload that is in no story, and is in one from now on.

@@ -26,7 +26,7 @@ pub const KEPT: usize = 64;
 
 /// The pods of one connection. Two pictures are equal if their pods are; counts do not matter.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct ReducerState {
     pods: HashMap<Box<[u8]>, Pod, SeedableRandomState>,
     containers: usize,
     counts: Counts,
@@ -78,21 +78,21 @@ pub struct Container {
     texts: Texts<3>,
 }
 
-impl Default for Picture {
+impl Default for ReducerState {
     fn default() -> Self {
         Self::with_pools(POD_POOL, CONTAINER_POOL)
     }
 }
 
-impl PartialEq for Picture {
+impl PartialEq for ReducerState {
     fn eq(&self, other: &Self) -> bool {
         self.pods == other.pods
     }
 }
 
-impl Eq for Picture {}
+impl Eq for ReducerState {}
 
-impl Picture {
+impl ReducerState {
     /// An empty picture.
     pub fn new() -> Self {
         Self::default()

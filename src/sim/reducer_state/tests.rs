@@ -35,13 +35,13 @@ fn delete(uid: &str) -> Message<'_> {
     .into()
 }
 
-fn after(messages: &[Message<'_>]) -> Picture {
-    let mut picture = Picture::with_pools(3, 4);
+fn after(messages: &[Message<'_>]) -> ReducerState {
+    let mut picture = ReducerState::with_pools(3, 4);
     messages.iter().for_each(|message| picture.apply(message));
     picture
 }
 
-fn ids(picture: &Picture, uid: &str) -> Vec<String> {
+fn ids(picture: &ReducerState, uid: &str) -> Vec<String> {
     let containers = picture.pod(uid.as_bytes()).unwrap().containers();
     containers
         .iter()
@@ -116,7 +116,7 @@ fn a_resync_forgets_every_pod() {
         resync,
         container("a", "1", "i"),
     ]);
-    assert_eq!(picture, Picture::new());
+    assert_eq!(picture, ReducerState::new());
     assert_eq!(
         (
             picture.containers(),

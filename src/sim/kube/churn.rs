@@ -4,11 +4,11 @@
 //! Pure. Laws: one step is one change in the store. The same seed lives the same life. What is
 //! replaced is replaced one by one, so the number of pods stays about the same for ever.
 
-mod stories;
+mod scenarios;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use self::stories::Story;
+use self::scenarios::Scenario;
 use super::{
     objects::{Container, Meta, Object, Owner, Phase, Pod},
     store::{Key, Store, key},
@@ -22,7 +22,7 @@ use crate::{
 const NODES: u32 = 500;
 
 /// So many stories go on at once.
-const STORIES: usize = 8;
+const SCENARIOS: usize = 8;
 
 /// What happens how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +102,12 @@ impl Population {
 
 /// Who lives in a cluster, and what is going on.
 #[derive(Debug)]
-pub struct Life {
+pub struct Churn {
     dice: Dice,
     mix: Mix,
     shape: Population,
     workloads: Vec<Workload>,
-    stories: Vec<Story>,
+    scenarios: Vec<Scenario>,
     born: u32,
 }
 
@@ -147,28 +147,28 @@ enum Sort {
     Bare,
 }
 
-impl Life {
+impl Churn {
     /// Fills a store, and is ready to go on from there.
     pub fn begin(shape: Population, mix: Mix, store: &mut Store) -> Self {
-        let mut life = Self {
+        let mut churn = Self {
             dice: Dice::new(shape.cluster.seed),
             mix,
             shape,
             workloads: Vec::new(),
-            stories: Vec::new(),
+            scenarios: Vec::new(),
             born: shape.cluster.pods,
         };
         let others = match shape.cluster.replica_sets {
             0 => shape.cluster.pods,
             _ => shape.cluster.pods / 20,
         };
-        life.deployments(shape.cluster.pods - others, store);
-        life.others(others, store);
+        churn.deployments(shape.cluster.pods - others, store);
+        churn.others(others, store);
         for number in 0..shape.cron_jobs {
-            let workload = life.workload(Sort::CronJob, &format!("nightly-{number}"), number);
-            life.workloads.push(workload);
+            let workload = churn.workload(Sort::CronJob, &format!("nightly-{number}"), number);
+            churn.workloads.push(workload);
         }
-        life
+        churn
     }
 
     /// Lets one thing happen: one change in the store. `false` if nobody lives there.
@@ -178,17 +178,17 @@ impl Life {
         }
         // Acts that have become pointless change nothing.
         for _ in 0..1_000 {
-            while self.stories.len() < STORIES
-                && let Some(story) = self.next_story(store)
+            while self.scenarios.len() < SCENARIOS
+                && let Some(scenario) = self.next_story(store)
             {
-                self.stories.push(story);
+                self.scenarios.push(scenario);
             }
-            let Some(at) = self.dice.pick(self.stories.len()) else {
+            let Some(at) = self.dice.pick(self.scenarios.len()) else {
                 break;
             };
-            let act = self.stories.get_mut(at).and_then(Story::pop_front);
+            let act = self.scenarios.get_mut(at).and_then(Scenario::pop_front);
             match act {
-                None => drop(self.stories.swap_remove(at)),
+                None => drop(self.scenarios.swap_remove(at)),
                 Some(act) => {
                     if self.act(act, store) {
                         return true;

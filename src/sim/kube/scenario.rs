@@ -36,7 +36,7 @@ pub enum Scene {
 }
 
 /// All chapters in order.
-pub fn story() -> Vec<Chapter> {
+pub fn scenario() -> Vec<Chapter> {
     vec![
         Chapter {
             title: "The relay lists the cluster",
