@@ -30,6 +30,7 @@
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`command`] | the process: the command line in, logging, the exit status out | no |
 //! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
+//! | [`registry`] | the watches of enrichment, who uses them, and the stores that they fill | stores |
 //! | [`backoff`] | how long to wait before the next attempt | yes |
 //! | [`late`] | work that may block, on threads of its own; its late answers | no |
 //! | [`logging`] | lines on standard error and in a rotated file | no |
@@ -65,6 +66,7 @@ pub mod migrate;
 pub mod model;
 pub mod net;
 pub mod reducer;
+pub mod registry;
 pub mod seed;
 pub mod sim;
 pub mod source;

@@ -179,6 +179,7 @@ pub(super) fn options(config: &NativeConfig) -> native::Options {
         page_size: config.page_size,
         decoding: decode::Decoding {
             containers: config.containers,
+            keep: None,
         },
         timeouts: native::Timeouts {
             first_retry: config.retry.first,

@@ -9,7 +9,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use smallvec::SmallVec;
 
 use super::resource::Resource;
-use crate::model::{ContainerId, OwnerRef, SharedStr, Uid};
+use crate::model::{ContainerId, HasUid, OwnerRef, SharedStr, Stored, Uid};
 
 /// A version of an object. A cheap handle.
 #[derive(Clone, Debug)]
@@ -157,6 +157,27 @@ impl Object {
     }
 }
 
+impl HasUid for Object {
+    fn uid(&self) -> &Uid {
+        &self.uid
+    }
+}
+
+/// Two are equal if they are handles of one snapshot.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.ptr_eq(other)
+    }
+}
+
+impl Eq for Object {}
+
+impl Stored for Object {
+    fn same_extra(&self, other: &Self) -> bool {
+        self.ptr_eq(other)
+    }
+}
+
 impl Deref for Object {
     type Target = Snapshot;
 
@@ -166,6 +187,37 @@ impl Deref for Object {
 }
 
 impl Snapshot {
+    /// Nothing but a uid: of an object that is gone.
+    pub fn bare(uid: Uid) -> Self {
+        Self {
+            resource: Resource::Pod,
+            uid,
+            name: SharedStr::default(),
+            namespace: SharedStr::default(),
+            resource_version: SharedStr::default(),
+            created: None,
+            labels: Pairs::default(),
+            annotations: Pairs::default(),
+            controllers: SmallVec::new(),
+            details: Details::None,
+        }
+    }
+
+    /// What it takes of memory in bytes, about. Texts that repeat are shared, so they count as
+    /// the words that name them.
+    pub fn bytes(&self) -> usize {
+        let pairs = |pairs: &Pairs| pairs.len() * size_of::<(SharedStr, SharedStr)>();
+        let details = match &self.details {
+            Details::None | Details::Node(_) => 0,
+            Details::Service(selector) => pairs(selector),
+            Details::Pod(pod) => {
+                size_of::<PodDetails>() + pod.containers.len() * size_of::<Container>()
+            }
+        };
+        let texts = self.name.len() + self.resource_version.len();
+        size_of::<Self>() + pairs(&self.labels) + pairs(&self.annotations) + details + texts
+    }
+
     /// Of a pod.
     pub fn pod(&self) -> Option<&PodDetails> {
         match &self.details {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Kind, KindTable};
+use crate::model::{Kind, KindRow, KindTable};
 
 /// A kind of objects that events are about, or that is joined into what is said of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +173,43 @@ impl Resource {
     /// Which of the watched kinds it is, if it is one.
     pub fn find(self, kinds: &KindTable) -> Option<Kind> {
         kinds.find(self.group(), self.plural())
+    }
+
+    /// How it is watched.
+    pub fn kind_row(self) -> KindRow {
+        if let Some(kind) = self.find(&KindTable::default()) {
+            return KindTable::default().row(kind).clone();
+        }
+        let api_version = match self.group() {
+            "" => "v1".to_owned(),
+            group => format!("{group}/v1"),
+        };
+        let row = match self {
+            Self::Node | Self::Service => KindRow::full,
+            Self::Pod | Self::Namespace | Self::ReplicaSet | Self::Deployment => {
+                KindRow::metadata_only
+            }
+            Self::StatefulSet | Self::DaemonSet | Self::Job | Self::CronJob => {
+                KindRow::metadata_only
+            }
+            Self::PersistentVolumeClaim | Self::PersistentVolume | Self::StorageClass => {
+                KindRow::metadata_only
+            }
+        };
+        KindRow {
+            namespaced: self.namespaced(),
+            ..row(&api_version, self.kind(), self.plural())
+        }
+    }
+
+    /// All of them, as kinds that are watched.
+    pub fn kinds() -> KindTable {
+        let fixed = KindTable::default();
+        let later = Self::ALL
+            .into_iter()
+            .filter(|one| one.find(&fixed).is_none());
+        // They are not two of one name.
+        KindTable::with(later.map(Self::kind_row)).unwrap_or(fixed)
     }
 
     /// Whether a controller of this kind is named in a document.

@@ -44,6 +44,8 @@ pub struct KindRow {
 pub enum Form {
     /// The whole object, as a pod.
     Pod,
+    /// The whole object, of which the matcher knows nothing.
+    Full,
     /// `PartialObjectMetadata`: nothing but the metadata.
     Metadata,
 }
@@ -108,6 +110,14 @@ impl KindRow {
             namespaced: true,
             form: Form::Metadata,
             matched: false,
+        }
+    }
+
+    /// A row of which whole objects are asked for, and of which the matcher knows nothing.
+    pub fn full(api_version: &str, kind: &str, resource: &str) -> Self {
+        Self {
+            form: Form::Full,
+            ..Self::metadata_only(api_version, kind, resource)
         }
     }
 

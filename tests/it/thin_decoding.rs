@@ -273,6 +273,7 @@ fn the_version_is_made_of_the_main_containers_images() {
 fn init_and_ephemeral_containers_are_not_read_unless_they_are_told() {
     let decoding = Decoding {
         containers: Containers::Main,
+        keep: None,
     };
     let wrong = pod_with(&[("/status/initContainerStatuses", json!("wrong"))]);
     for object in [whole_pod(), wrong] {

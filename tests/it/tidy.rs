@@ -35,7 +35,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("net", &["proto"]),
     (
         "source",
-        &["backoff", "late", "model", "net", "proto", "stores"],
+        &[
+            "backoff", "enrich", "late", "model", "net", "proto", "stores",
+        ],
     ),
     (
         "reducer",
@@ -86,6 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reducer", "seed", "source", "wire", "stores",
         ],
     ),
+    ("registry", &["backoff", "enrich", "model", "source"]),
     (
         "tee",
         &["digest", "model", "proto", "sim", "source", "wire"],
@@ -128,6 +131,9 @@ const PURE: &[&str] = &[
     "src/reducer/outbox.rs",
     "src/reducer/project.rs",
     "src/reducer/session.rs",
+    "src/registry/area.rs",
+    "src/registry/store.rs",
+    "src/registry/writer.rs",
     "src/sim/cluster.rs",
     "src/sim/kube/discovery.rs",
     "src/sim/kube/faults.rs",
@@ -167,6 +173,7 @@ const PURE: &[&str] = &[
     "src/source/native/machine/streaming.rs",
     "src/source/native/outlet.rs",
     "src/source/native/resource.rs",
+    "src/source/native/sink.rs",
     "src/source/native/unmatched.rs",
     "src/stores",
     "src/tee",

@@ -45,6 +45,10 @@ impl Containers {
         }
     }
 
+    pub(super) fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
     /// A pod is as it is now, and was as it was before.
     pub(super) fn apply(&mut self, before: Option<&Object>, pod: &Object, now: Timestamp) {
         let Some(details) = pod.pod() else { return };

@@ -79,10 +79,29 @@ impl Graveyard {
         self.remove(seed, uid, None)
     }
 
-    /// Returns what was deleted longer ago than the grace time.
-    pub(super) fn expire(&mut self, seed: Seed, now: Timestamp) -> Vec<Object> {
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    pub(super) fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
+    /// What is buried, with the moment of each deletion, the first one first.
+    pub(super) fn in_order(&self) -> Vec<(&Object, Timestamp)> {
+        let graves = self.by_uid.iter();
+        let mut all: Vec<_> = graves
+            .map(|grave| (&grave.object, grave.deleted_at))
+            .collect();
+        all.sort_by_key(|(_, deleted_at)| *deleted_at);
+        all
+    }
+
+    /// Returns what was deleted longer ago than the grace time, so many at most.
+    pub(super) fn expire(&mut self, seed: Seed, now: Timestamp, most: usize) -> Vec<Object> {
         let mut expired = Vec::new();
-        while let Some((deleted_at, _)) = self.order.front()
+        while expired.len() < most
+            && let Some((deleted_at, _)) = self.order.front()
             && !self.answers(*deleted_at, now)
             && let Some((deleted_at, uid)) = self.order.pop_front()
         {

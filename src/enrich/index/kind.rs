@@ -22,6 +22,8 @@ pub struct KindIndex {
     by_uid: HashTable<Object>,
     by_name: HashTable<Object>,
     graveyard: Graveyard,
+    /// What the live objects take of memory, about.
+    bytes: usize,
     /// Of pods.
     containers: Containers,
     /// Of pods.
@@ -37,6 +39,7 @@ impl KindIndex {
             by_uid: HashTable::new(),
             by_name: HashTable::new(),
             graveyard: Graveyard::new(retention),
+            bytes: 0,
             containers: Containers::new(seed, retention),
             addresses: Addresses::new(seed),
         }
@@ -63,6 +66,7 @@ impl KindIndex {
         let is_finished = object.pod().is_some_and(|details| details.finished);
         let finished_at = is_finished.then(|| finished_before.unwrap_or(now));
         self.addresses.apply(&object, finished_at);
+        self.bytes += object.bytes();
         let uid_hash = seed.hash(&object.uid);
         self.by_uid
             .insert_unique(uid_hash, object.clone(), |known| seed.hash(&known.uid));
@@ -82,9 +86,62 @@ impl KindIndex {
 
     /// Lets go of what was deleted longer ago than the grace time.
     pub fn expire(&mut self, now: Timestamp) {
-        let evicted = self.graveyard.expire(self.seed, now);
+        while self.expire_some(now, usize::MAX) {}
+    }
+
+    /// The same for so many deleted objects at most. Whether there may be more.
+    pub fn expire_some(&mut self, now: Timestamp, most: usize) -> bool {
+        let evicted = self.graveyard.expire(self.seed, now, most);
+        let is_all = evicted.len() < most;
         self.forget(evicted);
-        self.containers.expire(now);
+        if is_all {
+            self.containers.expire(now);
+        }
+        !is_all
+    }
+
+    /// How long, and how many, deleted objects are kept.
+    pub fn retention(&self) -> Retention {
+        self.graveyard.retention()
+    }
+
+    /// Keeps what is deleted from now on for as long as this says.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.graveyard.set_retention(retention);
+        self.containers.set_retention(retention);
+    }
+
+    /// Takes the place of `before`. What is buried there stays so, and what lived there and does
+    /// not live here is buried.
+    pub fn succeed(&mut self, before: &Self, now: Timestamp) {
+        for (object, deleted_at) in before.graveyard.in_order() {
+            if self.get(&object.uid).is_none() {
+                self.apply(object.clone(), deleted_at);
+                self.delete(&object.uid, deleted_at);
+            }
+        }
+        for object in &before.by_uid {
+            if self.get(&object.uid).is_none() {
+                self.apply(object.clone(), now);
+                self.delete(&object.uid, now);
+            }
+        }
+    }
+
+    /// The live objects, in no order that means anything.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.by_uid.iter()
+    }
+
+    /// The live object of this uid.
+    pub fn get(&self, uid: &Uid) -> Option<&Object> {
+        let hash = self.seed.hash(uid);
+        self.by_uid.find(hash, |known| known.uid == *uid)
+    }
+
+    /// What the live objects take of memory in bytes, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When [`Self::expire`] has something to do.
@@ -159,6 +216,7 @@ impl KindIndex {
             .by_uid
             .find_entry(self.seed.hash(uid), |known| known.uid == *uid);
         let (object, _) = found.ok()?.remove();
+        self.bytes -= object.bytes();
         let named = self
             .by_name
             .find_entry(name_hash(self.seed, &object), |known| known.ptr_eq(&object));

@@ -34,6 +34,8 @@ mod outlet;
 mod request;
 pub mod resource;
 mod response;
+mod sink;
+mod station;
 mod turns;
 mod unmatched;
 mod watch;
@@ -52,6 +54,8 @@ pub use counters::Counters;
 use decode::{Decoding, MetadataOnly, Pods, WatchedKind};
 use outlet::{Outlet, To};
 use resource::Resource;
+pub use sink::Sink;
+pub use station::Station;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -205,6 +209,7 @@ impl Options {
                     row: row.clone(),
                     namespace,
                     selector: self.selector.clone(),
+                    fields: None,
                 };
                 (resource, scope)
             }));
@@ -276,7 +281,7 @@ impl Watches {
     fn start(&mut self, resource: Resource, scope: Scope, texts: &Texts) {
         match resource.row.form {
             Form::Pod => self.run::<Pods>(resource, scope, texts, To::Loop(FeedEvent::Pod)),
-            Form::Metadata => {
+            Form::Metadata | Form::Full => {
                 let to = match resource.kind {
                     Kind::REPLICA_SET => To::Loop(FeedEvent::ReplicaSet),
                     Kind::JOB => To::Loop(FeedEvent::Job),

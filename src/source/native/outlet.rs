@@ -1,11 +1,13 @@
-//! Where what a watch sees goes: in batches to the loop, or at once into a store.
+//! Where what a watch sees goes: in batches to the loop, or at once into a store, or to both.
+//! What goes to both is in the store before the loop has it.
 
 use std::{sync::Arc, time::Instant};
 
 use kube::runtime::watcher::Event;
 
-use super::unmatched::Kept;
+use super::{Sink, decode::Decoding, unmatched::Kept};
 use crate::{
+    enrich::object::Object,
     model::{Kind, Scope, Stored, Uid},
     source::{FeedEvent, WatchFailure, WatchHealth, WatchMessage},
 };
@@ -21,6 +23,10 @@ pub(super) struct Outlet<T> {
     batch: Vec<FeedEvent>,
     /// Events that went into the store since the last flush.
     stored: usize,
+    /// The number of what was kept of them.
+    kept: u64,
+    /// The loop takes what it sees.
+    is_matched: bool,
 }
 
 /// Where it goes.
@@ -29,16 +35,43 @@ pub(super) enum To<T> {
     Loop(fn(Event<T>) -> FeedEvent),
     /// Into the store of a kind that the matcher does not use.
     Store(Arc<Kept<T>>),
+    /// To enrichment, and perhaps to the loop, too.
+    Sink(fn(Event<T>) -> Both, Arc<dyn Sink>),
+}
+
+/// An event, for the loop and for enrichment.
+pub(super) struct Both {
+    pub(super) fact: Option<FeedEvent>,
+    /// Not there if nothing is kept of the object.
+    pub(super) object: Option<Event<Object>>,
 }
 
 impl<T: Stored> Outlet<T> {
     pub(super) fn new(kind: Kind, scope: Scope, to: To<T>) -> Self {
+        let is_matched = matches!(to, To::Loop(_));
         Self {
             kind,
             scope,
             to,
             batch: Vec::new(),
             stored: 0,
+            kept: 0,
+            is_matched,
+        }
+    }
+
+    /// What is to be kept of objects that are read from now on.
+    pub(super) fn keep(&mut self, decoding: &mut Decoding) {
+        if let To::Sink(_, sink) = &self.to {
+            decoding.keep = sink.keep();
+            self.kept = decoding.keep.as_ref().map_or(0, |keep| keep.number);
+        }
+    }
+
+    /// The server was heard, whatever it said.
+    pub(super) fn heard(&self) {
+        if let To::Sink(_, sink) = &self.to {
+            sink.heard(self.scope, 0);
         }
     }
 
@@ -50,6 +83,14 @@ impl<T: Stored> Outlet<T> {
                 self.stored += 1;
                 kept.take(self.scope, event);
             }
+            To::Sink(both, sink) => {
+                let Both { fact, object } = both(event);
+                if let Some(object) = object {
+                    self.stored += 1;
+                    sink.take(self.scope, object, self.kept);
+                }
+                self.batch.extend(fact);
+            }
         }
     }
 
@@ -58,6 +99,12 @@ impl<T: Stored> Outlet<T> {
         match &self.to {
             To::Loop(_) => self.batch.push(FeedEvent::Seen(self.kind, Box::new(uid))),
             To::Store(kept) => kept.seen(self.scope, &uid),
+            To::Sink(_, sink) => {
+                sink.seen(self.scope, &uid);
+                if self.is_matched {
+                    self.batch.push(FeedEvent::Seen(self.kind, Box::new(uid)));
+                }
+            }
         }
     }
 
@@ -68,10 +115,10 @@ impl<T: Stored> Outlet<T> {
 
     /// The next batch for the loop; `None` if there is nothing to send.
     pub(super) fn flush(&mut self, now: impl FnOnce() -> Instant) -> Option<WatchMessage> {
-        if let To::Store(kept) = &self.to
-            && std::mem::take(&mut self.stored) > 0
-        {
-            kept.heard(self.scope, now());
+        match (&self.to, std::mem::take(&mut self.stored)) {
+            (_, 0) | (To::Loop(_), _) => {}
+            (To::Store(kept), _) => kept.heard(self.scope, now()),
+            (To::Sink(_, sink), stored) => sink.heard(self.scope, stored),
         }
         if self.batch.is_empty() {
             return None;
@@ -94,17 +141,24 @@ impl<T: Stored> Outlet<T> {
     ) -> Option<WatchMessage> {
         let (kind, scope) = (self.kind, self.scope);
         match &self.to {
-            To::Loop(_) => Some(WatchMessage::Health {
-                kind,
-                scope,
-                health,
-                since,
-                last_failure,
-            }),
+            To::Loop(_) => {}
             To::Store(kept) => {
                 kept.changed(scope, health, since, last_failure);
-                None
+                return None;
+            }
+            To::Sink(_, sink) => {
+                sink.changed(scope, health, last_failure.as_ref());
+                if !self.is_matched {
+                    return None;
+                }
             }
         }
+        Some(WatchMessage::Health {
+            kind,
+            scope,
+            health,
+            since,
+            last_failure,
+        })
     }
 }

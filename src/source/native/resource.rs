@@ -26,6 +26,8 @@ pub struct Resource {
     pub namespace: Option<String>,
     /// The label selector; not heeded unless the kind is pods.
     pub selector: Option<String>,
+    /// The field selector.
+    pub fields: Option<String>,
 }
 
 impl Resource {
@@ -75,21 +77,28 @@ impl Resource {
                 query.add("resourceVersion", version);
             }
         }
-        if let Some(selector) = self.selector.as_ref().filter(|_| self.is_selected()) {
+        if let Some(selector) = self.selector.as_ref().filter(|_| self.has_labels()) {
             query.add("labelSelector", selector);
+        }
+        if let Some(fields) = &self.fields {
+            query.add("fieldSelector", fields);
         }
         query.text
     }
 
     /// Whether requests for it have a selector.
     pub fn is_selected(&self) -> bool {
+        self.fields.is_some() || self.has_labels()
+    }
+
+    fn has_labels(&self) -> bool {
         self.kind == Kind::POD && self.selector.is_some()
     }
 
     /// The `Accept` header of a request.
     pub fn accept(&self, ask: &ApiRequest<'_>) -> &'static str {
         match (self.row.form, ask) {
-            (Form::Pod, _) => OBJECTS,
+            (Form::Pod | Form::Full, _) => OBJECTS,
             (Form::Metadata, ApiRequest::Page { .. } | ApiRequest::Version { .. }) => METADATA_LIST,
             (Form::Metadata, ApiRequest::StreamedList | ApiRequest::Watch { .. }) => METADATA,
         }
@@ -137,6 +146,7 @@ mod tests {
             row: KindTable::default().row(kind).clone(),
             namespace: namespace.map(str::to_owned),
             selector: Some("app=web,tier in (a)".to_owned()),
+            fields: None,
         }
     }
 

@@ -24,8 +24,8 @@ use tokio::{
 use super::{
     Counters, Options, Server, Streams, Unmatched,
     decode::{
-        Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts, WatchedKind,
-        decode_line, decode_page,
+        Decoding, Dropped, MAX_OBJECT_LEN, ObjectError, PageEnd, PageReader, SharedTexts,
+        WatchedKind, decode_line, decode_page,
     },
     error::{Refusal, RequestError, causes},
     lines::{LineSplitter, RawLine},
@@ -63,6 +63,8 @@ pub(super) struct Watch<K: WatchedKind> {
     shared: Shared,
     machine: WatchMachine<K::Object>,
     texts: Texts,
+    /// What is read of objects.
+    decoding: Decoding,
     /// Where what it sees goes.
     outlet: Outlet<K::Object>,
     turn: Turn,
@@ -127,6 +129,7 @@ impl<K: WatchedKind> Watch<K> {
         Self {
             resource,
             turn: Turn::new(Arc::clone(&shared.turns)),
+            decoding: shared.options.decoding.clone(),
             shared,
             machine: WatchMachine::new(rules),
             texts,
@@ -184,6 +187,7 @@ impl<K: WatchedKind> Watch<K> {
             Err(Declined::Answer(answer)) => return Ok(Some(self.refused(*answer).await)),
         };
         self.machine.opened(now());
+        self.outlet.heard();
         let body = answer.into_body();
         match sort {
             Sort::Stream => self.stream(body).await,
@@ -212,6 +216,7 @@ impl<K: WatchedKind> Watch<K> {
                 }
                 Heard::Over(end) => return Ok(Some(end)),
             };
+            self.outlet.heard();
             // All that is there already goes into one batch.
             let end = loop {
                 if let ControlFlow::Break(end) = self.part(part, &mut frames).await? {
@@ -325,12 +330,13 @@ impl<K: WatchedKind> Watch<K> {
             shared,
             machine,
             texts,
+            decoding,
             outlet,
             turn,
             dropped,
             ..
         } = self;
-        let decoding = &shared.options.decoding;
+        outlet.keep(decoding);
         let line = decode_line::<K>(line, decoding, texts, dropped);
         let seen = line.unusable().cloned();
         let flow = machine.line(line, |event| tell(event, outlet, turn, &shared.counters));
@@ -345,7 +351,8 @@ impl<K: WatchedKind> Watch<K> {
     /// A page that was asked for beside a stream. `true` if it takes the stream's place.
     async fn page_beside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
         let mut objects = 0;
-        let decoding = &self.shared.options.decoding;
+        self.outlet.keep(&mut self.decoding);
+        let decoding = &self.decoding;
         let mut texts = Interner::new(self.shared.options.seed);
         let page = decode_page::<K>(&text, decoding, &mut texts, |_| objects += 1);
         let usable = page.is_ok_and(|page| objects > 0 || page.unusable.is_empty());
@@ -353,14 +360,9 @@ impl<K: WatchedKind> Watch<K> {
             return Ok(false);
         }
         let mut objects = Vec::new();
-        let read = decode_page::<K>(
-            &text,
-            &self.shared.options.decoding,
-            &mut self.texts,
-            |one| {
-                objects.push(one);
-            },
-        );
+        let read = decode_page::<K>(&text, &self.decoding, &mut self.texts, |one| {
+            objects.push(one);
+        });
         drop(text);
         if let Some(end) = self.take_page(read.map_err(end_of_page), objects).await? {
             self.over(end, Sort::Page);
@@ -421,17 +423,18 @@ impl<K: WatchedKind> Watch<K> {
         body: Body,
         mut each: impl FnMut(K::Object),
     ) -> Result<PageEnd, RequestError> {
-        let (mut texts, options) = (self.texts.clone(), self.shared.options.clone());
-        let decoding = &options.decoding;
+        self.outlet.keep(&mut self.decoding);
+        let (mut texts, decoding) = (self.texts.clone(), self.decoding.clone());
+        let (decoding, most) = (&decoding, self.shared.options.max_page);
         let mut page = PageReader::default();
         let take = |chunk: &[u8]| page.push::<K>(chunk, decoding, &mut texts, &mut each);
-        match self.read(body, options.max_page, take).await {
+        match self.read(body, most, take).await {
             Part::End(RequestError::Regular) => {
                 let page = page.end::<K>(decoding, &mut texts, each);
                 page.map_err(end_of_page)
             }
             Part::End(end) => Err(end),
-            Part::Data(_) => Err(RequestError::TooLarge(options.max_page)),
+            Part::Data(_) => Err(RequestError::TooLarge(most)),
         }
     }
 
@@ -442,6 +445,7 @@ impl<K: WatchedKind> Watch<K> {
             self.machine.reading(now());
             match in_time(&mut self.machine, body.frame()).await.map(Part::of) {
                 Ok(Part::Data(data)) if length + data.len() <= most => {
+                    self.outlet.heard();
                     length += data.len();
                     take(&data);
                 }

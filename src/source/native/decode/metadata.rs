@@ -1,15 +1,17 @@
 //! `metadata`: what every object has.
 
-use std::{borrow::Cow, mem};
+use std::{borrow::Cow, mem, sync::Arc};
 
 use serde::de::MapAccess;
 
 use super::{
-    ObjectError,
+    Keep, ObjectError,
+    keep::KeptPairs,
     value::{Array, Fields, Objects, Shape, Value, skip},
 };
 use crate::{
-    model::{Interner, MAX_ID_LEN, OwnerKind, OwnerRef, Uid},
+    enrich::object::{Details, Object, PairLimits, Snapshot, Timestamp},
+    model::{Interner, MAX_ID_LEN, OwnerKind, OwnerRef, SharedStr, Uid},
     source::ObjectName,
 };
 
@@ -21,6 +23,11 @@ pub struct Metadata<'de> {
     namespace: Value<'de>,
     resource_version: Value<'de>,
     owners: References<'de>,
+    /// What enrichment keeps; of the following fields nothing is read without it.
+    keep: Option<Arc<Keep>>,
+    created: Value<'de>,
+    labels: KeptPairs<'de>,
+    annotations: KeptPairs<'de>,
     /// `metadata` itself, or its list of owners, has another type.
     wrong: bool,
 }
@@ -29,6 +36,8 @@ pub struct Metadata<'de> {
 #[derive(Clone, Debug, Default)]
 struct References<'de> {
     controller: Option<Reference<'de>>,
+    /// Further ones that say so. The API server lets no object have any.
+    more: Vec<Reference<'de>>,
     /// What stands there leaves open which one is the controller.
     wrong: bool,
 }
@@ -43,6 +52,21 @@ struct Reference<'de> {
 }
 
 impl<'de> Metadata<'de> {
+    /// Nothing read yet, of an object of which this is kept.
+    pub(super) fn keeping(keep: Option<Arc<Keep>>) -> Self {
+        Self {
+            labels: KeptPairs::labels(keep.as_deref()),
+            annotations: KeptPairs::annotations(keep.as_ref()),
+            keep,
+            ..Self::default()
+        }
+    }
+
+    /// What enrichment keeps of the object.
+    pub(super) fn keep(&self) -> Option<&Arc<Keep>> {
+        self.keep.as_ref()
+    }
+
     /// Reads the value of the key `metadata`.
     pub(super) fn of<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
         self.wrong = map.next_value_seed(super::value::Object(self))?.is_wrong();
@@ -78,7 +102,37 @@ impl<'de> Metadata<'de> {
 
     /// Takes out the version, if there is one of a length that is not absurd.
     pub(super) fn take_version(&mut self) -> Option<Cow<'de, str>> {
-        valid_version(mem::take(&mut self.resource_version))
+        valid_version(match self.keep {
+            Some(_) => self.resource_version.clone(),
+            None => mem::take(&mut self.resource_version),
+        })
+    }
+
+    /// What enrichment keeps of every object, and what it keeps of this kind.
+    pub(super) fn snapshot(
+        &self,
+        keep: &Keep,
+        name: SharedStr,
+        details: Details,
+        texts: &mut Interner,
+    ) -> Result<Object, ObjectError> {
+        if self.wrong || self.owners.wrong {
+            return Err(ObjectError::WrongType);
+        }
+        let owners = self.owners.controller.iter().chain(&self.owners.more);
+        let controllers: Result<_, _> = owners.map(|owner| owner.share(texts)).collect();
+        Ok(Object::new(Snapshot {
+            resource: keep.resource,
+            uid: self.uid()?,
+            name,
+            namespace: texts.text(self.namespace()?),
+            resource_version: SharedStr::from(self.resource_version.any_text()),
+            created: Timestamp::parse(self.created.any_text()),
+            labels: self.labels.pairs(PairLimits::LABELS, texts),
+            annotations: self.annotations.pairs(PairLimits::ANNOTATIONS, texts),
+            controllers: controllers?,
+            details,
+        }))
     }
 
     /// The controller.
@@ -138,6 +192,9 @@ impl<'de> Fields<'de> for Metadata<'de> {
                 let shape = map.next_value_seed(Array(&mut self.owners))?;
                 self.owners.wrong |= shape.is_wrong();
             }
+            "creationTimestamp" if self.keep.is_some() => self.created = map.next_value()?,
+            "labels" => self.labels.read(map)?,
+            "annotations" => self.annotations.read(map)?,
             _ => skip(map)?,
         }
         Ok(())
@@ -149,6 +206,9 @@ impl<'de> Objects<'de> for References<'de> {
 
     fn add(&mut self, owner: Reference<'de>, shape: Shape) {
         if self.controller.is_some() {
+            if owner.controller.switch() == Some(true) {
+                self.more.push(owner);
+            }
             return;
         }
         match owner.controller.switch() {

@@ -11,28 +11,36 @@
 //!
 //! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
 
+mod details;
 mod error;
 mod json;
+mod keep;
 mod line;
 mod metadata;
 mod object;
 mod owner;
 mod page;
 mod pod;
+mod snapshot;
 mod status;
 mod value;
 
-use std::ops::DerefMut;
+use std::{marker::PhantomData, ops::DerefMut, sync::Arc};
 
 use clap::ValueEnum;
 
 pub use error::{Dropped, ObjectError};
+pub use keep::Keep;
 pub use line::{Line, decode_line};
 pub use object::{Decoded, ObjectSeed};
 pub use page::{PageEnd, PageError, PageReader, decode_page};
+pub use snapshot::Pair;
 pub use status::Status;
 
-use crate::model::{Interner, ObjectMeta, PodMeta, Stored};
+use crate::{
+    enrich,
+    model::{Interner, ObjectMeta, PodMeta, Stored},
+};
 
 /// The longest object that is decoded, in bytes of its JSON (4 MiB). The text around it in
 /// a line of a watch counts too.
@@ -43,6 +51,8 @@ pub const MAX_OBJECT_LEN: usize = 4 << 20;
 pub struct Decoding {
     /// Which containers of a pod are told.
     pub containers: Containers,
+    /// What enrichment keeps of the objects; `None`: nothing.
+    pub keep: Option<Arc<Keep>>,
 }
 
 /// Which containers of a pod the native source announces.
@@ -99,6 +109,14 @@ pub enum Pods {}
 #[derive(Clone, Copy, Debug)]
 pub enum MetadataOnly {}
 
+/// What enrichment keeps of objects of any kind, and nothing for the matcher.
+#[derive(Clone, Copy, Debug)]
+pub enum Snapshots {}
+
+/// What the matcher uses, and what enrichment keeps beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Paired<K>(PhantomData<fn() -> K>);
+
 impl WatchedKind for Pods {
     type Object = PodMeta;
     type Partial<'de> = pod::PartialPod<'de>;
@@ -107,4 +125,19 @@ impl WatchedKind for Pods {
 impl WatchedKind for MetadataOnly {
     type Object = ObjectMeta;
     type Partial<'de> = owner::PartialOwner<'de>;
+}
+
+impl WatchedKind for Snapshots {
+    type Object = enrich::object::Object;
+    type Partial<'de> = snapshot::PartialSnapshot<'de>;
+}
+
+impl WatchedKind for Paired<Pods> {
+    type Object = Pair<PodMeta>;
+    type Partial<'de> = snapshot::PartialPair<pod::PartialPod<'de>>;
+}
+
+impl WatchedKind for Paired<MetadataOnly> {
+    type Object = Pair<ObjectMeta>;
+    type Partial<'de> = snapshot::PartialPair<owner::PartialOwner<'de>>;
 }

@@ -6,14 +6,25 @@ use super::{
     Decoding, Dropped, ObjectError,
     metadata::Metadata,
     object::Partial,
+    snapshot::Kept,
     value::{Fields, skip},
 };
-use crate::model::{Interner, ObjectMeta, Owner, Uid};
+use crate::{
+    enrich::object::{Details, Object},
+    model::{Interner, ObjectMeta, Owner, SharedStr, Uid},
+};
 
 /// A ReplicaSet or Job, as it was read.
 #[derive(Clone, Debug, Default)]
 pub struct PartialOwner<'de> {
     metadata: Metadata<'de>,
+}
+
+impl PartialOwner<'_> {
+    /// [`Metadata::uid`]
+    pub(super) fn uid(&self) -> Result<Uid, ObjectError> {
+        self.metadata.uid()
+    }
 }
 
 impl<'de> Fields<'de> for PartialOwner<'de> {
@@ -28,8 +39,10 @@ impl<'de> Fields<'de> for PartialOwner<'de> {
 impl<'de> Partial<'de> for PartialOwner<'de> {
     type Object = ObjectMeta;
 
-    fn new(_: &Decoding) -> Self {
-        Self::default()
+    fn new(decoding: &Decoding) -> Self {
+        Self {
+            metadata: Metadata::keeping(decoding.keep.clone()),
+        }
     }
 
     fn metadata(&mut self) -> &mut Metadata<'de> {
@@ -48,5 +61,20 @@ impl<'de> Partial<'de> for PartialOwner<'de> {
             uid,
             controller: None,
         })
+    }
+}
+
+impl Kept<ObjectMeta> for PartialOwner<'_> {
+    fn snapshot(
+        &self,
+        _: &ObjectMeta,
+        texts: &mut Interner,
+    ) -> Result<Option<Object>, ObjectError> {
+        let Some(keep) = self.metadata.keep() else {
+            return Ok(None);
+        };
+        let name = SharedStr::from(self.metadata.name()?);
+        let object = self.metadata.snapshot(keep, name, Details::None, texts)?;
+        Ok(Some(object))
     }
 }

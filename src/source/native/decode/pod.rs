@@ -15,11 +15,14 @@ use smallvec::SmallVec;
 
 use super::{
     Containers, Decoding, Dropped, ObjectError,
+    details::SpecContainers,
     metadata::Metadata,
     object::Partial,
+    snapshot::Kept,
     value::{Array, Fields, Object, Objects, Shape, Value, skip},
 };
 use crate::{
+    enrich::object::{self, ContainerRole, Details, PodDetails, Timestamp},
     model::{ContainerId, ContainerMeta, Interner, MAX_ID_LEN, Pod, PodMeta, SharedStr, Uid},
     source::inet::inet_addr,
 };
@@ -37,13 +40,22 @@ pub struct PartialPod<'de> {
 #[derive(Clone, Debug, Default)]
 struct Spec<'de> {
     host_network: Value<'de>,
+    /// Enrichment keeps what follows.
+    is_kept: bool,
+    node: Value<'de>,
+    hostname: Value<'de>,
+    containers: [SpecContainers<'de>; 3],
 }
 
 #[derive(Clone, Debug, Default)]
 struct Status<'de> {
     which: Containers,
+    /// Enrichment keeps all containers, the phase and the time of the start.
+    is_kept: bool,
+    phase: Value<'de>,
+    started: Value<'de>,
     pod_ip: Value<'de>,
-    pod_ips: Addresses,
+    pod_ips: Addresses<'de>,
     main: Statuses<'de>,
     init: Statuses<'de>,
     ephemeral: Statuses<'de>,
@@ -53,8 +65,10 @@ struct Status<'de> {
 
 /// `status.podIPs`.
 #[derive(Clone, Debug, Default)]
-struct Addresses {
+struct Addresses<'de> {
     ipv4: Option<Ipv4Addr>,
+    /// Two of them are usual.
+    all: SmallVec<[Value<'de>; 2]>,
     wrong: u32,
 }
 
@@ -76,10 +90,14 @@ struct Container<'de> {
     id: Value<'de>,
     name: Value<'de>,
     image: Value<'de>,
+    image_id: Value<'de>,
 }
 
-/// More in one list are no pod's; it bounds what a draft takes.
+/// More in one list are no pod's; it bounds what a partial takes.
 const MAX_CONTAINERS: usize = 8192;
+
+/// A pod has one of each family; it bounds what a partial takes.
+const MAX_ADDRESSES: usize = 64;
 
 impl<'de> Partial<'de> for PartialPod<'de> {
     type Object = PodMeta;
@@ -87,6 +105,12 @@ impl<'de> Partial<'de> for PartialPod<'de> {
     fn new(decoding: &Decoding) -> Self {
         let mut partial = Self::default();
         partial.status.which = decoding.containers;
+        partial.metadata = Metadata::keeping(decoding.keep.clone());
+        let is_kept = decoding
+            .keep
+            .as_ref()
+            .is_some_and(|keep| keep.needs.details);
+        (partial.spec.is_kept, partial.status.is_kept) = (is_kept, is_kept);
         partial
     }
 
@@ -139,6 +163,85 @@ impl<'de> Partial<'de> for PartialPod<'de> {
     }
 }
 
+impl Kept<PodMeta> for PartialPod<'_> {
+    fn snapshot(
+        &self,
+        core: &PodMeta,
+        texts: &mut Interner,
+    ) -> Result<Option<object::Object>, ObjectError> {
+        self.object(Some(core), texts)
+    }
+}
+
+impl PartialPod<'_> {
+    /// What enrichment keeps; its name is that of `core`, if there is one.
+    pub(super) fn object(
+        &self,
+        core: Option<&PodMeta>,
+        texts: &mut Interner,
+    ) -> Result<Option<object::Object>, ObjectError> {
+        let Some(keep) = self.metadata.keep() else {
+            return Ok(None);
+        };
+        let name = match core {
+            Some(core) => core.name.clone(),
+            None => SharedStr::from(self.metadata.name()?),
+        };
+        let details = match keep.needs.details {
+            true => Details::Pod(Box::new(self.details(keep.needs.otel, texts))),
+            false => Details::None,
+        };
+        let object = self.metadata.snapshot(keep, name, details, texts)?;
+        Ok(Some(object))
+    }
+
+    /// `otel`: with what only documents of that schema say.
+    fn details(&self, otel: bool, texts: &mut Interner) -> PodDetails {
+        let Self { spec, status, .. } = self;
+        let roles = [
+            (ContainerRole::Regular, &status.main),
+            (ContainerRole::Init, &status.init),
+            (ContainerRole::Ephemeral, &status.ephemeral),
+        ];
+        let mut containers = Vec::new();
+        for (list, (role, statuses)) in spec.containers.iter().zip(roles) {
+            containers.extend(list.0.iter().map(|container| {
+                let name = container.name.any_text();
+                let status = statuses.find(name);
+                let id = status.map_or("", |status| status.id.any_text());
+                let image_id = status.filter(|_| otel);
+                object::Container {
+                    name: texts.text(name),
+                    image: texts.text(container.image.any_text()),
+                    id: ContainerId::new(if id.len() <= MAX_ID_LEN { id } else { "" }),
+                    image_id: texts.text(image_id.map_or("", |status| status.image_id.any_text())),
+                    role,
+                    limits: container.limits(),
+                }
+            }));
+        }
+        let ip = SharedStr::from(status.pod_ip.any_text());
+        let others = status.pod_ips.all.iter().map(Value::any_text);
+        let share = |other: &str| match *other == *ip {
+            true => ip.clone(),
+            false => SharedStr::from(other),
+        };
+        PodDetails {
+            node: texts.text(spec.node.any_text()),
+            hostname: match otel {
+                true => SharedStr::from(spec.hostname.any_text()),
+                false => SharedStr::default(),
+            },
+            host_network: spec.host_network.switch() == Some(true),
+            ips: others.map(share).collect(),
+            ip,
+            finished: matches!(status.phase.any_text(), "Succeeded" | "Failed"),
+            started: Timestamp::parse(status.started.any_text()),
+            containers: containers.into(),
+        }
+    }
+}
+
 impl Status<'_> {
     /// The containers to tell, in their order, and how many at their end are not main ones.
     fn told(
@@ -146,7 +249,11 @@ impl Status<'_> {
         texts: &mut Interner,
         dropped: &mut Dropped,
     ) -> Result<(Box<[ContainerMeta]>, u16), ObjectError> {
-        let lists = [&self.main, &self.init, &self.ephemeral];
+        let all = [&self.main, &self.init, &self.ephemeral];
+        let lists = match self.which {
+            Containers::All => &all[..],
+            Containers::Main => &all[..1],
+        };
         if lists.iter().any(|list| list.too_many) {
             return Err(ObjectError::TooLarge);
         }
@@ -155,7 +262,7 @@ impl Status<'_> {
         }
         let mut told: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
         let mut auxiliary = 0;
-        for (nth, list) in lists.into_iter().enumerate() {
+        for (nth, list) in lists.iter().enumerate() {
             for container in &list.containers {
                 let [id, name, image] = container.texts().unwrap_or_default();
                 match id.len() {
@@ -178,6 +285,11 @@ impl Status<'_> {
 }
 
 impl Statuses<'_> {
+    fn find(&self, name: &str) -> Option<&Container<'_>> {
+        let mut all = self.containers.iter();
+        all.find(|container| container.name.text() == Some(name))
+    }
+
     /// The images, each in single quotes, in the order of their bytes, with commas between.
     fn version(&self, texts: &mut Interner) -> SharedStr {
         let images = self.containers.iter().filter_map(Container::texts);
@@ -213,7 +325,7 @@ impl Container<'_> {
     }
 }
 
-impl Addresses {
+impl Addresses<'_> {
     /// The address of a pod whose `podIP` this is: the wire carries only IPv4.
     fn address(&self, pod_ip: &str, dropped: &mut Dropped) -> Option<Ipv4Addr> {
         for _ in 0..self.wrong {
@@ -242,8 +354,15 @@ impl<'de> Fields<'de> for PartialPod<'de> {
 
 impl<'de> Fields<'de> for Spec<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        let [regular, init, ephemeral] = &mut self.containers;
         match key {
             "hostNetwork" => self.host_network = map.next_value()?,
+            _ if !self.is_kept => skip(map)?,
+            "nodeName" => self.node = map.next_value()?,
+            "hostname" => self.hostname = map.next_value()?,
+            "containers" => regular.read(map)?,
+            "initContainers" => init.read(map)?,
+            "ephemeralContainers" => ephemeral.read(map)?,
             _ => skip(map)?,
         }
         Ok(())
@@ -254,9 +373,17 @@ impl<'de> Fields<'de> for Status<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         let shape = match key {
             "initContainerStatuses" | "ephemeralContainerStatuses"
-                if self.which == Containers::Main =>
+                if self.which == Containers::Main && !self.is_kept =>
             {
                 return skip(map);
+            }
+            "phase" if self.is_kept => {
+                self.phase = map.next_value()?;
+                return Ok(());
+            }
+            "startTime" if self.is_kept => {
+                self.started = map.next_value()?;
+                return Ok(());
             }
             "podIP" => {
                 self.pod_ip = map.next_value()?;
@@ -303,18 +430,24 @@ impl<'de> Fields<'de> for Container<'de> {
             "containerID" => self.id = map.next_value()?,
             "name" => self.name = map.next_value()?,
             "image" => self.image = map.next_value()?,
+            "imageID" => self.image_id = map.next_value()?,
             _ => skip(map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Objects<'de> for Addresses {
+impl<'de> Objects<'de> for Addresses<'de> {
     type Object = Address<'de>;
 
     fn add(&mut self, address: Address<'de>, shape: Shape) {
         match address.ip.text() {
-            Some(ip) if !shape.is_wrong() => self.ipv4 = self.ipv4.or_else(|| ip.parse().ok()),
+            Some(ip) if !shape.is_wrong() => {
+                self.ipv4 = self.ipv4.or_else(|| ip.parse().ok());
+                if self.all.len() < MAX_ADDRESSES {
+                    self.all.push(address.ip);
+                }
+            }
             Some(_) | None => self.wrong = self.wrong.saturating_add(1),
         }
     }

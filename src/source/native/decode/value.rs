@@ -34,6 +34,15 @@ pub(super) enum Shape {
 pub trait Fields<'de> {
     /// Takes the value from `map`, in any case.
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
+
+    /// The same for whoever keeps the key.
+    fn entry<A: MapAccess<'de>>(
+        &mut self,
+        key: Cow<'de, str>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        self.field(&key, map)
+    }
 }
 
 /// Takes the objects of an array one by one.
@@ -79,6 +88,11 @@ impl<'de> Value<'de> {
             Self::Bool(on) => Some(*on),
             Self::Number(_) | Self::Text(_) | Self::Other => None,
         }
+    }
+
+    /// The text, or nothing if it is of another type: for what is judged by nobody.
+    pub(super) fn any_text(&self) -> &str {
+        self.text().unwrap_or_default()
     }
 }
 
@@ -130,7 +144,7 @@ impl<'de, F: Fields<'de>> Sorts<'de> for Object<'_, F> {
 
     fn map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
         while let Some(key) = map.next_key_seed(Key(PhantomData))? {
-            self.0.field(&key, &mut map)?;
+            self.0.entry(key, &mut map)?;
         }
         Ok(Shape::Fits)
     }
