@@ -19,6 +19,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse;
 use http::{Extensions, Request};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     body::Body,
@@ -29,7 +30,8 @@ use tonic::{
     transport::{self, Server},
 };
 
-use self::{calls::Counted, drain::Drain, health::Healthy, remote::Remote};
+pub use self::drain::{Drain, Unread};
+use self::{calls::Counted, health::Healthy, remote::Remote};
 use super::{Listener, Peer, PlaceCounts, Places, places::GivesWay};
 use crate::proto::health::health_server::HealthServer;
 
@@ -129,6 +131,19 @@ pub fn peer(request: &Extensions) -> Option<Peer> {
     request.get::<Remote>().map(Remote::peer)
 }
 
+/// The health service of these services: they are served while `ready` says so, until `shutdown`
+/// is cancelled.
+pub fn health(
+    names: Vec<&'static str>,
+    shutdown: CancellationToken,
+    ready: watch::Receiver<bool>,
+) -> HealthServer<Healthy> {
+    HealthServer::new(Healthy::new(names, shutdown, ready))
+        .accept_compressed(Gzip)
+        .accept_compressed(Deflate)
+        .max_decoding_message_size(MAX_HEALTH_REQUEST)
+}
+
 /// Serves on all `listeners` until `shutdown` is cancelled. By then the services end their
 /// calls, of their own accord; this returns when all calls and tasks have ended, soon after
 /// [`Options::grace`] at the latest.
@@ -147,10 +162,8 @@ pub async fn serve(
     // Also when this future is dropped before its time.
     let _kill_at_end = kill.clone().drop_guard();
     let Services { routes, names } = services(&tasks);
-    let health = HealthServer::new(Healthy::new(names, shutdown.clone()))
-        .accept_compressed(Gzip)
-        .accept_compressed(Deflate)
-        .max_decoding_message_size(MAX_HEALTH_REQUEST);
+    let (_always, ready) = watch::channel(true);
+    let health = health(names, shutdown.clone(), ready);
     let routes = routes.add_service(health).prepare();
     let services = Counted::new(routes, Drain::new(options.linger, &tasks));
     let places = Places::new(options.connections, GivesWay::Nobody, counts);

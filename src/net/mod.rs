@@ -10,6 +10,7 @@
 //! | [`caller`] | who asks, and whether they still wait |
 //! | [`seldom`] | equal log lines, once a minute |
 //! | [`grpc`] | serving gRPC: many services on a port, with health, limits and an orderly end |
+//! | [`mod@http`] | serving HTTP/1.1 and HTTP/2 on one port, with limits and an orderly end |
 //!
 //! Invariants: each server accepts through [`Acceptor`], so none has more connections open than
 //! its [`Places`] allow, and none spins or ends when accepting fails. Absent here: what is served.
@@ -17,6 +18,7 @@
 pub mod accept;
 pub mod caller;
 pub mod grpc;
+pub mod http;
 pub mod listener;
 pub mod peer;
 pub mod places;

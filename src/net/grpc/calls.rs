@@ -53,7 +53,7 @@ where
         let drain = self.drain.clone();
         let answered = self
             .inner
-            .call(request.map(|body| Unread::new(body, drain, asking)));
+            .call(request.map(|body| Unread::new(body, drain).in_use(asking)));
         Box::pin(async move {
             let answer = answered.await?;
             Ok(answer.map(|body| Answer {

@@ -20,7 +20,7 @@ use super::{Tasks, remote::InUse};
 
 /// What the tasks that read on need.
 #[derive(Clone, Debug)]
-pub(super) struct Drain {
+pub struct Drain {
     limit: Duration,
     tasks: Tasks,
     runtime: Handle,
@@ -28,7 +28,7 @@ pub(super) struct Drain {
 
 impl Drain {
     /// Reads on for at most `limit`. To be called within a runtime: its tasks run there.
-    pub(super) fn new(limit: Duration, tasks: &Tasks) -> Self {
+    pub fn new(limit: Duration, tasks: &Tasks) -> Self {
         Self {
             limit,
             tasks: tasks.clone(),
@@ -39,7 +39,7 @@ impl Drain {
 
 /// A request's body that survives its own drop for a while.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub struct Unread {
     /// `None` once it has ended.
     body: Option<Body>,
     drain: Drain,
@@ -47,12 +47,19 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    pub(super) fn new(body: Body, drain: Drain, in_use: Option<InUse>) -> Self {
+    /// This body, read on by `drain`.
+    pub fn new(body: Body, drain: Drain) -> Self {
         Self {
             body: Some(body),
             drain,
-            _in_use: in_use,
+            _in_use: None,
         }
+    }
+
+    /// The same, as a part of a call.
+    pub(super) fn in_use(mut self, in_use: Option<InUse>) -> Self {
+        self._in_use = in_use;
+        self
     }
 }
 
