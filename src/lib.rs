@@ -30,6 +30,7 @@
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`command`] | the process: the command line in, logging, the exit status out | no |
 //! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
+//! | [`enrich_api`] | the surfaces of enrichment: HTTP and gRPC at one port | references, lines |
 //! | [`registry`] | the watches of enrichment, who uses them, and the stores that they fill | stores |
 //! | [`backoff`] | how long to wait before the next attempt | yes |
 //! | [`late`] | work that may block, on threads of its own; its late answers | no |
@@ -58,6 +59,7 @@ pub mod config;
 pub mod digest;
 pub mod driver;
 pub mod enrich;
+pub mod enrich_api;
 pub mod feeds;
 pub mod late;
 pub mod logging;
@@ -83,5 +85,13 @@ pub mod proto {
     /// The generated `grpc.health.v1` package.
     pub mod health {
         tonic::include_proto!("grpc.health.v1");
+    }
+
+    /// The generated `k8smeta.v1` package.
+    pub mod k8smeta {
+        tonic::include_proto!("k8smeta.v1");
+
+        /// The types of this package and of `grpc.health.v1`, for reflection.
+        pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("k8smeta");
     }
 }

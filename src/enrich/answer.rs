@@ -105,6 +105,8 @@ pub enum Content<'a> {
     Metadata,
     /// This event, merged or not.
     Event(&'a str),
+    /// Nothing was to be found: the number of the line that is not valid, if it is one.
+    Line(Option<u64>),
 }
 
 impl Answer {
@@ -149,7 +151,8 @@ impl Answer {
                 json.raw("metadata", document.json());
                 json.field("hash", &format!("{:032x}", document.hash()));
             }
-            (Content::Metadata, None) => {}
+            (Content::Line(Some(line)), _) => json.raw("line", &line.to_string()),
+            (Content::Line(None), _) | (Content::Metadata, None) => {}
         }
         if !self.partial.is_empty() {
             let parts = self.partial.iter().map(|(part, why)| {

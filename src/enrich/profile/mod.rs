@@ -162,6 +162,53 @@ pub struct Watch {
     pub node_scope: bool,
 }
 
+impl ScopeSetting {
+    /// The word for it in settings and answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Node(_) => "node",
+        }
+    }
+}
+
+impl Schema {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ecs, Self::Otel];
+
+    /// The word for it in settings and requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ecs => "ecs",
+            Self::Otel => "otel",
+        }
+    }
+
+    /// The schema of this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|schema| schema.name() == name)
+    }
+}
+
+impl Semconv {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::V1, Self::V0, Self::Both];
+
+    /// The word for them in settings and requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V0 => "v0",
+            Self::Both => "both",
+        }
+    }
+
+    /// The conventions of this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|semconv| semconv.name() == name)
+    }
+}
+
 impl Default for Profile {
     /// The settings of an empty block.
     fn default() -> Self {

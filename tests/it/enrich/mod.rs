@@ -12,6 +12,7 @@ mod manifest;
 mod otel;
 mod owners;
 mod profiles;
+mod surfaces;
 mod world;
 
 use std::{fs, path::PathBuf};

@@ -140,7 +140,7 @@ pub(super) fn document(answer: &Answer) -> Value {
 }
 
 /// The settings of a profile, from the `config` of a recorded case.
-fn settings(config: &Value) -> Value {
+pub(super) fn settings(config: &Value) -> Value {
     let mut settings = config["metadata"].as_object().cloned().unwrap_or_default();
     let joined = |key: &str| match &config[key] {
         Value::Null => json!({ "enabled": false }),
