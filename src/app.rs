@@ -26,13 +26,16 @@ pub use self::{check::check, loop_thread::LoopThread};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
-    config::{AdminAddress, Config, Heartbeat, HostPort},
+    config::{AdminAddress, CloudConfig, Config, Heartbeat, HostPort},
     driver::{self, Driver},
     feeds::{Settings, Timeouts},
     matcher::Reannounce,
     migrate::{Numbered, Stage, StateFileError, Written},
     net::{BoundAddr, ListenError, Listener, grpc::ServeError},
-    reducer::{self, Reducer},
+    reducer::{
+        self, Reducer,
+        cloud::{self, CloudNews, CloudOptions},
+    },
     seed,
     source::{
         legacy::{self, merge::Merging},
@@ -124,6 +127,8 @@ pub struct Relay {
     keeper: Part<Result<(), StateFileError>>,
     admin: Part<()>,
     admins: Vec<BoundAddr>,
+    /// Asks the metadata service of the cloud. It ends when there is nothing more to ask.
+    _collecting: AbortOnDropHandle<()>,
     /// How long its end may take.
     limits: end::Limits,
 }
@@ -172,8 +177,13 @@ impl Relay {
         } else {
             (supervisor, None)
         };
+        let (facts, known) = watch::channel(None);
+        let cloud_options = cloud_options(&config);
         let reducer = {
-            let options = reducer_options(&config);
+            let options = reducer::Options {
+                cloud: CloudNews::new(known, now().checked_add(cloud_options.budget())),
+                ..reducer_options(&config)
+            };
             at_leisure("opening of the recording", move || Reducer::new(options)).await??
         };
         let (address, listeners) = listen(&config.server_address).await?;
@@ -184,6 +194,8 @@ impl Relay {
         warn_of_others(&listeners);
         let (admin, queries) =
             admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
+        // Neither lists nor ports wait for the cloud; the first connection to the reducer does.
+        let collecting = spawn(cloud::collect(cloud_options, facts));
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
         let (alone, native_alone) = watch::channel(state.stage == Stage::Native);
         let serving = legacy::Options {
@@ -238,6 +250,7 @@ impl Relay {
             keeper,
             admin,
             admins,
+            _collecting: collecting,
             limits: end::Limits::default(),
         })
     }
@@ -316,6 +329,28 @@ fn reducer_options(config: &Config) -> reducer::Options {
         record,
         ..reducer::Options::new(host, *port, identity)
     }
+}
+
+fn cloud_options(config: &Config) -> CloudOptions {
+    let CloudConfig {
+        cloud,
+        aws_timeout,
+        aws,
+        gcp,
+    } = config.cloud.clone();
+    CloudOptions {
+        aws,
+        gcp,
+        ..CloudOptions::new(cloud, aws_timeout)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the wait for the cloud counts from the start"
+)]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Listens on every address of the name, as the legacy relay does. Gives the first as well.

@@ -168,6 +168,7 @@ impl Server {
 fn tell(command: &mut Command, reducer: SocketAddr) {
     command
         .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--cloud", "none"])
         .args(["--intake-host", &reducer.ip().to_string()])
         .args(["--intake-port", &reducer.port().to_string()]);
 }

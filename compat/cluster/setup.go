@@ -80,7 +80,7 @@ func (b binaries) start(ctx context.Context, dir string, s setup, kubeconfig str
 	}
 	r.admin = filepath.Join(dir, s.name+".sock")
 	args := append(slices.Clone(s.relay), "--intake-host", "127.0.0.1", "--intake-port", port, "--server-address", r.server,
-		"--admin-address", "unix:"+r.admin, "--info")
+		"--admin-address", "unix:"+r.admin, "--cloud", "none", "--info")
 	if s.native {
 		args = append(args, "--kubeconfig", kubeconfig)
 	}

@@ -241,6 +241,7 @@ fn foreign(more: &[&str]) -> Command {
     let args = [
         "--server-address={listen_host}:{listen_port}",
         "--admin-address=none",
+        "--cloud=none",
         "--config-file={config}",
         "--intake-host={reducer_host}",
         "--intake-port={reducer_port}",

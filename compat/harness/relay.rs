@@ -75,7 +75,7 @@ impl Relay {
                 let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
                 command
                     .args(["--server-address", "127.0.0.1:0", "--admin-address", "none"])
-                    .args(["--log-format", "json", "--trace"])
+                    .args(["--cloud", "none", "--log-format", "json", "--trace"])
                     .args(["--intake-host", "127.0.0.1", "--intake-port"])
                     .arg(reducer.port().to_string())
                     .arg("--config-file")

@@ -14,8 +14,8 @@ use clap::{
 use super::{
     AdminArgs, LogArgs, MigrateArgs, hosts, selector,
     values::{
-        self, Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Reannounce,
-        Reconnect, Source, StreamHandover,
+        self, Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists,
+        Reannounce, Reconnect, Source, StreamHandover,
     },
 };
 
@@ -250,14 +250,30 @@ pub struct ReducerArgs {
     pub reconnect: Reconnect,
 
     /// Which cloud's metadata the reducer handshake carries
-    #[arg(long, value_name = "NAME", default_value = "none")]
+    ///
+    /// It names the instance's zone, role, id, type and addresses. The first connection waits for
+    /// the answers, at most three times --aws-timeout and 1s. What is known later is sent with the
+    /// next handshake.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     #[arg(env = "K8S_RELAY_CLOUD", hide_env_values = true)]
     pub cloud: Cloud,
 
-    /// Milliseconds for each round of AWS metadata requests, up to 1h; no effect with --cloud none
+    /// Milliseconds for each round of AWS metadata requests, up to 1h
     #[arg(long, value_name = "MS", default_value = "1000")]
     #[arg(value_parser = values::milliseconds)]
     pub aws_timeout: Duration,
+
+    /// Ask for AWS metadata here [default: http://169.254.169.254]
+    #[arg(long, value_name = "URL")]
+    #[arg(env = "AWS_EC2_METADATA_SERVICE_ENDPOINT", hide_env_values = true)]
+    #[arg(value_parser = Endpoint::of_url)]
+    pub aws_metadata_endpoint: Option<Endpoint>,
+
+    /// Ask for Google's metadata here [default: metadata.google.internal]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(env = "GCE_METADATA_HOST", hide_env_values = true)]
+    #[arg(value_parser = Endpoint::of_host)]
+    pub gce_metadata_host: Option<Endpoint>,
 
     /// Copy all messages to this file, for `k8s-relay decode`
     ///

@@ -30,8 +30,8 @@ pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use settings::Settings;
 pub(crate) use settings::{FromFile, NOT_UTF_8, refusal};
 pub use values::{
-    Cloud, Containers, Encoder, Escalate, Heartbeat, HostPort, Lists, Migrate, Reannounce,
-    Reconnect, Source, StreamHandover, ValueError, duration,
+    Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists, Migrate,
+    Reannounce, Reconnect, Source, StreamHandover, ValueError, duration,
 };
 
 use crate::{logging::LoggingConfig, model::KindTable};
@@ -65,11 +65,9 @@ pub struct Config {
     pub escalate: Escalate,
     /// What follows after the reducer's connection was lost (D5).
     pub reconnect: Reconnect,
-    /// Where the cloud part of the greeting comes from.
-    pub cloud: Cloud,
-    /// Budget of each round of AWS metadata (protocol 15.5).
-    pub aws_timeout: Duration,
-    /// Labels of the greeting in bytewise order of their keys.
+    /// Where the cloud part of the reducer handshake comes from.
+    pub cloud: CloudConfig,
+    /// Labels of the reducer handshake in bytewise order of their keys.
     pub labels: BTreeMap<String, String>,
     /// Where probes, metrics and operators find this process (D15).
     pub admin_address: AdminAddresses,
@@ -109,6 +107,31 @@ pub struct NativeConfig {
     pub relist_resync: bool,
     /// How soon what failed is tried again. There is no flag for it: tests are impatient.
     pub retry: Retry,
+}
+
+/// Where the cloud part of the reducer handshake comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudConfig {
+    /// Which metadata services are asked.
+    pub cloud: Cloud,
+    /// How long each round of questions to AWS may take (protocol 15.5).
+    pub aws_timeout: Duration,
+    /// Where the metadata service of AWS is.
+    pub aws: Endpoint,
+    /// Where the metadata service of Google is.
+    pub gcp: Endpoint,
+}
+
+/// Asks nobody.
+impl Default for CloudConfig {
+    fn default() -> Self {
+        Self {
+            cloud: Cloud::None,
+            aws_timeout: Duration::from_secs(1),
+            aws: Endpoint::aws(),
+            gcp: Endpoint::gcp(),
+        }
+    }
 }
 
 /// The delays before attempts to list or watch.
@@ -241,8 +264,7 @@ impl Config {
             heartbeat: Heartbeat::default(),
             health_interval: Duration::from_secs(1),
             reconnect: Reconnect::Replay,
-            cloud: Cloud::None,
-            aws_timeout: Duration::from_secs(1),
+            cloud: CloudConfig::default(),
             labels: BTreeMap::new(),
             admin_address: AdminAddress::None.into(),
             record: None,
@@ -323,8 +345,12 @@ impl From<RelayArgs> for Config {
             heartbeat: reducer.heartbeat_interval_sec,
             health_interval: reducer.health_interval,
             reconnect: reducer.reconnect,
-            cloud: reducer.cloud,
-            aws_timeout: reducer.aws_timeout,
+            cloud: CloudConfig {
+                cloud: reducer.cloud,
+                aws_timeout: reducer.aws_timeout,
+                aws: reducer.aws_metadata_endpoint.unwrap_or_else(Endpoint::aws),
+                gcp: reducer.gce_metadata_host.unwrap_or_else(Endpoint::gcp),
+            },
             labels,
             admin_address: admin.into(),
             record: reducer.record_intake_output,

@@ -9,6 +9,7 @@ pub use crate::{
     feeds::{Handover as StreamHandover, OnReconnect as Reconnect},
     matcher::{Escalate, Reannounce},
     migrate::Stage as Source,
+    reducer::cloud::{Cloud, Endpoint},
     source::native::{ListMode as Lists, decode::Containers},
 };
 
@@ -44,13 +45,6 @@ impl Default for Heartbeat {
     fn default() -> Self {
         Self::Every(Duration::from_secs(2))
     }
-}
-
-/// Where the cloud part of the handshake comes from (protocol 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Cloud {
-    /// Ask no metadata service; the reducer shows an unknown platform
-    None,
 }
 
 /// Who takes the steps of a migration that change the active source.

@@ -1,14 +1,16 @@
-//! The first messages of every connection, in the order of protocol 7, outside of any cloud.
+//! The first messages of every connection, in the order of protocol 7.
 //!
-//! Law: the same facts give the same greeting on each connection.
-//! Absent here: pods, and cloud platforms other than "unknown".
+//! Invariant: the same facts give the same messages on each connection.
+//! Absent here: pods, and where the facts come from.
 
 use std::collections::BTreeMap;
 
+use super::cloud::{Address, CloudFacts, Interface, Platform};
 use crate::wire::{
     Encode,
     messages::{
-        CloudPlatform, Connect, MetadataComplete, ReportCpuCores, SetConfigLabel, SetNodeInfo,
+        CloudPlatform, CloudPlatformAccountInfo, Connect, Ipv6Addr, MetadataComplete,
+        PrivateIpv4Addr, PublicToPrivateIpv4, ReportCpuCores, SetConfigLabel, SetNodeInfo,
         VersionInfo,
     },
 };
@@ -36,8 +38,8 @@ pub trait Say {
 /// The protocol version we speak: a constant, never this crate's own (D5).
 pub const PROTOCOL_VERSION: [u32; 3] = [0, 11, 0];
 
-/// Says the whole greeting. Its first message is the one that travels uncompressed.
-pub fn send_handshake(identity: &Identity, to: &mut impl Say) {
+/// Says all of it. The first message is the one that travels uncompressed.
+pub fn send_handshake(identity: &Identity, cloud: &CloudFacts, to: &mut impl Say) {
     let [major, minor, patch] = PROTOCOL_VERSION;
     to.say(VersionInfo {
         major,
@@ -64,27 +66,76 @@ pub fn send_handshake(identity: &Identity, to: &mut impl Say) {
     to.flush();
 
     to.say(CloudPlatform {
-        cloud_platform: UNKNOWN,
+        cloud_platform: cloud.platform.code(),
     });
-    to.say(SetNodeInfo {
-        az: b"",
-        role: b"",
-        instance_id: &identity.hostname,
-        instance_type: b"",
-    });
+    match cloud.platform {
+        Platform::Unknown => to.say(SetNodeInfo {
+            az: b"",
+            role: b"",
+            instance_id: &identity.hostname,
+            instance_type: b"",
+        }),
+        Platform::Aws | Platform::Gcp => say_instance(cloud, to),
+    }
     to.say(MetadataComplete { time: 0 });
     to.flush();
 }
 
+fn say_instance(cloud: &CloudFacts, to: &mut impl Say) {
+    if !cloud.account_id.is_empty() {
+        to.say(CloudPlatformAccountInfo {
+            account_id: cloud.account_id.as_bytes(),
+        });
+    }
+    to.say(SetNodeInfo {
+        az: cloud.zone.as_bytes(),
+        role: cloud.role.as_bytes(),
+        instance_id: cloud.instance_id.as_bytes(),
+        instance_type: cloud.instance_type.as_bytes(),
+    });
+    to.flush();
+    let of_interface = |interface: &Interface| {
+        let vpc_id = padded(&interface.network);
+        let addresses = interface.addresses.clone().into_iter();
+        addresses.map(move |address| (vpc_id, address))
+    };
+    let addresses = cloud.interfaces.iter().flat_map(of_interface);
+    for (vpc_id, address) in addresses.take(MAX_ADDRESSES) {
+        match address {
+            Address::Private(addr) => to.say(PrivateIpv4Addr { vpc_id, addr }),
+            Address::V6(addr) => to.say(Ipv6Addr {
+                addr: addr.octets(),
+                vpc_id,
+            }),
+            Address::Public { public, private } => to.say(PublicToPrivateIpv4 {
+                vpc_id,
+                public_addr: public,
+                private_addr: private,
+            }),
+        }
+    }
+}
+
+/// A network's name in the width that it has on the wire: cut, or filled with zeros.
+fn padded(network: &str) -> [u8; 22] {
+    let mut padded = [0; 22];
+    for (byte, from) in padded.iter_mut().zip(network.bytes()) {
+        *byte = from;
+    }
+    padded
+}
+
+/// More addresses than a machine has; a handshake is never longer than a buffer for it.
+const MAX_ADDRESSES: usize = 4096;
+
 /// Among the client types (protocol 6.1).
 const K8S: u8 = 3;
-
-/// Among the cloud platforms (protocol 6.3).
-const UNKNOWN: u16 = 0;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::wire::{Message, decode};
 
@@ -116,9 +167,115 @@ mod tests {
     }
 
     fn hear(identity: &Identity) -> Heard {
+        hear_in(&CloudFacts::default(), identity)
+    }
+
+    fn hear_in(cloud: &CloudFacts, identity: &Identity) -> Heard {
         let mut heard = Heard::default();
-        send_handshake(identity, &mut heard);
+        send_handshake(identity, cloud, &mut heard);
         heard
+    }
+
+    /// An instance in a cloud, with an address of each kind.
+    fn instance(platform: Platform, account_id: &str, network: &str) -> CloudFacts {
+        let private = Ipv4Addr::new(10, 0, 0, 1);
+        CloudFacts {
+            platform,
+            account_id: account_id.into(),
+            zone: "us-east-1a".into(),
+            role: "node".into(),
+            instance_id: "0dcf".into(),
+            instance_type: "m5.large".into(),
+            interfaces: vec![Interface {
+                network: network.into(),
+                addresses: vec![
+                    Address::Private(private),
+                    Address::V6("2001:db8::1".parse().unwrap()),
+                    Address::Public {
+                        public: Ipv4Addr::new(52, 86, 69, 93),
+                        private,
+                    },
+                ],
+            }],
+        }
+    }
+
+    #[test]
+    fn in_a_cloud_a_frame_ends_after_the_nodes_facts_and_its_addresses_follow() {
+        for (platform, account, said) in [
+            (
+                Platform::Aws,
+                "525339921445",
+                "cloud_platform cloud_platform_account_info set_node_info",
+            ),
+            (Platform::Aws, "", "cloud_platform set_node_info"),
+            (Platform::Gcp, "", "cloud_platform set_node_info"),
+        ] {
+            let cloud = instance(platform, account, "vpc-1");
+            assert_eq!(
+                hear_in(&cloud, &identity(&[])).names.join(" "),
+                format!(
+                    "version_info | connect report_cpu_cores | | {said} | private_ipv4_addr \
+                     ipv6_addr public_to_private_ipv4 metadata_complete |"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn an_instance_is_sent_with_the_clouds_number_and_its_own_names() {
+        let cloud = instance(Platform::Gcp, "", "a-network-of-more-than-22-bytes");
+        let heard = hear_in(&cloud, &identity(&[]));
+        let mut rest = &heard.bytes[..];
+        let mut messages = Vec::new();
+        while let Some((_, message, len)) = decode(rest).unwrap() {
+            messages.push(message);
+            rest = rest.get(len..).unwrap();
+        }
+        let vpc_id = *b"a-network-of-more-than";
+        let private = Ipv4Addr::new(10, 0, 0, 1);
+        let expected = [
+            Message::from(CloudPlatform { cloud_platform: 2 }),
+            SetNodeInfo {
+                az: b"us-east-1a",
+                role: b"node",
+                instance_id: b"0dcf",
+                instance_type: b"m5.large",
+            }
+            .into(),
+            PrivateIpv4Addr {
+                vpc_id,
+                addr: private,
+            }
+            .into(),
+            Ipv6Addr {
+                addr: [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+                vpc_id,
+            }
+            .into(),
+            PublicToPrivateIpv4 {
+                vpc_id,
+                public_addr: Ipv4Addr::new(52, 86, 69, 93),
+                private_addr: private,
+            }
+            .into(),
+            MetadataComplete { time: 0 }.into(),
+        ];
+        assert_eq!(messages[3..], expected);
+        assert_eq!(padded("vpc-1"), *b"vpc-1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn addresses_beyond_a_bound_are_left_out() {
+        let mut cloud = instance(Platform::Aws, "", "");
+        let many = (0..10_000_u32).map(|n| Address::Private(n.into()));
+        cloud.interfaces[0].addresses = many.collect();
+        let heard = hear_in(&cloud, &identity(&[]));
+        let said = heard
+            .names
+            .iter()
+            .filter(|name| **name == "private_ipv4_addr");
+        assert_eq!(said.count(), MAX_ADDRESSES);
     }
 
     #[test]

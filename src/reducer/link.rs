@@ -138,7 +138,7 @@ pub(super) async fn dial(
     tcp: Tcp,
     layer: Layer,
 ) -> Result<Link, DialError> {
-    let lookup = timeout(tcp.resolve_timeout, (resolver.0)(host.clone(), port)).await;
+    let lookup = timeout(tcp.resolve_timeout, resolver.resolve(host.clone(), port)).await;
     let addresses = match lookup.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(addresses) => addresses,
         Err(source) => return Err(DialError::Resolve { host, source }),
@@ -341,6 +341,11 @@ impl Resolver {
         F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
     {
         Self(Arc::new(move |host, port| Box::pin(lookup(host, port))))
+    }
+
+    /// The addresses of a host, which may be one itself.
+    pub(super) async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (self.0)(host, port).await
     }
 }
 

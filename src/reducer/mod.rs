@@ -3,6 +3,7 @@
 //! | file | what it is | pure |
 //! |---|---|---|
 //! | [`project`] | the model as messages that fit | yes |
+//! | [`cloud`] | what the cloud says of this machine | in part |
 //! | [`greeting`] | the first messages of a connection | yes |
 //! | [`session`] | when to dial, beat, give up, try again | yes |
 //! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
@@ -23,6 +24,7 @@
 //! spawned. No failure of the network ends it. A connection ends with FIN, never with our
 //! RST. Absent here: pods that live, and what is owed to the reducer (the core knows).
 
+pub mod cloud;
 pub mod handshake;
 pub mod host;
 pub mod link;
@@ -456,15 +458,9 @@ impl Reducer {
     fn act(&mut self, action: Action, now: Instant) -> Option<ReducerEvent> {
         match action {
             Action::Dial => {
-                let Options {
-                    host,
-                    port,
-                    tcp,
-                    layer,
-                    resolver,
-                    ..
-                } = self.options.clone();
-                self.conn = ReducerConn::Dialing(Box::pin(dial(resolver, host, port, tcp, layer)));
+                let of = self.options.clone();
+                let dialing = dial(of.resolver, of.host, of.port, of.tcp, of.layer);
+                self.conn = ReducerConn::Dialing(Box::pin(of.cloud.before(dialing)));
             }
             Action::Heartbeat => self.say(now, |to| to.say(Heartbeat {})),
             Action::Health => self.say(now, |to| {
@@ -509,7 +505,11 @@ impl Reducer {
         self.session.connected(now);
         self.outbox.open();
         self.outbox.set_time(now);
-        handshake::send_handshake(&self.options.greeting, &mut self.outbox);
+        handshake::send_handshake(
+            &self.options.greeting,
+            &self.options.cloud.now(),
+            &mut self.outbox,
+        );
         self.flush(now);
         ReducerEvent::Connected
     }

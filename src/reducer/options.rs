@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Identity, Layer, Resolver, Tcp, Times};
+use super::{Identity, Layer, Resolver, Tcp, Times, cloud::CloudNews};
 
 /// What to connect to, and how.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Options {
     pub port: u16,
     /// What the greeting says.
     pub greeting: Identity,
+    /// What the cloud says of this machine; the first connection may have to wait for it.
+    pub cloud: CloudNews,
     /// Where to record everything that is sent.
     pub record: Option<PathBuf>,
     /// Intervals and limits of the session.
@@ -36,6 +38,7 @@ impl Options {
             host: host.into(),
             port,
             greeting,
+            cloud: CloudNews::default(),
             record: None,
             times: Times::default(),
             tcp: Tcp::default(),

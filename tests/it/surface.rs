@@ -112,10 +112,12 @@ fn the_variables_are_these() {
     names.sort();
     names.dedup();
     insta::assert_snapshot!(names.join("\n"), @r"
+    AWS_EC2_METADATA_SERVICE_ENDPOINT
     EBPF_NET_INTAKE_HOST
     EBPF_NET_INTAKE_PORT
     EBPF_NET_LOG_FILE_PATH
     EBPF_NET_RECORD_INTAKE_OUTPUT_PATH
+    GCE_METADATA_HOST
     K8S_RELAY_ADMIN_ADDRESS
     K8S_RELAY_CLOUD
     K8S_RELAY_CONTAINERS
@@ -180,8 +182,10 @@ fn without_any_setting_the_defaults_hold() {
     heartbeat-interval-sec = 2  # default
     health-interval = 1s  # default
     reconnect = replay  # default
-    cloud = none  # default
+    cloud = auto  # default
     aws-timeout = 1000  # default
+    aws-metadata-endpoint =   # default
+    gce-metadata-host =   # default
     record-intake-output =   # default
     admin-address = 127.0.0.1:8713  # default
     log-format = text  # default
@@ -244,6 +248,8 @@ fn every_setting_can_be_changed() {
             "--health-interval=200ms",
             "--reconnect=reset-watcher",
             "--cloud=none",
+            "--aws-metadata-endpoint=http://[::1]:1338",
+            "--gce-metadata-host=metadata:8080",
             "--admin-address=unix:/run/k8s-relay.sock",
             "--record-intake-output=relay.rec",
             "--log-console",
@@ -289,6 +295,8 @@ fn every_setting_can_be_changed() {
     reconnect = reset-watcher  # flag
     cloud = none  # flag
     aws-timeout = 250  # flag
+    aws-metadata-endpoint = http://[::1]:1338  # flag
+    gce-metadata-host = metadata:8080  # flag
     record-intake-output = relay.rec  # flag
     admin-address = unix:/run/k8s-relay.sock  # flag
     log-format = json  # flag
@@ -378,7 +386,21 @@ fn new_settings_have_variables_of_their_own() {
             "--reconnect=replay",
             "replay",
         ),
-        ("cloud", "K8S_RELAY_CLOUD", "none", "--cloud=none", "none"),
+        ("cloud", "K8S_RELAY_CLOUD", "none", "--cloud=gcp", "gcp"),
+        (
+            "aws-metadata-endpoint",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "http://localhost:1338",
+            "--aws-metadata-endpoint=http://imds",
+            "http://imds",
+        ),
+        (
+            "gce-metadata-host",
+            "GCE_METADATA_HOST",
+            "localhost:8080",
+            "--gce-metadata-host=metadata",
+            "metadata",
+        ),
         (
             "source",
             "K8S_RELAY_SOURCE",

@@ -179,7 +179,7 @@ fn kubeconfig_for(server: &str) -> Value {
 async fn run(arguments: &[&str]) -> Output {
     let run = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
         .args(["--source", "native", "--server-address", "127.0.0.1:0"])
-        .args(["--admin-address", "none"])
+        .args(["--admin-address", "none", "--cloud", "none"])
         .args(arguments)
         .env_clear()
         .kill_on_drop(true)

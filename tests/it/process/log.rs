@@ -75,7 +75,7 @@ async fn one_line_warns_of_an_address_that_other_machines_may_reach_and_none_of_
         let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
             .args(["--server-address", address, "--log-format", "json"])
             .args(["--intake-host", "127.0.0.1", "--intake-port", "1"])
-            .args(["--admin-address", "none"])
+            .args(["--admin-address", "none", "--cloud", "none"])
             .env_clear()
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -102,7 +102,7 @@ async fn one_line_warns_of_an_address_that_other_machines_may_reach_and_none_of_
 async fn a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_k8s-relay"))
         .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
-        .args(["--admin-address", "none"])
+        .args(["--admin-address", "none", "--cloud", "none"])
         .env_clear()
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

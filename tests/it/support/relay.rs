@@ -55,7 +55,7 @@ impl Relay {
     async fn run(mut program: Command, level: &str, arguments: &[&str]) -> Self {
         let mut child = program
             .args(["--server-address", "127.0.0.1:0", "--admin-address", "none"])
-            .args(["--log-format", "json", level])
+            .args(["--cloud", "none", "--log-format", "json", level])
             .args(arguments)
             .env_clear()
             .stdin(Stdio::null())

@@ -117,7 +117,10 @@ fn a_wrong_command_line_is_refused_with_code_2() {
             "invalid value 'maybe' for '--watch-list <WATCH_LIST>'",
         ),
         (&["cluster", "--bookmarks-every=0s"], "shorter than 1ms"),
-        (&["--cloud=aws"], "invalid value 'aws' for '--cloud <NAME>'"),
+        (
+            &["--cloud=azure"],
+            "invalid value 'azure' for '--cloud <NAME>'",
+        ),
         (
             &["--log-format=xml"],
             "invalid value 'xml' for '--log-format <FORM>'",
@@ -162,6 +165,16 @@ fn a_wrong_variable_is_refused_with_code_2() {
             "K8S_RELAY_CLOUD",
             "x",
             "invalid value 'x' for '--cloud <NAME>'",
+        ),
+        (
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "https://169.254.169.254",
+            "expected http://HOST[:PORT], without a user and a query",
+        ),
+        (
+            "GCE_METADATA_HOST",
+            "http://metadata",
+            "expected HOST[:PORT], with an IPv6 address in brackets",
         ),
         (
             "K8S_RELAY_LOG_FORMAT",

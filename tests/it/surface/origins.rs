@@ -11,7 +11,17 @@ use super::{TempFile, run};
 const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
 
 /// Texts of which each flag takes one at least.
-const TEXTS: [&str; 8] = ["61s", "7", "x", "tcp", "aws", "curl", "app=web", "[::1]:7"];
+const TEXTS: [&str; 9] = [
+    "61s",
+    "7",
+    "x",
+    "tcp",
+    "aws",
+    "curl",
+    "app=web",
+    "[::1]:7",
+    "http://localhost:7",
+];
 
 fn settings() -> Vec<Arg> {
     let command = Cli::command();
