@@ -294,3 +294,6 @@ impl fmt::Debug for Inner {
         f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
