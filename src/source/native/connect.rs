@@ -145,6 +145,18 @@ pub enum ConnectError {
     Client(String),
 }
 
+/// Why an object was not got.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// The server answers that there is none, or that it may not be read.
+    #[error("the API server answers {0}")]
+    Refused(u16),
+    /// There is no answer, or the server cannot give one now.
+    #[error("the API server does not answer: {0}")]
+    Unreachable(String),
+}
+
 /// Whether [`connect`] would accept these settings. Nothing is sent, and no plugin is run.
 ///
 /// # Errors
@@ -153,6 +165,23 @@ pub async fn check(access: &Access, limits: Limits) -> Result<(), ConnectError> 
     first_read(&Reader::default(), access, limits)
         .await
         .map(drop)
+}
+
+/// What a kubeconfig calls the cluster, and where its server is, if a kubeconfig says how to reach
+/// it. Nothing is sent, and no plugin is run.
+///
+/// # Errors
+/// As [`connect`]; also if the files take too long to read.
+pub async fn named_cluster(
+    access: &Access,
+    limits: Limits,
+) -> Result<Option<(String, String)>, ConnectError> {
+    let late = || ConnectError::Client("its files are not read in time".to_owned());
+    let read = first_read(&Reader::default(), access, limits).await?;
+    let loaded = read.ok_or_else(late)?.prepared?.loaded;
+    let server = loaded.server.to_string();
+    let server = server.trim_end_matches('/').to_owned();
+    Ok(loaded.cluster.clone().map(|name| (name, server)))
 }
 
 /// What the settings say now; `None` if the files take too long to read.
@@ -225,6 +254,25 @@ impl Server {
     /// For whoever asks it something else than this room does.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The object at this path, as text.
+    ///
+    /// # Errors
+    /// The server says no, or nothing within `limit`.
+    pub async fn get(&self, path: &str, limit: Duration) -> Result<String, NoAnswer> {
+        let unreachable = |why: &dyn fmt::Display| NoAnswer::Unreachable(why.to_string());
+        let request = Request::get(path).body(Vec::new());
+        let request = request.map_err(|error| unreachable(&error))?;
+        match timeout(limit, self.client.request_text(request)).await {
+            Ok(Ok(text)) => Ok(text),
+            // Credentials may be mended, and load goes by.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403..=428) => {
+                Err(NoAnswer::Refused(status.code))
+            }
+            Ok(Err(error)) => Err(unreachable(&error)),
+            Err(late) => Err(unreachable(&late)),
+        }
     }
 
     /// Ends what gets credentials: when this is ready, no plugin is left. Requests have those

@@ -49,7 +49,9 @@ use std::{
 };
 
 use clap::ValueEnum;
-pub use connect::{Access, ConnectError, Limits, Server, check, connect, end_plugins};
+pub use connect::{
+    Access, ConnectError, Limits, NoAnswer, Server, check, connect, end_plugins, named_cluster,
+};
 pub use counters::Counters;
 use decode::{Decoding, MetadataOnly, Pods, WatchedKind};
 use outlet::{Outlet, To};

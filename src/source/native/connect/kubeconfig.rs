@@ -26,6 +26,8 @@ pub struct File {
 pub struct Entry {
     /// The context's name.
     pub context: String,
+    /// The name of its cluster.
+    pub cluster_name: String,
     /// Where the API server is, and how it is known.
     pub cluster: Cluster,
     /// Who we are to it.
@@ -152,6 +154,7 @@ pub fn choose(files: &[File], context: Option<&str>) -> Result<Entry, String> {
     };
     Ok(Entry {
         context: name,
+        cluster_name,
         cluster,
         user,
     })

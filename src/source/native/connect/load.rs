@@ -29,6 +29,8 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 pub(super) struct Loaded {
     /// The context, if there are some; with it we stay.
     pub(super) context: Option<String>,
+    /// The name of the cluster, if it has one here.
+    pub(super) cluster: Option<String>,
     /// Without a user's name in it.
     pub(super) server: Uri,
     pub(super) proxy: Option<Proxy>,
@@ -116,10 +118,12 @@ fn in_cluster(seen: &mut Seen) -> Result<Loaded, ConnectError> {
             ..User::default()
         },
         context: String::new(),
+        cluster_name: String::new(),
     };
     let loaded = from_entry(entry, seen, &Origin::ServiceAccount)?;
     Ok(Loaded {
         context: None,
+        cluster: None,
         ..loaded
     })
 }
@@ -128,6 +132,7 @@ fn from_entry(entry: Entry, seen: &mut Seen, origin: &Origin) -> Result<Loaded, 
     let unusable = |why| origin.unusable(why);
     let Entry {
         context,
+        cluster_name,
         cluster,
         user,
     } = entry;
@@ -163,6 +168,7 @@ fn from_entry(entry: Entry, seen: &mut Seen, origin: &Origin) -> Result<Loaded, 
     };
     Ok(Loaded {
         context: Some(context),
+        cluster: Some(cluster_name).filter(|name| !name.is_empty()),
         server,
         proxy,
         material: Material {
