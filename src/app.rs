@@ -6,6 +6,7 @@ mod admin;
 mod check;
 mod end;
 mod loop_thread;
+mod metadata;
 mod migrating;
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use self::{admin::Admin, end::Part, watches::WatchSupervisor};
-pub use self::{check::check, loop_thread::LoopThread};
+pub use self::{check::check, loop_thread::LoopThread, metadata::MetadataService};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
-    config::{AdminAddress, CloudConfig, Config, Heartbeat, HostPort},
+    config::{AdminAddress, CloudConfig, Config, Heartbeat, HostPort, Source},
     driver::{self, Driver},
     feeds::{Settings, Timeouts},
     matcher::Reannounce,
@@ -71,12 +72,23 @@ pub enum AppError {
         /// What the system says.
         source: ListenError,
     },
+    /// The address at which questions about metadata are taken cannot be used.
+    #[error("cannot listen on {address} (see --enrich-address)")]
+    Enrichment {
+        /// As it was asked for.
+        address: AdminAddress,
+        /// What the system says.
+        source: ListenError,
+    },
     /// The way to the reducer cannot be set up.
     #[error(transparent)]
     Reducer(#[from] reducer::ReducerError),
     /// The stage of the migration cannot be read or kept.
     #[error(transparent)]
     State(#[from] StateFileError),
+    /// A relay announces pods of some source.
+    #[error("with --source none there is nothing to announce")]
+    NoSource,
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -103,6 +115,13 @@ pub enum AppError {
 /// something undone.
 pub async fn run(config: Config, loop_thread: &LoopThread) -> Result<(), AppError> {
     let (signals, _counting) = count_signals().map_err(AppError::Signals)?;
+    if config.source == Source::None {
+        let service = tokio::select! {
+            service = MetadataService::start(config) => service?,
+            () = came(signals.clone(), 1) => return Ok(()),
+        };
+        return service.run_until(came(signals, 1)).await;
+    }
     let relay = tokio::select! {
         relay = Relay::start_on(config, loop_thread.handle()) => relay?,
         // Nothing was announced yet.
@@ -139,8 +158,9 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound, the recording cannot be opened, the state file cannot be
-    /// read or replaced, or what says how to reach the API server is missing or wrong.
+    /// When there is no source, the address cannot be bound, the recording cannot be opened, the
+    /// state file cannot be read or replaced, or what says how to reach the API server is missing
+    /// or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         Self::start_on(config, &Handle::current()).await
     }
@@ -154,10 +174,11 @@ impl Relay {
             unmatched: Arc::new(native::Unmatched::of(&watched)),
             ..Sources::default()
         };
+        let source = config.source.stage().ok_or(AppError::NoSource)?;
         let (kept, state) = {
             let config = config.clone();
             at_leisure("reading of the state file", move || {
-                migrating::state(&config)
+                migrating::state(&config, source)
             })
             .await??
         };
@@ -222,7 +243,9 @@ impl Relay {
         let options = driver::Options {
             settings: settings(&config, state.stage),
             watches: watched,
-            migrating: migrating::migrating(&config, state, states, written, alone, control),
+            migrating: migrating::migrating(
+                &config, source, state, states, written, alone, control,
+            ),
         };
         let leave = CancellationToken::new();
         let driver = Driver::new(options, reducer, outputs)

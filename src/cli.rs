@@ -12,9 +12,18 @@ use clap::{
 use crate::{
     config::{Config, ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
     tools::{
-        cluster::ClusterArgs, decode::DecodeArgs, demo::DemoArgs, explain::ExplainArgs,
-        migrate::MigrateArgs, reducer::ReducerArgs, replay::ReplayArgs, status::StatusArgs,
-        tee::TeeArgs, watch_test::WatchTestArgs, watcher::WatcherArgs,
+        cluster::ClusterArgs,
+        decode::DecodeArgs,
+        demo::DemoArgs,
+        explain::ExplainArgs,
+        metadata::{enrich::EnrichArgs, lookup::LookupArgs},
+        migrate::MigrateArgs,
+        reducer::ReducerArgs,
+        replay::ReplayArgs,
+        status::StatusArgs,
+        tee::TeeArgs,
+        watch_test::WatchTestArgs,
+        watcher::WatcherArgs,
     },
 };
 
@@ -58,6 +67,8 @@ pub enum Command {
     Status(StatusArgs),
     Migrate(MigrateArgs),
     Explain(ExplainArgs),
+    Lookup(LookupArgs),
+    Enrich(EnrichArgs),
     Demo(DemoArgs),
     Cluster(ClusterArgs),
     Reducer(ReducerArgs),
@@ -79,6 +90,10 @@ Examples:
   Check a command line, the environment and a file without starting anything:
       k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
 
+  Answer questions about metadata alone, without a reducer, and ask one:
+      k8s-relay --source none
+      k8s-relay lookup shop/web-5d4f8-x2x7p
+
   Show the state of a running relay, and why it announces a pod or does not:
       k8s-relay status
       k8s-relay explain shop/web-5d4f8-x2x7p
@@ -95,6 +110,9 @@ Config file (YAML); every key is optional:
     port: 7000
   source: native          # each flag without its dashes
   namespace: [shop, billing]
+  enrichment:             # profiles of metadata; see docs/enrichment.md
+    profiles:
+      default: {metricsets: [pod, container]}
 
 Exit status: 0 after SIGTERM, SIGINT or SIGHUP, when everything was sent and kept; 1 when a part
 failed, or something could not be sent or kept in time (a second signal ends the wait), with the
@@ -103,7 +121,10 @@ Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, a
 
 /// The commands by what they are for, in the order of the help.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Operate a running relay", &["status", "explain", "migrate"]),
+    (
+        "Operate a running relay",
+        &["status", "explain", "lookup", "enrich", "migrate"],
+    ),
     (
         "Try it",
         &["demo", "cluster", "reducer", "watcher", "watch-test"],
@@ -119,7 +140,7 @@ const MOST_USED: [&str; 13] = [
     "server_address",
     "kubeconfig",
     "namespace",
-    "selector",
+    "enrich_address",
     "reannounce",
     "state_file",
     "intake_host",
@@ -163,9 +184,11 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches)?;
         cli.settings = Settings::of(&command, &matches, file.as_ref());
         cli.settings.look_at_variables(&defined);
+        cli.relay.enrichment = file.as_ref().and_then(FromFile::enrichment);
         cli.relay.labels = file.map(|file| file.labels()).unwrap_or_default();
         // Settings that contradict each other are a mistake of the line, too.
-        Config::new(cli.relay.clone()).map_err(mistake)?;
+        let config = Config::new(cli.relay.clone()).map_err(mistake)?;
+        cli.settings.look_at_profiles(&config.enrich);
         Ok(cli)
     }
 }

@@ -77,8 +77,11 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
                 };
                 let _ = writeln!(io::stderr(), "error: {said}");
             }
-            let asked = error.downcast_ref::<tools::ask::AskError>();
-            let status = asked.map_or(1, tools::ask::AskError::status);
+            let asked = error.downcast_ref().map(tools::ask::AskError::status);
+            let looked_up = error
+                .downcast_ref()
+                .map(tools::metadata::MetadataError::status);
+            let status = asked.or(looked_up).unwrap_or(1);
             // What a check finds is a mistake in a setting.
             let mistaken = checks || error.is::<ConfigError>();
             ExitCode::from(if mistaken { 2 } else { status })
@@ -107,6 +110,10 @@ fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
         .warnings
         .iter()
         .for_each(|warning| tracing::warn!("{warning}"));
+    settings
+        .notes
+        .iter()
+        .for_each(|note| tracing::info!("{note}"));
     let config = Config::new(args)?;
     if check_only {
         wait_for(async { Ok(app::check(&config).await?) })?;
@@ -130,6 +137,8 @@ fn tool(command: Command) -> Result<(), Error> {
         Command::Status(args) => wait_for(async { Ok(tools::status::run(&args).await?) }),
         Command::Migrate(args) => wait_for(async { Ok(tools::migrate::run(&args).await?) }),
         Command::Explain(args) => wait_for(async { Ok(tools::explain::run(&args).await?) }),
+        Command::Lookup(args) => wait_for(async { Ok(tools::metadata::lookup::run(&args).await?) }),
+        Command::Enrich(args) => wait_for(async { Ok(tools::metadata::enrich::run(&args).await?) }),
         Command::Demo(args) => wait_for(async { Ok(tools::demo::run(&args).await?) }),
         Command::Cluster(args) => wait_for(async { Ok(tools::cluster::run(&args).await?) }),
         Command::Reducer(args) => wait_for(async { Ok(tools::reducer::run(&args).await?) }),

@@ -66,6 +66,7 @@ pub mod logging;
 pub mod matcher;
 pub mod migrate;
 pub mod model;
+mod nearest;
 pub mod net;
 pub mod reducer;
 pub mod registry;

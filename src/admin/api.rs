@@ -18,11 +18,16 @@ use crate::{
 
 /// The answer to `GET /statusz`. Every list in it is bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The version of the program.
     pub version: String,
     /// How long the process has run.
     pub up_seconds: f64,
+    /// `--source none`: a metadata service alone. All that follows but `enrichment` is left out.
+    pub alone: bool,
+    /// How questions about metadata are answered, if they are.
+    pub enrichment: Option<Enrichment>,
     /// Where the migration stands.
     pub stage: Stage,
     /// How long it has stood there.
@@ -69,6 +74,64 @@ pub struct Status {
     /// Synced `Collect` streams that share less than half of their pods with the active one.
     #[serde(default)]
     pub streams_disagreeing: u64,
+}
+
+/// How questions about metadata are answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Enrichment {
+    /// Where they are taken.
+    pub address: String,
+    /// How often profiles have been loaded: 1 for those of the start.
+    pub generation: u64,
+    /// How many changes of the settings file had a mistake.
+    pub reload_failures: u64,
+    /// Why the profiles of the settings file are not those in effect, if so.
+    pub reload_error: Option<String>,
+    /// The names of the profiles that are in effect.
+    pub profiles: Vec<String>,
+    /// What is held of each kind.
+    pub stores: Vec<MetadataStore>,
+    /// The documents that can be given out again.
+    pub cache: Cache,
+}
+
+/// The objects of one kind, as far as they are held for questions about metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataStore {
+    /// The key of the kind, such as `replicaset`.
+    pub kind: String,
+    /// What of the cluster it covers.
+    pub scope: String,
+    /// `PENDING`, `LISTING`, `READY`, `DEGRADED` or `STOPPED`.
+    pub state: String,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Objects that live.
+    pub objects: u64,
+    /// What they take of memory, about.
+    pub bytes: u64,
+    /// Deleted objects that still answer.
+    pub buried: u64,
+    /// How long ago the last event came, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event_ms: Option<u64>,
+    /// How long ago the API server was last heard of the kind, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_contact_ms: Option<u64>,
+    /// Who uses it.
+    pub users: Vec<String>,
+}
+
+/// How full the cache of documents is, and how well it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of `/v1/status`")]
+pub struct Cache {
+    pub entries: u64,
+    pub bytes: u64,
+    pub hits: u64,
+    pub misses: u64,
 }
 
 /// A step that may be asked for.
@@ -355,6 +418,39 @@ pub struct Findings {
     pub more: bool,
     /// Objects that match and were dropped lately, latest first. At most 20.
     pub dropped: Vec<Dropped>,
+    /// What each profile of the metadata service would add to an event about the pod, or the one
+    /// that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<Addition>,
+}
+
+/// What a profile would add to an event about a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Addition {
+    /// The profile.
+    pub profile: String,
+    /// What is known of the pod: `LIVE`, `DELETED`, `MISSING`, `SYNCING`, `AMBIGUOUS`, `DISABLED`
+    /// or `INVALID`.
+    pub state: String,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What would be added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+    /// What belongs to it and is not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingPart>,
+}
+
+/// An object that belongs to what is said of a pod, and is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingPart {
+    /// `node`, `namespace`, `replicaset` or `job`.
+    pub part: String,
+    /// `not_found`, `syncing`, `forbidden` or `unreachable`.
+    pub reason: String,
 }
 
 /// An object that could not be used, or a part of which could not.

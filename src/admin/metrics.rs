@@ -5,6 +5,7 @@
 //! names and values are from fixed lists, so the number of series is bounded.
 
 mod collect;
+mod enrichment;
 mod feeds;
 mod handover;
 mod health;
@@ -26,7 +27,8 @@ use self::table::Metric;
 use super::{Sources, api::Status};
 
 /// All metrics, in the order in which they are written.
-const TABLES: [&[Metric]; 10] = [
+const TABLES: [&[Metric]; 12] = [
+    process::ALWAYS,
     process::METRICS,
     health::METRICS,
     reducer::METRICS,
@@ -37,7 +39,11 @@ const TABLES: [&[Metric]; 10] = [
     parity::METRICS,
     collect::METRICS,
     watches::METRICS,
+    enrichment::METRICS,
 ];
+
+/// Of a process without a source.
+const ALONE: [&[Metric]; 2] = [process::ALWAYS, enrichment::METRICS];
 
 /// What a scrape reads.
 #[derive(Debug)]
@@ -62,7 +68,11 @@ pub fn text(status: &Status, sources: &Sources) -> String {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         process::build(&mut encoder)?;
-        let mut metrics = TABLES.into_iter().flatten();
+        let tables = match self.status.alone {
+            true => &ALONE[..],
+            false => &TABLES,
+        };
+        let mut metrics = tables.iter().copied().flatten();
         metrics.try_for_each(|metric| metric.write(self, &mut encoder))
     }
 }

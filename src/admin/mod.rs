@@ -30,5 +30,5 @@ pub mod routes;
 pub mod serve;
 pub mod watches;
 
-pub use routes::{AdminApi, Limits, Sources};
+pub use routes::{AdminApi, Limits, Metadata, Sources};
 pub use serve::{Connections, serve};

@@ -8,6 +8,7 @@
 //! | `collect-served` | `/readyz`, legacy stages | never: it is served before anybody can ask |
 //! | `native-synced` | `/readyz`, native stages | the native source has not read its first lists |
 //! | `reducer-reached` | `/readyz` | no connection to the reducer has stood since the start |
+//! | `stores` | `/readyz`, `--source none` | a kind is neither ready nor forbidden |
 //! | `source-synced` | `?strict` | the active source is not synced, has ended or is failing, or there is none |
 //! | `reducer-connected` | `?strict` | the reducer is not connected now |
 //! | `deletes-pending` | `?strict` | deletes wait until the active source is trusted |
@@ -17,7 +18,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::api::{Feed, Status};
+use super::api::{Enrichment, Feed, Status};
 use crate::migrate::Stage;
 
 /// For how long nobody may feed the reducer's state. A watcher that restarts takes seconds.
@@ -140,7 +141,35 @@ impl Probe {
     }
 }
 
+/// With `--source none`: every kind is known, or will not be.
+fn alone(service: Option<&Enrichment>, checks: &mut Vec<Check>) {
+    let Some(service) = service else {
+        let why = Err("the metadata service does not run yet".to_owned());
+        return checks.push(counts("stores", why));
+    };
+    let unready = service.stores.iter().filter(|store| {
+        let refused = store.reason.as_deref() == Some("forbidden");
+        !(store.state == "READY" || store.state == "STOPPED" || refused)
+    });
+    let unready: Vec<String> = unready
+        .map(|store| match &store.reason {
+            Some(reason) => format!("{} is {} ({reason})", store.kind, store.state),
+            None => format!("{} is {}", store.kind, store.state),
+        })
+        .collect();
+    checks.push(counts(
+        "stores",
+        match unready.is_empty() {
+            true => Ok(()),
+            false => Err(unready.join(", ")),
+        },
+    ));
+}
+
 fn ready(status: &Status, checks: &mut Vec<Check>) {
+    if status.alone {
+        return alone(status.enrichment.as_ref(), checks);
+    }
     let stage = status.stage;
     checks.push(match stage {
         Stage::Legacy | Stage::Shadow => counts("collect-served", Ok(())),
@@ -258,7 +287,9 @@ fn shown(name: &'static str, result: Result<(), String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{DeletesPending, LastError, Reducer, Totals, Unfed, Watch};
+    use crate::admin::api::{
+        DeletesPending, LastError, MetadataStore, Reducer, Totals, Unfed, Watch,
+    };
     use crate::reducer::Counters;
 
     fn feed(active: bool, listed: bool) -> Option<Feed> {
@@ -313,6 +344,46 @@ mod tests {
             };
             let answer = answer(&status, "");
             assert_eq!(answer.passed, ready, "{stage}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_metadata_service_is_ready_when_each_store_is_or_is_forbidden() {
+        let store = |kind: &str, state: &str, reason: Option<&str>| MetadataStore {
+            kind: kind.to_owned(),
+            state: state.to_owned(),
+            reason: reason.map(str::to_owned),
+            ..MetadataStore::default()
+        };
+        let ready = store("pod", "READY", None);
+        let forbidden = store("node", "DEGRADED", Some("forbidden"));
+        for (stores, why) in [
+            (vec![], None),
+            (vec![ready.clone(), forbidden.clone()], None),
+            (
+                vec![
+                    ready.clone(),
+                    store("job", "LISTING", None),
+                    store("node", "DEGRADED", Some("unreachable")),
+                ],
+                Some("job is LISTING, node is DEGRADED (unreachable)"),
+            ),
+        ] {
+            let status = Status {
+                alone: true,
+                enrichment: Some(Enrichment {
+                    stores,
+                    ..Enrichment::default()
+                }),
+                ..Status::default()
+            };
+            let answer = answer(&status, "verbose");
+            assert_eq!(answer.passed, why.is_none(), "{answer:?}");
+            let said = match why {
+                None => "[+]stores ok\n".to_owned(),
+                Some(why) => format!("[-]stores failed: {why}\n"),
+            };
+            assert!(answer.text.contains(&said), "{answer:?}");
         }
     }
 

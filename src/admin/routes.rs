@@ -2,6 +2,7 @@
 //! `{"error": "a sentence"}`.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::may_change,
-    api::{Dropped, FeedDigest, Findings, Status},
+    api::{Addition, Dropped, Enrichment, FeedDigest, Findings, Status},
     find, metrics,
     probes::{self, Probe},
     refusals::Refusals,
@@ -55,6 +56,18 @@ pub struct Sources {
     pub native: Arc<native::Counters>,
     /// What they watch, and what is known of the kinds that the matcher does not use.
     pub unmatched: Arc<native::Unmatched>,
+    /// The metadata service, if there is one.
+    pub metadata: Option<Arc<dyn Metadata>>,
+}
+
+/// A metadata service, as far as it is shown.
+pub trait Metadata: fmt::Debug + Send + Sync {
+    /// How it does at this moment. Waits for nobody.
+    fn status(&self) -> Enrichment;
+
+    /// What each profile would add to an event about a pod, by `NAMESPACE/NAME` or uid; or only
+    /// this profile. `None`: there is no such profile.
+    fn explain(&self, pod: &str, profile: Option<&str>) -> Option<Vec<Addition>>;
 }
 
 /// For how long the loop is waited for.
@@ -106,7 +119,10 @@ impl AdminApi {
     }
 
     async fn status(&self, limit: Duration) -> Result<Box<Status>, QueryError> {
-        self.driver.ask(limit, DriverQuery::Status).await
+        let mut status = self.driver.ask(limit, DriverQuery::Status).await?;
+        let service = self.sources.metadata.as_ref();
+        status.enrichment = service.map(|service| service.status());
+        Ok(status)
     }
 }
 
@@ -141,8 +157,25 @@ async fn metrics_text(State(api): State<Arc<AdminApi>>) -> Response {
     }
 }
 
-async fn statusz(State(api): State<Arc<AdminApi>>) -> Result<Json<Box<Status>>, Trouble> {
-    Ok(Json(api.whole_status().await?))
+async fn statusz(State(api): State<Arc<AdminApi>>) -> Result<Response, Trouble> {
+    let status = api.whole_status().await?;
+    if status.alone {
+        let Status {
+            version,
+            up_seconds,
+            alone,
+            enrichment,
+            ..
+        } = *status;
+        let all = json!({
+            "version": version,
+            "up_seconds": up_seconds,
+            "alone": alone,
+            "enrichment": enrichment,
+        });
+        return Ok(Json(all).into_response());
+    }
+    Ok(Json(status).into_response())
 }
 
 async fn digest(State(api): State<Arc<AdminApi>>) -> Result<Json<Vec<FeedDigest>>, Trouble> {
@@ -155,13 +188,14 @@ async fn digest(State(api): State<Arc<AdminApi>>) -> Result<Json<Vec<FeedDigest>
 struct Asked {
     #[serde(default)]
     pod: String,
+    profile: Option<String>,
 }
 
 async fn explain(
     State(api): State<Arc<AdminApi>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Findings>, Trouble> {
-    let Query(Asked { pod }) = asked.map_err(|error| {
+    let Query(Asked { pod, profile }) = asked.map_err(|error| {
         Trouble::Bad(format!(
             "expected ?pod=NAMESPACE/NAME or ?pod=UID: {}",
             error.body_text()
@@ -181,14 +215,38 @@ async fn explain(
             "no pod has a name or uid this long".to_owned(),
         ));
     }
-    let findings = findings(&api, &pod).await?;
-    if findings.pods.is_empty() && findings.dropped.is_empty() {
+    let mut findings = findings(&api, &pod).await?;
+    findings.profiles = additions(&api, &pod, profile.as_deref())?;
+    let is_known = |of: &Addition| of.metadata.is_some();
+    if findings.pods.is_empty()
+        && findings.dropped.is_empty()
+        && !findings.profiles.iter().any(is_known)
+    {
         let what = if pod.contains('/') { "name" } else { "uid" };
         return Err(Trouble::Unknown(format!(
             "no source knows a pod of the {what} {pod}, and none was dropped lately"
         )));
     }
     Ok(Json(findings))
+}
+
+/// What the metadata service would add, if there is one.
+fn additions(api: &AdminApi, pod: &str, profile: Option<&str>) -> Result<Vec<Addition>, Trouble> {
+    let Some(service) = &api.sources.metadata else {
+        return match profile {
+            None => Ok(Vec::new()),
+            Some(_) => Err(Trouble::Bad(
+                "there are no profiles: this relay has no --enrich-address".to_owned(),
+            )),
+        };
+    };
+    let unknown = || {
+        Trouble::Unknown(format!(
+            "there is no profile {}",
+            profile.unwrap_or_default()
+        ))
+    };
+    service.explain(pod, profile).ok_or_else(unknown)
 }
 
 async fn findings(api: &AdminApi, pod: &str) -> Result<Findings, QueryError> {

@@ -14,7 +14,8 @@ use tracing::warn;
 
 use super::{AppError, at_leisure, migrating, watches};
 use crate::{
-    config::{AdminAddress, Config, HostPort},
+    config::{AdminAddress, Config, HostPort, Source},
+    migrate::Stage,
     net::Listener,
     reducer,
     source::native::{self, NativeError},
@@ -29,13 +30,18 @@ use crate::{
 pub async fn check(config: &Config) -> Result<(), AppError> {
     let ours = config.clone();
     let stage = at_leisure("reading of the state file", move || {
-        migrating::would_begin(&ours)
+        match ours.source.stage() {
+            Some(source) => migrating::would_begin(&ours, source).map(Some),
+            None => Ok(None),
+        }
     });
     let stage = stage.await??;
     let access = watches::access(&config.native);
     let reached = native::check(&access, native::Limits::default()).await;
     match reached {
-        Err(error) if stage.watches() => return Err(NativeError::Connect(error).into()),
+        Err(error) if stage.is_none_or(Stage::watches) => {
+            return Err(NativeError::Connect(error).into());
+        }
         // The start has no use for it yet. What is not named may come with the pod.
         Err(error) if access != native::Access::default() => {
             warn!(%error, "the relay starts, but `k8s-relay migrate shadow` would fail");
@@ -47,6 +53,9 @@ pub async fn check(config: &Config) -> Result<(), AppError> {
 }
 
 fn places(config: &Config) -> Result<(), AppError> {
+    if config.source == Source::None {
+        return answering(config);
+    }
     if let Some(path) = &config.record {
         reducer::Recorder::check(path).map_err(|source| {
             let path = path.clone();
@@ -57,14 +66,24 @@ fn places(config: &Config) -> Result<(), AppError> {
         address: config.server_address.clone(),
         source: source.into(),
     })?;
+    answering(config)
+}
+
+/// The listeners that answer questions.
+fn answering(config: &Config) -> Result<(), AppError> {
+    let can_be_had = |address: &AdminAddress| match address {
+        AdminAddress::None => Ok(()),
+        AdminAddress::Tcp(place) => can_listen(place).map_err(Into::into),
+        AdminAddress::Unix(path) => Listener::check_unix(path),
+    };
+    let address = &config.enrich.address;
+    can_be_had(address).map_err(|source| AppError::Enrichment {
+        address: address.clone(),
+        source,
+    })?;
     let admin = &config.admin_address;
     for address in admin.at.iter().filter(|_| admin.asked_for) {
-        let looked = match address {
-            AdminAddress::None => Ok(()),
-            AdminAddress::Tcp(place) => can_listen(place).map_err(Into::into),
-            AdminAddress::Unix(path) => Listener::check_unix(path),
-        };
-        looked.map_err(|source| AppError::Admin {
+        can_be_had(address).map_err(|source| AppError::Admin {
             address: address.clone(),
             source,
         })?;

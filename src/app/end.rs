@@ -81,6 +81,14 @@ impl<T> Part<T> {
         ended.map_err(|_| AppError::TaskEnded(self.name))
     }
 
+    /// That it has ended although nobody told it to; never, if there is none.
+    pub(super) async fn failed(&mut self) -> AppError {
+        match self.ended().await {
+            Ok(_) => AppError::TaskEnded(self.name),
+            Err(error) => error,
+        }
+    }
+
     /// That it has ended; at once, if there is none.
     async fn over(&mut self) -> Result<Option<T>, AppError> {
         match self.task {
@@ -153,8 +161,8 @@ impl Relay {
             biased;
             failure = self.server.failure() => failure,
             failure = self.watches.failure() => failure,
-            _ = self.admin.ended() => AppError::TaskEnded(self.admin.name),
-            _ = self.driver.ended() => AppError::TaskEnded(self.driver.name),
+            failure = self.admin.failed() => failure,
+            failure = self.driver.failed() => failure,
             failure = self.keeper.failure() => failure,
         }
     }

@@ -9,8 +9,10 @@ use crate::{
 };
 
 /// Where the migration stands, and the file that keeps it, if there is one.
-pub(super) fn state(config: &Config) -> Result<(Option<StateFile>, State), StateFileError> {
-    let source = config.source;
+pub(super) fn state(
+    config: &Config,
+    source: Stage,
+) -> Result<(Option<StateFile>, State), StateFileError> {
     match &config.migrate.state_file {
         Some(path) => {
             let (file, state) = StateFile::open(path.clone(), source)?;
@@ -21,16 +23,17 @@ pub(super) fn state(config: &Config) -> Result<(Option<StateFile>, State), State
 }
 
 /// Where the migration would stand after a start, which is not made.
-pub(super) fn would_begin(config: &Config) -> Result<Stage, StateFileError> {
+pub(super) fn would_begin(config: &Config, source: Stage) -> Result<Stage, StateFileError> {
     match &config.migrate.state_file {
-        Some(path) => Ok(StateFile::check(path, config.source)?.stage),
-        None => Ok(config.source),
+        Some(path) => Ok(StateFile::check(path, source)?.stage),
+        None => Ok(source),
     }
 }
 
 /// For the loop.
 pub(super) fn migrating(
     config: &Config,
+    source: Stage,
     state: State,
     states: watch::Sender<Numbered>,
     written: Option<watch::Receiver<Written>>,
@@ -54,7 +57,7 @@ pub(super) fn migrating(
             },
             record: state.auto,
         },
-        source: config.source,
+        source,
         states,
         written,
         native_alone,

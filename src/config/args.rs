@@ -12,12 +12,13 @@ use clap::{
 };
 
 use super::{
-    AdminArgs, LogArgs, MigrateArgs, hosts, selector,
+    AdminArgs, EnrichArgs, LogArgs, MigrateArgs, hosts, selector,
     values::{
         self, Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists,
         Reannounce, Reconnect, Source, StreamHandover,
     },
 };
+use crate::enrich::profile::Setting;
 
 /// Everything that can be said on the command line of the relay.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +41,10 @@ pub struct RelayArgs {
     /// Print the settings as JSON
     #[arg(long, requires = "check_config")]
     pub json: bool,
+
+    /// The file's block `enrichment`, if it has one.
+    #[arg(skip)]
+    pub enrichment: Option<Setting>,
 
     /// The file's labels for the reducer, in bytewise order of their keys.
     #[arg(skip)]
@@ -65,6 +70,10 @@ pub struct RelayArgs {
     #[command(flatten)]
     pub reducer: ReducerArgs,
 
+    /// Metadata for events and lookups.
+    #[command(flatten)]
+    pub enrich: EnrichArgs,
+
     /// The admin listener.
     #[command(flatten)]
     pub admin: AdminArgs,
@@ -79,6 +88,9 @@ pub struct RelayArgs {
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
     /// Which source announces pods at the start
+    ///
+    /// With `none` the relay announces nothing and needs no reducer: it answers questions about
+    /// metadata (--enrich-address).
     #[arg(long, value_name = "SOURCE", default_value = "legacy")]
     #[arg(env = "K8S_RELAY_SOURCE", hide_env_values = true)]
     pub source: Source,

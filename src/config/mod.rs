@@ -3,18 +3,21 @@
 //! Laws: a setting comes from its flag, else its variable, else the file, else its
 //! default (D13); an empty variable is an unset one; of a repeated flag the last counts.
 //! A bad value or file stops the start with one line (D12); nothing is adjusted silently.
-//! A setting is defined once, as a flag: see [`settings`].
+//! A setting is defined once, as a flag: see [`settings`]. Profiles of enrichment are the
+//! exception: only a file has them.
 //!
 //! Absent here: name resolution, sockets, and every other room. Only [`crate::app`] and
 //! the binary read a [`Config`]; they hand single values to the rooms.
 
 mod admin_args;
 mod args;
+mod enrich_args;
+mod enrich_block;
 mod file;
+mod from_file;
 mod hosts;
 mod log_args;
 mod migrate_args;
-mod nearest;
 mod selector;
 mod settings;
 mod values;
@@ -25,16 +28,20 @@ use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
+pub use enrich_args::{DEFAULT_ENRICH, EnrichArgs, EnrichConfig};
+pub(crate) use from_file::FromFile;
 pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use settings::Settings;
-pub(crate) use settings::{FromFile, NOT_UTF_8, refusal};
+pub(crate) use settings::{NOT_UTF_8, refusal};
 pub use values::{
     Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists, Migrate,
     Reannounce, Reconnect, Source, StreamHandover, ValueError, duration,
 };
 
-use crate::{logging::LoggingConfig, model::KindTable};
+use clap::Args as _;
+
+use crate::{enrich::profile::ProfileSetError, logging::LoggingConfig, model::KindTable};
 
 /// Everything the relay needs to know before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +76,8 @@ pub struct Config {
     pub cloud: CloudConfig,
     /// Labels of the reducer handshake in bytewise order of their keys.
     pub labels: BTreeMap<String, String>,
+    /// How questions about metadata are answered.
+    pub enrich: EnrichConfig,
     /// Where probes, metrics and operators find this process (D15).
     pub admin_address: AdminAddresses,
     /// The file that takes a copy of everything sent to the reducer.
@@ -224,6 +233,19 @@ pub enum ConfigError {
         "--reconnect reset-watcher resets the watchers' streams, which --stream-handover seamless rules out: leave one of them out"
     )]
     SeamlessReset,
+    /// The profiles of enrichment are not valid.
+    #[error("the block `enrichment`")]
+    Profiles(#[from] ProfileSetError),
+    /// Metadata would be answered to other machines.
+    #[error(
+        "--enrich-address {0} can be reached from other machines, and whoever asks there learns the labels of the whole cluster: give an address on loopback or unix:PATH"
+    )]
+    OpenEnrichment(String),
+    /// A metadata service that nobody can ask.
+    #[error(
+        "--source none only answers questions about metadata, and --enrich-address none takes none: leave one of them out"
+    )]
+    NothingToDo,
     /// Two listeners cannot have one address.
     #[error("{first} and {second} cannot be had both: they are, or include, the same address")]
     SameAddress {
@@ -266,6 +288,7 @@ impl Config {
             reconnect: Reconnect::Replay,
             cloud: CloudConfig::default(),
             labels: BTreeMap::new(),
+            enrich: EnrichConfig::off(),
             admin_address: AdminAddress::None.into(),
             record: None,
             logging: LoggingConfig::default(),
@@ -285,6 +308,11 @@ impl Config {
         let config = Self::from(args);
         config.migrate.check()?;
         config.check_addresses()?;
+        config.enrich.check()?;
+        config.enrich.profiles()?;
+        if config.source == Source::None && !config.enrich.is_on() {
+            return Err(ConfigError::NothingToDo);
+        }
         Ok(config)
     }
 
@@ -294,9 +322,14 @@ impl Config {
         let server = AdminAddress::Tcp(self.server_address.clone());
         let admin = &self.admin_address;
         let admin = admin.at.iter().filter(|_| admin.asked_for);
-        let mut before = vec![("--server-address", &server)];
-        for address in admin {
-            let flag = "--admin-address";
+        let others = admin
+            .map(|address| ("--admin-address", address))
+            .chain([("--enrich-address", &self.enrich.address)]);
+        let mut before = Vec::new();
+        if self.source != Source::None {
+            before.push(("--server-address", &server));
+        }
+        for (flag, address) in others {
             if let Some((other, taken)) = before.iter().find(|(_, one)| one.overlaps(address)) {
                 return Err(ConfigError::SameAddress {
                     first: format!("{other} {taken}"),
@@ -320,7 +353,9 @@ impl From<RelayArgs> for Config {
             admin,
             log,
             labels,
-            config_file: _,
+            enrich,
+            enrichment,
+            config_file,
             check_config: _,
             json: _,
         } = args;
@@ -352,9 +387,15 @@ impl From<RelayArgs> for Config {
                 gcp: reducer.gce_metadata_host.unwrap_or_else(Endpoint::gcp),
             },
             labels,
+            enrich: EnrichConfig::new(enrich, source.source, enrichment, config_file),
             admin_address: admin.into(),
             record: reducer.record_intake_output,
             logging: log.into_config(),
         }
     }
+}
+
+/// The command line of the relay alone, which defines every key of a config file.
+fn relay_command() -> clap::Command {
+    RelayArgs::augment_args(clap::Command::new("k8s-relay"))
 }

@@ -1,16 +1,15 @@
-//! What settings there are, where each value comes from, and the config file among them.
+//! What settings there are, and where each value comes from.
 //!
 //! Invariants: the definitions of the flags are the only list of settings. A key of the file has
-//! the name of its flag and is read by the flag's own parser. It becomes the flag's default, so
-//! a flag and a variable go before it.
+//! the name of its flag ([`FromFile`]). It becomes the flag's default, so a flag and a variable go
+//! before it.
 //!
 //! Absent here: what a setting does.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fmt::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{
@@ -21,23 +20,12 @@ use clap::{
 use serde_json::{Value, json};
 
 use super::{
-    ConfigError, DEFAULT_ADMIN, file,
-    nearest::nearest,
-    variables,
-    yaml::{self, Entry, Node},
+    DEFAULT_ADMIN, DEFAULT_ENRICH, EnrichConfig, from_file::FromFile, values::Source, variables,
 };
+use crate::enrich::profile;
 
 /// Flags that say what is done with settings, and are none.
-const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
-/// Groups whose flags are one setting together: if one of them is given, those of the file do
-/// not count.
-const ONE_SETTING: [&str; 2] = ["log-level", "log-to"];
-/// The sections of the legacy relay's file.
-const SECTIONS: [&str; 2] = ["labels", "intake"];
-/// The longest key of a label, in bytes (protocol 15.3).
-const MAX_LABEL_KEY: usize = 20;
-/// The longest value of a label, in bytes (protocol 15.3).
-const MAX_LABEL_VALUE: usize = 40;
+pub(super) const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
 
 /// Every setting of a command line with its origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +34,8 @@ pub struct Settings {
     all: Vec<Setting>,
     /// What is left out, and worth a warning in the log.
     pub warnings: Vec<String>,
+    /// What is left out as it should be, and worth a line in the log.
+    pub notes: Vec<String>,
 }
 
 /// A setting.
@@ -58,7 +48,7 @@ struct Setting {
 
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Given {
+pub(super) enum Given {
     Nothing,
     Switch(bool),
     One(String),
@@ -66,251 +56,11 @@ enum Given {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     Flag,
     Variable(String),
     File { path: PathBuf, line: usize },
     Default,
-}
-
-/// What a config file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FromFile {
-    path: PathBuf,
-    /// By the id of the flag.
-    settings: BTreeMap<String, (Vec<String>, usize)>,
-    labels: BTreeMap<String, (String, usize)>,
-    warnings: Vec<String>,
-}
-
-impl FromFile {
-    /// Reads a file by the definitions of `command`.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read, or has a mistake in it; all mistakes are named.
-    pub(crate) fn read(path: &Path, command: &Command) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = file::read(path).map_err(unreadable)?;
-        Self::parse(path, &bytes, command).map_err(|mistakes| ConfigError::File {
-            path: path.to_owned(),
-            mistakes: mistakes.join("; "),
-        })
-    }
-
-    fn parse(path: &Path, bytes: &[u8], command: &Command) -> Result<Self, Vec<String>> {
-        let entries = yaml::parse(bytes).map_err(|error| vec![error.to_string()])?;
-        // Only what is written in the file is looked at.
-        let command = command
-            .clone()
-            .mut_args(|arg| arg.env(None::<&'static str>));
-        let mut reading = Reading {
-            command,
-            file: Self {
-                path: path.to_owned(),
-                ..Self::default()
-            },
-            mistakes: Vec::new(),
-        };
-        for (at, entry) in entries.iter().enumerate() {
-            let later = entries.get(at + 1..).unwrap_or_default();
-            reading.entry(entry, later);
-        }
-        match reading.mistakes.is_empty() {
-            true => Ok(reading.file),
-            false => Err(reading.mistakes),
-        }
-    }
-
-    /// The same command with these defaults. What was `given` otherwise may end a setting of
-    /// several flags.
-    pub(crate) fn below(&self, mut command: Command, given: &ArgMatches) -> Command {
-        for (id, (values, _)) in &self.settings {
-            if !is_decided_otherwise(&command, given, id) {
-                command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
-            }
-        }
-        command
-    }
-
-    /// The labels for the reducer.
-    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        let labels = self.labels.iter();
-        labels
-            .map(|(key, (value, _))| (key.clone(), value.clone()))
-            .collect()
-    }
-}
-
-fn is_given(given: &ArgMatches, id: &str) -> bool {
-    matches!(
-        given.value_source(id),
-        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-    )
-}
-
-/// Whether a flag of the same setting is given.
-fn is_decided_otherwise(command: &Command, given: &ArgMatches, id: &str) -> bool {
-    command
-        .get_groups()
-        .filter(|group| ONE_SETTING.contains(&group.get_id().as_str()))
-        .map(|group| group.get_args().map(clap::Id::as_str).collect::<Vec<_>>())
-        .filter(|members| members.contains(&id))
-        .any(|members| members.into_iter().any(|member| is_given(given, member)))
-}
-
-/// A file that is being read.
-struct Reading {
-    /// Without variables.
-    command: Command,
-    file: FromFile,
-    /// One line each, with their place.
-    mistakes: Vec<String>,
-}
-
-impl Reading {
-    fn entry(&mut self, entry: &Entry, later: &[Entry]) {
-        let line = entry.line;
-        let Some(key) = entry.key.as_deref() else {
-            return self.mistake(line, "a key has parts");
-        };
-        if SECTIONS.contains(&key) {
-            // Of these the last one counts (protocol 15.3).
-            let again = later.iter().any(|other| other.key == entry.key);
-            match (key, again) {
-                (_, true) => {}
-                ("labels", false) => self.labels(line, &entry.value),
-                (_, false) => self.intake(line, &entry.value),
-            }
-            return;
-        }
-        match arg(&self.command, key).cloned() {
-            Some(arg) => self.setting(&arg, key, line, &entry.value),
-            None if NOT_SETTINGS.contains(&key) => {
-                self.mistake(line, &format!("`{key}` can be a flag only"));
-            }
-            None => {
-                let known = names(&self.command).chain(SECTIONS);
-                let message = unknown(key, known);
-                self.mistake(line, &message);
-            }
-        }
-    }
-
-    fn mistake(&mut self, line: usize, what: &str) {
-        self.mistakes.push(format!("line {line}: {what}"));
-    }
-
-    fn setting(&mut self, arg: &Arg, key: &str, line: usize, value: &Node) {
-        let texts = match value {
-            Node::Null => return self.mistake(line, &format!("`{key}` has no value")),
-            Node::Text(text) => vec![text.clone()],
-            Node::Map(_) => {
-                return self.mistake(line, &format!("`{key}` has a map for a value"));
-            }
-            Node::List(_) if !takes_many(arg) => {
-                return self.mistake(line, &format!("`{key}` has one value, not a list"));
-            }
-            Node::List(items) => {
-                let texts = items.iter().map(|item| match item {
-                    Node::Text(text) => Some(text.clone()),
-                    Node::Null | Node::List(_) | Node::Map(_) => None,
-                });
-                match texts.collect::<Option<Vec<String>>>() {
-                    Some(texts) if !texts.is_empty() => texts,
-                    Some(_) | None => {
-                        let what = format!("`{key}` is not a list of plain values");
-                        return self.mistake(line, &what);
-                    }
-                }
-            }
-        };
-        self.add(arg, key, line, texts);
-    }
-
-    /// Takes values that the flag takes, too. `key` is how the file calls it.
-    fn add(&mut self, arg: &Arg, key: &str, line: usize, texts: Vec<String>) {
-        for text in &texts {
-            if let Some(reason) = refusal(&self.command, arg, &text.into()) {
-                let text = masked(text);
-                self.mistake(line, &format!("`{key}` is {text:?}: {reason}"));
-            }
-        }
-        let id = arg.get_id().as_str().to_owned();
-        if let Some((_, before)) = self.file.settings.insert(id, (texts, line)) {
-            self.mistake(line, &format!("`{key}` is set in line {before}, too"));
-        }
-    }
-
-    fn labels(&mut self, line: usize, value: &Node) {
-        let entries = match value {
-            Node::Null => return,
-            Node::Map(entries) => entries,
-            Node::Text(_) | Node::List(_) => return self.mistake(line, "`labels` is not a map"),
-        };
-        for Entry { key, line, value } in entries {
-            let Some(key) = key else {
-                self.mistake(*line, "a key below `labels` has parts");
-                continue;
-            };
-            let shown: String = key.chars().take(MAX_LABEL_KEY).collect();
-            let Some(value) = value.text() else {
-                self.mistake(*line, &format!("label {shown:?} has no plain value"));
-                continue;
-            };
-            let (key_len, value_len) = (key.len(), value.len());
-            if key_len > MAX_LABEL_KEY || value_len > MAX_LABEL_VALUE {
-                self.file.warnings.push(format!(
-                    "line {line}: label {shown:?} is skipped: its key has {key_len} of at most \
-                     {MAX_LABEL_KEY} bytes, its value {value_len} of at most {MAX_LABEL_VALUE}"
-                ));
-            } else {
-                let label = (value.to_owned(), *line);
-                if let Some((_, before)) = self.file.labels.insert(key.clone(), label) {
-                    self.file.warnings.push(format!(
-                        "line {line}: label {shown:?} is set in line {before}, too: the last one \
-                         counts"
-                    ));
-                }
-            }
-        }
-    }
-
-    /// `intake: {host, port}` is `intake-host` and `intake-port`.
-    fn intake(&mut self, line: usize, value: &Node) {
-        let entries = match value {
-            Node::Map(entries) => entries,
-            Node::Null => return self.mistake(line, "`intake` has no value"),
-            Node::Text(_) | Node::List(_) => return self.mistake(line, "`intake` is not a map"),
-        };
-        const PARTS: [&str; 2] = ["host", "port"];
-        for Entry { key, line, .. } in entries {
-            match key.as_deref() {
-                Some(key) if PARTS.contains(&key) => {}
-                Some(key) => {
-                    let message = format!("below `intake`: {}", unknown(key, PARTS));
-                    self.mistake(*line, &message);
-                }
-                None => self.mistake(*line, "a key below `intake` has parts"),
-            }
-        }
-        for part in PARTS {
-            let last = entries
-                .iter()
-                .rev()
-                .find(|entry| entry.key.as_deref() == Some(part));
-            let flag = arg(&self.command, &format!("intake-{part}")).cloned();
-            match (last.map(|entry| (entry.line, &entry.value)), flag) {
-                (Some((line, Node::Text(text))), Some(flag)) => {
-                    self.add(&flag, &format!("intake.{part}"), line, vec![text.clone()]);
-                }
-                (_, _) => self.mistake(line, &format!("`intake` needs a plain `{part}`")),
-            }
-        }
-    }
 }
 
 impl Settings {
@@ -329,11 +79,24 @@ impl Settings {
                     origin: file.origin(*line),
                 });
             }
+            for (name, value, line) in file.enrichment_rows() {
+                let origin = file.origin(line);
+                all.push(Setting {
+                    name,
+                    value,
+                    origin,
+                });
+            }
             let path = file.path.display();
             let of_file = |warning: &String| format!("config file {path}: {warning}");
             warnings.extend(file.warnings.iter().map(of_file));
         }
-        Self { all, warnings }
+        warnings.extend(without_effect(command, &all));
+        Self {
+            all,
+            warnings,
+            notes: Vec::new(),
+        }
     }
 
     /// Adds what is to be said of variables that nothing reads.
@@ -348,6 +111,34 @@ impl Settings {
         let present = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         let unknown = variables::unknown(present, known.iter().map(String::as_str));
         self.warnings.extend(unknown);
+    }
+
+    /// Adds what is to be said of the profiles of enrichment, which are valid.
+    pub(crate) fn look_at_profiles(&mut self, enrich: &EnrichConfig) {
+        let has_block = enrich.block != profile::Setting::Null;
+        if has_block && !enrich.is_on() {
+            self.warnings.push(
+                "the block `enrichment` has no effect: no address is set to ask at \
+                 (--enrich-address)"
+                    .to_owned(),
+            );
+        }
+        let Ok(set) = enrich.profiles() else { return };
+        let mut unused = Vec::new();
+        for (name, profile) in &set.profiles {
+            let of_profile = |what: &String| format!("the profile `{name}`: {what}");
+            self.warnings
+                .extend(profile.warnings.iter().map(of_profile));
+            if !profile.without_effect.is_empty() {
+                unused.push(format!("{name}: {}", profile.without_effect.join(", ")));
+            }
+        }
+        if !unused.is_empty() {
+            self.notes.push(format!(
+                "settings of profiles that have no effect here: {}",
+                unused.join("; ")
+            ));
+        }
     }
 
     /// As a JSON object, one line; described in `docs/configuration.md`.
@@ -368,15 +159,6 @@ impl fmt::Display for Settings {
             } = setting;
             writeln!(f, "{} = {value}  # {origin}", printable(name))
         })
-    }
-}
-
-impl FromFile {
-    fn origin(&self, line: usize) -> Origin {
-        Origin::File {
-            path: self.path.clone(),
-            line,
-        }
     }
 }
 
@@ -488,6 +270,11 @@ fn given(matches: &ArgMatches, id: &str) -> Vec<String> {
 fn unsaid(name: &str, matches: &ArgMatches) -> Option<&'static str> {
     match name {
         "admin-address" => Some(DEFAULT_ADMIN),
+        "enrich-address" => {
+            let source = given(matches, "source").pop();
+            let is_alone = source.is_some_and(|source| source == Source::None.to_string());
+            Some(if is_alone { DEFAULT_ENRICH } else { "none" })
+        }
         "stream-handover" => {
             let reconnect = given(matches, "reconnect").pop();
             let resets = reconnect.is_some_and(|how| how == "reset-watcher");
@@ -497,38 +284,53 @@ fn unsaid(name: &str, matches: &ArgMatches) -> Option<&'static str> {
     }
 }
 
-/// The flag that a key of the file stands for.
-fn arg<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
-    command
-        .get_arguments()
-        .filter(|arg| {
-            arg.get_long()
-                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
-        })
-        .find(|arg| {
-            let aliases = arg.get_all_aliases().unwrap_or_default();
-            arg.get_long() == Some(key) || aliases.contains(&key)
-        })
-}
-
-fn names(command: &Command) -> impl Iterator<Item = &str> {
-    let names = command.get_arguments().filter_map(Arg::get_long);
-    names.filter(|name| !NOT_SETTINGS.contains(name))
-}
-
-fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let shown: String = key.chars().take(50).collect();
-    match nearest(key, known) {
-        Some(near) => format!("unknown key {shown:?}; did you mean `{near}`?"),
-        None => format!("unknown key {shown:?}"),
+/// The settings of what `--source none` does without, as far as they are set: one warning.
+fn without_effect(command: &Command, all: &[Setting]) -> Option<String> {
+    let is = |setting: &&Setting, name| setting.name == name;
+    let source = all.iter().find(|setting| is(setting, "source"))?;
+    if source.value != Given::One(Source::None.to_string()) {
+        return None;
     }
+    let of_the_rest = |setting: &&Setting| {
+        let mut args = command.get_arguments();
+        let arg = args.find(|arg| arg.get_long() == Some(&setting.name));
+        let heading = arg.and_then(Arg::get_help_heading).unwrap_or_default();
+        setting.name.starts_with("labels.")
+            || NOT_WITHOUT_PODS.contains(&setting.name.as_str())
+            || NOT_WITHOUT_PODS.contains(&heading)
+    };
+    let set = all.iter().filter(|one| one.origin != Origin::Default);
+    let names: Vec<&str> = set
+        .filter(of_the_rest)
+        .map(|setting| setting.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "with --source none these settings have no effect: {}",
+            names.join(", ")
+        )
+    })
 }
 
-fn is_switch(arg: &Arg) -> bool {
+/// Settings, and headings of settings, that are about pods on their way to a reducer.
+const NOT_WITHOUT_PODS: [&str; 10] = [
+    "server-address",
+    "stream-handover",
+    "stream-silence",
+    "selector",
+    "containers",
+    "owner-wait",
+    "relist-resync",
+    "Migration",
+    "Pods",
+    "Reducer",
+];
+
+pub(super) fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse)
 }
 
-fn takes_many(arg: &Arg) -> bool {
+pub(super) fn takes_many(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
@@ -566,7 +368,7 @@ pub(crate) fn refusal(command: &Command, arg: &Arg, value: &OsString) -> Option<
 pub(crate) const NOT_UTF_8: &str = "not UTF-8";
 
 /// A text without what stands for a user in the URLs in it.
-fn masked(text: &str) -> String {
+pub(super) fn masked(text: &str) -> String {
     const AFTER_SCHEME: &str = "://";
     let mut shown = String::new();
     let mut rest = text;

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use clap::Args as _;
 
 use super::*;
@@ -51,7 +53,7 @@ fn a_key_is_a_flag_and_takes_what_the_flag_takes() {
         (
             "source: shadows",
             "error: line 1: `source` is \"shadows\": \
-             expected one of: legacy, shadow, shadow-native, native",
+             expected one of: legacy, shadow, shadow-native, native, none",
         ),
         (
             "\nowner-wait: 60",
@@ -258,4 +260,79 @@ fn who_a_url_is_for_is_not_shown() {
 fn a_value_that_would_break_its_line_is_quoted() {
     assert_eq!(printable("a b # c"), "a b # c");
     assert_eq!(printable("a\nb"), r#""a\nb""#);
+}
+
+#[test]
+fn the_profiles_of_enrichment_are_checked_and_each_mistake_has_its_line() {
+    check(&[
+        (
+            "enrichment:\n  address: 127.0.0.1:1\n",
+            "2:enrich_address=127.0.0.1:1",
+        ),
+        (
+            "enrichment: {address: '127.0.0.1:${K8S_RELAY_UNSET:7}'}",
+            "1:enrich_address=127.0.0.1:7",
+        ),
+        ("enrichment:", ""),
+        (
+            "enrichment:\n  profiles:\n    default:\n    - module: kubernetes\n      metricsets: [pod]\n",
+            "",
+        ),
+        (
+            "enrichment:\n  profile: {}\n",
+            "error: line 2: `enrichment.profile` is not a setting; did you mean `profiles`?",
+        ),
+        (
+            "enrichment: [a]",
+            "error: line 1: `enrichment.profiles`: expected a map of profiles",
+        ),
+        (
+            "enrichment:\n  profiles:\n    default:\n    - module: kubernetes\n      \
+             add_resource_metadata:\n        node:\n          include_lables: [a]\n",
+            "error: line 7: the profile `default`: \
+             `add_resource_metadata.node.include_lables` is not a setting of a profile; \
+             did you mean `add_resource_metadata.node.include_labels`?",
+        ),
+        (
+            "enrichment:\n  profiles:\n    default:\n      labels.dedot: true\n      labels:\n        \
+             dedot: false\n",
+            "error: line 6: the profile `default`: `labels.dedot` is set twice",
+        ),
+        (
+            "enrichment:\n  profiles:\n    default:\n      scope: nodes\n",
+            "error: line 4: the profile `default`: `scope`: expected `cluster` or `node`, not `nodes`",
+        ),
+        (
+            "enrichment:\n  default_profile: web\n  profiles:\n    default: {}\n",
+            "error: line 2: `enrichment.default_profile`: there is no profile `web`",
+        ),
+        (
+            "enrichment: {profiles: {default: [{}, {}]}}",
+            "error: line 1: the profile `default`: a profile is one map of settings, or a list of one",
+        ),
+        (
+            "enrichment: {address: '127.0.0.1:${K8S_RELAY_UNSET}'}",
+            "error: line 1: `enrichment.address`: the variable `K8S_RELAY_UNSET` is not set",
+        ),
+        (
+            "enrichment: {address: nowhere}",
+            "error: line 1: `enrichment.address` is \"nowhere\": expected HOST:PORT, unix:PATH or none",
+        ),
+        (
+            "enrich-address: 127.0.0.1:1\nenrichment: {address: '127.0.0.1:2'}",
+            "error: line 2: `enrichment.address` is set in line 1, too",
+        ),
+        (
+            "enrichment: {}\nenrichment: {}",
+            "error: line 2: `enrichment` is set in line 1, too",
+        ),
+        (
+            "enrichment: {profiles: {default: {[a]: b}}}",
+            "error: line 1: a key has parts",
+        ),
+        (
+            "enrichmant: {}",
+            "error: line 1: unknown key \"enrichmant\"; did you mean `enrichment`?",
+        ),
+    ]);
 }

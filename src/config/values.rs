@@ -5,10 +5,10 @@ use std::{fmt, str::FromStr, time::Duration};
 use clap::ValueEnum;
 
 use super::hosts;
+use crate::migrate::Stage;
 pub use crate::{
     feeds::{Handover as StreamHandover, OnReconnect as Reconnect},
     matcher::{Escalate, Reannounce},
-    migrate::Stage as Source,
     reducer::cloud::{Cloud, Endpoint},
     source::native::{ListMode as Lists, decode::Containers},
 };
@@ -29,6 +29,22 @@ pub struct HostPort {
     pub host: String,
     /// In host byte order.
     pub port: u16,
+}
+
+/// Which source announces pods when the relay starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// Legacy watchers that stream to --server-address
+    #[default]
+    Legacy,
+    /// Legacy watchers; the native source runs as a shadow and is compared with them
+    Shadow,
+    /// The native source; legacy watchers are a shadow and compared with it
+    ShadowNative,
+    /// The native source alone; what legacy watchers still send is counted and dropped
+    Native,
+    /// No source: nothing is announced, and only questions about metadata are answered
+    None,
 }
 
 /// When the reducer is sent a heartbeat (protocol 9, 15.1).
@@ -94,6 +110,9 @@ pub enum ValueError {
     /// Not a name that a namespace can have.
     #[error("expected the name of a namespace: lower-case letters, digits and `-`, at most 63")]
     Namespace,
+    /// Not a name that a node can have.
+    #[error("expected the name of a node: lower-case letters, digits, `-` and `.`, at most 253")]
+    NodeName,
     /// Not a label selector.
     #[error(
         "`{0}` is not a requirement on a label, as in `app=web`, `tier!=db` or `env in (a, b)`"
@@ -167,8 +186,34 @@ display_as_flag_value!(
     Migrate,
     Reannounce,
     Reconnect,
+    Source,
     StreamHandover
 );
+
+impl Source {
+    /// Where a migration begins; nowhere without a source.
+    pub fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Legacy => Some(Stage::Legacy),
+            Self::Shadow => Some(Stage::Shadow),
+            Self::ShadowNative => Some(Stage::ShadowNative),
+            Self::Native => Some(Stage::Native),
+            Self::None => None,
+        }
+    }
+}
+
+/// The name of a node.
+pub(super) fn node_name(text: &str) -> Result<String, ValueError> {
+    let is_in_names = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+    };
+    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_in_names);
+    match is_name {
+        true => Ok(text.to_owned()),
+        false => Err(ValueError::NodeName),
+    }
+}
 
 /// A port to connect to. Service names, which the legacy took, are refused.
 pub(super) fn port(text: &str) -> Result<u16, ValueError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 const PREFIX: &str = "K8S_RELAY_";
 

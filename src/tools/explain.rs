@@ -4,20 +4,30 @@ use std::fmt::Write as _;
 
 use http::Method;
 
-use super::ask::{self, AskArgs, AskError, counted, harmless, span};
-use crate::admin::api::{Dropped, Explanation, Findings, Known};
+use serde_json::Value;
+
+use super::{
+    ask::{self, AskArgs, AskError, counted, harmless, span},
+    metadata::lookup::flatten,
+};
+use crate::admin::api::{Addition, Dropped, Explanation, Findings, Known};
 
 /// Explain why a running relay announces a pod or does not
 ///
 /// It shows what each source knows of the pod. Several pods of one name (the old and the new one of
 /// a StatefulSet) are all shown. Pods that cannot be decoded are dropped; the last 256 of each
-/// source are remembered.
+/// source are remembered. If the relay answers questions about metadata, it also shows what each
+/// profile would add to an event about the pod, and what is missing.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ExplainArgs {
     /// NAMESPACE/NAME or UID
     #[arg(value_parser = pod)]
     pub pod: String,
+
+    /// Show what this profile of the metadata service would add [default: each]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
 
     /// Whom, and how it is shown.
     #[command(flatten)]
@@ -28,6 +38,7 @@ const EXAMPLES: &str = ask::with_exit_status!(
     "\
 Examples:
   k8s-relay explain shop/web-5d4f8-x2x7p
+  k8s-relay explain shop/web-5d4f8-x2x7p --profile otel
   k8s-relay explain 6f1c8a5e-0a4b-4f7e-9d52-0c1b7a3d9e10 --json"
 );
 
@@ -36,7 +47,10 @@ Examples:
 /// # Errors
 /// It knows no such pod, or does not answer.
 pub async fn run(args: &ExplainArgs) -> Result<(), AskError> {
-    let path = format!("/explain?pod={}", encoded(&args.pod));
+    let mut path = format!("/explain?pod={}", encoded(&args.pod));
+    if let Some(profile) = &args.profile {
+        path += &format!("&profile={}", encoded(profile));
+    }
     let (json, findings) = args.ask.ask::<Findings>(Method::GET, &path).await?;
     if args.ask.json {
         return ask::print(&json);
@@ -83,6 +97,9 @@ fn text(findings: &Findings) -> String {
     }
     for dropped in &findings.dropped {
         text.dropped(dropped);
+    }
+    for addition in &findings.profiles {
+        text.addition(addition);
     }
     text.0
 }
@@ -177,6 +194,34 @@ impl ExplainText {
         }
     }
 
+    fn addition(&mut self, addition: &Addition) {
+        let Addition {
+            profile,
+            state,
+            reason,
+            metadata,
+            missing,
+        } = addition;
+        let why = reason
+            .as_ref()
+            .map_or_else(String::new, |why| format!(": {why}"));
+        let what = match metadata {
+            Some(_) => "would add to an event about the pod",
+            None => "would add nothing",
+        };
+        self.line("profile", &format!("{profile} {what} ({state}{why})"));
+        for part in missing {
+            self.line("missing", &format!("its {} ({})", part.part, part.reason));
+        }
+        let mut rows = Vec::new();
+        if let Some(Value::Object(fields)) = metadata {
+            flatten("", fields, &mut rows);
+        }
+        for (field, value) in rows {
+            self.line("", &format!("{field} = {value}"));
+        }
+    }
+
     fn dropped(&mut self, dropped: &Dropped) {
         let Dropped {
             source,
@@ -197,7 +242,7 @@ impl ExplainText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::Told;
+    use crate::admin::api::{MissingPart, Told};
 
     #[test]
     fn a_query_says_the_very_text() {
@@ -287,6 +332,25 @@ mod tests {
                 reason: "wrong_type".to_owned(),
                 seconds: 5.0,
             }],
+            profiles: vec![
+                Addition {
+                    profile: "default".to_owned(),
+                    state: "LIVE".to_owned(),
+                    metadata: Some(serde_json::json!({
+                        "kubernetes": { "pod": { "name": "web-1" }, "labels": { "a": "b" } },
+                    })),
+                    missing: vec![MissingPart {
+                        part: "node".to_owned(),
+                        reason: "forbidden".to_owned(),
+                    }],
+                    ..Addition::default()
+                },
+                Addition {
+                    profile: "nodes".to_owned(),
+                    state: "DISABLED".to_owned(),
+                    ..Addition::default()
+                },
+            ],
         };
         insta::assert_snapshot!(text(&findings), @r"
         pod       uid-1
@@ -313,6 +377,11 @@ mod tests {
                   and 20 containers more
                   more pods have this name
         dropped   shop/web-1 (uid-9), 5.0s ago, by the native source: wrong_type
+        profile   default would add to an event about the pod (LIVE)
+        missing   its node (forbidden)
+                  kubernetes.pod.name = web-1
+                  kubernetes.labels.a = b
+        profile   nodes would add nothing (DISABLED)
         ");
     }
 }

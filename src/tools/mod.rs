@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod decode;
 pub mod demo;
 pub mod explain;
+pub mod metadata;
 pub mod migrate;
 pub mod reducer;
 pub mod replay;

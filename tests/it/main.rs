@@ -33,6 +33,7 @@ mod legacy_load;
 mod legacy_source;
 mod matcher_laws;
 mod matcher_scenarios;
+mod metadata;
 mod migration;
 mod mock_reducer;
 mod native_chain;

@@ -63,20 +63,21 @@ fn setting(name: &str, env: &[(&str, &str)], args: &[&str]) -> String {
     effective(env, args).remove(name).unwrap_or_default()
 }
 
-struct TempFile {
+/// A config file, and the folder that it is in.
+pub struct TempFile {
     dir: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl TempFile {
-    fn new(content: impl AsRef<[u8]>) -> Self {
+    pub fn new(content: impl AsRef<[u8]>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
         fs::write(&path, content).unwrap();
         Self { dir, path }
     }
 
-    fn flag(&self) -> String {
+    pub fn flag(&self) -> String {
         format!("--config-file={}", self.path.display())
     }
 }
@@ -123,6 +124,7 @@ fn the_variables_are_these() {
     K8S_RELAY_CONTAINERS
     K8S_RELAY_CONTEXT
     K8S_RELAY_CREDENTIALS_TIMEOUT
+    K8S_RELAY_ENRICH_ADDRESS
     K8S_RELAY_ESCALATE
     K8S_RELAY_HEALTH_INTERVAL
     K8S_RELAY_KUBECONFIG
@@ -130,6 +132,7 @@ fn the_variables_are_these() {
     K8S_RELAY_LOG_FORMAT
     K8S_RELAY_MIGRATE
     K8S_RELAY_NAMESPACE
+    K8S_RELAY_NODE_NAME
     K8S_RELAY_OWNER_WAIT
     K8S_RELAY_PAGE_SIZE
     K8S_RELAY_PARITY_HOLD
@@ -187,6 +190,8 @@ fn without_any_setting_the_defaults_hold() {
     aws-metadata-endpoint =   # default
     gce-metadata-host =   # default
     record-intake-output =   # default
+    enrich-address = none  # default
+    node-name =   # default
     admin-address = 127.0.0.1:8713  # default
     log-format = text  # default
     log-file =   # default
@@ -250,6 +255,8 @@ fn every_setting_can_be_changed() {
             "--cloud=none",
             "--aws-metadata-endpoint=http://[::1]:1338",
             "--gce-metadata-host=metadata:8080",
+            "--enrich-address=unix:/run/k8s-relay-enrich.sock",
+            "--node-name=worker-1",
             "--admin-address=unix:/run/k8s-relay.sock",
             "--record-intake-output=relay.rec",
             "--log-console",
@@ -298,6 +305,8 @@ fn every_setting_can_be_changed() {
     aws-metadata-endpoint = http://[::1]:1338  # flag
     gce-metadata-host = metadata:8080  # flag
     record-intake-output = relay.rec  # flag
+    enrich-address = unix:/run/k8s-relay-enrich.sock  # flag
+    node-name = worker-1  # flag
     admin-address = unix:/run/k8s-relay.sock  # flag
     log-format = json  # flag
     log-file = LOG  # variable EBPF_NET_LOG_FILE_PATH

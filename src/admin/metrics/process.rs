@@ -14,11 +14,13 @@ pub(super) fn build(to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
 }
 
+/// Whatever the source is.
+pub(super) const ALWAYS: &[Metric] = &[gauge("uptime", "How long the process has run", |scrape| {
+    one(scrape.status.up_seconds)
+})
+.seconds()];
+
 pub(super) const METRICS: &[Metric] = &[
-    gauge("uptime", "How long the process has run", |scrape| {
-        one(scrape.status.up_seconds)
-    })
-    .seconds(),
     gauge(
         "stage",
         "1 for the stage of the migration that it is in",

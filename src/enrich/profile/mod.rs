@@ -4,6 +4,7 @@
 //! `- module: kubernetes` block can be given. Everything is checked when it is read: a
 //! [`Profile`] holds typed values only.
 
+mod keys;
 mod read;
 mod set;
 mod setting;

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     ConfigMapKey, OwnerKindSetting, Parity, Profile, Schema, ScopeSetting, Semconv, Setting,
+    keys::{NOT_ENRICHED, TAKEN, WITHOUT_EFFECT, known_keys, suggestion},
     setting::{Environment, expand},
 };
 use crate::enrich::{
@@ -19,7 +20,7 @@ pub enum ProfileError {
     #[error("a profile is one map of settings, or a list of one")]
     Block,
     /// No setting has this name.
-    #[error("`{0}` is not a setting of a profile")]
+    #[error("`{0}` is not a setting of a profile{near}", near = suggestion(.0, known_keys()))]
     UnknownKey(String),
     /// The same setting stands twice.
     #[error("`{0}` is set twice")]
@@ -33,46 +34,6 @@ pub enum ProfileError {
         problem: String,
     },
 }
-
-/// Keys of a `- module: kubernetes` block that say how metrics are fetched.
-const WITHOUT_EFFECT: [&str; 9] = [
-    "enabled",
-    "period",
-    "hosts",
-    "host",
-    "ssl",
-    "bearer_token_file",
-    "headers",
-    "processors",
-    "sync_period",
-];
-
-/// Metricsets of that module whose events have no metadata of an object.
-const NOT_ENRICHED: [&str; 9] = [
-    "apiserver",
-    "controllermanager",
-    "event",
-    "proxy",
-    "scheduler",
-    "state_horizontalpodautoscaler",
-    "state_resourcequota",
-    "system",
-    "volume",
-];
-
-/// Keys of documents that an owner must not take.
-const TAKEN: [&str; 10] = [
-    "annotations",
-    "container",
-    "labels",
-    "namespace",
-    "namespace_annotations",
-    "namespace_labels",
-    "namespace_uid",
-    "node",
-    "selectors",
-    "state_namespace",
-];
 
 pub(super) fn profile(
     block: &Setting,
@@ -200,7 +161,11 @@ impl<'a> Reader<'a> {
                         None if NOT_ENRICHED.contains(&name.as_str()) => {
                             profile.without_effect.push(format!("metricsets: {name}"));
                         }
-                        None => return value.wrong(&format!("`{name}` is not a metricset")),
+                        None => {
+                            let known = Metricset::ALL.map(Metricset::name);
+                            let near = suggestion(&name, known);
+                            return value.wrong(&format!("`{name}` is not a metricset{near}"));
+                        }
                     }
                 }
             }

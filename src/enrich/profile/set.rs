@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Environment, Profile, ProfileError, Setting, Watch, setting::expand};
+use super::{
+    Environment, Profile, ProfileError, Setting, Watch, keys::suggestion, setting::expand,
+};
 use crate::enrich::{index::Retention, plan::Needs, resource::Resource};
 
 /// The profiles that are held, each under its name.
@@ -21,7 +23,7 @@ pub struct ProfileSet {
 #[non_exhaustive]
 pub enum ProfileSetError {
     /// No setting has this name.
-    #[error("`enrichment.{0}` is not a setting")]
+    #[error("`enrichment.{0}` is not a setting{near}", near = suggestion(.0, KEYS))]
     UnknownKey(String),
     /// The same key stands twice.
     #[error("`enrichment.{0}` is set twice")]
@@ -36,6 +38,9 @@ pub enum ProfileSetError {
     #[error("`enrichment.default_profile`: there is no profile `{0}`")]
     NoDefault(String),
 }
+
+/// What the block may say.
+const KEYS: [&str; 3] = ["address", "default_profile", "profiles"];
 
 /// The name of the default profile, unless the settings say another.
 const DEFAULT: &str = "default";

@@ -11,6 +11,7 @@ use crate::{
     },
 };
 
+mod enrichment;
 mod parity;
 
 /// A table of watches has no more rows; those that are not healthy come first.
@@ -19,6 +20,17 @@ const WATCHES_SHOWN: usize = 12;
 /// All of it, in lines with colours.
 pub(super) fn status(status: &Status) -> String {
     let mut text = StatusText::default();
+    if status.alone {
+        let (version, up) = (harmless(&status.version), span(status.up_seconds));
+        text.line(&format!(
+            "k8s-relay {version}, up {up}; a metadata service alone (--source none)"
+        ));
+        status
+            .enrichment
+            .iter()
+            .for_each(|one| text.enrichment(one));
+        return text.0;
+    }
     text.head(status);
     text.reducer(&status.reducer);
     text.handover(status);
@@ -27,6 +39,10 @@ pub(super) fn status(status: &Status) -> String {
         text.parity(parity, status);
     }
     text.next(status);
+    status
+        .enrichment
+        .iter()
+        .for_each(|one| text.enrichment(one));
     text.0
 }
 

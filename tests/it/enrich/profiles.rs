@@ -120,15 +120,16 @@ fn a_setting_that_is_none_stops_the_reading() {
     for (settings, expected) in [
         (
             json!({ "inclde_labels": [] }),
-            "`inclde_labels` is not a setting of a profile",
+            "`inclde_labels` is not a setting of a profile; did you mean `include_labels`?",
         ),
         (
             json!({ "add_resource_metadata.pod.enabled": true }),
-            "`add_resource_metadata.pod.enabled` is not a setting of a profile",
+            "`add_resource_metadata.pod.enabled` is not a setting of a profile; \
+             did you mean `add_resource_metadata.node.enabled`?",
         ),
         (
             json!({ "labels.dedott": null }),
-            "`labels.dedott` is not a setting of a profile",
+            "`labels.dedott` is not a setting of a profile; did you mean `labels.dedot`?",
         ),
         (
             json!({ "module": "system" }),
@@ -136,7 +137,7 @@ fn a_setting_that_is_none_stops_the_reading() {
         ),
         (
             json!({ "metricsets": ["state_pods"] }),
-            "`metricsets`: `state_pods` is not a metricset",
+            "`metricsets`: `state_pods` is not a metricset; did you mean `state_pod`?",
         ),
         (
             json!({ "metricsets": [["pod"]] }),
@@ -366,7 +367,7 @@ fn settings_that_are_no_profiles_say_why() {
     for (settings, expected) in [
         (
             json!({ "profile": {} }),
-            "`enrichment.profile` is not a setting",
+            "`enrichment.profile` is not a setting; did you mean `profiles`?",
         ),
         (
             json!({ "profiles": [] }),
@@ -390,7 +391,7 @@ fn settings_that_are_no_profiles_say_why() {
         ),
         (
             json!({ "profiles": { "a": { "scop": 1 } } }),
-            "the profile `a`: `scop` is not a setting of a profile",
+            "the profile `a`: `scop` is not a setting of a profile; did you mean `scope`?",
         ),
         (
             json!({ "profiles": { "a": {} } }),

@@ -1,9 +1,9 @@
-//! Which name was meant.
+//! Which name was meant: the settings and profiles say it of a wrong one.
 
 /// The known name that a wrong one is nearest to, if it is near enough to be a slip.
 ///
 /// Case, `-` and `_` do not count, nor does what variables have before the setting's name.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

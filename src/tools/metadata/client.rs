@@ -1,0 +1,109 @@
+//! Asks a metadata service over HTTP, at a port or a socket file.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    Method, Request, Response,
+    header::{CONTENT_TYPE, HOST},
+};
+use http_body::Body;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::MetadataError;
+use crate::config::AdminAddress;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// An answer whose body is still to be read; the connection ends with it.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+/// Asks for this path with this body.
+///
+/// # Errors
+/// Nobody is there, or what is there does not speak HTTP.
+pub(super) async fn ask<B>(
+    place: &AdminAddress,
+    method: Method,
+    path: &str,
+    content_type: Option<&str>,
+    body: B,
+) -> Result<Answer, MetadataError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let unreachable = |source| MetadataError::Unreachable {
+        place: place.clone(),
+        source,
+    };
+    let late = |_| unreachable(std::io::ErrorKind::TimedOut.into());
+    let (host, stream): (String, Box<dyn Stream>) = match place {
+        AdminAddress::None => return Err(MetadataError::Nowhere),
+        AdminAddress::Tcp(at) => {
+            // Where the relay listens on all addresses, this machine's own will do.
+            let host = match at.host.as_str() {
+                "0.0.0.0" => "127.0.0.1",
+                "::" => "::1",
+                other => other,
+            };
+            let connecting = TcpStream::connect((host, at.port));
+            let stream = timeout(CONNECT, connecting).await.map_err(late)?;
+            (at.to_string(), Box::new(stream.map_err(unreachable)?))
+        }
+        AdminAddress::Unix(path) => {
+            let stream = timeout(CONNECT, UnixStream::connect(path))
+                .await
+                .map_err(late)?;
+            (
+                "localhost".to_owned(),
+                Box::new(stream.map_err(unreachable)?),
+            )
+        }
+    };
+    let no_answer = |problem: String| MetadataError::NoAnswer {
+        place: place.clone(),
+        problem,
+    };
+    let (mut requests, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| no_answer(error.to_string()))?;
+    let connection = running(async move { drop(connection.await) });
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, host);
+    if let Some(content_type) = content_type {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    let request = request
+        .body(body)
+        .map_err(|error| no_answer(error.to_string()))?;
+    let response = requests.send_request(request).await;
+    Ok(Answer {
+        response: response.map_err(|error| no_answer(error.to_string()))?,
+        _connection: connection,
+    })
+}
+
+/// What bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ended with the answer that it brings"
+)]
+fn running(connection: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(connection))
+}
