@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod end;
+mod first_stream;
 mod loop_thread;
 mod metadata;
 mod migrating;
@@ -232,6 +233,7 @@ impl Relay {
             number: 0,
             state: state.clone(),
         });
+        let stages = changes.clone();
         let (keeper, written) = match kept {
             Some(file) => {
                 let (writes, written) = watch::channel(Written::default());
@@ -257,7 +259,12 @@ impl Relay {
             elsewhere: legacy::Elsewhere::new(move |uid| known.pod(uid)),
             ..serving
         };
+        let counters = Arc::clone(&sources.legacy);
         let server = legacy::serve(listeners, inputs, stop.clone(), serving, sources.legacy);
+        let server = async move {
+            let overdue = first_stream::overdue(first_stream::USUAL_WAIT, &counters, stages);
+            first_stream::expected(server, overdue).await
+        };
         let (admin, admins) = match admin {
             Some(Admin { addresses, task }) => (Part::new("admin listener", task), addresses),
             None => (Part::none("admin listener"), Vec::new()),

@@ -4,6 +4,7 @@
 //! It is part of the library, so that the binary does not compile all that is asynchronous again.
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, Write as _},
     process::ExitCode,
@@ -12,6 +13,7 @@ use std::{
 use crate::{
     app,
     cli::{Cli, Command},
+    companion,
     config::{Config, ConfigError, RelayArgs, Settings},
     logging::{self, Level, LoggingConfig},
     source::native,
@@ -22,6 +24,10 @@ use tokio::runtime::Builder;
 
 /// Runs what this command line asks for, to its end. The first word is the name of the program.
 pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line: Vec<OsString> = line.into_iter().collect();
+    if companion::is_meant(&line, env::vars_os()) {
+        return accompany();
+    }
     let cli = Cli::parse_line(line).unwrap_or_else(|error| error.exit());
     let logging = match &cli.command {
         // A check writes nothing.
@@ -87,6 +93,21 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if mistaken { 2 } else { status })
         }
     }
+}
+
+/// Runs as the idle companion, in the legacy watcher's container.
+fn accompany() -> ExitCode {
+    // The watcher's level is not the relay's: the one line is always logged.
+    let log = logging::start(&LoggingConfig::default());
+    let ended = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(companion::run()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &ended {
+        tracing::error!("cannot wait for signals: {error}");
+    }
+    drop(log);
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 /// What happened, with why in brackets.

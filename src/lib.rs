@@ -29,6 +29,7 @@
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`command`] | the process: the command line in, logging, the exit status out | no |
+//! | [`companion`] | what the program is in the container of the legacy watcher | no |
 //! | [`enrich`] | what enrichment adds to events and answers to lookups | yes |
 //! | [`enrich_api`] | the surfaces of enrichment: HTTP and gRPC at one port | references, lines |
 //! | [`registry`] | the watches of enrichment, who uses them, and the stores that they fill | stores |
@@ -55,6 +56,7 @@ pub mod app;
 pub mod backoff;
 pub mod cli;
 pub mod command;
+pub mod companion;
 pub mod config;
 pub mod digest;
 pub mod driver;

@@ -26,6 +26,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
+pub(crate) use self::variables::has_own_variables;
 pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use enrich_args::{DEFAULT_ENRICH, EnrichArgs, EnrichConfig};

@@ -6,6 +6,21 @@ use crate::nearest::nearest;
 
 const PREFIX: &str = "K8S_RELAY_";
 
+/// That of the legacy programs' variables.
+const LEGACY_PREFIX: &str = "EBPF_NET_";
+
+/// Whether one of these variables speaks to the relay: its name starts as the relay's do, and it
+/// is not one that Kubernetes sets for a Service.
+pub(crate) fn has_own_variables(set: impl IntoIterator<Item = String>) -> bool {
+    let set: BTreeSet<String> = set
+        .into_iter()
+        .filter(|name| name.starts_with(PREFIX) || name.starts_with(LEGACY_PREFIX))
+        .collect();
+    let services = services(&set);
+    set.iter()
+        .any(|name| !services.iter().any(|service| is_of(service, name)))
+}
+
 /// One warning about all variables that start as ours do and are unknown; `None` without one.
 ///
 /// Kubernetes sets variables for each Service of a pod's namespace; those of a Service whose

@@ -11,6 +11,7 @@
 
 mod admin;
 mod announcer_scenarios;
+mod chart;
 mod cloud_metadata;
 mod comparator;
 mod compare;

@@ -108,6 +108,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("tools", &["*"]),
     ("cli", &["config", "tools"]),
+    ("companion", &["config"]),
     ("command", &["*"]),
 ];
 

@@ -40,7 +40,13 @@ impl Relay {
 
     /// As [`Self::start`], with this level of the log. Progress is seen with `--trace` only.
     pub async fn start_at(level: &str, arguments: &[&str]) -> Self {
-        let program = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+        Self::start_in(&[], level, arguments).await
+    }
+
+    /// As [`Self::start_at`], with these variables and no others.
+    pub async fn start_in(env: &[(&str, &str)], level: &str, arguments: &[&str]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_k8s-relay"));
+        program.env_clear().envs(env.iter().copied());
         Self::run(program, level, arguments).await
     }
 
@@ -49,6 +55,7 @@ impl Relay {
         let mut shell = Command::new("/bin/sh");
         let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
         shell.args(["-c", &limited, env!("CARGO_BIN_EXE_k8s-relay")]);
+        shell.env_clear();
         Self::run(shell, level, arguments).await
     }
 
@@ -57,7 +64,6 @@ impl Relay {
             .args(["--server-address", "127.0.0.1:0", "--admin-address", "none"])
             .args(["--cloud", "none", "--log-format", "json", level])
             .args(arguments)
-            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
