@@ -1,10 +1,14 @@
-//! Compiles `proto/` in pure Rust: no `protoc` on the building machine.
+//! Compiles `proto/` in pure Rust: no `protoc` on the building machine. Notes the commit that is
+//! built.
+
+use std::{path::Path, process::Command};
 
 use protox::prost::Message as _;
 use tonic_build::manual;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    note_commit();
     let enrich = "k8smeta/v1/enrich.proto";
     let files = protox::compile(["collector.proto", "health.proto", enrich], ["proto"])?;
     tonic_prost_build::configure()
@@ -33,4 +37,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(false)
         .compile(&[service.build()]);
     Ok(())
+}
+
+/// The commit for `build_info`, as `K8S_RELAY_COMMIT`: what a builder without a repository says in
+/// that variable, else what git says, else `unknown`. Only the variable is heeded by debug builds,
+/// which would otherwise be made again after each commit.
+fn note_commit() {
+    const VARIABLE: &str = "K8S_RELAY_COMMIT";
+    println!("cargo:rerun-if-env-changed={VARIABLE}");
+    let is_debug = std::env::var("PROFILE").is_ok_and(|profile| profile == "debug");
+    let said = std::env::var(VARIABLE).ok();
+    let commit = said.filter(|commit| !commit.is_empty()).or_else(|| {
+        if is_debug {
+            return None;
+        }
+        // Where the head is noted each time that it moves, also in a work tree of its own. A path
+        // that does not exist would have everything built again each time.
+        let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+        if Path::new(&log).exists() {
+            println!("cargo:rerun-if-changed={log}");
+        }
+        git(&["rev-parse", "--short=12", "HEAD"])
+    });
+    let commit = commit.unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo:rustc-env={VARIABLE}={commit}");
+}
+
+/// What git says; `None` without git, or outside of a repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
 }

@@ -170,7 +170,7 @@ impl Relay {
     async fn start_on(config: Config, loop_runtime: &Handle) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
         let watched = watches::options(&config.native);
-        let sources = Sources {
+        let mut sources = Sources {
             native: Arc::new(native::Counters::new(&watched.kinds)),
             unmatched: Arc::new(native::Unmatched::of(&watched)),
             ..Sources::default()
@@ -208,6 +208,7 @@ impl Relay {
             };
             at_leisure("opening of the recording", move || Reducer::new(options)).await??
         };
+        sources.lag = reducer.lag_seconds();
         let (address, listeners) = listen(&config.server_address).await?;
         let version = env!("CARGO_PKG_VERSION");
         for address in bound(&listeners) {

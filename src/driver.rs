@@ -342,12 +342,15 @@ impl Driver {
                 stream,
                 events,
                 infos,
+                read,
             } => {
                 let Some(state) = self.streams.get_mut(&stream) else {
                     return;
                 };
                 state.infos += infos;
                 state.last = Some(now);
+                let generation = state.generation;
+                self.reducer.outbox().events_begin(read);
                 let mut is_full = false;
                 for event in events {
                     let input = core_input(event);
@@ -356,6 +359,7 @@ impl Driver {
                         .feeds
                         .handle(feed, scope, input, now, self.reducer.outbox());
                 }
+                self.events_end(generation);
                 if is_full {
                     self.end_overflowed(stream);
                 }
@@ -380,13 +384,20 @@ impl Driver {
             return;
         };
         match input {
-            WatchMessage::Batch { scope, events } => {
+            WatchMessage::Batch {
+                scope,
+                events,
+                read,
+            } => {
                 watched.heard(scope, &events, now);
+                let feed = watched.feed;
+                self.reducer.outbox().events_begin(read);
                 for event in events {
                     let (input, outbox) = (core_input(event), self.reducer.outbox());
                     // Native feeds have no such bound.
                     let _ = self.feeds.handle(watched.feed, scope, input, now, outbox);
                 }
+                self.events_end(feed);
             }
             WatchMessage::Health {
                 kind,
@@ -402,6 +413,13 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// What the events of a batch of this feed mean has been said, as far as it can be.
+    fn events_end(&mut self, feed: Generation) {
+        let is_active = self.feeds.active_generation() == Some(feed);
+        let behind = is_active && self.feeds.is_behind();
+        self.reducer.outbox().events_end(behind);
     }
 
     fn link_changed(&mut self, event: ReducerEvent) {
@@ -436,6 +454,9 @@ impl Driver {
     fn settle(&mut self) {
         let now = self.now();
         self.resume = self.feeds.resume(now, self.reducer.outbox());
+        if self.resume == CatchUp::Done {
+            self.reducer.outbox().has_caught_up();
+        }
         let idle = self.inputs.is_empty() && self.resume != CatchUp::More;
         if let Some(since) = self.reducer.outbox().first_unflushed()
             && (idle || now.saturating_duration_since(since) >= MAX_DELAY)

@@ -295,6 +295,12 @@ pub struct Reducer {
     pub settled: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: u64,
+    /// How many may wait; above that the relay does without and sends everything again later.
+    #[serde(default)]
+    pub queue_limit_bytes: u64,
+    /// How often everything had to be sent again, by the reason.
+    #[serde(default)]
+    pub full_resends: BTreeMap<String, u64>,
     /// What was told and what happened since the start.
     pub totals: Totals,
 }

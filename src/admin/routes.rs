@@ -13,7 +13,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,7 @@ use super::{
     api::{Addition, Dropped, Enrichment, FeedDigest, Findings, Status},
     find, metrics,
     probes::{self, Probe},
+    process::Process,
     refusals::Refusals,
     watches,
 };
@@ -31,6 +35,7 @@ use crate::{
     migrate::Command,
     model::Uid,
     net::Caller,
+    reducer::LagSeconds,
     source::{RecentDrops, legacy, native},
 };
 
@@ -56,6 +61,8 @@ pub struct Sources {
     pub native: Arc<native::Counters>,
     /// What they watch, and what is known of the kinds that the matcher does not use.
     pub unmatched: Arc<native::Unmatched>,
+    /// How long events take from their reading to the reducer's network.
+    pub lag: LagSeconds,
     /// The metadata service, if there is one.
     pub metadata: Option<Arc<dyn Metadata>>,
 }
@@ -87,9 +94,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// OpenMetrics text, as [`metrics::text`] writes it.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The longest name of a pod with its namespace, or uid, that is looked for, in bytes.
 const MAX_ASKED: usize = 4096;
@@ -147,11 +151,15 @@ async fn probed(probe: Probe, api: &AdminApi, query: Option<String>) -> (StatusC
     (code, verdict.text)
 }
 
-async fn metrics_text(State(api): State<Arc<AdminApi>>) -> Response {
+async fn metrics_text(State(api): State<Arc<AdminApi>>, headers: HeaderMap) -> Response {
     match api.whole_status().await {
         Ok(status) => {
-            let text = metrics::text(&status, &api.sources);
-            ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
+            // Several lines of a list are one list.
+            let accept = headers.get_all(ACCEPT).iter();
+            let accept: Vec<_> = accept.filter_map(|line| line.to_str().ok()).collect();
+            let format = metrics::Format::of(&accept.join(","));
+            let text = metrics::text(format, status, &api.sources, Process::now());
+            ([(CONTENT_TYPE, format.content_type())], text).into_response()
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }

@@ -22,6 +22,7 @@ use super::{
     CatchUp, Epoch, Ledger, Move, Sink, Watermarks, WindowConfig,
     kept::Kept,
     ledger::Unsent,
+    resends::{ResendReason, Resends},
     windows::{HandoverWindows, RecentDeletes, Tick},
 };
 use crate::{
@@ -65,6 +66,7 @@ pub struct Announcer {
     dirty: bool,
     windows: HandoverWindows,
     recent_deletes: RecentDeletes,
+    resends: Resends,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl Announcer {
             dirty: false,
             windows: HandoverWindows::default(),
             recent_deletes: RecentDeletes::new(config.handover),
+            resends: Resends::default(),
         }
     }
 
@@ -131,6 +134,11 @@ impl Announcer {
         self.epoch
     }
 
+    /// How often everything had to be sent again, and why.
+    pub fn resends(&self) -> Resends {
+        self.resends
+    }
+
     /// Whether pod data was announced, or would have been, since the last resync.
     pub fn is_dirty(&self) -> bool {
         self.dirty
@@ -147,9 +155,19 @@ impl Announcer {
         self.phase == Phase::Streaming && self.windows.is_empty() && self.kept.is_empty()
     }
 
+    /// Whether a change that comes now may not be announced at once.
+    pub fn is_behind(&self) -> bool {
+        match self.phase {
+            Phase::Offline | Phase::OwesResync => true,
+            Phase::Streaming => false,
+            Phase::CatchingUp(Sweep { paused, again, .. }) => paused || again,
+        }
+    }
+
     /// A new connection: the reducer knows nothing. The live set is announced by [`Self::resume`].
     pub fn connected(&mut self) {
         self.dirty = false;
+        self.resends.count(ResendReason::Connection);
         self.replay();
     }
 
@@ -171,11 +189,16 @@ impl Announcer {
     /// The next that is announced is `pod_resync` and the whole live set (`--relist-resync`).
     /// Nothing if there is no connection, which begins with the whole live set anyway.
     pub fn owe_resync(&mut self) {
+        self.owe_resync_for(ResendReason::List);
+    }
+
+    fn owe_resync_for(&mut self, reason: ResendReason) {
         match self.phase {
             Phase::Offline | Phase::OwesResync => {}
             Phase::Streaming | Phase::CatchingUp(_) => {
                 self.epoch.0 += 1;
                 self.phase = Phase::OwesResync;
+                self.resends.count(reason);
             }
         }
     }
@@ -402,7 +425,7 @@ impl Announcer {
     fn on_backpressure(&mut self) {
         match &mut self.phase {
             Phase::Offline | Phase::OwesResync => {}
-            Phase::Streaming => self.owe_resync(),
+            Phase::Streaming => self.owe_resync_for(ResendReason::BufferFull),
             Phase::CatchingUp(sweep) => sweep.again = true,
         }
     }

@@ -17,6 +17,7 @@ mod announcer;
 mod kept;
 mod ledger;
 mod limits;
+mod resends;
 mod sink;
 mod windows;
 
@@ -24,4 +25,5 @@ pub use announcer::{Announcer, Changeover};
 pub use kept::Move;
 pub use ledger::{Ledger, LedgerEntry, fields_hash};
 pub use limits::{CatchUp, Watermarks, WindowConfig};
+pub use resends::{ResendReason, Resends};
 pub use sink::{Epoch, Sink};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Driver, now, query::DriverQuery, watches::Watched};
 use crate::{
     admin::api::{Explanation, Feed, Known, LastError, Reducer, Status, Told, Totals},
-    announce::fields_hash,
+    announce::{ResendReason, fields_hash},
     feeds::View,
     matcher::{PodStatus, PodView as Pod},
     migrate::Report,
@@ -114,6 +114,10 @@ impl Driver {
             containers: ledger.containers() as u64,
             settled: self.feeds.is_settled(),
             queued_bytes: progress.queued as u64,
+            queue_limit_bytes: self.feeds.queue_limit() as u64,
+            full_resends: ResendReason::ALL
+                .map(|reason| (reason.name().to_owned(), self.feeds.resends().of(reason)))
+                .into(),
             totals: Totals {
                 link: self.reducer.counters(),
                 sent: self.reducer.outbox().sent(),

@@ -81,7 +81,7 @@ pub use switch::Waits;
 pub use view::View;
 
 use crate::{
-    announce::{Announcer, CatchUp, Epoch, Ledger, Sink, WindowConfig},
+    announce::{Announcer, CatchUp, Epoch, Ledger, Resends, Sink, WindowConfig},
     matcher::{Counts, Generation, Matcher, OwnerSort, Policy},
     model::{Kind, ObjectMeta, PodMeta, Scope, Uid},
     stores::{Publisher, Reader, Stores},
@@ -452,6 +452,21 @@ impl Feeds {
     /// The number of the present picture.
     pub fn epoch(&self) -> Epoch {
         self.telling.epoch()
+    }
+
+    /// How many bytes may wait to be sent (D6).
+    pub fn queue_limit(&self) -> usize {
+        self.settings.marks.limit
+    }
+
+    /// How often everything had to be sent again, and why.
+    pub fn resends(&self) -> Resends {
+        self.telling.resends()
+    }
+
+    /// Whether a change of the active feed that comes now may not be announced at once.
+    pub fn is_behind(&self) -> bool {
+        self.telling.is_behind()
     }
 
     /// Whether nothing is left to tell.

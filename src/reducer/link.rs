@@ -11,7 +11,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
@@ -106,6 +106,30 @@ pub enum Loss {
     /// The reducer took no byte for too long (D6).
     #[error("send timeout: the reducer reads nothing")]
     Stalled,
+}
+
+/// What went wrong with the connection, or an attempt to have one.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// One of [`Failure::REASONS`].
+    pub reason: &'static str,
+    /// In one line.
+    pub text: String,
+    /// When.
+    pub at: Instant,
+}
+
+impl Failure {
+    /// Every reason there is: of attempts, then of connections.
+    pub const REASONS: [&'static str; 7] = [
+        "resolve",
+        "refused",
+        "timeout",
+        "unreachable",
+        "closed",
+        "broken",
+        "send_timeout",
+    ];
 }
 
 /// An open connection.

@@ -6,6 +6,7 @@
 //! | [`cloud`] | what the cloud says of this machine | in part |
 //! | [`greeting`] | the first messages of a connection | yes |
 //! | [`session`] | when to dial, beat, give up, try again | yes |
+//! | `lag` | how long events take from their reading to the network | yes |
 //! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
 //! | [`record`] | everything sent, in a file | no |
 //! | [`link`] | the connection | no |
@@ -27,6 +28,7 @@
 pub mod cloud;
 pub mod handshake;
 pub mod host;
+mod lag;
 pub mod link;
 pub mod options;
 pub mod outbox;
@@ -58,7 +60,8 @@ use link::{Link, dial};
 use session::{Action, Session};
 
 pub use handshake::Identity;
-pub use link::{DialError, Loss, Resolver, Tcp};
+pub use lag::LagSeconds;
+pub use link::{DialError, Failure, Loss, Resolver, Tcp};
 pub use options::Options;
 pub use outbox::{Clock, Outbox, SendCounters};
 pub use record::Recorder;
@@ -74,6 +77,7 @@ pub struct Reducer {
     timer: Timer,
     progress: Progress,
     counters: Counters,
+    lag_seconds: LagSeconds,
     /// A failure that [`Reducer::flush`] met, for the next call of [`Reducer::next`].
     failure: Option<io::Error>,
     dial_failures: DialFailures,
@@ -145,30 +149,6 @@ pub struct Connection {
     pub retry_at: Option<Instant>,
 }
 
-/// What went wrong with the connection, or an attempt to have one.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// One of [`Failure::REASONS`].
-    pub reason: &'static str,
-    /// In one line.
-    pub text: String,
-    /// When.
-    pub at: Instant,
-}
-
-impl Failure {
-    /// Every reason there is: of attempts, then of connections.
-    pub const REASONS: [&'static str; 7] = [
-        "resolve",
-        "refused",
-        "timeout",
-        "unreachable",
-        "closed",
-        "broken",
-        "send_timeout",
-    ];
-}
-
 /// What can keep a reducer from starting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -219,6 +199,7 @@ impl Reducer {
             timer: Timer::default(),
             progress: Progress::default(),
             counters: Counters::default(),
+            lag_seconds: LagSeconds::default(),
             failure: None,
             dial_failures: DialFailures::default(),
             since: now,
@@ -326,6 +307,11 @@ impl Reducer {
             ended_recordings: self.outbox.ended_recordings(),
             ..self.counters
         }
+    }
+
+    /// How long events take from their reading to the network, from any thread.
+    pub fn lag_seconds(&self) -> LagSeconds {
+        self.lag_seconds.clone()
     }
 
     /// How the connection stands, for people.
@@ -448,6 +434,14 @@ impl Reducer {
 
     fn note_written(&mut self, written: link::Written, now: Instant) {
         self.progress.sent += written.bytes as u64;
+        if self.outbox.lag.is_due() {
+            // The time before the write would not do, and the time is asked for once.
+            let returned = self::now();
+            while let Some(read) = self.outbox.lag.take() {
+                self.lag_seconds
+                    .observe(returned.saturating_duration_since(read));
+            }
+        }
         if written.bytes > 0 {
             self.session.wrote(now, written.blocked);
         } else if written.blocked {

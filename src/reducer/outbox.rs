@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     handshake::Say,
+    lag::Lag,
     project::{self, Projected},
     record::Recorder,
 };
@@ -45,6 +46,7 @@ pub struct Outbox {
     recorder: Recorder,
     limits: Limits,
     told: SendCounters,
+    pub(super) lag: Lag,
 }
 
 /// The time on the wire: the monotonic clock, moved by a distance that was sampled once (protocol 3).
@@ -105,6 +107,7 @@ impl Outbox {
             recorder,
             limits: Limits::default(),
             told: SendCounters::default(),
+            lag: Lag::default(),
         }
     }
 
@@ -112,6 +115,27 @@ impl Outbox {
     pub fn set_time(&mut self, now: Instant) {
         self.now = now;
         self.timestamp = self.clock.timestamp(now);
+    }
+
+    /// What is sent from here on, until [`Outbox::events_end`], is sent because of events that were
+    /// read then.
+    pub fn events_begin(&mut self, read: Instant) {
+        self.lag.set_read(Some(read));
+    }
+
+    /// The events have been applied. `behind`: not all that they mean may have been sent.
+    pub fn events_end(&mut self, behind: bool) {
+        if behind {
+            self.lag.falls_behind();
+        }
+        self.lag.set_read(None);
+    }
+
+    /// Everything that should be sent has been, events that came in vain before included.
+    pub fn has_caught_up(&mut self) {
+        if self.open {
+            self.lag.has_caught_up();
+        }
     }
 
     /// When the oldest message was told that is in no frame yet (D7).
@@ -170,6 +194,7 @@ impl Outbox {
         self.writer = Writer::new();
         self.bytes = Vec::new();
         self.sent = 0;
+        self.lag.reset();
         self.first_unflushed = None;
         self.draining = false;
         self.emptying = false;
@@ -182,6 +207,7 @@ impl Outbox {
 
     /// The network has taken the first `len` of [`Outbox::unsent`].
     pub fn advance(&mut self, len: usize) {
+        self.lag.sent(len);
         self.sent = (self.sent + len).min(self.bytes.len());
         // Moving the rest costs at most as much as was sent.
         if self.sent * 2 >= self.bytes.len() {
@@ -236,9 +262,17 @@ impl Outbox {
                 return false;
             }
         }
-        if pending > 0 && self.bytes.len() > len {
+        let framed = self.bytes.len() - len;
+        if pending > 0 && framed > 0 {
             self.told.frames += 1;
             self.first_unflushed = None;
+            self.lag.framed(framed);
+            self.lag.said();
+        } else {
+            self.lag.said();
+            if framed > 0 {
+                self.lag.framed(framed);
+            }
         }
         if self.writer.pending() > 0 {
             self.first_unflushed.get_or_insert(self.now);
@@ -302,8 +336,10 @@ impl Say for Outbox {
 
     fn flush(&mut self) {
         if self.writer.pending() > 0 {
+            let len = self.bytes.len();
             self.writer.flush(&mut self.bytes);
             self.told.frames += 1;
+            self.lag.framed(self.bytes.len() - len);
         }
         self.first_unflushed = None;
     }

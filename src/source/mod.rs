@@ -71,6 +71,8 @@ pub enum CollectMessage {
         events: Vec<FeedEvent>,
         /// How many Infos were read for this batch, dropped ones included.
         infos: u64,
+        /// When the first of them had come completely.
+        read: Instant,
     },
     /// The stream has ended, for whatever reason. Always the last for its id.
     Closed {
@@ -89,6 +91,8 @@ pub enum WatchMessage {
         scope: Scope,
         /// The facts; never [`FeedEvent::Listed`].
         events: Vec<FeedEvent>,
+        /// When the bytes of the first of them were read.
+        read: Instant,
     },
     /// The health of a watch has changed, or it is not healthy and fails for another reason now.
     Health {

@@ -9,5 +9,6 @@ mod metrics;
 mod native;
 mod places;
 mod routes;
+mod scrapes;
 mod sources;
 mod world;

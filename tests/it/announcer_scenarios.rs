@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use k8s_relay::{
-    announce::{CatchUp, Watermarks},
+    announce::{CatchUp, ResendReason, Watermarks},
     feeds::Settings,
     matcher::Generation,
     model::{PodMeta, Uid},
@@ -210,6 +210,9 @@ fn when_the_sink_is_full_state_goes_on_and_a_resync_is_sent_once_it_has_drained(
     pod_new p3 v1
     ");
     assert_eq!(core.feeds.epoch().0, 2);
+    let resends = core.feeds.resends();
+    assert_eq!(resends.of(ResendReason::BufferFull), 1);
+    assert_eq!(resends.of(ResendReason::Connection), 1);
 }
 
 #[test]

@@ -79,6 +79,7 @@ async fn neither_source_starves_the_other() {
             stream: StreamId(1),
             events,
             infos: 1,
+            read: std::time::Instant::now(),
         };
         collect.send(batch).await.unwrap();
         assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
@@ -181,6 +182,7 @@ fn pods(
     WatchMessage::Batch {
         scope: Scope(scope),
         events: events.into_iter().map(FeedEvent::Pod).collect(),
+        read: std::time::Instant::now(),
     }
 }
 

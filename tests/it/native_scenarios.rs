@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use k8s_relay::{
-    announce::{CatchUp, Watermarks},
+    announce::{CatchUp, ResendReason, Watermarks},
     feeds::{Input, OnReconnect, Settings},
     matcher::OwnerSort,
     model::{Kind, PodMeta, Scope, Uid},
@@ -377,6 +377,9 @@ fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_anew() {
         1,
         "without a connection there is none to send"
     );
+    let resends = native.feeds.resends();
+    let counts = ResendReason::ALL.map(|reason| resends.of(reason));
+    assert_eq!(counts, [2, 0, 1, 0], "two connections, one list");
 }
 
 // --- helpers ---

@@ -65,5 +65,6 @@ pub(super) const METRICS: &[Metric] = &[
                 Reason::ALL.map(|reason| (reason.name(), count(reason))),
             )
         },
-    ),
+    )
+    .by(&["reason"]),
 ];

@@ -11,23 +11,27 @@ pub(super) const METRICS: &[Metric] = &[
         "enrichment_store_objects",
         "Objects that the metadata service knows, by kind",
         |scrape| stores(scrape, |store| Some(number(store.objects))),
-    ),
+    )
+    .by(&["kind"]),
     gauge(
         "enrichment_store_memory",
         "Memory that the objects of a kind take",
         |scrape| stores(scrape, |store| Some(number(store.bytes))),
     )
+    .by(&["kind"])
     .bytes(),
     gauge(
         "enrichment_store_deleted",
         "Deleted objects that still answer, by kind",
         |scrape| stores(scrape, |store| Some(number(store.buried))),
-    ),
+    )
+    .by(&["kind"]),
     gauge(
         "enrichment_store_ready",
         "1 if the objects of the kind are known and its watch is healthy",
         |scrape| stores(scrape, |store| Some(flag(store.state == "READY"))),
-    ),
+    )
+    .by(&["kind"]),
     gauge(
         "enrichment_store_contact_age",
         "How long ago the API server was last heard of the kind",
@@ -36,6 +40,7 @@ pub(super) const METRICS: &[Metric] = &[
             stores(scrape, |store| store.last_contact_ms.map(seconds))
         },
     )
+    .by(&["kind"])
     .seconds(),
     gauge(
         "enrichment_generation",

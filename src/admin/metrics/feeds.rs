@@ -41,28 +41,28 @@ pub(super) const METRICS: &[Metric] = &[
         "source_active",
         "1 if this source is active: its live pods are announced",
         |scrape| each(scrape, |feed| Some(flag(feed.active))),
-    ),
+    ).by(&["source"]),
     gauge(
         "source_open",
         "1 if this source has an open stream, or native watches that run",
         |scrape| each(scrape, |feed| Some(flag(feed.open))),
-    ),
+    ).by(&["source"]),
     gauge(
         "source_synced",
         "1 if this source is synced: its first lists are complete",
         |scrape| each(scrape, |feed| Some(flag(feed.listed))),
-    ),
+    ).by(&["source"]),
     gauge(
         "source_age",
         "How long this source has been open",
         |scrape| each(scrape, |feed| Some(feed.since_seconds)),
-    )
+    ).by(&["source"])
     .seconds(),
     gauge(
         "source_last_event_age",
         "How long ago this source sent something; absent before it has",
         |scrape| each(scrape, |feed| feed.last_event_seconds),
-    )
+    ).by(&["source"])
     .seconds(),
     gauge(
         "source_pods",
@@ -77,12 +77,12 @@ pub(super) const METRICS: &[Metric] = &[
                 ]
             })
         },
-    ),
+    ).by(&["source", "state"]),
     gauge(
         "source_owners",
         "ReplicaSets and Jobs of this source, deleted ones that still resolve pods included",
         |scrape| each(scrape, |feed| Some(number(feed.owners))),
-    ),
+    ).by(&["source"]),
     gauge(
         "store_objects",
         "Objects in the stores of this source",
@@ -99,20 +99,20 @@ pub(super) const METRICS: &[Metric] = &[
             });
             stored.collect()
         },
-    ),
+    ).by(&["source", "kind"]),
     gauge(
         "source_streams",
         "Collect streams of this source that are open, or native watches that run",
         |scrape| each(scrape, |feed| Some(number(feed.sources))),
-    ),
+    ).by(&["source"]),
     gauge(
         "source_unhealthy_streams",
         "Of those, how many are not healthy",
         |scrape| each(scrape, |feed| Some(number(feed.unwell))),
-    ),
+    ).by(&["source"]),
     counter(
         "source_expired_owner_waits",
         "Pods announced under their direct owner after --owner-wait, because that one did not appear",
         |scrape| each(scrape, |feed| Some(number(feed.given_up))),
-    ),
+    ).by(&["source"]),
 ];

@@ -16,7 +16,8 @@ pub(super) const METRICS: &[Metric] = &[
             let reasons = DeletesPending::reasons();
             each("reason", reasons.map(|reason| (reason, pods(reason))))
         },
-    ),
+    )
+    .by(&["reason"]),
     gauge(
         "deletes_pending",
         "For how long deletes have been pending; 0 if none are",

@@ -23,7 +23,7 @@ pub(super) const METRICS: &[Metric] = &[
             let operator = ("operator", flag(auto.stopped_by_operator));
             each("reason", [("rollbacks", flag(auto.suspended)), operator])
         },
-    ),
+    ).by(&["reason"]),
     gauge(
         "state_age",
         "For how long no source has fed the reducer's state; 0 while one does",
@@ -59,7 +59,7 @@ pub(super) const METRICS: &[Metric] = &[
                 Failure::REASONS.map(|reason| (reason, is(reason))),
             )
         },
-    ),
+    ).by(&["reason"]),
 ];
 
 /// The native watches of each resource, whatever their namespaces; none without a native source.
@@ -101,7 +101,8 @@ pub(super) const WATCHES: &[Metric] = &[
             });
             counts.collect()
         },
-    ),
+    )
+    .by(&["resource", "state"]),
     gauge(
         "watches_failing",
         "Native watches that are not healthy, by resource and the reason of their last failure",
@@ -120,7 +121,8 @@ pub(super) const WATCHES: &[Metric] = &[
             });
             counts.collect()
         },
-    ),
+    )
+    .by(&["resource", "reason"]),
     gauge(
         "watch_last_event_age",
         "How long ago a native watch of this resource has sent something",
@@ -132,5 +134,6 @@ pub(super) const WATCHES: &[Metric] = &[
             ages.collect()
         },
     )
+    .by(&["resource"])
     .seconds(),
 ];

@@ -78,7 +78,7 @@ pub(super) const METRICS: &[Metric] = &[
                 each("state", [settled, ("unconfirmed", number(parity.unsettled))])
             })
         },
-    ),
+    ).by(&["state"]),
     gauge(
         "parity_diverging_fields",
         "Divergences of the sources by field",
@@ -86,7 +86,7 @@ pub(super) const METRICS: &[Metric] = &[
             let names = Field::ALL.map(Field::as_str);
             rows(scrape, |parity| named("field", names, &parity.by_field))
         },
-    ),
+    ).by(&["field"]),
     gauge(
         "parity_expected_differences",
         "Expected differences of the sources, by allow rule",
@@ -94,7 +94,7 @@ pub(super) const METRICS: &[Metric] = &[
             let names = Rule::ALL.map(Rule::as_str);
             rows(scrape, |parity| named("rule", names, &parity.excused))
         },
-    ),
+    ).by(&["rule"]),
     gauge(
         "next_step_pods",
         "Pods that a change to the other source would announce, delete or change",
@@ -109,5 +109,5 @@ pub(super) const METRICS: &[Metric] = &[
                 each("change", changes.map(|(is, pods)| (is, number(pods))))
             })
         },
-    ),
+    ).by(&["change"]),
 ];

@@ -1,24 +1,73 @@
 //! The process, and the stage of the migration that it is in.
 
-use std::fmt;
+use super::{
+    Scrape,
+    table::{Metric, Samples, counter, each, flag, gauge, info, maybe, one},
+};
+use crate::{admin::process::Process, migrate::Stage};
 
-use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
+/// Of this process, as every program says it: these names have no prefix of ours.
+pub(super) const STANDARD: &[Metric] = &[
+    counter(
+        "cpu",
+        "Processor time that the process has used, in user and kernel mode",
+        |scrape| of(scrape, |process| process.cpu_seconds),
+    )
+    .seconds(),
+    gauge(
+        "resident_memory",
+        "Memory of the process that is resident",
+        |scrape| of(scrape, |process| process.resident_bytes),
+    )
+    .bytes(),
+    gauge("virtual_memory", "Address space of the process", |scrape| {
+        of(scrape, |process| process.virtual_bytes)
+    })
+    .bytes(),
+    gauge(
+        "open_fds",
+        "File descriptors that the process has open",
+        |scrape| of(scrape, |process| process.open_fds),
+    ),
+    gauge(
+        "max_fds",
+        "File descriptors that the process may have open",
+        |scrape| of(scrape, |process| process.max_fds),
+    ),
+    gauge("threads", "Threads of the process", |scrape| {
+        of(scrape, |process| process.threads)
+    }),
+    gauge(
+        "start_time",
+        "When the process began, since the UNIX epoch",
+        |scrape| of(scrape, |process| process.start_seconds),
+    )
+    .seconds(),
+];
 
-use super::table::{Metric, counter, each, flag, gauge, maybe, one};
-use crate::migrate::Stage;
-
-/// Which program this is.
-pub(super) fn build(to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "The version of the program";
-    let mut metric = to.encode_descriptor("build", help, None, MetricType::Info)?;
-    metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+/// What the system does not say has no sample.
+fn of(scrape: &Scrape, value: impl Fn(&Process) -> Option<f64>) -> Samples {
+    maybe(value(&scrape.process))
 }
 
 /// Whatever the source is.
-pub(super) const ALWAYS: &[Metric] = &[gauge("uptime", "How long the process has run", |scrape| {
-    one(scrape.status.up_seconds)
-})
-.seconds()];
+pub(super) const ALWAYS: &[Metric] = &[
+    info(
+        "build",
+        "The version of the program and the commit that it was built from; always 1",
+        |_| {
+            vec![
+                ("version", env!("CARGO_PKG_VERSION").into()),
+                ("commit", env!("K8S_RELAY_COMMIT").into()),
+            ]
+        },
+    )
+    .by(&["version", "commit"]),
+    gauge("uptime", "How long the process has run", |scrape| {
+        one(scrape.status.up_seconds)
+    })
+    .seconds(),
+];
 
 pub(super) const METRICS: &[Metric] = &[
     gauge(
@@ -28,7 +77,8 @@ pub(super) const METRICS: &[Metric] = &[
             let is = |stage| flag(stage == scrape.status.stage);
             each("stage", Stage::ALL.map(|stage| (stage.as_str(), is(stage))))
         },
-    ),
+    )
+    .by(&["stage"]),
     gauge(
         "stage_age",
         "How long the migration has been in this stage",

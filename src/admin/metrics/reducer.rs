@@ -1,6 +1,7 @@
 //! The reducer: its connection, what it was told on this one, and what on all of them.
 
-use super::table::{Metric, counter, each, flag, gauge, number, one};
+use super::table::{Metric, counter, each, flag, gauge, histogram, number, one};
+use crate::announce::ResendReason;
 
 pub(super) const METRICS: &[Metric] = &[
     gauge(
@@ -32,6 +33,18 @@ pub(super) const METRICS: &[Metric] = &[
         one(number(scrape.status.reducer.queued_bytes))
     })
     .bytes(),
+    gauge(
+        "reducer_queue_limit",
+        "Bytes that may wait to be sent; above that the relay sends everything again later",
+        |scrape| one(number(scrape.status.reducer.queue_limit_bytes)),
+    )
+    .bytes(),
+    histogram(
+        "event_lag",
+        "Time from when an event was read to when the write returned that carried it: one observation for each frame, of its oldest event",
+        |scrape| vec![(Vec::new(), scrape.sources.lag.histogram())],
+    )
+    .seconds(),
 ];
 
 /// Since the start, on all connections.
@@ -41,6 +54,19 @@ pub(super) const TOTALS: &[Metric] = &[
         "Connections to the reducer that were established",
         |scrape| one(number(scrape.status.reducer.totals.link.connections)),
     ),
+    counter(
+        "reducer_full_resends",
+        "Times that everything was sent again, by the reason",
+        |scrape| {
+            let counts = &scrape.status.reducer.full_resends;
+            let of = |reason: ResendReason| counts.get(reason.name()).copied();
+            each(
+                "reason",
+                ResendReason::ALL.map(|reason| (reason.name(), number(of(reason).unwrap_or(0)))),
+            )
+        },
+    )
+    .by(&["reason"]),
     counter(
         "reducer_failed_attempts",
         "Connection attempts to the reducer that failed",
@@ -84,7 +110,8 @@ pub(super) const TOTALS: &[Metric] = &[
                 counts.map(|(message, count)| (message, number(count))),
             )
         },
-    ),
+    )
+    .by(&["message"]),
     counter(
         "reducer_plain",
         "Bytes of all messages to the reducer, before compression",

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{Announcer, Cursor, Phase};
 use crate::{
-    announce::{Move, Sink, windows::Tick},
+    announce::{Move, ResendReason, Sink, windows::Tick},
     matcher::{Finder, Matcher},
     model::{Slot, Uid},
 };
@@ -92,7 +92,10 @@ impl Announcer {
                 if !was_dirty {
                     // Nothing was announced, so there is nothing to take back.
                     self.replay();
-                } else if sink.queued() < self.marks.limit {
+                    return;
+                }
+                self.resends.count(ResendReason::Stream);
+                if sink.queued() < self.marks.limit {
                     self.resync(sink);
                 } else {
                     self.phase = Phase::OwesResync;

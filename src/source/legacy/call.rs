@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -175,6 +175,7 @@ impl Call {
                         stream: told.stream,
                         events: vec![FeedEvent::Listed],
                         infos: 0,
+                        read: now(),
                     });
                     continue;
                 }
@@ -195,6 +196,7 @@ impl Call {
                 tokio::task::consume_budget().await;
                 continue;
             }
+            let read = now();
             let mut batch = Batch::default();
             let mut ending = batch.take(first, &mut self.merger, told).err();
             if batch.infos > 0 {
@@ -221,6 +223,7 @@ impl Call {
                     stream: told.stream,
                     events: batch.events,
                     infos: batch.infos,
+                    read,
                 });
             }
             if let Some(ending) = ending {
@@ -252,6 +255,15 @@ impl Call {
         self.counters.ignored.fetch_add(infos, Relaxed);
         (infos, read)
     }
+}
+
+/// Tokio's clock, so that tests can move it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where time enters the streams: a batch says when it was read"
+)]
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Ready once the native source alone has counted, and does no longer.
@@ -300,6 +312,7 @@ impl Unreported {
                 stream,
                 events: Vec::new(),
                 infos: std::mem::take(&mut self.infos),
+                read: now(),
             });
         }
     }

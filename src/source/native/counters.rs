@@ -1,12 +1,22 @@
 //! What all watches of this process count together.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::{decode::ObjectError, error::Reason};
 use crate::{
     model::{Kind, KindTable, PerKind},
     source::RecentDrops,
 };
+
+/// The upper bounds of [`Counters::list_seconds`].
+const LIST_BOUNDS: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
 
 /// Shared by the watches and those who report on them.
 #[derive(Debug, Default)]
@@ -19,10 +29,22 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Requests that are over, by kind and reason. Pages and versions that came are none.
     ends: PerKind<[AtomicU64; Reason::ALL.len()]>,
+    /// How long lists took, by kind.
+    list_seconds: PerKind<ListSeconds>,
     /// Objects and parts of objects that were dropped, by reason.
     dropped: [AtomicU64; ObjectError::ALL.len()],
     /// Which objects were dropped last.
     pub lost: RecentDrops,
+}
+
+/// How long lists of a kind took.
+#[derive(Debug)]
+struct ListSeconds(Histogram);
+
+impl Default for ListSeconds {
+    fn default() -> Self {
+        Self(Histogram::new(LIST_BOUNDS))
+    }
 }
 
 impl Counters {
@@ -30,6 +52,7 @@ impl Counters {
     pub fn new(kinds: &KindTable) -> Self {
         Self {
             ends: PerKind::all(kinds, |_, _| Default::default()),
+            list_seconds: PerKind::all(kinds, |_, _| ListSeconds::default()),
             ..Self::default()
         }
     }
@@ -48,6 +71,19 @@ impl Counters {
             .get(kind)
             .and_then(|reasons| reasons.get(reason as usize))
             .map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// How long the lists of each kind took that came to their end, from their first request on, in
+    /// seconds. A list that began again counts from there.
+    pub fn list_seconds(&self) -> impl Iterator<Item = (Kind, Histogram)> {
+        let all = self.list_seconds.iter();
+        all.map(|(kind, ListSeconds(seconds))| (kind, seconds.clone()))
+    }
+
+    pub(super) fn count_list(&self, kind: Kind, took: Duration) {
+        if let Some(ListSeconds(seconds)) = self.list_seconds.get(kind) {
+            seconds.observe(took.as_secs_f64());
+        }
     }
 
     pub(super) fn count_end(&self, kind: Kind, reason: Reason) {

@@ -53,7 +53,10 @@ mod pace;
 mod probe;
 mod streaming;
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use health::Health;
 pub use health::HealthChange;
@@ -470,6 +473,11 @@ impl<T> WatchMachine<T> {
     /// Whether the server streams lists, if this watch has learned it.
     pub fn streams(&self) -> Option<bool> {
         self.streams
+    }
+
+    /// How long the list took that has ended since this was asked last.
+    pub fn take_list_time(&mut self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        self.lists.take_took(now)
     }
 
     /// What became of the watch since this was asked the last time.

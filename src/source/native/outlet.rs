@@ -21,6 +21,10 @@ pub(super) struct Outlet<T> {
     scope: Scope,
     to: To<T>,
     batch: Vec<FeedEvent>,
+    /// When what comes now was read.
+    read: Option<Instant>,
+    /// When the first event of the batch was.
+    oldest: Option<Instant>,
     /// Events that went into the store since the last flush.
     stored: usize,
     /// The number of what was kept of them.
@@ -54,6 +58,8 @@ impl<T: Stored> Outlet<T> {
             scope,
             to,
             batch: Vec::new(),
+            read: None,
+            oldest: None,
             stored: 0,
             kept: 0,
             is_matched,
@@ -75,10 +81,18 @@ impl<T: Stored> Outlet<T> {
         }
     }
 
+    /// What is taken from here on was read then.
+    pub(super) fn reads(&mut self, at: Instant) {
+        self.read = Some(at);
+    }
+
     /// Takes an event.
     pub(super) fn take(&mut self, event: Event<T>) {
         match &self.to {
-            To::Loop(fact) => self.batch.push(fact(event)),
+            To::Loop(fact) => {
+                self.oldest = self.oldest.or(self.read);
+                self.batch.push(fact(event));
+            }
             To::Store(kept) => {
                 self.stored += 1;
                 kept.take(self.scope, event);
@@ -97,7 +111,10 @@ impl<T: Stored> Outlet<T> {
     /// A list names this object, but in a form that cannot be used.
     pub(super) fn see(&mut self, uid: Uid) {
         match &self.to {
-            To::Loop(_) => self.batch.push(FeedEvent::Seen(self.kind, Box::new(uid))),
+            To::Loop(_) => {
+                self.oldest = self.oldest.or(self.read);
+                self.batch.push(FeedEvent::Seen(self.kind, Box::new(uid)));
+            }
             To::Store(kept) => kept.seen(self.scope, &uid),
             To::Sink(_, sink) => {
                 sink.seen(self.scope, &uid);
@@ -114,7 +131,7 @@ impl<T: Stored> Outlet<T> {
     }
 
     /// The next batch for the loop; `None` if there is nothing to send.
-    pub(super) fn flush(&mut self, now: impl FnOnce() -> Instant) -> Option<WatchMessage> {
+    pub(super) fn flush(&mut self, now: impl Fn() -> Instant) -> Option<WatchMessage> {
         match (&self.to, std::mem::take(&mut self.stored)) {
             (_, 0) | (To::Loop(_), _) => {}
             (To::Store(kept), _) => kept.heard(self.scope, now()),
@@ -123,13 +140,18 @@ impl<T: Stored> Outlet<T> {
         if self.batch.is_empty() {
             return None;
         }
+        let read = self.oldest.unwrap_or_else(now);
         let events = if self.batch.len() <= BATCH {
+            self.oldest = None;
             std::mem::take(&mut self.batch)
         } else {
             self.batch.drain(..BATCH).collect()
         };
-        let scope = self.scope;
-        Some(WatchMessage::Batch { scope, events })
+        Some(WatchMessage::Batch {
+            scope: self.scope,
+            events,
+            read,
+        })
     }
 
     /// Notes how the watch stands. Gives what the loop is to be sent of it.

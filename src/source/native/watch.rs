@@ -219,6 +219,7 @@ impl<K: WatchedKind> Watch<K> {
             self.outlet.heard();
             // All that is there already goes into one batch.
             let end = loop {
+                self.outlet.reads(now());
                 if let ControlFlow::Break(end) = self.part(part, &mut frames).await? {
                     break Some(end);
                 }
@@ -382,6 +383,7 @@ impl<K: WatchedKind> Watch<K> {
         read: Result<PageEnd, RequestError>,
         objects: Vec<K::Object>,
     ) -> Result<Option<RequestError>, Gone> {
+        self.outlet.reads(now());
         let Self {
             shared,
             machine,

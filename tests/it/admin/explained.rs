@@ -12,7 +12,7 @@ use k8s_relay::{
 use super::world::World;
 
 /// A pod `shop/NAME` with this address, of this ReplicaSet.
-fn pod(uid: &str, name: &str, ip: &str, set: Option<&str>) -> Info {
+pub(super) fn pod(uid: &str, name: &str, ip: &str, set: Option<&str>) -> Info {
     Info {
         r#type: Type::K8sPod.into(),
         event: Event::Added.into(),

@@ -104,9 +104,14 @@ async fn an_operators_rollback_suspends_the_autopilot_and_wakes_nobody() {
 }
 
 #[tokio::test]
-async fn metrics_are_openmetrics_text() {
+async fn metrics_are_openmetrics_text_for_those_who_ask_for_it() {
     let world = World::start().await;
-    let metrics = world.get("/metrics").await;
+    let plain = world.get("/metrics").await;
+    let kind = "content-type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    assert!(plain.head.contains(kind), "{}", plain.head);
+    assert!(!plain.body.contains("# EOF") && !plain.body.contains("# UNIT"));
+    let accept = "accept: text/plain;q=0.3\r\nAccept: application/openmetrics-text\r\n";
+    let metrics = world.ask("GET", "/metrics", accept).await;
     assert_eq!(metrics.code, 200);
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
     assert!(metrics.head.contains(kind), "{}", metrics.head);

@@ -270,4 +270,6 @@ fn in_legacy_mode_a_new_stream_is_active_at_once() {
     let silent = world.silent();
     assert_eq!(world.active(), Some(silent));
     assert_snapshot!(world.told(), @"pod_resync 2");
+    let resends = world.core.feeds.resends();
+    assert_eq!(resends.of(k8s_relay::announce::ResendReason::Stream), 1);
 }

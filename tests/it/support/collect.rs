@@ -110,6 +110,7 @@ impl Served {
                     stream,
                     events,
                     infos,
+                    ..
                 } if stream == of => {
                     all.extend(events);
                     count += infos;

@@ -69,6 +69,8 @@ pub(super) struct Lists {
     ended: bool,
     /// When the last list ended, and how long it took.
     last: Option<(Instant, Duration)>,
+    /// How long the last list took, until somebody asks.
+    took: Option<Duration>,
     /// When the lists so far have had their share of the time.
     paid: Option<Instant>,
     /// An object came since the last list.
@@ -95,6 +97,7 @@ impl Lists {
             began: None,
             ended: false,
             last: None,
+            took: None,
             paid: None,
             event: false,
             without_event: 0,
@@ -197,7 +200,16 @@ impl Lists {
             let took = now.saturating_duration_since(began);
             self.charge(began, took);
             self.last = Some((now, took));
+            self.took = Some(took);
         }
+    }
+
+    /// How long the list took that has ended since this was asked last.
+    pub(super) fn take_took(&mut self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        if self.ended {
+            self.stamp(now());
+        }
+        self.took.take()
     }
 
     /// A list has failed after the server had begun to answer. `true`: the other way is next.

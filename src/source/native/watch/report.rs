@@ -32,6 +32,9 @@ impl Reported {
 impl<K: WatchedKind> Watch<K> {
     /// Tells what has changed beside the objects.
     pub(super) async fn report(&mut self) -> Result<(), Gone> {
+        if let Some(took) = self.machine.take_list_time(now) {
+            self.shared.counters.count_list(self.resource.kind, took);
+        }
         let streams = self.machine.streams();
         if let Some(streams) = streams.filter(|_| streams != self.learned) {
             self.learned = Some(streams);
