@@ -187,6 +187,7 @@ impl Relay {
             config.native.clone(),
             Arc::clone(&sources.native),
             Arc::clone(&sources.unmatched),
+            None,
             stop.clone(),
         );
         let (supervisor, watched) = if state.stage.watches() {

@@ -10,6 +10,8 @@ use super::{WAITING_BATCHES, spawn};
 use crate::{
     config::NativeConfig,
     driver::{WatchControl, WatchNews, WatchOrder, Watches},
+    model::Kind,
+    registry::{Lent, Registry},
     seed,
     source::native::{self, NativeError, decode},
 };
@@ -23,19 +25,23 @@ pub(super) struct WatchSupervisor {
     orders: mpsc::Receiver<WatchOrder>,
     news: mpsc::Sender<WatchNews>,
     running: Option<Running>,
+    /// Whom our watches serve, too.
+    registry: Option<Registry>,
 }
 
 struct Running {
     stop: CancellationToken,
     watches: AbortOnDropHandle<Result<(), NativeError>>,
+    _lent: Option<Lent>,
 }
 
 impl WatchSupervisor {
-    /// Ends all at `stop`. The other half is for the driver.
+    /// Ends all at `stop`. The watches serve the `registry`, too. The other half is for the driver.
     pub(super) fn new(
         config: NativeConfig,
         counters: Arc<native::Counters>,
         unmatched: Arc<native::Unmatched>,
+        registry: Option<Registry>,
         stop: CancellationToken,
     ) -> (Self, WatchControl) {
         let (to_us, orders) = mpsc::channel(2);
@@ -48,6 +54,7 @@ impl WatchSupervisor {
             orders,
             news,
             running: None,
+            registry,
         };
         let control = WatchControl {
             orders: to_us,
@@ -89,9 +96,21 @@ impl WatchSupervisor {
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
         let (counters, unmatched) = (Arc::clone(&self.counters), Arc::clone(&self.unmatched));
         let stop = self.stop.child_token();
-        let watching = native::watch(server, options, told, unmatched, stop.clone(), counters);
+        let (lent, sinks) = match &self.registry {
+            Some(registry) => {
+                let (lent, sinks) = registry.lend(&shared_kinds(&options));
+                (Some(lent), sinks)
+            }
+            None => (None, native::Sinks::default()),
+        };
+        let beside = (unmatched, sinks);
+        let watching = native::watch_shared(server, options, told, beside, stop.clone(), counters);
         let watches = spawn(watching);
-        self.running = Some(Running { stop, watches });
+        self.running = Some(Running {
+            stop,
+            watches,
+            _lent: lent,
+        });
         Ok(Watches {
             scopes,
             namespaces: self.config.namespaces.clone(),
@@ -159,6 +178,12 @@ async fn ended(running: &mut Option<Running>) -> Result<(), NativeError> {
     let ended = watches.await;
     *running = None;
     ended.map_err(|_| NativeError::WatchEnded)?
+}
+
+/// The kinds whose watches see all that enrichment may need: with a selector not all pods.
+fn shared_kinds(options: &native::Options) -> Vec<Kind> {
+    let is_whole = |kind: &Kind| *kind != Kind::POD || options.selector.is_none();
+    Kind::MATCHED.into_iter().filter(is_whole).collect()
 }
 
 /// How the API server is reached.

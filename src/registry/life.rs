@@ -32,6 +32,7 @@ impl Inner {
             area: Area::of(resource, scope),
             needs,
             started: false,
+            is_matcher: false,
         };
         if let Some(slot) = state.slot(resource) {
             let record = slot.get_or_insert_default();
@@ -70,7 +71,7 @@ impl Inner {
         if record.users.remove(&user).is_none() {
             return;
         }
-        if record.users.is_empty() {
+        if record.is_idle() {
             record.ends_at = Some(clock::instant() + linger);
             if linger.is_zero() {
                 self.evict(&mut state, resource);
@@ -182,20 +183,45 @@ impl Inner {
         for (part, scope) in (0..=u16::MAX).map(model::Scope).zip(&parts) {
             let sink: Arc<dyn Sink> = writer.clone();
             let watch = self.edge.watch(resource, scope, part, sink);
-            self.tasks
-                .spawn(stop.clone().run_until_cancelled_owned(watch));
+            let watch = stop.clone().run_until_cancelled_owned(watch);
+            self.tasks.spawn_on(watch, &self.runtime);
         }
-        Flight { number, area, stop }
+        Flight {
+            number,
+            area,
+            stop,
+            lent: false,
+        }
     }
 
     /// The record of a kind goes, and what it knows.
     pub(super) fn evict(&self, state: &mut State, resource: Resource) {
         let retention = state.retention;
-        let Some(mut record) = state.slot(resource).and_then(Option::take) else {
+        let Some(slot) = state.slot(resource) else {
             return;
         };
-        record.stop();
-        self.store(resource).empty(retention);
+        let Some(mut record) = slot.take() else {
+            return;
+        };
+        let store = self.store(resource);
+        match record.active.take_if(|active| active.lent) {
+            // The matcher goes on with it, and nothing is kept of what it sees.
+            Some(lent) => {
+                let number = lent.number;
+                record.stop();
+                *slot = Some(Record {
+                    users: record.users,
+                    active: Some(lent),
+                    ..Record::default()
+                });
+                store.empty(retention);
+                store.write().writer = number;
+            }
+            None => {
+                record.stop();
+                store.empty(retention);
+            }
+        }
     }
 
     // === what writers say ===
@@ -269,6 +295,8 @@ impl Inner {
             shelf.gone.clear();
             shelf.poor
         };
+        // A watch that was there before anything was to be kept does not list again for it.
+        store.set_listed();
         self.refill(record, store);
         drop(state);
         self.moved();

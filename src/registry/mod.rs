@@ -35,6 +35,7 @@ mod area;
 mod clock;
 mod edge;
 mod keeper;
+mod lending;
 mod life;
 mod profiles;
 mod record;
@@ -54,9 +55,13 @@ use std::{
 pub use area::Scope;
 use clock::Clock;
 pub use edge::{Edge, NativeEdge, Task};
+pub use lending::Lent;
 use record::{Record, UserId};
 use store::Store;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -112,6 +117,8 @@ struct Inner {
     /// There is something for the keeper.
     wake: Arc<Notify>,
     tasks: TaskTracker,
+    /// Where all tasks run, whoever starts them.
+    runtime: Handle,
     stop: CancellationToken,
     numbers: AtomicU64,
 }
@@ -127,7 +134,10 @@ struct State {
 }
 
 impl Registry {
-    /// Nothing is watched yet. Must be called within a runtime.
+    /// Nothing is watched yet. The watches run on the runtime that this is called on.
+    ///
+    /// # Panics
+    /// It is called on none.
     pub fn new(settings: Settings, edge: impl Edge) -> Self {
         let Settings {
             linger,
@@ -155,13 +165,13 @@ impl Registry {
             moves: watch::channel(0).0,
             wake: Arc::default(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             stop: stop.clone(),
             numbers: AtomicU64::new(1),
         });
         let keeper = keeper::run(Arc::downgrade(&inner));
-        inner
-            .tasks
-            .spawn(stop.clone().run_until_cancelled_owned(keeper));
+        let keeper = stop.clone().run_until_cancelled_owned(keeper);
+        inner.tasks.spawn_on(keeper, &inner.runtime);
         Self {
             inner,
             _stop: Arc::new(stop.drop_guard()),
@@ -187,8 +197,11 @@ impl Registry {
     /// The kinds that have users, or had them a moment ago.
     pub fn kinds(&self) -> Vec<Resource> {
         let state = self.inner.state();
-        let has_record = |resource: &Resource| state.record(*resource).is_some();
-        Resource::ALL.into_iter().filter(has_record).collect()
+        let is_used = |resource: &Resource| {
+            let record = state.record(*resource);
+            record.is_some_and(|record| !(record.is_idle() && record.is_lent()))
+        };
+        Resource::ALL.into_iter().filter(is_used).collect()
     }
 
     /// Whether the watch of a kind is to be widened for one of its users, and was not yet.

@@ -38,6 +38,8 @@ pub(super) struct User {
     pub(super) area: Area,
     pub(super) needs: Needs,
     pub(super) started: bool,
+    /// It is the matcher: its watch is there anyway, and of enrichment it wants nothing.
+    pub(super) is_matcher: bool,
 }
 
 /// Watches that were started together.
@@ -46,6 +48,8 @@ pub(super) struct Flight {
     pub(super) number: u64,
     pub(super) area: Area,
     pub(super) stop: CancellationToken,
+    /// They are the matcher's watches, which begin and end with it.
+    pub(super) lent: bool,
 }
 
 impl Record {
@@ -62,6 +66,16 @@ impl Record {
             needs.unite(&user.needs);
         }
         needs
+    }
+
+    /// Whether nobody uses it for enrichment.
+    pub(super) fn is_idle(&self) -> bool {
+        self.users.values().all(|user| user.is_matcher)
+    }
+
+    /// Whether the active watch is the matcher's.
+    pub(super) fn is_lent(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.lent)
     }
 
     /// Whether the active watch covers this.

@@ -3,6 +3,8 @@
 mod fake;
 mod golden;
 mod laws;
+mod lending;
+mod server;
 
 use std::time::Duration;
 

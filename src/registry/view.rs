@@ -83,6 +83,9 @@ impl Inner {
         let state = self.state();
         let rows = self.stores.iter().filter_map(|store| {
             let record = state.record(store.resource)?;
+            if record.is_idle() && record.is_lent() {
+                return None;
+            }
             let (live, buried, bytes) = {
                 let shelf = store.read();
                 let (live, buried) = shelf.index.counts();

@@ -104,6 +104,8 @@ impl Writer {
         let now = self.clock.now();
         let store = &self.store;
         match event {
+            // A list of which nothing is kept says nothing.
+            Event::Init if kept == 0 => (part.unseen, part.listed) = (None, false),
             Event::Init => {
                 let shelf = store.read();
                 part.unseen = Some(self.known(scope, &shelf.index));
@@ -206,12 +208,10 @@ impl Sink for Writer {
         let Some(part) = parts.get_mut(usize::from(scope.0)) else {
             return;
         };
-        let is_end = matches!(event, Event::InitDone);
+        let mut is_end = matches!(event, Event::InitDone);
         match mode {
             Mode::Over => return,
-            Mode::Main => {
-                self.write(part, scope, event, kept);
-            }
+            Mode::Main => is_end &= self.write(part, scope, event, kept),
             Mode::Refill => self.add(part, event),
             Mode::Staging { index, poor } => {
                 let is_object = matches!(event, Event::Apply(_) | Event::InitApply(_));

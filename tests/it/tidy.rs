@@ -102,7 +102,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "admin", "announce", "config", "driver", "feeds", "matcher", "migrate", "model", "net",
-            "reducer", "seed", "source", "wire", "stores",
+            "reducer", "registry", "seed", "source", "wire", "stores",
         ],
     ),
     ("registry", &["backoff", "enrich", "model", "source"]),

@@ -19,11 +19,14 @@ pub enum Object {
     Pod(Pod),
     /// An object of which nobody looks at more than the metadata.
     Plain(Kind, Meta),
+    /// An object of any kind, by its manifest.
+    Manifest(Raw),
     /// Any JSON at all under the name of an object, for tests of bad input.
     Raw(Raw),
 }
 
 /// An object that is served as it was given; only its version is set, if it has a place for it.
+/// As metadata only, of a manifest no more than that is served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raw {
     /// Among which objects it is served.
@@ -138,12 +141,23 @@ impl Object {
         Self::Plain(Kind::JOB, meta)
     }
 
+    /// An object by its manifest, which has a `metadata` with its name.
+    pub fn manifest(kind: Kind, json: Value) -> Self {
+        let text = |key: &str| json.pointer(&format!("/metadata/{key}"))?.as_str();
+        Self::Manifest(Raw {
+            kind,
+            namespace: text("namespace").unwrap_or_default().into(),
+            name: text("name").unwrap_or_default().to_owned(),
+            json,
+        })
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Pod(_) => Kind::POD,
             Self::Plain(kind, _) => *kind,
-            Self::Raw(raw) => raw.kind,
+            Self::Manifest(raw) | Self::Raw(raw) => raw.kind,
         }
     }
 
@@ -152,7 +166,7 @@ impl Object {
         match self {
             Self::Pod(pod) => &pod.meta.namespace,
             Self::Plain(_, meta) => &meta.namespace,
-            Self::Raw(raw) => &raw.namespace,
+            Self::Manifest(raw) | Self::Raw(raw) => &raw.namespace,
         }
     }
 
@@ -161,16 +175,16 @@ impl Object {
         match self {
             Self::Pod(pod) => &pod.meta.name,
             Self::Plain(_, meta) => &meta.name,
-            Self::Raw(raw) => &raw.name,
+            Self::Manifest(raw) | Self::Raw(raw) => &raw.name,
         }
     }
 
-    /// What every object has, if this one is not [`Object::Raw`].
+    /// What every object has, if this one is not given as JSON.
     pub fn meta(&self) -> Option<&Meta> {
         match self {
             Self::Pod(pod) => Some(&pod.meta),
             Self::Plain(_, meta) => Some(meta),
-            Self::Raw(_) => None,
+            Self::Manifest(_) | Self::Raw(_) => None,
         }
     }
 
@@ -178,7 +192,7 @@ impl Object {
     pub fn pod(&self) -> Option<&Pod> {
         match self {
             Self::Pod(pod) => Some(pod),
-            Self::Plain(..) | Self::Raw(_) => None,
+            Self::Plain(..) | Self::Manifest(_) | Self::Raw(_) => None,
         }
     }
 

@@ -101,8 +101,10 @@ impl Renderer {
         form: Form,
         place: Place,
     ) {
-        if let Object::Raw(raw) = object {
-            return self.raw(out, raw, version);
+        match object {
+            Object::Raw(raw) => return self.raw(out, raw, version),
+            Object::Manifest(raw) => return self.manifest(out, raw, version, (form, place)),
+            Object::Pod(_) | Object::Plain(..) => {}
         }
         let row = self.kinds.row(object.kind());
         let (kind, api_version) = (&row.kind, row.api_version());
@@ -134,7 +136,7 @@ impl Renderer {
                     put(out, rest(*kind));
                 }
             }
-            Object::Raw(_) => {}
+            Object::Manifest(_) | Object::Raw(_) => {}
         }
         out.push('}');
     }
@@ -180,6 +182,27 @@ impl Renderer {
             },
         );
         out.push('}');
+    }
+
+    /// A manifest, or its metadata alone.
+    fn manifest(&self, out: &mut String, raw: &Raw, version: u64, (form, place): (Form, Place)) {
+        let (kind, api_version) = self.called(raw.kind, form);
+        let mut json = raw.json.clone();
+        if let Some(members) = json.as_object_mut() {
+            members.retain(|key, _| form == Form::Full || key == "metadata");
+            let is_named = form == Form::Metadata || place == Place::Alone;
+            for (key, value) in [("kind", kind), ("apiVersion", &*api_version)] {
+                members.remove(key);
+                if is_named {
+                    members.insert(key.to_owned(), value.into());
+                }
+            }
+        }
+        let raw = Raw {
+            json,
+            ..raw.clone()
+        };
+        self.raw(out, &raw, version);
     }
 
     /// Only the version is ours, if the object has a place for it.

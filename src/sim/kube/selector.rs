@@ -72,7 +72,7 @@ impl Need {
 
 fn label(object: &Object, need: &Need) -> Option<String> {
     match object {
-        Object::Raw(raw) => {
+        Object::Manifest(raw) | Object::Raw(raw) => {
             let value = raw.json.get("metadata")?.get("labels")?.get(&need.key)?;
             Some(value.as_str()?.to_owned())
         }
@@ -85,6 +85,13 @@ fn label(object: &Object, need: &Need) -> Option<String> {
 }
 
 fn field(object: &Object, need: &Need) -> Option<String> {
+    if let Object::Manifest(raw) = object {
+        let value = raw
+            .json
+            .pointer(&format!("/{}", need.key.replace('.', "/")));
+        let text = value.and_then(serde_json::Value::as_str);
+        return Some(text.unwrap_or_default().to_owned());
+    }
     let of_pod = |value: fn(&Pod) -> String| object.pod().map(value).unwrap_or_default();
     Some(match need.key.as_str() {
         "metadata.name" => object.name().to_owned(),

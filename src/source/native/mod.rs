@@ -41,6 +41,7 @@ mod unmatched;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering::Relaxed},
@@ -53,8 +54,8 @@ pub use connect::{
     Access, ConnectError, Limits, NoAnswer, Server, check, connect, end_plugins, named_cluster,
 };
 pub use counters::Counters;
-use decode::{Decoding, MetadataOnly, Pods, WatchedKind};
-use outlet::{Outlet, To};
+use decode::{Decoding, MetadataOnly, Paired, Pods, WatchedKind};
+use outlet::{Both, Outlet, To};
 use resource::Resource;
 pub use sink::Sink;
 pub use station::Station;
@@ -161,6 +162,33 @@ pub async fn watch(
     stop: CancellationToken,
     counters: Arc<Counters>,
 ) -> Result<(), NativeError> {
+    watch_shared(
+        server,
+        options,
+        inputs,
+        (unmatched, Sinks::default()),
+        stop,
+        counters,
+    )
+    .await
+}
+
+/// The sinks of the kinds whose watches serve enrichment, too: it has what they see before the
+/// loop has it.
+pub type Sinks = BTreeMap<Kind, Arc<dyn Sink>>;
+
+/// The same, and of these kinds that the matcher uses enrichment sees everything, too.
+///
+/// # Errors
+/// As [`watch`].
+pub async fn watch_shared(
+    server: Server,
+    options: Options,
+    inputs: mpsc::Sender<WatchMessage>,
+    (unmatched, sinks): (Arc<Unmatched>, Sinks),
+    stop: CancellationToken,
+    counters: Arc<Counters>,
+) -> Result<(), NativeError> {
     let first_lists = options.first_lists.clamp(1, Semaphore::MAX_PERMITS);
     let mut watches = Watches {
         tasks: JoinSet::new(),
@@ -174,6 +202,7 @@ pub async fn watch(
             options: Arc::new(options),
         },
         stop,
+        sinks,
     };
     watches.shared.unmatched.begin();
     let options = Arc::clone(&watches.shared.options);
@@ -277,10 +306,37 @@ struct Watches {
     tasks: JoinSet<()>,
     shared: watch::Shared,
     stop: CancellationToken,
+    sinks: Sinks,
 }
 
 impl Watches {
     fn start(&mut self, resource: Resource, scope: Scope, texts: &Texts) {
+        let sink = self.sinks.get(&resource.kind).cloned();
+        match (resource.kind, sink) {
+            (Kind::POD, Some(sink)) => {
+                let both = |event| Both::split(event, FeedEvent::Pod);
+                return self.run::<Paired<Pods>>(resource, scope, texts, To::Sink(both, sink));
+            }
+            (Kind::REPLICA_SET, Some(sink)) => {
+                let both = |event| Both::split(event, FeedEvent::ReplicaSet);
+                return self.run::<Paired<MetadataOnly>>(
+                    resource,
+                    scope,
+                    texts,
+                    To::Sink(both, sink),
+                );
+            }
+            (Kind::JOB, Some(sink)) => {
+                let both = |event| Both::split(event, FeedEvent::Job);
+                return self.run::<Paired<MetadataOnly>>(
+                    resource,
+                    scope,
+                    texts,
+                    To::Sink(both, sink),
+                );
+            }
+            (_, Some(_) | None) => {}
+        }
         match resource.row.form {
             Form::Pod => self.run::<Pods>(resource, scope, texts, To::Loop(FeedEvent::Pod)),
             Form::Metadata | Form::Full => {
@@ -307,7 +363,10 @@ impl Watches {
     ) {
         // Of the others each finds out when it has something to send.
         let never_sends = matches!(to, To::Store(_));
-        let outlet = Outlet::new(resource.kind, scope, to);
+        let mut outlet = Outlet::new(resource.kind, scope, to);
+        if resource.row.matched {
+            outlet = outlet.matched();
+        }
         let watch = Watch::<K>::new(resource, outlet, self.shared.clone(), texts.clone());
         let (stop, inputs) = (self.stop.clone(), self.shared.inputs.clone());
         self.tasks.spawn(async move {

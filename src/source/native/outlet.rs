@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Instant};
 
 use kube::runtime::watcher::Event;
 
-use super::{Sink, decode::Decoding, unmatched::Kept};
+use super::{
+    Sink,
+    decode::{Decoding, Pair},
+    unmatched::Kept,
+};
 use crate::{
     enrich::object::Object,
     model::{Kind, Scope, Stored, Uid},
@@ -63,6 +67,14 @@ impl<T: Stored> Outlet<T> {
             stored: 0,
             kept: 0,
             is_matched,
+        }
+    }
+
+    /// The same, and the loop takes what it sees.
+    pub(super) fn matched(self) -> Self {
+        Self {
+            is_matched: true,
+            ..self
         }
     }
 
@@ -182,5 +194,26 @@ impl<T: Stored> Outlet<T> {
             since,
             last_failure,
         })
+    }
+}
+
+impl Both {
+    /// Of a watch that serves the loop, as this fact, and enrichment.
+    pub(super) fn split<T>(event: Event<Pair<T>>, fact: fn(Event<T>) -> FeedEvent) -> Self {
+        let (core, object) = match event {
+            Event::Init => (Event::Init, Some(Event::Init)),
+            Event::InitDone => (Event::InitDone, Some(Event::InitDone)),
+            Event::InitApply(Pair { core, object }) => {
+                (Event::InitApply(core), object.map(Event::InitApply))
+            }
+            Event::Apply(Pair { core, object }) => (Event::Apply(core), object.map(Event::Apply)),
+            Event::Delete(Pair { core, object }) => {
+                (Event::Delete(core), object.map(Event::Delete))
+            }
+        };
+        Self {
+            fact: Some(fact(core)),
+            object,
+        }
     }
 }

@@ -95,8 +95,8 @@ impl<'de, D: Partial<'de> + Kept<D::Object>> Partial<'de> for PartialPair<D> {
 
     fn bare(uid: Uid) -> Self::Object {
         Pair {
-            core: D::bare(uid),
-            object: None,
+            core: D::bare(uid.clone()),
+            object: Some(Object::new(Snapshot::bare(uid))),
         }
     }
 }
