@@ -16,6 +16,7 @@ mod handover;
 mod health;
 mod parity;
 mod process;
+mod questions;
 mod reducer;
 mod table;
 mod watches;
@@ -46,10 +47,11 @@ const TABLES: &[&[Metric]] = &[
     collect::METRICS,
     watches::METRICS,
     enrichment::METRICS,
+    questions::METRICS,
 ];
 
 /// Of a process without a source.
-const ALONE: &[&[Metric]] = &[process::ALWAYS, enrichment::METRICS];
+const ALONE: &[&[Metric]] = &[process::ALWAYS, enrichment::METRICS, questions::METRICS];
 
 /// How the names of the metrics of the relay begin.
 const OURS: &str = "k8s_relay";

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     driver::query::{Done, DriverHandle, DriverQuery, QueryError, Refused, StepAnswer},
+    enrich_api,
     migrate::Command,
     model::Uid,
     net::Caller,
@@ -65,6 +66,8 @@ pub struct Sources {
     pub lag: LagSeconds,
     /// The metadata service, if there is one.
     pub metadata: Option<Arc<dyn Metadata>>,
+    /// What its clients ask and meet.
+    pub questions: Arc<enrich_api::Counters>,
 }
 
 /// A metadata service, as far as it is shown.

@@ -29,7 +29,7 @@ const SLICE: usize = 64;
 /// How long nobody looks again after a change: at the least, and for each question that waits.
 /// So all who wait together look so often that it stays a small part of a core.
 const PAUSE: Duration = Duration::from_millis(5);
-const PAUSE_EACH: Duration = Duration::from_micros(10);
+const PAUSE_EACH: Duration = Duration::from_micros(50);
 
 /// Questions that are answered together.
 #[derive(Debug)]

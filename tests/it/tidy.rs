@@ -73,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "announce",
             "driver::query",
+            "enrich_api",
             "feeds",
             "migrate",
             "model",
