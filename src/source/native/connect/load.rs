@@ -166,6 +166,7 @@ fn from_entry(entry: Entry, seen: &mut Seen, origin: &Origin) -> Result<Loaded, 
         }
         Some(_) | None => None,
     };
+    let plain = server.scheme() == Some(&uri::Scheme::HTTP);
     Ok(Loaded {
         context: Some(context),
         cluster: Some(cluster_name).filter(|name| !name.is_empty()),
@@ -174,6 +175,7 @@ fn from_entry(entry: Entry, seen: &mut Seen, origin: &Origin) -> Result<Loaded, 
         material: Material {
             authority,
             insecure: cluster.insecure,
+            plain,
             server_name: cluster.tls_server_name,
             identity,
         },

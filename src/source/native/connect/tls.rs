@@ -27,6 +27,8 @@ pub(super) struct Material {
     pub(super) authority: Option<Vec<u8>>,
     /// Nobody needs to vouch for the server.
     pub(super) insecure: bool,
+    /// The server speaks no TLS; a proxy in front of it may.
+    pub(super) plain: bool,
     /// The name in the server's certificate, if that is not the host's.
     pub(super) server_name: Option<String>,
     /// PEM of our certificates and of the key.
@@ -47,11 +49,24 @@ impl Tls {
     /// # Errors
     /// Something in it is unusable.
     pub(super) fn new(material: &Material) -> Result<Self, String> {
+        Self::with(material, of_the_system)
+    }
+
+    /// The same, with the system's authorities from here.
+    fn with(
+        material: &Material,
+        of_the_system: impl FnOnce() -> Result<Vec<CertificateDer<'static>>, String>,
+    ) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier = match (&material.authority, material.insecure) {
             (_, true) => Verifier::of_anybody(&provider),
             (Some(pem), false) => Verifier::by(authorities(pem)?, &provider)?,
-            (None, false) => Verifier::by(of_the_system()?, &provider)?,
+            (None, false) => match of_the_system() {
+                Ok(authorities) => Verifier::by(authorities, &provider)?,
+                // An image from scratch has none, and nobody here has to show a certificate.
+                Err(_) if material.plain => Verifier::of_nobody(&provider),
+                Err(why) => return Err(why),
+            },
         };
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

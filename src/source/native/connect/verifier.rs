@@ -24,9 +24,16 @@ use webpki::{EndEntityCert, KeyUsage};
 /// Decides whether a server is the one that is meant.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// `None`: anybody is.
-    known: Option<Known>,
+    trusted: Trusted,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Which servers are meant.
+#[derive(Debug)]
+enum Trusted {
+    Anybody,
+    Nobody,
+    Known(Known),
 }
 
 #[derive(Debug)]
@@ -39,7 +46,15 @@ impl Verifier {
     /// Takes whoever is there.
     pub(super) fn of_anybody(provider: &CryptoProvider) -> Self {
         Self {
-            known: None,
+            trusted: Trusted::Anybody,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+
+    /// Takes nobody: there is no authority.
+    pub(super) fn of_nobody(provider: &CryptoProvider) -> Self {
+        Self {
+            trusted: Trusted::Nobody,
             algorithms: provider.signature_verification_algorithms,
         }
     }
@@ -62,7 +77,7 @@ impl Verifier {
         let by_authority =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
         Ok(Self {
-            known: Some(Known {
+            trusted: Trusted::Known(Known {
                 by_authority: by_authority.map_err(|error| error.to_string())?,
                 themselves,
             }),
@@ -102,8 +117,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(known) = &self.known else {
-            return Ok(ServerCertVerified::assertion());
+        let known = match &self.trusted {
+            Trusted::Anybody => return Ok(ServerCertVerified::assertion()),
+            Trusted::Nobody => return Err(CertificateError::UnknownIssuer.into()),
+            Trusted::Known(known) => known,
         };
         let by_authority = known.by_authority.verify_server_cert(
             end_entity,

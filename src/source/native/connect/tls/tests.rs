@@ -20,6 +20,24 @@ fn ours(certificate: &str, key: &str) -> Result<Tls, String> {
 }
 
 #[test]
+fn where_the_system_has_no_authorities_a_server_without_tls_needs_none() {
+    let none = || Err("the system has no authorities".to_owned());
+    for (plain, insecure, usable) in [
+        (true, false, true),
+        (false, true, true),
+        (false, false, false),
+    ] {
+        let material = Material {
+            plain,
+            insecure,
+            ..Material::default()
+        };
+        let made = Tls::with(&material, none);
+        assert_eq!(made.is_ok(), usable, "plain: {plain}, insecure: {insecure}");
+    }
+}
+
+#[test]
 fn a_certificate_and_its_key_say_who_we_are() {
     let (certificate, key) = pair();
     assert!(ours(&certificate, &key).is_ok());
