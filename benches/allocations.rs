@@ -189,7 +189,7 @@ impl WayOut {
         }
     }
 
-    /// Tells these events and writes what they make of it; returns the allocations.
+    /// Sends these events and writes what they make of it; returns the allocations.
     fn tell(&mut self, events: Vec<FeedEvent>) -> u64 {
         let mut count = 0;
         let mut inputs = events.into_iter().map(input).peekable();
@@ -215,7 +215,7 @@ impl WayOut {
         count
     }
 
-    /// Tells everything anew, as if the reducer had just come back.
+    /// Sends everything again, as if the reducer had just come back.
     fn replay(&mut self) -> u64 {
         self.feeds.disconnected();
         let now = Instant::now();

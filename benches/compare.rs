@@ -1,6 +1,6 @@
-//! A look of the comparison at one of 100,000 pods that both feeds have: time and allocations.
-//! The pods are visited in the order of a stride, so that none is near the one before. The
-//! yardstick is a lookup of the same pods in a table by uid.
+//! A look of the comparison at one of 100,000 pods that both feeds have: time and allocations. The
+//! pods are visited in the order of a stride, so that none is near the one before. The lower bound
+//! is a lookup of the same pods in a map by uid.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(

@@ -1,6 +1,5 @@
-//! Thin decoding of a pod of realistic size and of a ReplicaSet's metadata: time and
-//! allocations an object. The yardstick is serde_json reading the same bytes and keeping
-//! nothing at all.
+//! Thin decoding of a pod of realistic size and of a ReplicaSet's metadata: time and allocations an
+//! object. The lower bound is serde_json reading the same bytes and keeping nothing at all.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(

@@ -32,7 +32,7 @@ const PASSERS_BY: Cluster = Cluster {
     containers: 2,
 };
 
-/// Pods and ReplicaSets that are told in one load.
+/// Pods and ReplicaSets that are sent in one load.
 const CHUNK: u32 = 10_000;
 
 fn main() {

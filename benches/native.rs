@@ -1,6 +1,6 @@
-//! The native source with a whole cluster, from a simulated API server through the relay's
-//! process to a reducer: beside the floor, a bare kube-rs watcher of the same thin types that
-//! drops every event. Relay and floor take turns.
+//! The native source with a whole cluster, from a simulated API server through the relay's process
+//! to a reducer: next to the lower bound, a bare kube-rs watcher of the same thin types that drops
+//! every event. Relay and floor take turns.
 //!
 //! `cargo bench --bench native -- quick` tries it with a small cluster: its figures say nothing.
 
@@ -81,7 +81,7 @@ fn main() {
     report.print();
 }
 
-// === beside the floor ===
+// === next to the lower bound ===
 
 /// What something took.
 #[derive(Clone, Copy)]
@@ -95,8 +95,8 @@ struct Spent {
 struct Round {
     list: Spent,
     churn: Spent,
-    /// Of all that the API server sent of its lists, so much was sent when half of the pods
-    /// were told; of the floor 0.
+    /// Of all that the API server sent of its lists, so much was sent when half of the pods were
+    /// announced; of the floor 0.
     read_at_half: f64,
 }
 
@@ -266,7 +266,7 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     }
     reducer.wait("the added pods", told(scale, added.len() as u64));
     let (took, cpu) = (start.elapsed(), relay.cpu_time() - cpu);
-    // Pods are told in the order in which they are added.
+    // Pods are sent in the order in which they are added.
     let arrivals = reducer.arrivals();
     assert_eq!(arrivals.len(), added.len(), "only new pods are told");
     let ways = added.iter().zip(&arrivals).map(|(from, to)| *to - *from);

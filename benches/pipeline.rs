@@ -1,8 +1,8 @@
-//! A whole cluster, and updates of its live pods, from a watcher through the relay's process
-//! to a reducer: beside a bare tonic server that only reads the same stream.
+//! A whole cluster, and updates of its live pods, from a watcher through the relay's process to a
+//! reducer: next to a bare tonic server that only reads the same stream.
 //!
-//! A first list is timed from its first byte until the reducer has decoded the last one, for
-//! the yardstick until the server has read it all, which it says by ending the call.
+//! A first list is timed from its first byte until the reducer has decoded the last one, for the
+//! bare server until it has read it all, which it says by ending the call.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::print_stderr, reason = "a bench speaks to who started it")]
@@ -29,7 +29,7 @@ use support::{
     yardstick,
 };
 
-/// Times that every pod of the cluster is told again.
+/// Times that every pod of the cluster is sent again.
 const PASSES: u32 = 3;
 
 /// What one Info of a client that frames each may cost, in µs of processor time.
@@ -52,10 +52,10 @@ struct Spent {
     cpu: Duration,
 }
 
-/// What the watcher tells.
+/// What the watcher sends.
 struct Loads {
     list: Load,
-    /// Live pods, told again as they are.
+    /// Live pods, sent again as they are.
     updates: Load,
     /// Live pods, each with a new container in place of its first one.
     restarts: Load,

@@ -1,7 +1,7 @@
 //! A reducer that went away and is back: how long until it knows everything again.
 //!
-//! Timed from the moment at which the reducer has accepted the new connection to the decoding
-//! of the last message. The wait before the relay dials again is not in it.
+//! Timed from the moment at which the reducer has accepted the new connection to the decoding of
+//! the last message. The wait before the relay connects again is not in it.
 
 #![allow(
     clippy::expect_used,

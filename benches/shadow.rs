@@ -1,8 +1,8 @@
-//! Both sources at once, told the same cluster by a watcher and by a simulated API server: what
-//! shadow mode costs, beside a relay with either source alone, in turns; and how long a switch
+//! Both sources at once, fed with the same cluster by a watcher and by a simulated API server: what
+//! shadow mode costs, next to a relay with either source alone, in turns; and how long a switch
 //! from one source to the other takes.
 //!
-//! A relay in shadow mode must find both feeds equal whenever all was told, or the run is void.
+//! A relay in shadow mode must find both feeds equal whenever all was sent, or the run is void.
 //! `cargo bench --bench shadow -- quick` tries it with a small cluster: its figures say nothing.
 
 #![allow(
@@ -93,7 +93,7 @@ enum Source {
 
 const SOURCES: [Source; 3] = [Source::Legacy, Source::Native, Source::Shadow];
 
-/// A relay that is told a cluster, and all who speak with it.
+/// A relay that watches a cluster, and all its peers.
 struct Relay {
     source: Source,
     /// Ends before the relay does.
@@ -105,7 +105,7 @@ struct Relay {
 }
 
 impl Relay {
-    /// Told the whole cluster.
+    /// After it has been sent the whole cluster.
     fn start(source: Source, cluster: &BothWays) -> Self {
         let list = (source != Source::Native).then(|| cluster.list());
         let reducer = Reducer::start();
@@ -158,8 +158,8 @@ impl Relay {
         }
     }
 
-    /// Waits until it knows so many pods and has told them, and has found both feeds equal if
-    /// it has two.
+    /// Waits until it knows so many pods and has sent them, and has found both feeds equal if it
+    /// has two.
     fn settle(&self, pods: u64) -> Status {
         let (streams, watches) = (self.source != Source::Native, self.source != Source::Legacy);
         self.admin.wait("all of the cluster", |status| {
@@ -338,7 +338,7 @@ fn switches(report: &mut Report, cluster: &mut BothWays, scale: &Scale) {
 }
 
 /// Switches to this source. Says how long it takes until a pod that comes right after it, and in
-/// this source first, is told; and how many messages of pods there were beside that pod's.
+/// this source first, is sent; and how many messages of pods there were apart from that pod's.
 fn switch(relay: &Relay, cluster: &mut BothWays, to: Source) -> (Duration, u64) {
     let (step, stage, from) = match to {
         Source::Native => ("cutover?force=true", Stage::ShadowNative, Source::Legacy),

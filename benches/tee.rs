@@ -1,5 +1,5 @@
-//! A first list and updates through a tee to two relays that drop everything: beside a bare
-//! tonic server that reads and drops the same stream.
+//! A first list and updates through a tee to two relays that drop everything: next to a bare tonic
+//! server that reads and drops the same stream.
 //!
 //! Both of the tee's relays are such servers, too, so behind a tee each Info is read three
 //! times on the same machine. Timed from the first byte until the call has ended: the first
@@ -21,7 +21,7 @@ use support::{
     yardstick,
 };
 
-/// Times that every pod of the cluster is told again.
+/// Times that every pod of the cluster is sent again.
 const PASSES: u32 = 3;
 
 fn main() {

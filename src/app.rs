@@ -1,4 +1,4 @@
-//! Puts the rooms together: opens what must be open, joins every task, ends in order.
+//! Puts the modules together: opens what must be open, joins every task, ends in order.
 //!
 //! How it ends is in [`end`]. Imported by nobody but the binary, the demo and tests.
 
@@ -53,7 +53,7 @@ const KEEP_AGAIN: Duration = Duration::from_secs(10);
 /// holds the watchers back.
 const WAITING_BATCHES: usize = 32;
 
-/// Why the relay did not start, or ended before it was told to.
+/// Why the relay did not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
@@ -99,10 +99,10 @@ pub enum AppError {
     /// The watches cannot be started, or have ended by themselves.
     #[error(transparent)]
     Watches(#[from] native::NativeError),
-    /// A task that should run for ever has ended or panicked.
+    /// A task that should not end has ended or panicked.
     #[error("the {0} has ended unexpectedly")]
     TaskEnded(&'static str),
-    /// It was told to end, and something was left undone.
+    /// It was asked to end, and something was left undone.
     #[error("the relay did not end cleanly: {0}")]
     Unclean(String),
 }
@@ -405,7 +405,8 @@ fn bound(listeners: &[Listener]) -> impl Iterator<Item = BoundAddr> {
     listeners.iter().filter_map(|one| one.address().ok())
 }
 
-/// Whoever reaches `Collect` can announce and delete pods, for it asks nobody who he is.
+/// A client that reaches `Collect` can announce and delete pods: the service asks for no
+/// credentials.
 fn warn_of_others(listeners: &[Listener]) {
     let open: Vec<_> = bound(listeners)
         .filter(BoundAddr::is_open)

@@ -36,7 +36,7 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
             ..cli.relay.log.clone().into_config()
         },
         None => cli.relay.log.clone().into_config(),
-        // The demo tells its own story.
+        // The demo prints its own account of what happens.
         Some(Command::Demo(_)) => LoggingConfig {
             level: Level::Error,
             ..LoggingConfig::default()
@@ -74,7 +74,7 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
             if is_relay && !checks {
                 tracing::error!("{error:#}");
             } else {
-                // For whoever has typed the command, not for a log.
+                // For the user who typed the command, not for a log.
                 drop(log);
                 let said = match checks {
                     // As a start would log it.

@@ -1,10 +1,10 @@
-//! One number for a set of live pods, the same whoever computes it and in whatever order.
+//! One number for a set of live pods, the same in whatever order it is computed.
 //!
-//! Laws: pure. The digest of a set is the sum, modulo 2^128, of one XXH3-128 hash for each pod,
-//! beside their number; so it is kept incrementally, adding and removing in any order, and a
-//! pod that is added and removed leaves nothing. A pod's hash covers its record as it is told
-//! on the wire, its containers as a set; every part is preceded by its length, so no byte can
-//! move from one part to the next unnoticed.
+//! Invariants: pure. The digest of a set is the sum, modulo 2^128, of one XXH3-128 hash for each
+//! pod, together with their number; so it is kept incrementally, adding and removing in any order,
+//! and a pod that is added and removed leaves nothing. A pod's hash covers its record as it is sent
+//! on the wire, its containers as a set; every part is preceded by its length, so no byte can move
+//! from one part to the next unnoticed.
 //!
 //! Absent here: where pods come from, and what is worth comparing.
 
@@ -47,7 +47,7 @@ pub struct PodHasher {
 }
 
 impl PodHasher {
-    /// The hash of a pod as it is told, with the id, name and image of each container, in any
+    /// The hash of a pod as it is sent, with the id, name and image of each container, in any
     /// order; a container that occurs twice counts once.
     pub fn hash<'a>(
         &mut self,
@@ -66,7 +66,7 @@ impl PodHasher {
         self.containers.push(hash);
     }
 
-    /// The hash of a pod as it is told, with the containers of which note was taken.
+    /// The hash of a pod as it is sent, with the containers of which note was taken.
     pub fn pod(&mut self, pod: &PodNewWithName<'_>) -> PodHash {
         self.make_set();
         self.record.clear();

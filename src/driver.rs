@@ -1,9 +1,9 @@
 //! The one loop. Everything that can make the relay act is a [`LoopEvent`]; the loop owns the
 //! core ([`Feeds`]) and the way out ([`Reducer`]), so nothing in the core needs a lock.
 //!
-//! Laws: a slow or absent reducer never stops the reading of sources; what a batch makes
-//! us tell is flushed as soon as no further batch is ready, at the latest after
-//! [`MAX_DELAY`] (D7). Imported by [`crate::app`] only.
+//! Invariants: a slow or absent reducer never stops the reading of sources; what a batch makes the
+//! relay send is flushed as soon as no further batch is ready, at the latest after [`MAX_DELAY`]
+//! (D7). Imported by [`crate::app`] only.
 
 mod answers;
 mod audit;
@@ -48,7 +48,7 @@ use crate::{
     stores::Reader,
 };
 
-/// The longest time a told message may wait for its flush while events keep coming.
+/// The longest time a queued message may wait for its flush while events keep coming.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// Batches that are taken at the end, at most.
@@ -70,7 +70,7 @@ pub struct Driver {
     reducer: Reducer,
     inputs: Inputs,
     streams: BTreeMap<StreamId, Stream>,
-    /// Our own watches, if there are any.
+    /// The native watches, if there are any.
     watched: Option<Watched>,
     resume: CatchUp,
     /// More is left to compare.
@@ -89,24 +89,24 @@ pub struct Driver {
 pub struct Options {
     /// How the core is set up. Its active source is that of the migration's stage.
     pub settings: Settings,
-    /// Our own watches, if they run from the start.
+    /// The native watches, if they run from the start.
     pub watches: Option<Watches>,
     /// How the migration is set up.
     pub migrating: Migrating,
 }
 
-/// Our own watches.
+/// The native watches.
 #[derive(Debug)]
 pub struct Watches {
     /// How many scopes there are of each kind: the number of namespaces, or one for all.
     pub scopes: u16,
     /// What they are called, in their order; none: there is one, of all namespaces.
     pub namespaces: Vec<String>,
-    /// What the watches tell.
+    /// What the watches send.
     pub inputs: mpsc::Receiver<WatchMessage>,
 }
 
-/// The way to whoever starts and ends our own watches.
+/// The channel to the task that starts and ends the native watches.
 #[derive(Debug)]
 pub struct WatchControl {
     /// With room for a start and an end.
@@ -118,7 +118,7 @@ pub struct WatchControl {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchOrder {
-    /// That our own watches run.
+    /// That the native watches run.
     Start,
     /// That they end.
     Stop,
@@ -165,7 +165,7 @@ impl Stream {
 enum LoopEvent {
     /// A stream of `Collect` speaks.
     Source(CollectMessage),
-    /// One of our own watches speaks.
+    /// One of the native watches speaks.
     Watch(WatchMessage),
     /// Something has come of a step of the migration.
     Step(StepNews),
@@ -266,14 +266,14 @@ impl Driver {
         self.ended()
     }
 
-    /// Takes what the sources have said by now. They may go on for ever: no more than fits into
+    /// Takes what the sources have said by now. They may go on indefinitely: no more than fits into
     /// their channels.
     fn hear_the_rest(&mut self) {
         for _ in 0..LAST_BATCHES {
             match self.inputs.next().now_or_never().flatten() {
                 Some(Word::Collect(input)) => self.take(input),
                 Some(Word::Watch(input)) => self.watch(input),
-                // Whoever asks is told that the relay ends.
+                // A caller is answered that the relay ends.
                 Some(Word::Query(_)) => {}
                 None => break,
             }
@@ -297,8 +297,9 @@ impl Driver {
                 Some(Word::Query(query)) => LoopEvent::Query(query),
                 None => LoopEvent::SourcesEnded,
             },
-            // Every turn tells a part of a replay, so a busy source cannot starve it either. Between
-            // the parts, who was woken in this thread has a turn: an answer that was just given.
+            // Every turn sends a part of a full resend, so a busy source cannot starve it either.
+            // Between the parts, who was woken in this thread has a turn: an answer that was just
+            // given.
             () = tokio::task::yield_now(), if more => LoopEvent::Resume,
             () = sleep_until(due.into()) => LoopEvent::Deadline,
         }
@@ -450,7 +451,7 @@ impl Driver {
         }
     }
 
-    /// After every wake: tells what is left to tell, and flushes if it is time to.
+    /// After every wake: announces what is left to announce, and flushes if it is time to.
     fn settle(&mut self) {
         let now = self.now();
         self.resume = self.feeds.resume(now, self.reducer.outbox());
@@ -468,7 +469,7 @@ impl Driver {
         self.reducer
             .outbox()
             .note_live(ledger.len(), ledger.containers());
-        // After the flush: what is told never waits for a comparison.
+        // After the flush: announcements never wait for a comparison.
         self.compares = self.attend();
         self.count_digests();
         if idle && tracing::enabled!(target: PROGRESS, tracing::Level::TRACE) {
@@ -476,7 +477,7 @@ impl Driver {
         }
     }
 
-    /// The time, for the core and for the timestamps of what is told next.
+    /// The time, for the core and for the timestamps of what is sent next.
     fn now(&mut self) -> Instant {
         let now = now();
         self.reducer.outbox().set_time(now);

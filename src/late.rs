@@ -1,8 +1,9 @@
 //! Work that may block for as long as it likes: look-ups of names, reads of files.
 //!
 //! Invariants: it runs on a thread for such work, so it holds up no worker; the process ends
-//! without it (its runtime does not wait for such threads). At most one piece of it is under way for each [`Late`]; whoever gives up waiting
-//! leaves it running, and the next one that asks gets its answer.
+//! without it (its runtime does not wait for such threads). At most one piece of it is under way
+//! for each [`Late`]; a caller that stops waiting leaves it running, and the next caller gets its
+//! answer.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -46,9 +47,9 @@ where
     Q: Clone + PartialEq,
     A: Clone + Send + Sync + 'static,
 {
-    /// Runs `work`, unless work on the same question is under way or has just ended unheard:
-    /// then its answer is taken. A question that differs from the one under way begins anew.
-    /// May be dropped at any time.
+    /// Runs `work`, unless work on the same question is under way or has just ended unheard: then
+    /// its answer is taken. A question that differs from the one under way begins again. May be
+    /// dropped at any time.
     ///
     /// # Errors
     /// The work has panicked.

@@ -1,5 +1,5 @@
-//! k8s-relay tells an OpenTelemetry eBPF *reducer* which Kubernetes pods exist,
-//! who effectively owns them and which containers they run.
+//! k8s-relay announces to an OpenTelemetry eBPF *reducer* which Kubernetes pods exist, which
+//! workload effectively owns each and which containers they run.
 //!
 //! Data goes one way:
 //!
@@ -10,7 +10,7 @@
 //!            active)   which owner)
 //! ```
 //!
-//! | room | what it is | pure |
+//! | module | what it is | pure |
 //! |---|---|---|
 //! | [`model`] | pods, owners, containers: compact and shared | yes |
 //! | [`source`] | where events come from; [`source::legacy`] serves `Collect`, [`source::native`] watches | merging, decoding, the watch's states |
@@ -18,14 +18,14 @@
 //! | [`stores`] | a feed's objects, the list protocol, and the readers of both | yes |
 //! | [`matcher`] | what a feed knows, and which of its pods are live | yes |
 //! | [`announce`] | what the reducer was sent, and what is left to send | yes |
-//! | [`reducer`] | projection to messages, greeting, the connection | projection, greeting |
+//! | [`reducer`] | projection to messages, handshake, the connection | projection, handshake |
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
 //! | [`digest`] | one number for a set of live pods | yes |
 //! | [`migrate`] | both sources in one process, compared; the stages from one to the other, and the gate between them | all but the state file |
 //! | [`admin`] | the listener for people and probes, which asks the loop | who may, metrics, readiness |
 //! | [`net`] | what all servers share: listeners, who connects, bounds, gRPC | who connects |
 //! | [`driver`] | the one loop that owns all of the above | no |
-//! | [`app`] | builds the rooms, joins every task, ends in order | no |
+//! | [`app`] | builds the modules, joins every task, ends in order | no |
 //! | [`config`] | flags, variables and YAML in their final types | no |
 //! | [`cli`] | the command line: the relay, or a tool | no |
 //! | [`command`] | the process: the command line in, logging, the exit status out | no |
@@ -38,9 +38,9 @@
 //! | [`logging`] | lines on standard error and in a rotated file | no |
 //! | [`sim`] | mock reducer, synthetic watcher, stand-in of the old one, simulated cluster, for demo, trials, tests and benches | all but the sockets |
 //! | [`tee`] | recorded streams, and what stands between one watcher and two relays | yes |
-//! | [`tools`] | the subcommands beside the relay | no |
+//! | [`tools`] | the subcommands other than the relay | no |
 //!
-//! *Pure* rooms do no IO, read no clock and are not async: time is an argument.
+//! *Pure* modules do no IO, read no clock and are not async: time is an argument.
 
 #![cfg_attr(
     test,

@@ -1,10 +1,10 @@
 //! The log: lines on standard error, and in a rotated file if one is named.
 //!
-//! Laws: standard error gets every line, whatever else does. A log that cannot be written,
-//! or that nobody reads, never stops the relay: lines that find no place are lost and
-//! counted. What waits at an ordinary end is written.
+//! Invariants: standard error gets every line, whatever else does. A log that cannot be written, or
+//! that nobody reads, never stops the relay: lines that find no place are lost and counted. What
+//! waits at an ordinary end is written.
 //!
-//! Absent here: what is worth a line. Rooms speak to `tracing`, with their path as target.
+//! Absent here: what is worth a line. Modules log through `tracing`, with their path as target.
 
 use std::{
     collections::BTreeSet,
@@ -28,13 +28,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Never logged: kube's client says again, once for each failure and with all that a server
-/// has sent, what our own watches say once.
+/// Never logged: kube's client says again, once for each failure and with all that a server has
+/// sent, what the native watches say once.
 pub const SILENCED: &str = "kube_client";
 
 /// A file is rotated once it is longer than this, in bytes.
 const FILE_BYTES: usize = 1 << 20;
-/// Files kept beside the one that is written.
+/// Files kept in addition to the one that is written.
 const OLD_FILES: usize = 4;
 /// Lines that may wait for their writer.
 const WAITING_LINES: usize = 16_384;

@@ -21,7 +21,7 @@ use tokio::runtime::{self, Runtime};
 /// Changes of each kind that a watch may be late.
 const HISTORY: usize = 300_000;
 
-/// Longer than any bench: a version that only a bookmark could tell is old.
+/// Longer than any bench: a version that only a bookmark could carry is old.
 const NO_BOOKMARKS: Duration = Duration::from_secs(24 * 3_600);
 
 /// An API server on threads of its own, and its cluster: pods are numbered, and the oldest
@@ -43,7 +43,7 @@ pub struct ApiServer {
 pub enum Change {
     /// An update of a pod, in nothing that the relay needs.
     Touch(Key),
-    /// A pod's first container runs anew, under this id.
+    /// A pod's first container runs again, under this id.
     Restart(Key, String),
     /// A pod goes.
     Delete(Key),

@@ -1,4 +1,4 @@
-//! One cluster that is told both ways: by an API server, and as the Infos of a watcher. What
+//! One cluster that is sent both ways: by an API server, and as the Infos of a watcher. What
 //! happens in it is made first and shown to either, both or nobody later.
 
 use std::path::Path;
@@ -65,7 +65,7 @@ impl BothWays {
         u64::from(self.next() - self.oldest)
     }
 
-    /// All that a watcher tells first, and an update of a pod, which ends its lists.
+    /// All that a watcher sends first, and an update of a pod, which ends its lists.
     pub fn list(&self) -> Load {
         let pods = (self.oldest..self.next()).map(|number| self.pod(number));
         let update = told_as(Event::Modified, self.pod(self.oldest));
@@ -174,7 +174,7 @@ impl BothWays {
 }
 
 impl Happening {
-    /// As a watcher tells it.
+    /// As a watcher sends it.
     pub fn load(&self) -> Load {
         self.infos.clone().into()
     }

@@ -45,7 +45,7 @@ use super::PATIENCE;
 /// The argument that makes a bench the floor; the kubeconfig follows.
 pub const MODE: &str = "floor";
 
-/// Watches for ever, if this process was started as the floor; otherwise does nothing.
+/// Watches indefinitely, if this process was started as the lower bound; otherwise does nothing.
 pub fn watch_if_asked() {
     let mut arguments = env::args().skip(1);
     if arguments.next().as_deref() == Some(MODE) {

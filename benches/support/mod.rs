@@ -1,6 +1,6 @@
-//! What the benches share: the relay, the yardstick and the floor as processes of their own,
-//! the watcher and the API server that feed them, the reducer that listens, and the table
-//! that says how it went.
+//! What the benches share: the relay, the bare server and the lower bound as processes of their
+//! own, the watcher and the API server that feed them, the reducer that listens, and the table that
+//! says how it went.
 
 #![allow(
     dead_code,
@@ -37,7 +37,7 @@ pub const CLUSTER: Cluster = Cluster {
     containers: 2,
 };
 
-/// Messages that tell all pods of [`CLUSTER`] and their containers.
+/// Messages that announce all pods of [`CLUSTER`] and their containers.
 pub const MESSAGES: u64 = CLUSTER.pods as u64 * (1 + CLUSTER.containers as u64);
 
 /// How often each thing is measured in one run.

@@ -1,4 +1,4 @@
-//! A server in a process of its own: the relay, the yardstick or the floor.
+//! A server in a process of its own: the relay, the bare server or the lower bound.
 
 use std::{
     env, fs,
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The relay, telling the reducer at this address.
+    /// The relay, announcing to the reducer at this address.
     pub fn relay(reducer: SocketAddr) -> Self {
         let mut command = Command::new(RELAY);
         tell(&mut command, reducer);
@@ -35,8 +35,8 @@ impl Server {
         Self::start(command)
     }
 
-    /// The relay with this `--source`, telling the reducer at this address; its admin listener
-    /// is this socket file.
+    /// The relay with this `--source`, announcing to the reducer at this address; its admin
+    /// listener is this socket file.
     pub fn of_source(
         source: &str,
         reducer: SocketAddr,
@@ -54,7 +54,7 @@ impl Server {
         Self::start(command)
     }
 
-    /// The relay with watches of its own, telling the reducer at this address.
+    /// The relay with watches of its own, announcing to the reducer at this address.
     pub fn native(reducer: SocketAddr, kubeconfig: &Path) -> Self {
         let mut command = Command::new(RELAY);
         tell(&mut command, reducer);
@@ -101,7 +101,7 @@ impl Server {
         Self::start(command)
     }
 
-    /// The yardstick: this very program, as [`yardstick::serve`].
+    /// The bare server: this very program, as [`yardstick::serve`].
     pub fn yardstick() -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command.arg(yardstick::MODE);

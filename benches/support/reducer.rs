@@ -18,7 +18,7 @@ pub struct Reducer {
     shared: Arc<Shared>,
 }
 
-/// What the present connection has told.
+/// What the present connection has sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
     /// The number of the connection, from 1.
@@ -71,14 +71,14 @@ impl Reducer {
         self.address
     }
 
-    /// Waits until the present connection has told this.
+    /// Waits until the present connection has sent this.
     pub fn wait(&self, what: &str, told: impl Fn(&Heard) -> bool) -> Heard {
         let heard = self.wait_for(PATIENCE, told);
         heard.unwrap_or_else(|heard| panic!("waited in vain for {what}: {heard:?}"))
     }
 
-    /// Waits until the present connection has told this, or so long in vain: then this is all
-    /// that was told.
+    /// Waits until the present connection has sent this, or so long in vain: then this is all that
+    /// was logged.
     pub fn wait_for(
         &self,
         patience: Duration,

@@ -79,7 +79,7 @@ pub enum Target {
     AtMost(f64, usize, &'static str),
     /// At least this.
     AtLeast(f64, usize, &'static str),
-    /// Told for information.
+    /// Shown for information.
     Any,
 }
 
@@ -93,7 +93,7 @@ pub struct Row<'a> {
     pub value: f64,
     /// What was measured, as text.
     pub measured: String,
-    /// The same of the yardstick, if there is one.
+    /// The same of the bare server, if there is one.
     pub yardstick: String,
     /// What one event costs.
     pub cost: String,

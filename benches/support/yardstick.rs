@@ -1,5 +1,5 @@
-//! The yardstick: a bare tonic server with the relay's generated service and windows, that
-//! reads the stream and drops it. When the watcher half-closes, the call ends.
+//! The bare server: a bare tonic server with the relay's generated service and windows, that reads
+//! the stream and drops it. When the watcher half-closes, the call ends.
 
 use std::{env, pin::Pin};
 
@@ -17,10 +17,10 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// The argument that makes a bench the yardstick.
+/// The argument that makes a bench the bare server.
 pub const MODE: &str = "yardstick";
 
-/// Serves for ever, if this process was started as the yardstick; otherwise does nothing.
+/// Serves indefinitely, if this process was started as the bare server; otherwise does nothing.
 pub fn serve_if_asked() {
     if env::args().nth(1).as_deref() == Some(MODE) {
         let runtime = runtime::Builder::new_multi_thread().enable_all().build();

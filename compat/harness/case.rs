@@ -37,7 +37,7 @@ pub struct Case {
     pub labels: Map<String, Value>,
     pub steps: Vec<Step>,
     pub compared: Compared,
-    /// What the legacy relay told, if this is a recording of it.
+    /// What the legacy relay sent, if this is a recording of it.
     pub recorded: Option<Outcome>,
 }
 
@@ -68,7 +68,7 @@ pub enum Step {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "control", rename_all = "snake_case")]
 pub enum Control {
-    /// All that was sent has been applied, and all that was told has been read.
+    /// All that was sent to the relay has been applied, and all that it sent has been read.
     Settle,
     Wait {},
     OpenStream {
@@ -170,8 +170,8 @@ pub enum Heard {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Case {
-    /// What was heard, when, and on which stream. Where another stream speaks, and after each pause, the
-    /// peers settle: what two streams told at the same time has no order.
+    /// What was heard, when, and on which stream. Where another stream speaks, and after each
+    /// pause, the peers settle: what two streams sent at the same time has no order.
     pub fn of_streams(
         name: String,
         heard: impl IntoIterator<Item = (Duration, u64, Heard)>,
@@ -352,7 +352,7 @@ enum Written {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object {
-    /// The stream that tells it.
+    /// The stream that sends it.
     on: Option<String>,
     pod: Option<PodJson>,
     replica_set: Option<ControlledJson>,

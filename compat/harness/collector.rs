@@ -10,17 +10,17 @@ use super::{
     sequences::Sequences,
 };
 
-/// Listens beside the mock reducer.
+/// Listens alongside the mock reducer.
 pub struct Collector {
     heard: watch::Receiver<Heard>,
     _task: AbortOnDropHandle<()>,
 }
 
-/// What was told up to some moment.
+/// What was sent up to some moment.
 pub struct Collected {
     pub output: Output,
     pub sequences: Sequences,
-    /// The greeting of each connection.
+    /// The handshake of each connection.
     pub handshakes: Vec<Vec<String>>,
 }
 
@@ -50,12 +50,12 @@ impl Collector {
         (Self { heard, _task: task }, tap)
     }
 
-    /// How much of what counts was told so far: no greetings, no noise.
+    /// How much of what counts was sent so far: no handshakes, no noise.
     pub fn told(&self) -> usize {
         self.heard.borrow().told.total()
     }
 
-    /// Waits for more than that to be told.
+    /// Waits for more than that to be sent.
     pub async fn more_than(&self, told: usize) {
         let mut heard = self.heard.clone();
         // The sender lives as long as the task, which lives as long as this.

@@ -64,7 +64,7 @@ pub struct Told {
     pub streams: Vec<String>,
 }
 
-/// One more, in what the reducer knows at the end of the same told natively.
+/// One more, in what the reducer knows at the end of the same played natively.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Native {
@@ -73,7 +73,7 @@ pub struct Native {
     /// Which rule of ours it follows.
     pub decision: String,
     pub reason: String,
-    /// The picture: each pod by uid, its containers after it.
+    /// The reducer's state: each pod by uid, its containers after it.
     pub picture: Option<String>,
     /// Instead of it, how many there are.
     pub pods: Option<usize>,
@@ -187,13 +187,13 @@ fn overlap(one: Option<Handover>, other: Option<Handover>) -> bool {
 }
 
 impl Exception {
-    /// Says that we tell exactly this.
+    /// Says that this relay sends exactly this.
     pub fn set_output(&mut self, outcome: &Outcome) {
         self.output = Some(outcome.output.shown().join("\n"));
         (self.counts, self.first, self.last) = (None, None, None);
     }
 
-    /// What we tell where the legacy relay told `recorded`.
+    /// What this relay sends where the legacy relay sent `recorded`.
     pub fn outcome(&self, recorded: &Outcome) -> Result<Outcome> {
         let output = match (&self.output, &self.counts, &self.first, &self.last) {
             (Some(output), None, None, None) => Output::Lines(lines(output)),

@@ -1,5 +1,5 @@
-//! The compat harness: drives relays with the same input and compares what their reducers
-//! were told. `compat/README.md` says what is compared, `docs/results.md` how to read a result.
+//! The compat harness: drives relays with the same input and compares what their reducers were
+//! sent. `compat/README.md` says what is compared, `docs/results.md` how to read a result.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -12,9 +12,9 @@
 //! | [`regexps`] | the reader of Go's regular expressions, against Go |
 //! | [`plan`], [`report`] | what is run, and what is said about it |
 //!
-//! Laws: nothing waits without a limit; a peer that fails is named with what it failed in; how
-//! long something took is told and never judged.
-//! Absent here: any expectation of a case's own. Truth is another peer, or a recording of one.
+//! Invariants: nothing waits without a limit; a peer that fails is named with what it failed in;
+//! how long something took is reported and never judged. Absent here: any expectation of a case's
+//! own. What is expected comes from another peer, or from a recording of one.
 
 pub mod case;
 pub mod collector;

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 /// Everything that is compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// What the reducer was told, without handshakes and noise.
+    /// What was sent to the reducer, without handshakes and noise.
     pub output: Output,
-    /// The greeting of each connection.
+    /// The handshake of each connection.
     pub handshakes: Vec<Vec<String>>,
     /// `NAME: who ended it, STATUS` for each stream.
     pub streams: Vec<String>,
@@ -145,7 +145,7 @@ impl Outcome {
             .min_by_key(|difference| WEIGHT.iter().position(|what| *what == difference.what))
     }
 
-    /// The same without what a summary has beside counts.
+    /// The same without what a summary has besides counts.
     pub fn only_counts(self) -> Self {
         Self {
             output: self.output.only_counts(),
@@ -292,7 +292,7 @@ fn text(value: &Value) -> String {
     value.to_string()
 }
 
-/// A message of the greeting, without what is of the machine: the recording's, or this one.
+/// A message of the handshake, without what is of the machine: the recording's, or this one.
 /// Anything else in its place stays, and so differs.
 pub fn greeting_line(mut message: Map<String, Value>) -> String {
     let hostname = host::hostname();

@@ -23,9 +23,10 @@ pub struct Peer {
     pub compared: Compared,
     /// How long its port may take to open.
     pub ready: Duration,
-    /// It is at rest when it has told nothing for so long. Unused with [`Kind::This`], which says it.
+    /// It is at rest when it has sent nothing for so long. Unused with [`Kind::This`], which says
+    /// it.
     pub quiet: Duration,
-    /// How long it is waited for if it has told less than the other peer.
+    /// How long it is waited for if it has sent less than the other peer.
     pub behind: Duration,
     /// What goes wrong between it and its reducer; in the harness's proof of itself only.
     pub fault: Option<Fault>,
@@ -35,7 +36,7 @@ pub struct Peer {
 pub enum Kind {
     /// What a recording holds.
     Recorded,
-    /// The program just built, with these arguments beside those that every case needs.
+    /// The program just built, with these arguments in addition to those that every case needs.
     This { args: Vec<String> },
     /// Any other relay.
     Command(Command),
@@ -287,7 +288,7 @@ impl Peer {
         self.exceptions && !self.legacy
     }
 
-    /// How it was told to hand streams over.
+    /// How it was configured to hand streams over.
     pub fn handover(&self) -> Handover {
         let args = match &self.kind {
             Kind::This { args } => args.as_slice(),
@@ -310,7 +311,7 @@ impl Peer {
         handover
     }
 
-    /// Beside a live legacy relay ours hands streams over as that does, unless it was told how.
+    /// Next to a live legacy relay ours hands streams over as that does, unless a flag says how.
     pub fn hand_over_as_legacy(&mut self) {
         let flag = HANDOVER.trim_start_matches('-');
         let command = k8s_relay::cli::Cli::command();

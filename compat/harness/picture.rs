@@ -1,4 +1,4 @@
-//! What a reducer knows, in the lines of the messages that would tell it.
+//! What a reducer knows, in the lines of the messages that would produce it.
 
 use k8s_relay::{sim::reducer_state::ReducerState, wire::json::text};
 use serde_json::{Map, Value};

@@ -32,7 +32,7 @@ pub struct Job {
 /// Makes a peer, and what has to live as long as it.
 pub type Last = BoxFuture<'static, Result<(Peer, Box<dyn Any + Send>)>>;
 
-/// A verdict that proves the harness.
+/// A result that tests the harness itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Must {
     pub word: Word,

@@ -1,9 +1,9 @@
 //! Does a case to one relay, with a mock reducer of its own behind it.
 //!
-//! Where a case settles, this waits for the relay's own counters: every Info sent has been
-//! applied, every byte it wrote has reached the reducer. A foreign relay has none that we
-//! could read; it has settled when it has told nothing for a while, and that while is longer
-//! if it has told less than the others.
+//! Where a case settles, this waits for the relay's own counters: every Info sent has been applied,
+//! every byte it wrote has reached the reducer. A foreign relay has none that we could read; it has
+//! settled when it has sent nothing for a while, and that while is longer if it has sent less than
+//! the others.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -31,7 +31,7 @@ use super::{
 #[derive(Clone, Copy)]
 pub enum Act<'a> {
     Step(&'a Step),
-    /// Waits until its relay is at rest. The others have told so much.
+    /// Waits until its relay is at rest. The others have sent so much.
     Settle {
         others: usize,
     },
@@ -158,7 +158,7 @@ impl Player {
         self.peer.tells_its_progress()
     }
 
-    /// How much its reducer was told so far.
+    /// How much its reducer was sent so far.
     pub fn told(&self) -> usize {
         self.told.told()
     }
@@ -173,7 +173,7 @@ impl Player {
         ended.collect()
     }
 
-    /// Ends everything and tells what came of it.
+    /// Ends everything and returns what came of it.
     ///
     /// # Errors
     /// The relay did not end in order.
@@ -371,7 +371,7 @@ impl Player {
         }
     }
 
-    /// Waits until the relay has told nothing for a while.
+    /// Waits until the relay has sent nothing for a while.
     async fn quiet(&mut self, others: usize) {
         let mut last = Instant::now();
         loop {
@@ -398,7 +398,7 @@ impl Player {
         self.relay.until(noticed).await;
     }
 
-    /// Waits until both sides have this connection, and its greeting is through.
+    /// Waits until both sides have this connection, and its handshake is through.
     async fn wait_connections(&mut self, n: usize) {
         self.waits_for = "the relay greets its reducer";
         let greeted = self

@@ -31,9 +31,9 @@ steps = [
 ]
 "#;
 
-/// No message for so long is rest: `this` applies and tells within milliseconds.
+/// No message for so long is rest: `this` applies and sends within milliseconds.
 const QUIET: Duration = Duration::from_millis(400);
-/// A peer that has told less than the other is waited for so long.
+/// A peer that has sent less than the other is waited for so long.
 const BEHIND: Duration = Duration::from_secs(2);
 /// How much later a delayed message comes.
 const DELAY: Duration = Duration::from_millis(300);
@@ -258,7 +258,7 @@ fn foreign(more: &[&str]) -> Command {
     }
 }
 
-/// One that was started by somebody else, and told where its reducer will be.
+/// One that somebody else has started, with the address of its reducer.
 async fn running() -> Result<(Peer, Box<dyn Any + Send>)> {
     let reducer = free_port()?;
     let relay = Relay::start(&this("started"), reducer, &serde_json::Map::new()).await;

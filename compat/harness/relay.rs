@@ -125,7 +125,7 @@ impl Relay {
         reached(&found.progress).then(|| found.progress.clone())
     }
 
-    /// Waits until it has ended; for ever if it is no process of ours.
+    /// Waits until it has ended; indefinitely if it is no process of ours.
     pub async fn ended(&self) {
         match &self.process {
             Some(process) => {

@@ -83,8 +83,8 @@ impl Sides<'_> {
         join_all(self.0.iter_mut().map(|side| side.act(place, act))).await;
     }
 
-    /// Those that say when they are at rest come first: then it is known how much the others
-    /// should tell.
+    /// Those that say when they are at rest come first: then it is known how much the others should
+    /// send.
     async fn settle(&mut self, place: &str) {
         self.settle_those(place, 0, |player| player.tells_its_progress())
             .await;

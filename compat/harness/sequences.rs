@@ -1,8 +1,8 @@
 //! What each pod's messages were, in their order: the form in which two live peers are compared.
 //!
-//! Two relays may tell different pods in different order for honest reasons. What a reducer
-//! knows depends on the order within a pod, and on what comes before and after a new
-//! connection or a `pod_resync`; that is kept apart here.
+//! Two relays may send different pods in different order for honest reasons. What a reducer knows
+//! depends on the order within a pod, and on what comes before and after a new connection or a
+//! `pod_resync`; that is kept apart here.
 
 use std::{collections::BTreeMap, hash::BuildHasher as _};
 
@@ -13,14 +13,14 @@ use super::outcome::{Difference, line, name};
 /// Up to so many messages are kept as lines, all others as their hashes alone.
 const LINES: usize = 20_000;
 
-/// Everything that was told, by section and pod.
+/// Everything that was sent, by section and pod.
 #[derive(Clone, Debug, Default)]
 pub struct Sequences {
     sections: Vec<Section>,
     messages: usize,
 }
 
-/// What was told between two new connections or resyncs.
+/// What was sent between two new connections or resyncs.
 #[derive(Clone, Debug, Default)]
 struct Section {
     /// What began it; nothing did the first one.
@@ -53,7 +53,7 @@ impl Sequences {
         debug_assert_ne!(name(message), "?");
     }
 
-    /// What was told, from lines as [`line`] makes them.
+    /// What was sent, from lines as [`line`] makes them.
     pub fn of_lines(lines: &[String]) -> Self {
         let mut sequences = Self::default();
         for line in lines {

@@ -39,7 +39,7 @@ pub struct Progress {
     pub queued: u64,
     /// How many Infos of each `Collect` stream were applied; ended streams stay for a while.
     pub streams: BTreeMap<u64, u64>,
-    /// How many events of each kind our own watches told, as it is said: `Pod:12 Job:3`.
+    /// How many events of each kind the native watches sent, as it is said: `Pod:12 Job:3`.
     pub watches: String,
 }
 

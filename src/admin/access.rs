@@ -1,6 +1,6 @@
 //! Who may change the state of the relay: a process of this machine that means to, over a Unix
-//! socket, or over a port that is bound to loopback. Behind a port that others reach, too, a
-//! proxy beside us would make everybody a process of this machine.
+//! socket, or over a port that is bound to loopback. Behind a port that others reach, too, a proxy
+//! on this host would make everybody a process of this machine.
 //!
 //! A web page that a browser on this machine shows could ask, too. It names itself as `Origin`,
 //! or, where a name was bent to lead here, that name as `Host`; and the browser says with
@@ -61,7 +61,7 @@ pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
             return Err(Refusal::Host);
         }
     }
-    // No page of ours asks, and whoever asks from a command line has no origin.
+    // No page of ours asks, and a client on a command line has no origin.
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     if headers.contains_key(ORIGIN) || sites.any(|site| site != "none") {
         return Err(Refusal::Origin);
@@ -69,7 +69,7 @@ pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether this `Host` names the loopback of whoever asks.
+/// Whether this `Host` names the loopback of the client.
 fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;

@@ -32,9 +32,9 @@ pub struct Status {
     pub stage: Stage,
     /// How long it has stood there.
     pub stage_seconds: f64,
-    /// The last cut-over was forced.
+    /// The last cutover was forced.
     pub forced: bool,
-    /// Rolled back while no watcher was connected: our own watches are told on until one is.
+    /// Rolled back while no watcher was connected: the native watches stay active until one is.
     pub waiting_for_watcher: bool,
     /// Why no watcher has taken over yet, if so.
     #[serde(default)]
@@ -58,9 +58,9 @@ pub struct Status {
     /// Nobody feeds the reducer's state: it stays as it was.
     #[serde(default)]
     pub unfed: Option<Unfed>,
-    /// The newest open `Collect` stream, or the ended one that is still told.
+    /// The newest open `Collect` stream, or the ended one whose pods are still announced.
     pub legacy: Option<Feed>,
-    /// Our own watches.
+    /// The native watches.
     pub native: Option<Feed>,
     /// In stage `native`: `Collect` streams, ended ones included, whose Infos are counted and
     /// dropped; at most 20.
@@ -268,7 +268,7 @@ impl LastError {
 /// The side of the reducer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reducer {
-    /// Whether it is connected and greeted.
+    /// Whether it is connected and the handshake is sent.
     pub connected: bool,
     /// Where it is looked for, as HOST:PORT.
     #[serde(default)]
@@ -285,13 +285,13 @@ pub struct Reducer {
     /// When the next attempt is; `None` while one is under way, or it is connected.
     #[serde(default)]
     pub next_attempt_seconds: Option<f64>,
-    /// The number of the present picture.
+    /// The number of the present epoch of the announcements.
     pub epoch: u64,
-    /// Pods told on the present connection.
+    /// Pods sent on the present connection.
     pub pods: u64,
-    /// Different containers told on the present connection.
+    /// Different containers sent on the present connection.
     pub containers: u64,
-    /// Whether everything is told and nothing is owed.
+    /// Whether the reducer is up to date: nothing is queued or left to announce.
     pub settled: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: u64,
@@ -321,7 +321,7 @@ pub struct Totals {
 pub struct Feed {
     /// Its number.
     pub generation: u64,
-    /// Whether it is the one that is told.
+    /// Whether it is the active one.
     pub active: bool,
     /// Its source still speaks.
     pub open: bool,
@@ -343,11 +343,11 @@ pub struct Feed {
     pub sources: u64,
     /// Of those, how many are not well.
     pub unwell: u64,
-    /// Watches that are refused what they were allowed before: what they have told is kept, and
+    /// Watches that are refused what they were allowed before: what they have reported is kept, and
     /// grows old.
     #[serde(default)]
     pub revoked: u64,
-    /// Pods that were told under their direct owner because they had waited long enough, so far.
+    /// Pods announced so far under their direct owner because they had waited long enough.
     pub given_up: u64,
     /// How many objects its stores hold, by kind: `pods`, `replica_sets`, `jobs`, and with native
     /// watches each further kind that is watched.
@@ -405,11 +405,11 @@ pub struct FeedDigest {
     pub feed: String,
     /// The number of the feed.
     pub generation: u64,
-    /// Whether it is the one that is told.
+    /// Whether it is the active one.
     pub active: bool,
     /// Nothing came in while it was counted.
     pub exact: bool,
-    /// Of all its live pods; `k8s-relay reducer --state` shows the same for what was told.
+    /// Of all its live pods; `k8s-relay reducer --state` shows the same for what was sent.
     pub total: String,
     /// Of each namespace.
     pub namespaces: BTreeMap<String, String>,
@@ -483,22 +483,22 @@ pub struct Explanation {
     pub uid: String,
     /// Whether the reducer knows it now, and as what.
     pub told: Option<Told>,
-    /// Why it is not told, if it is not.
+    /// Why it is not announced, if it is not.
     pub untold: Option<String>,
     /// What is known of it in each feed, active one first.
     pub feeds: Vec<Known>,
 }
 
-/// What was told of a pod on the present connection.
+/// What was sent of a pod on the present connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// In which epoch it was announced.
     pub epoch: u64,
-    /// Different containers told.
+    /// Different containers sent.
     pub containers: u64,
-    /// Why it is still told although the active feed has it not live, if so.
+    /// Why it stays announced although it is not live in the active feed, if so.
     pub carried: Option<String>,
-    /// Whether something has changed since that the reducer was not told of (D14).
+    /// Whether something has changed since that was not sent to the reducer (D14).
     pub outdated: bool,
 }
 
@@ -515,7 +515,7 @@ pub struct Known {
     pub live: bool,
     /// If not, why: no address, waiting for which owner since when, not known.
     pub why: Option<String>,
-    /// How long its ReplicaSet or Job has been missed. Of a live pod: it is told under that
+    /// How long its ReplicaSet or Job has been missed. Of a live pod: it is announced under that
     /// because it had waited long enough.
     pub missing_seconds: Option<f64>,
     /// Its namespace.

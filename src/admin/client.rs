@@ -33,7 +33,7 @@ pub enum CallError {
     /// Nobody is there.
     #[error("nothing listens there")]
     Unreachable(#[source] io::Error),
-    /// Whoever is there does not answer in time.
+    /// The process there does not answer in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
     /// What answers is no relay.

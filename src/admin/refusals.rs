@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many refusals are logged in [`MINUTE`]: whoever may not ask shall not fill the log.
+/// How many refusals are logged in [`MINUTE`]: a client that may not ask must not fill the log.
 const REFUSALS_LOGGED: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 

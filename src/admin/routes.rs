@@ -58,7 +58,7 @@ pub struct AdminApi {
 pub struct Sources {
     /// `Collect` streams.
     pub legacy: Arc<legacy::Counters>,
-    /// Our own watches.
+    /// The native watches.
     pub native: Arc<native::Counters>,
     /// What they watch, and what is known of the kinds that the matcher does not use.
     pub unmatched: Arc<native::Unmatched>,

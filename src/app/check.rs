@@ -21,7 +21,7 @@ use crate::{
     source::native::{self, NativeError},
 };
 
-/// Looks at what the start would open and no flag's form tells.
+/// Checks what the start would open and what the form of a flag does not show.
 ///
 /// # Errors
 ///

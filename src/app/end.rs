@@ -6,7 +6,7 @@
 //! and the state file get what is left. A second signal ends it at once, in the same order and
 //! without waiting.
 //!
-//! Law: what was left undone is said, and is the error.
+//! Invariant: what was left undone is said, and is the error.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -43,7 +43,7 @@ impl Default for Limits {
 /// Before the end of the process, so that the FIN is on its way by then.
 const FIN_ALLOWANCE: Duration = Duration::from_millis(100);
 
-/// A task of the relay, which should run until it is told to end.
+/// A task of the relay, which should run until it is asked to end.
 pub(super) struct Part<T> {
     name: &'static str,
     /// `None`: there is none, or it has ended.
@@ -99,7 +99,7 @@ impl<T> Part<T> {
 }
 
 impl<T, E: Into<AppError>> Part<Result<T, E>> {
-    /// Why it has ended although nobody told it to.
+    /// Why it has ended although nothing asked it to.
     async fn failure(&mut self) -> AppError {
         match self.ended().await {
             Ok(Err(error)) => error.into(),
@@ -247,7 +247,7 @@ impl Relay {
 }
 
 impl Undone {
-    /// A part that was told to end has failed instead.
+    /// A part that was asked to end has failed instead.
     fn failed<T, E: Into<AppError>>(&mut self, ended: Result<Option<Result<T, E>>, AppError>) {
         let error = match ended {
             Ok(None | Some(Ok(_))) => return,

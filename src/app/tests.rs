@@ -32,7 +32,7 @@ async fn connected(set: impl FnOnce(&mut Config)) -> (Relay, JoinHandle<io::Resu
     set(&mut config);
     let relay = Relay::start(config).await.unwrap();
     let (mut stream, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
-    // Its greeting has begun to arrive, so it is not cut off in the middle of its start.
+    // Its handshake has begun to arrive, so it is not cut off in the middle of its start.
     let mut all = vec![0; 1];
     timeout(SOON, stream.read_exact(&mut all))
         .await

@@ -1,4 +1,4 @@
-//! Our own watches as tasks: started and ended whenever the driver asks for it (D4).
+//! The native watches as tasks: started and ended whenever the driver asks for it (D4).
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     source::native::{self, NativeError, decode},
 };
 
-/// Starts and ends our own watches.
+/// Starts and ends the native watches.
 pub(super) struct WatchSupervisor {
     config: NativeConfig,
     counters: Arc<native::Counters>,
@@ -147,7 +147,7 @@ impl WatchSupervisor {
                             self.end().await?;
                             WatchNews::Stopped
                         }
-                        // The driver is gone: whoever ends it ends us.
+                        // The driver is gone: a signal to one of them ends both.
                         None => {
                             self.stop.cancelled().await;
                             return self.end().await;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use super::values::ValueError;
 use crate::logging::{Level, LogFormat, LoggingConfig};
 
-/// With the rooms inside it: when there is a connection, and how it came and went.
+/// With the modules inside it: when there is a connection, and how it came and went.
 const LINK: &str = "k8s_relay::reducer";
 const CLOUD: &str = "k8s_relay::reducer::cloud";
 

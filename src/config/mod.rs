@@ -6,8 +6,8 @@
 //! A setting is defined once, as a flag: see [`settings`]. Profiles of enrichment are the
 //! exception: only a file has them.
 //!
-//! Absent here: name resolution, sockets, and every other room. Only [`crate::app`] and
-//! the binary read a [`Config`]; they hand single values to the rooms.
+//! Absent here: name resolution, sockets, and every other module. Only [`crate::app`] and the
+//! binary read a [`Config`]; they hand single values to the modules.
 
 mod admin_args;
 mod args;
@@ -63,13 +63,13 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// Time between two reports of health and resource usage; at least 10 ms.
     pub health_interval: Duration,
-    /// How our own watches are made.
+    /// How the native watches are made.
     pub native: NativeConfig,
-    /// How a migration from old watchers to our own watches goes.
+    /// How a migration from legacy watchers to the native watches goes.
     pub migrate: MigrateConfig,
-    /// What follows when a told pod changes (D14).
+    /// What is sent when an announced pod changes (D14).
     pub reannounce: Reannounce,
-    /// Which controllers of ReplicaSets and Jobs pods are told under (D9).
+    /// Which controllers of ReplicaSets and Jobs are announced as the owners of pods (D9).
     pub escalate: Escalate,
     /// What follows after the reducer's connection was lost (D5).
     pub reconnect: Reconnect,
@@ -87,7 +87,7 @@ pub struct Config {
     pub logging: LoggingConfig,
 }
 
-/// Our own watches of the API server.
+/// The native watches of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeConfig {
     /// What is watched. There is no flag for it: whatever uses a further kind brings it along.
@@ -106,14 +106,14 @@ pub struct NativeConfig {
     pub list: Lists,
     /// Objects in a page, 1 to 10,000.
     pub page_size: u32,
-    /// Which containers are told.
+    /// Which containers are announced.
     pub containers: Containers,
     /// How long a pod waits for its ReplicaSet or Job (D9).
     pub owner_wait: Duration,
     /// How long a deleted ReplicaSet or Job resolves pods (D9). There is no flag for it: tests
     /// may take their time.
     pub owner_retention: Duration,
-    /// A re-list tells everything anew instead of the difference (D3).
+    /// A re-list sends everything again instead of the difference (D3).
     pub relist_resync: bool,
     /// How soon what failed is tried again. There is no flag for it: tests are impatient.
     pub retry: Retry,
@@ -229,7 +229,7 @@ pub enum ConfigError {
         /// Each with its line.
         mistakes: String,
     },
-    /// Watchers that list anew for the reducer's sake cannot hand over without a gap.
+    /// Watchers that list again for the reducer's sake cannot hand over without a gap.
     #[error(
         "--reconnect reset-watcher resets the watchers' streams, which --stream-handover seamless rules out: leave one of them out"
     )]
@@ -255,7 +255,7 @@ pub enum ConfigError {
         /// Of the other one.
         second: String,
     },
-    /// A cut-over could come before any divergence counts.
+    /// A cutover could come before any divergence counts.
     #[error(
         "--parity-hold {} is shorter than --settle {}: no difference would be confirmed before the cutover",
         humantime::format_duration(*hold),

@@ -1,4 +1,4 @@
-//! Label selectors, as far as a mistake in one can be told without an API server.
+//! Label selectors, as far as a mistake in one can be found without an API server.
 
 use super::ValueError;
 

@@ -1,4 +1,4 @@
-//! The types in which settings leave this room, and their texts.
+//! The types in which settings leave this module, and their texts.
 
 use std::{fmt, str::FromStr, time::Duration};
 

@@ -159,7 +159,7 @@ impl Driver {
         })
     }
 
-    /// Why a told pod that the active feed has not live is told.
+    /// Why a pod stays announced that is not live in the active feed.
     fn carried(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
         let why = active.and_then(|pod| why_not(&pod, now));
         let why = why.unwrap_or_else(|| NOT_KNOWN.to_owned());
@@ -179,7 +179,7 @@ impl Driver {
         }
     }
 
-    /// Why a known pod is not told.
+    /// Why a known pod is not announced.
     fn untold(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
         let Some(pod) = active else {
             return match self.feeds.active() {

@@ -119,7 +119,7 @@ impl Audit {
         self.0.push(line);
     }
 
-    /// Whoever asked for this step is told its end.
+    /// The caller that asked for this step is answered how it ended.
     pub(super) fn kept(&mut self, asked: &Asked, said: &Result<Done, String>, now: Instant) {
         let done = match said {
             Ok(done) => done,

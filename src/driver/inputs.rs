@@ -50,7 +50,7 @@ impl Inputs {
         }
     }
 
-    /// Our own watches speak here from now on, or not at all.
+    /// The native watches speak here from now on, or not at all.
     pub(super) fn set_watches(&mut self, watches: Option<mpsc::Receiver<WatchMessage>>) {
         self.watches = watches;
     }
@@ -60,8 +60,8 @@ impl Inputs {
         self.queries = Some(queries);
     }
 
-    /// The next word; `None` once every source has ended, whoever still asks. Nothing is lost if
-    /// this is dropped.
+    /// The next word; `None` once every source has ended, although clients may still ask. Nothing
+    /// is lost if this is dropped.
     pub(super) async fn next(&mut self) -> Option<Word> {
         poll_fn(|context| self.poll(context)).await
     }

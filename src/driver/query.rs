@@ -38,8 +38,8 @@ pub enum DriverQuery {
     Migrate(StepRequest),
 }
 
-/// A step that somebody asks for. It is taken only if they still wait for it then: whoever was
-/// answered that it was not taken must not find it taken later.
+/// A step that somebody asks for. It is taken only if they still wait for it then: a caller that
+/// was answered that it was not taken must not find it taken later.
 #[derive(Debug)]
 pub struct StepRequest {
     /// Which step.
@@ -128,7 +128,7 @@ pub enum QueryError {
     /// Too many ask this already.
     #[error("too many clients ask for this at once: ask again")]
     Crowded,
-    /// Whoever asked for a step has closed the connection before it could be taken.
+    /// The client that asked for a step has closed the connection before it could be taken.
     #[error(
         "the client closed the connection before the relay could take the step; the relay did not take it"
     )]

@@ -1,11 +1,11 @@
-//! The steps of a migration as the loop takes them: our own watches are started before a step
+//! The steps of a migration as the loop takes them: the native watches are started before a step
 //! that needs them, and ended after one that does not.
 //!
-//! Laws: one step at a time; but a rollback calls off one that still waits for the watches to
-//! start, and is not made to wait itself. A step whose watches cannot be started is not taken at all. One that
-//! nobody waits for any more when its turn comes is not taken either. It is said to be done when
-//! a restart would go on with it (`--state-file`), or that it would not. Every one that is asked
-//! for is a line of the log ([`super::audit`]).
+//! Invariants: one step at a time; but a rollback calls off one that still waits for the watches to
+//! start, and is not made to wait itself. A step whose watches cannot be started is not taken at
+//! all. One that nobody waits for any more when its turn comes is not taken either. It is said to
+//! be done when a restart would go on with it (`--state-file`), or that it would not. Every one
+//! that is asked for is a line of the log ([`super::audit`]).
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub struct Migrating {
     pub written: Option<watch::Receiver<Written>>,
     /// Takes whether the native source alone counts, so that streams need not be read.
     pub native_alone: watch::Sender<bool>,
-    /// Starts and ends our own watches.
+    /// Starts and ends the native watches.
     pub control: WatchControl,
 }
 
@@ -64,13 +64,13 @@ pub(super) struct StepRunner {
 
 /// What the loop hears of its steps.
 pub(super) enum StepNews {
-    /// Our own watches have been started or ended.
+    /// The native watches have been started or ended.
     Watches(WatchNews),
     /// A state was written, or could not be.
     Written,
 }
 
-/// A step that waits for our own watches.
+/// A step that waits for the native watches.
 struct Pending {
     step: Step,
     asked: Asked,
@@ -213,7 +213,7 @@ impl StepRunner {
             .send_if_modified(|was| std::mem::replace(was, alone) != alone);
     }
 
-    /// A step has come to its end, as far as whoever asked for it is concerned.
+    /// A step has come to its end, as far as the client that asked for it is concerned.
     fn ended(&mut self, mut asked: Asked, said: Result<Done, String>, now: Instant) {
         let ended = EndedStep {
             number: asked.number,
@@ -350,13 +350,13 @@ impl Driver {
         }
     }
 
-    /// Our own watches have been started or ended.
+    /// The native watches have been started or ended.
     fn watches_changed(&mut self, news: WatchNews) {
         let now = self.now();
         let is_stopped = matches!(news, WatchNews::Stopped);
         if !is_stopped && std::mem::take(&mut self.steps.called_off) {
             if let WatchNews::Started(watches) = news {
-                // Read until they have ended, and told to nobody.
+                // Read until they have ended; nothing of them is announced.
                 self.inputs.set_watches(Some(watches.inputs));
                 self.steps.order(WatchOrder::Stop);
             }
@@ -429,7 +429,7 @@ impl Driver {
         let stage = self.steps.migration.stage();
         self.steps.migration.enter(step, &mut self.feeds, now);
         if stage == Stage::Native && self.steps.migration.stage() != stage {
-            // What they sent until now is lost: each lists anew, and counts from then on.
+            // What they sent until now is lost: each lists again, and counts from then on.
             self.end_streams(|_| true, CallEnd::Reset);
         }
         self.steps.tell_streams();

@@ -1,4 +1,4 @@
-//! What the driver knows of our own watches: how they fare, since when and why, and how much
+//! What the driver knows of the native watches: how they fare, since when and why, and how much
 //! they have sent.
 
 use std::{collections::BTreeMap, time::Instant};
@@ -20,13 +20,13 @@ pub(super) struct Tally {
     pub(super) watches: usize,
     /// Fail, are refused, or have not heard from the server yet.
     pub(super) unwell: usize,
-    /// What they have told grows old: they fail, or are refused what they were allowed before.
+    /// What they have reported grows old: they fail, or are refused what they were allowed before.
     pub(super) failing: usize,
     /// Of those, how many are refused.
     pub(super) revoked: usize,
 }
 
-/// Our own watches.
+/// The native watches.
 pub(super) struct Watched {
     pub(super) feed: Generation,
     kinds: KindTable,
@@ -117,8 +117,8 @@ impl Watched {
         Watch::of(resource, namespace.map(String::as_str), state, now)
     }
 
-    /// One that was never allowed is not well, but does not fail: nothing is missing from what
-    /// it has told (D4).
+    /// One that was never allowed is not well, but does not fail: nothing is missing from what it
+    /// has reported (D4).
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally {
             watches: self.watches,

@@ -140,7 +140,7 @@ impl Cache {
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The lowest bits choose a place within the table, and the highest tell entries apart.
+        // The lowest bits choose a place within the table, and the highest distinguish entries.
         let at = (hash >> 32) as usize % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "a remainder is in range")]
         lock(&self.shards[at])

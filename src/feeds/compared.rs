@@ -1,4 +1,4 @@
-//! Two feeds side by side: what a comparison must look at again, and data that is held once.
+//! Two feeds side by side: what a comparison must re-check, and data that is held once.
 
 use std::collections::VecDeque;
 
@@ -55,7 +55,7 @@ impl DirtyPods {
                 self.pod(&live.pod.uid, by);
             }
             Change::Gone { uid, .. } => self.pod(uid, by),
-            // An update comes of an object's event, and is noted if that told anything new.
+            // An update comes of an object's event, and is noted if that brought anything new.
             Change::Updated(_) | Change::Overflow => {}
         }
     }
@@ -93,7 +93,7 @@ impl Feeds {
         self.dirty_pods.as_mut()
     }
 
-    /// The stream that is compared with our own watches.
+    /// The stream that is compared with the native watches.
     pub(super) fn compared_stream(&self) -> Option<Generation> {
         match self.settings.handover {
             Handover::Seamless => Some(self.leading()?.0),
@@ -107,7 +107,7 @@ impl Feeds {
         }
     }
 
-    /// Whether what this feed tells is to be noted.
+    /// Whether changes in this feed are to be noted.
     pub(super) fn is_compared(&self, generation: Generation) -> bool {
         self.dirty_pods.is_some()
             && (self.native == Some(generation) || self.compared_stream() == Some(generation))
@@ -141,8 +141,8 @@ impl Feeds {
         newest: Generation,
         pod: PodMeta,
     ) -> PodMeta {
-        // What the stream holds in this form already, it goes on holding, and our own watches
-        // hold it since they or the stream have told it last.
+        // What the stream holds in this form already, it goes on holding, and the native watches
+        // hold it since they or the stream have sent it last.
         let held = self.held(newest, &pod.uid);
         let held = held.filter(|held| held.is_interchangeable(&pod));
         if let Some(held) = held {

@@ -55,7 +55,7 @@ pub(super) enum FeedState {
     Ended,
 }
 
-/// Hears what changes in a feed, and has it told if that is the active one.
+/// Takes what changes in a feed, and has it announced if that feed is the active one.
 pub(super) struct EventContext<'a, S> {
     /// `None` for a shadow.
     pub(super) telling: Option<&'a mut Announcer>,
@@ -162,7 +162,7 @@ impl Feed {
     pub(super) fn handle_timeout(&mut self, mut context: EventContext<'_, impl Sink>) {
         let repeat = self.matcher.policy().repeat_containers;
         if let Some(telling) = &mut context.telling {
-            // What a list told in one go is given up in one go.
+            // Pods of one list stop waiting in one go.
             telling.begin_bulk();
         }
         self.matcher.handle_timeout(context.now, &mut |change| {
@@ -197,7 +197,7 @@ impl Feed {
         };
         match taken {
             Applied::Nothing => {}
-            // Only a legacy feed tells anything of an event that changes nothing (D10).
+            // Only a legacy feed sends anything for an event that changes nothing (D10).
             Applied::Same(pod) | Applied::Refreshed(pod) if repeat => {
                 matcher.apply_pod(pod, now, &mut tell);
             }
@@ -284,7 +284,7 @@ impl<S: Sink> EventContext<'_, S> {
         }
     }
 
-    /// What a list tells may be more than there is room for at once.
+    /// A list may bring more than there is room for at once.
     fn expect<T>(&mut self, event: &Event<T>) {
         let of_list = matches!(event, Event::InitApply(_) | Event::InitDone);
         if let Some(telling) = self.telling.as_mut().filter(|_| of_list) {

@@ -148,13 +148,13 @@ impl Feeds {
         if let Some((other, _)) = unsynced {
             return Some((other, false));
         }
-        // Nothing is at stake where our own watches are announced.
+        // Nothing is at stake where the native watches are announced.
         let is_due = self.tells_open_native() || is_long(self.vacant_since);
         let (other, _) = others().find(|_| is_due)?;
         Some((other, true))
     }
 
-    /// The stream that is active; while our own watches are, the one that would be.
+    /// The stream that is active; while the native watches are, the one that would be.
     pub(super) fn leading(&self) -> Option<(Generation, &Feed)> {
         let of_active = stream_of(self, self.active);
         let lead = match self.tells_open_native() || of_active.is_none() && self.is_shadowed() {
@@ -176,7 +176,7 @@ impl Feeds {
         active.is_none_or(|feed| feed.state != FeedState::Open)
     }
 
-    /// Whether our own watches are announced, or shall be.
+    /// Whether the native watches are announced, or shall be.
     fn is_shadowed(&self) -> bool {
         self.settings.active == SourceKind::Native
     }
@@ -187,7 +187,7 @@ impl Feeds {
             .is_some_and(|feed| feed.source == SourceKind::Native && feed.state == FeedState::Open)
     }
 
-    /// Our own watches stay announced until a stream is synced and fits.
+    /// The native watches stay announced until a stream is synced and fits.
     fn may_announce_streams(&self) -> bool {
         let (synced, fits) = self.leading_is();
         !self.is_shadowed() && (!self.tells_open_native() || synced && fits)
@@ -220,7 +220,7 @@ impl Feeds {
         self.notices.push(notice);
     }
 
-    /// Another feed is active from now on. The difference is told by [`Feeds::resume`].
+    /// Another feed is active from now on. The difference is announced by [`Feeds::resume`].
     pub(super) fn change_feed(&mut self, to: Generation, between_streams: bool, now: Instant) {
         self.vouched_moved();
         let holds = !self.is_trusted(to, now);

@@ -1,14 +1,14 @@
 //! The feeds and which of them is active (D4).
 //!
-//! A feed is one `Collect` stream, or our own watches. Each has stores, which readers look
-//! into while it is active ([`Feeds::reader`]), and a matcher, whose live set is told then.
+//! A feed is one `Collect` stream, or the native watches. Each has stores, which readers look into
+//! while it is active ([`Feeds::reader`]), and a matcher, whose live set is announced then.
 //!
-//! Invariants: at most one feed is active, and only what it has live is told, and what is kept of
+//! Invariants: at most one feed is active, and only its live pods are announced, and pods kept of
 //! the feeds before it; every other feed keeps its own state as a shadow. Where the native watches
 //! are the active source, they stay active whatever streams do. A list is never a reason for a
-//! resync, unless that is asked for: what finds no room is told by a later pass. A change of
-//! source (`switch.rs`) is told as a difference, and what was announced stays while there is
-//! nobody to change to. While both are compared, a pod that is the same in both is held once
+//! resync, unless that is asked for: what finds no room is announced by a later sweep. A change of
+//! source (`switch.rs`) is announced as a difference, and what was announced stays while there is
+//! no feed to change to. While both are compared, a pod that is the same in both is held once
 //! (`compared.rs`).
 //!
 //! # Streams hand over without a gap
@@ -32,7 +32,7 @@
 //! | the same | a candidate that is not synced, also one that opens later | that one |
 //! | the same, for *silence* | synced candidates that do not fit | the newest, with a warning |
 //! | the same | streams that sent nothing, or none | nobody: everything announced stays |
-//! | our own watches, rolled back from | a synced candidate that fits | that one; else our own watches stay announced and kept up |
+//! | the native watches, rolled back from | a synced candidate that fits | that one; else the native watches stay announced and kept up |
 //!
 //! What the reducer receives (`announce/announcer/changeover.rs`):
 //!
@@ -96,11 +96,11 @@ pub enum Input {
     Owner(OwnerSort, Event<ObjectMeta>),
     /// A list names this object, but in a form that cannot be used.
     Seen(Kind, Box<Uid>),
-    /// The source has told its first lists.
+    /// The source has sent its first lists.
     Listed,
 }
 
-/// All feeds, and what the reducer was told of the active one.
+/// All feeds, and what was sent to the reducer of the active one.
 #[derive(Debug)]
 pub struct Feeds {
     settings: Settings,
@@ -108,9 +108,9 @@ pub struct Feeds {
     feeds: BTreeMap<Generation, Feed>,
     active: Option<Generation>,
     newest: Generation,
-    /// The feed of our own watches. No other one has anything that is due in its matcher.
+    /// The feed of the native watches. No other one has anything that is due in its matcher.
     native: Option<Generation>,
-    /// The stream that is active, or would be if our own watches were not.
+    /// The stream that is active, or would be if the native watches were not.
     lead: Option<Generation>,
     /// What streams send is not heard.
     is_deaf: bool,
@@ -128,8 +128,8 @@ pub struct Feeds {
     shown: Publisher,
     /// Which feed's objects are shown.
     shows: Option<Generation>,
-    /// What is noted for a comparison of the leading stream with our own watches, if there
-    /// is one.
+    /// What is noted for a comparison of the leading stream with the native watches, if there is
+    /// one.
     dirty_pods: Option<DirtyPods>,
 }
 
@@ -160,7 +160,7 @@ impl Feeds {
     }
 
     /// A `Collect` stream was opened. Until it sends something it is nobody; under
-    /// [`Handover::Legacy`] it is the active feed from now on, unless our own watches are.
+    /// [`Handover::Legacy`] it is the active feed from now on, unless the native watches are.
     pub fn open(&mut self, now: Instant, sink: &mut impl Sink) -> Generation {
         if self.is_deaf {
             self.newest.0 += 1;
@@ -202,8 +202,8 @@ impl Feeds {
         }
     }
 
-    /// Our own watches are started, for so many scopes of each kind; there are none yet. They
-    /// are a shadow, unless they are the active source from the start: then nothing was told
+    /// The native watches are started, for so many scopes of each kind; there are none yet. They
+    /// are a shadow, unless they are the active source from the start: then nothing was announced
     /// yet, nothing is sent for it, and the epoch stays 0.
     pub fn open_native(&mut self, scopes: u16, now: Instant) -> Generation {
         let WindowConfig {
@@ -223,7 +223,7 @@ impl Feeds {
         opened
     }
 
-    /// What every feed is held to, beside what its source makes of it.
+    /// What every feed is held to, apart from what its source makes of it.
     fn policy(&self, policy: Policy) -> Policy {
         Policy {
             escalate: self.settings.escalate,
@@ -314,7 +314,7 @@ impl Feeds {
         overflow
     }
 
-    /// One of our own watches was refused with 403 or 404. If it never listed, it counts as
+    /// One of the native watches was refused with 403 or 404. If it never listed, it counts as
     /// listed (D4). What is known of its objects stays, also if it has listed before: who may not
     /// look does not know that anything is gone.
     pub fn denied(&mut self, kind: Kind, scope: Scope, now: Instant) {
@@ -325,11 +325,12 @@ impl Feeds {
         self.follow_with_readers();
     }
 
-    /// The reducer is there and greeted. Returns whether all streams are to be reset,
-    /// which [`OnReconnect::ResetWatcher`] asks for when pod data was told since the last reset.
+    /// The reducer is connected and the handshake is sent. Returns whether all streams are to be
+    /// reset, which [`OnReconnect::ResetWatcher`] asks for when pod data was sent since the last
+    /// reset.
     pub fn connected(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         let resets = self.settings.on_reconnect == OnReconnect::ResetWatcher;
-        // Our own watches never list for the sake of a reducer.
+        // The native watches never list for the sake of a reducer.
         let native = self.active.is_some() && self.active == self.native;
         let reset = resets && self.telling.is_dirty() && !native;
         if reset {
@@ -406,7 +407,7 @@ impl Feeds {
         .min()
     }
 
-    /// What the reducer was told on the present connection.
+    /// What was sent to the reducer on the present connection.
     pub fn ledger(&self) -> &Ledger {
         self.telling.ledger()
     }
@@ -449,7 +450,7 @@ impl Feeds {
         self.feeds.is_empty()
     }
 
-    /// The number of the present picture.
+    /// The number of the present epoch of the announcements.
     pub fn epoch(&self) -> Epoch {
         self.telling.epoch()
     }

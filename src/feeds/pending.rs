@@ -24,7 +24,7 @@ pub enum Why {
     NoStream,
     /// The active stream has ended, and the others know too little of what is announced.
     NoStreamFits,
-    /// Our own watches have ended, and no watcher has sent anything that counts.
+    /// The native watches have ended, and no watcher has sent anything that counts.
     NoWatches,
     /// The active feed is not synced yet.
     NotSynced,

@@ -37,13 +37,13 @@ pub enum Handover {
     Legacy,
 }
 
-/// Which source the active feed comes from. What the other one tells is kept, and not told on.
+/// Which source the active feed comes from. What the other one sends is kept, and not announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceKind {
     /// A `Collect` stream.
     #[default]
     Collect,
-    /// Our own watches.
+    /// The native watches.
     Native,
 }
 
@@ -71,8 +71,8 @@ impl SourceKind {
 pub struct Timeouts {
     /// [`Handover::Legacy`]: from the end of the active stream until an older one takes over.
     pub take_over: Duration,
-    /// `--stream-silence`: how long nothing must have been heard before a stream is trusted, or
-    /// given up, against the rules of a hand-over.
+    /// `--stream-silence`: how long nothing must have been heard before a stream is trusted, or no
+    /// longer trusted, against the rules of a hand-over.
     pub silence: Duration,
     /// A stream that sent no pod is synced this long after its last Info, while nothing is
     /// announced.
@@ -110,8 +110,8 @@ pub struct Settings {
     pub on_reconnect: OnReconnect,
     /// See [`Watermarks`].
     pub marks: Watermarks,
-    /// See [`WindowConfig`]. Its `owner_wait` is also how long pods of our own watches wait (D9),
-    /// its `owner_retention` is for these alone.
+    /// See [`WindowConfig`]. Its `owner_wait` is also how long pods of the native watches wait
+    /// (D9), its `owner_retention` is for these alone.
     pub windows: WindowConfig,
     /// See [`Timeouts`].
     pub timeouts: Timeouts,

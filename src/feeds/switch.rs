@@ -1,7 +1,7 @@
 //! From one source to the other and back, without a blink (D3).
 //!
-//! Laws: a switch is told as a difference, never as a resync, whatever the epoch says. Where
-//! there is nobody to switch to, what the reducer knows stays and goes on being kept up.
+//! Invariants: a switch is announced as a difference, never as a resync, whatever the epoch is.
+//! Where there is nobody to switch to, what the reducer knows stays and goes on being kept up.
 
 use std::{fmt, time::Instant};
 
@@ -30,14 +30,14 @@ impl fmt::Display for Waits {
 }
 
 impl Feeds {
-    /// Which source is to be told.
+    /// Which source is to be active.
     pub fn active_source(&self) -> SourceKind {
         self.settings.active
     }
 
-    /// The other source is to be told from now on. The difference is told by
-    /// [`Self::resume`]; towards a feed that is not synced, its deletes wait until it is.
-    /// Towards streams, the native watches stay announced until one is synced and fits; under
+    /// The other source is to be active from now on. The difference is announced by
+    /// [`Self::resume`]; towards a feed that is not synced, its deletes wait until it is. Towards
+    /// streams, the native watches stay announced until one is synced and fits; under
     /// [`Handover::Legacy`] until one is open.
     pub fn switch(&mut self, to: SourceKind, now: Instant) {
         self.settings.active = to;
@@ -56,7 +56,7 @@ impl Feeds {
         self.note_pending(now);
     }
 
-    /// Whether old watchers are the active source, but none has been there since the switch.
+    /// Whether legacy watchers are the active source, but none has been there since the switch.
     pub fn waits_for_stream(&self) -> bool {
         self.settings.active == SourceKind::Collect && self.tells_native()
     }
@@ -75,7 +75,8 @@ impl Feeds {
         })
     }
 
-    /// Our own watches have ended. What they told stays told until another feed takes over.
+    /// The native watches have ended. What was announced of them stays announced until another feed
+    /// takes over.
     pub fn close_native(&mut self, now: Instant) {
         if let Some(native) = self.native {
             self.close(native, now);
@@ -83,14 +84,14 @@ impl Feeds {
         }
     }
 
-    /// Whether what is told comes from our own watches, which may have ended.
+    /// Whether what is announced comes from the native watches, which may have ended.
     pub(super) fn tells_native(&self) -> bool {
         let active = self.active.and_then(|active| self.feeds.get(&active));
         active.is_some_and(|feed| feed.source == SourceKind::Native)
     }
 
-    /// The first stream since the source was switched: all was told by our own watches, so no
-    /// resync is promised to anyone, and the difference is known.
+    /// The first stream since the source was switched: all was announced from the native watches,
+    /// so no stream expects a resync, and the difference is known.
     pub(super) fn take_back(&mut self, stream: Generation, now: Instant, sink: &mut impl Sink) {
         self.telling.new_epoch();
         self.change_feed(stream, false, now);

@@ -19,26 +19,26 @@ pub struct View<'a> {
     pub generation: Generation,
     /// Where its events come from.
     pub source: SourceKind,
-    /// Whether it is the one that is told.
+    /// Whether it is the active one.
     pub active: bool,
     feed: &'a Feed,
 }
 
 impl Feeds {
-    /// The stream that is compared: the active one, or while our own watches are active the one
+    /// The stream that is compared: the active one, or while the native watches are active the one
     /// that would be. Under [`Handover::Legacy`](super::Handover) the newest that is open.
     pub fn compared_stream_view(&self) -> Option<View<'_>> {
         self.view(self.compared_stream()?)
     }
 
-    /// The `Collect` feed that counts: the one that is compared, else the ended one that is
-    /// still told.
+    /// The `Collect` feed that counts: the one that is compared, else the ended one whose pods are
+    /// still announced.
     pub fn collect_view(&self) -> Option<View<'_>> {
         let told = || self.told_from(SourceKind::Collect);
         self.compared_stream_view().or_else(told)
     }
 
-    /// The feed of our own watches; the ended one if that is still told.
+    /// The feed of the native watches; the ended one if its pods are still announced.
     pub fn native_view(&self) -> Option<View<'_>> {
         let running = self.native.and_then(|native| self.view(native));
         running.or_else(|| self.told_from(SourceKind::Native))
@@ -120,7 +120,7 @@ impl<'a> View<'a> {
         self.feed.synced
     }
 
-    /// How many events it has told.
+    /// How many events it has sent.
     pub fn told(&self) -> u64 {
         self.feed.told
     }
@@ -130,7 +130,7 @@ impl<'a> View<'a> {
         self.feed.opened_at
     }
 
-    /// When it told something last; `None`: it has not yet.
+    /// When it sent something last; `None`: it has not yet.
     pub fn last_event(&self) -> Option<Instant> {
         self.feed.last_event
     }

@@ -130,7 +130,7 @@ impl Policy {
         seed: Seed::FIXED,
     };
 
-    /// Our own watches (D9): tombstones for `owner_retention`, no guard rail, pods wait
+    /// The native watches (D9): tombstones for `owner_retention`, no guard rail, pods wait
     /// `owner_wait` at most.
     pub const fn native(owner_wait: Duration, owner_retention: Duration) -> Self {
         Self {

@@ -79,8 +79,8 @@ pub enum OwnerStatus {
     Known,
     /// It is deleted, and still resolves pods.
     Deleted,
-    /// It has never been seen, or is forgotten: a pod that is live all the same was given up
-    /// waiting (D9), or stays under the owner last resolved.
+    /// It has never been seen, or is forgotten: a pod that is live all the same has waited long
+    /// enough (D9), or stays under the owner last resolved.
     Unknown,
 }
 

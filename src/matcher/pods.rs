@@ -15,13 +15,13 @@ pub(super) enum PodState {
         /// Its number in the order of waiting.
         turn: u64,
     },
-    /// Told under its direct owner because it had waited long enough (D9), or moved to one that
-    /// has not turned up for as long (D14).
+    /// Announced under its direct owner because it had waited long enough (D9), or moved to one
+    /// that has not turned up for as long (D14).
     Provisional {
         /// Its number in the order of waiting.
         turn: u64,
     },
-    /// Told, and it stays so until it is deleted.
+    /// Announced, and it stays so until it is deleted.
     Live {
         /// The effective owner as last resolved; `None` for a pod without owner. It counts
         /// when the direct owner is not known (any longer). Under [`Reannounce::Never`] it is
@@ -49,7 +49,7 @@ pub(super) struct Pods {
     table: UidMap<Entry>,
     /// Waiting and provisional pods by the owner they miss, in the order of waiting.
     missing: BTreeMap<(Uid, u64), Missing>,
-    /// When pods that wait are given up.
+    /// When pods that wait have waited long enough.
     deadlines: Deadlines,
     /// Live pods by the owner they are announced through; `None` if changes of it are not
     /// announced.
@@ -103,7 +103,7 @@ impl Pods {
         }
     }
 
-    /// Takes note of a pod. `due`: when it is given up, should it have to wait.
+    /// Takes note of a pod. `due`: when it stops waiting, should it have to wait.
     pub(super) fn apply(
         &mut self,
         mut pod: PodMeta,

@@ -1,17 +1,17 @@
 //! `--migrate auto`: the steps that are taken without an operator.
 //!
-//! In `shadow` it cuts over when the gate opens. In `shadow-native` it rolls back when our own
-//! watches have not been well for a while and a watcher is there that is listed. It takes no
-//! other step: it never starts watches, and never takes the way back away by `finish`.
+//! In `shadow` it cuts over when the gate opens. In `shadow-native` it rolls back when the native
+//! watches have not been well for a while and a watcher is there that is listed. It takes no other
+//! step: it never starts watches, and never takes the way back away by `finish`.
 //!
-//! After a rollback of its own parity must hold anew, for twice as long. When that was doubled
+//! After a rollback of its own, parity must hold again, for twice as long. When that was doubled
 //! three times and it has to roll back once more, it is suspended, and an operator decides. So it
-//! is after an operator's rollback: whoever goes back by hand does not want to be taken
-//! forth again. An operator's `shadow` or `cutover` lets it start afresh.
+//! is after an operator's rollback: an operator who rolls back does not want an automatic cutover.
+//! An operator's `shadow` or `cutover` lets it start afresh.
 //!
-//! Laws: pure. It never cuts over at a closed gate, and takes no step twice for one reason.
+//! Invariants: pure. It never cuts over at a closed gate, and takes no step twice for one reason.
 //! While time stands still it rolls nothing back, and time in which nobody looked, because the
-//! process or its machine stood still, does not count against our own watches.
+//! process or its machine stood still, does not count against the native watches.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ use super::{Auto, Command, Facts, Stage, gate, standstill::Standstill};
 /// How patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long parity must hold before the first cut-over.
+    /// How long parity must hold before the first cutover.
     pub hold: Duration,
-    /// How long our own watches may not be well before it rolls back.
+    /// How long the native watches may not be well before it rolls back.
     pub rollback_after: Duration,
 }
 
@@ -35,7 +35,7 @@ pub const MAX_ROLLBACKS: u32 = MAX_DOUBLINGS + 1;
 /// No look is closer than this, whatever the comparison says of its own time.
 const NEXT_LOOK: Duration = Duration::from_millis(10);
 
-/// While our own watches are not well it looks so often at least, to see whether time passes.
+/// While the native watches are not well it looks so often at least, to see whether time passes.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What goes on without an operator, and what has.
@@ -43,11 +43,11 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Autopilot {
     timeouts: Timeouts,
     record: Auto,
-    /// What parity had held when it had to hold anew.
+    /// How long parity had held when it had to hold again.
     held_before: Duration,
     /// What parity had held at the last look. Less than that now: it has started over.
     held_last: Duration,
-    /// Since when our own watches are told on and not well; later by all standstills since.
+    /// Since when the native watches are active and failing; later by all standstills since.
     unwell_since: Option<Instant>,
     standstill: Standstill,
     /// When the next one is due, at the latest.
@@ -113,7 +113,7 @@ impl Autopilot {
         (!self.record.is_suspended()).then_some(due)
     }
 
-    /// How long parity must hold anew before it cuts over.
+    /// How long parity must hold again before it cuts over.
     pub fn hold(&self) -> Duration {
         let doublings = self.record.rollbacks.min(MAX_DOUBLINGS);
         self.timeouts.hold.saturating_mul(1 << doublings)
@@ -173,7 +173,7 @@ impl Autopilot {
         }
     }
 
-    /// Only what happens after the cut-over counts: a forced one is not undone at once.
+    /// Only what happens after the cutover counts: a forced one is not undone at once.
     fn note_wellness(&mut self, stage: Stage, facts: &Facts, now: Instant) {
         let well = facts
             .native

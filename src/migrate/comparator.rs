@@ -1,14 +1,14 @@
-//! Keeps a [`Comparison`] in step with the two feeds: what has changed is looked at again, and
-//! all pods are, in slices, when another stream is the newest one.
+//! Keeps a [`Comparison`] in step with the two feeds: what has changed is re-checked, and all pods
+//! are, in slices, when another stream is the newest one.
 //!
-//! A pod that has changed in one feed waits until the other feed tells something of it, too, which
-//! mostly is the same, so that one look is enough for both. It waits for half the settle window at
+//! A pod that has changed in one feed waits until the other feed sends something of it, too, which
+//! mostly is the same, so that one check is enough for both. It waits for half the settle window at
 //! most, and what differs then has differed since it waits: nothing counts later for that. A pod
-//! that differs does not wait, and one that changes again in the same feed waits no longer: that
-//! it is equal, if only for a moment, is not missed. What waits when a feed goes is as new when
-//! the next one is there.
+//! that differs does not wait, and one that changes again in the same feed waits no longer: that it
+//! is equal, if only for a moment, is not missed. What waits when a feed goes is as new when the
+//! next one is there.
 //!
-//! Laws: the clocks of the comparison run only while both feeds are listed and every pod has
+//! Invariants: the clocks of the comparison run only while both feeds are listed and every pod has
 //! been looked at since they were. What pauses them loses nothing. Time in which nobody looked,
 //! because the process or its machine stood still, is not theirs.
 
@@ -33,12 +33,12 @@ pub struct Comparator {
     feeds: Option<(Generation, Generation)>,
     pass: Pass,
     /// All pods are to be looked at once more when the pass over all of them has ended. It is not
-    /// begun anew: under changes that keep coming it would never end.
+    /// started again: under changes that keep coming it would never end.
     again: bool,
     /// Every pod has been looked at since these two are listed.
     whole: bool,
     debounce: Debounce,
-    /// Pods that differ are looked at again, because an owner's fate is no event of its pods.
+    /// Pods that differ are re-checked, because a change of an owner is not an event of its pods.
     look_again: Duration,
     look_again_at: Option<Instant>,
     /// Since the clocks were read last.
@@ -51,7 +51,7 @@ enum Pass {
     Nothing,
     /// The pods of the stream from this slot on, and all that follows.
     Collect(Slot),
-    /// Those of our own watches, and all that follows.
+    /// Those of the native watches, and all that follows.
     Native(Slot),
     /// Those that neither may have any longer.
     Known(Slot),
@@ -66,13 +66,13 @@ pub enum Pause {
     /// There is no open stream.
     #[error("no watcher is connected")]
     NoStream,
-    /// The newest open stream has not told its lists.
+    /// The newest open stream has not sent its lists.
     #[error("the legacy source is not synced yet")]
     StreamUnlisted,
-    /// Our own watches do not run.
+    /// The native watches do not run.
     #[error("the native watches do not run")]
     NoWatches,
-    /// Our own watches have not listed.
+    /// The native watches have not listed.
     #[error("the native source is not synced yet")]
     WatchesUnlisted,
     /// It has begun.
@@ -83,8 +83,8 @@ pub enum Pause {
 /// Pods that are looked at in one [`Comparator::attend`] of a pass: a millisecond at most.
 const SLICE: usize = 512;
 
-/// A change waits no longer for the other feed to tell the same, however long the settle window
-/// is: a status shows divergences that do not count yet, too.
+/// A change waits no longer for the other feed to send the same, however long the settle window is:
+/// a status shows divergences that do not count yet, too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The clocks are read so often, also if nothing happens.
@@ -188,7 +188,7 @@ impl Comparator {
         .min()
     }
 
-    /// At what both feeds have told, and at what has waited for long enough. Returns whether more
+    /// At what both feeds have sent, and at what has waited for long enough. Returns whether more
     /// of that is left.
     fn look_at_touched(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
         if feeds.dirty_pods().is_some_and(DirtyPods::take_all) {

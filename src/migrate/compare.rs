@@ -1,16 +1,16 @@
 //! Compares what two feeds know, all the time: which pods differ, in what, since when, and the
 //! digests of both.
 //!
-//! Whoever owns the feeds calls [`Comparison::refresh`] for each pod that an event of either may
+//! The owner of the feeds calls [`Comparison::refresh`] for each pod that an event of either may
 //! have changed, with what both know of it now; it may be called once too often, never once too
 //! few. When one of the feeds is replaced by another one it is called for every pod of the new
 //! feed, and for every pod that is left here ([`Comparison::at_or_after`]).
 //!
-//! Laws: the state depends on what was seen last of each pod, in no order, and on when
-//! differences began. Both digests are equal exactly if nothing differs (but for collisions
-//! of 128 bits). Intended differences ([`Rule`]) are set aside first, and counted. Hold and ages
-//! are times during which the comparison ran: a pause adds nothing and takes nothing away. An
-//! equal pod costs one entry with one hash; nothing is allocated for a pod that is as it was.
+//! Invariants: the state depends on what was seen last of each pod, in no order, and on when
+//! differences began. Both digests are equal exactly if nothing differs (but for collisions of 128
+//! bits). Intended differences ([`Rule`]) are set aside first, and counted. Hold and ages are times
+//! during which the comparison ran: a pause adds nothing and takes nothing away. An equal pod costs
+//! one entry with one hash; nothing is allocated for a pod that is as it was.
 //!
 //! Absent here: the feeds, and which pods an event may have changed.
 
@@ -51,7 +51,7 @@ use super::{Row, Switch};
 pub enum Side {
     /// The newest `Collect` stream.
     Legacy,
-    /// Our own watches.
+    /// The native watches.
     Native,
 }
 
@@ -64,7 +64,7 @@ pub struct Comparison {
     expected: BTreeMap<Rule, u64>,
     legacy_only: u64,
     native_only: u64,
-    /// Live in both and not told alike, whether excused or not.
+    /// Live in both and announced differently, whether expected or not.
     changed: u64,
     legacy: Digests,
     native: Digests,
@@ -84,14 +84,14 @@ pub struct Parity {
     pub unsettled: u64,
     /// Both together, of each field that has any.
     pub by_field: BTreeMap<Field, u64>,
-    /// How many pods each rule has something to excuse of, of those that have any.
+    /// By rule, how many pods differ in something that it expects.
     pub expected: BTreeMap<Rule, u64>,
 }
 
 /// A pod that is live in a feed.
 #[derive(Debug)]
 struct Entry {
-    /// As the native feed tells it if it is live there, else as the legacy feed does.
+    /// As the native feed has it if it is live there, else as the legacy feed does.
     told: Told,
     state: State,
     differing: Option<Box<Differing>>,
@@ -100,7 +100,7 @@ struct Entry {
 /// What is kept of a pod that differs.
 #[derive(Debug, Default)]
 struct Differing {
-    /// What the legacy feed tells, if the pod is live in both.
+    /// What the legacy feed would send, if the pod is live in both.
     legacy: Option<Told>,
     turns: Turns,
 }
@@ -285,8 +285,8 @@ impl Comparison {
         rows.collect()
     }
 
-    /// What a switch to this source would send if the other one is told now, intended
-    /// differences included. What carrying spares and what is told once only is not known here.
+    /// What a switch to this source would send if the other one is active now, expected differences
+    /// included. What kept pods spare, and what is sent once only, is not known here.
     pub fn switch(&self, to: SourceKind) -> Switch {
         let (announce, delete) = match to {
             SourceKind::Native => (self.native_only, self.legacy_only),
@@ -395,14 +395,14 @@ impl Entry {
         }
     }
 
-    /// What the legacy feed tells, if the pod is live in both and differs.
+    /// What the legacy feed would send, if the pod is live in both and differs.
     fn legacy(&self) -> Option<&Told> {
         self.differing.as_ref()?.legacy.as_ref()
     }
 
-    /// For so `long` the pod in this slot has differed in these fields, those included that it
-    /// did not differ in before, and the legacy feed tells this of it. Returns what that told
-    /// before, if it was kept.
+    /// For so `long` the pod in this slot has differed in these fields, those included that it did
+    /// not differ in before, and the legacy feed has this of it. Returns what that feed had before,
+    /// if it was kept.
     fn differ(
         &mut self,
         slot: Slot,
@@ -458,7 +458,7 @@ impl Told {
         }
     }
 
-    /// The namespace as it is told.
+    /// The namespace as it is sent.
     fn namespace(&self) -> &[u8] {
         project::namespace(&self.pod, self.owner.as_ref())
     }

@@ -1,8 +1,8 @@
-//! Changes that one feed has told, and that wait for the other one to tell them too: one look is
+//! Changes that one feed has sent, and that wait for the other one to send them too: one check is
 //! then enough for both.
 //!
-//! Laws: a pod waits once, since the first of its changes; no longer than it is let, and with at
-//! most [`Debounce::MOST`] others. Memory is O(pods that wait).
+//! Invariants: a pod waits once, since the first of its changes; no longer than it is let, and with
+//! at most [`Debounce::MOST`] others. Memory is O(pods that wait).
 
 use std::{
     collections::VecDeque,
@@ -55,9 +55,9 @@ impl Debounce {
         self.pods.len()
     }
 
-    /// A feed has told a change. If the pod has waited it waits no longer, and is to be looked at
-    /// as it is since the moment that is returned: if the other feed tells what was waited for,
-    /// since the first told it; if the same feed tells something else, since now. Otherwise it
+    /// A feed has sent a change. If the pod has waited it waits no longer, and is to be looked at
+    /// as it is since the moment that is returned: if the other feed sends what was waited for,
+    /// since the first sent it; if the same feed sends something else, since now. Otherwise it
     /// waits from now on.
     pub(super) fn touch(&mut self, touch: &DirtyPod, now: Instant) -> Option<Instant> {
         let number = self.next_number;

@@ -7,9 +7,9 @@
 //! | `shadow-native` | already | already | → `native` | → `shadow` |
 //! | `native` | → `shadow-native` | already | already | → `shadow` |
 //!
-//! Laws: pure. Only `cutover` has conditions, and `force` waives them all but one: that there
-//! is a feed to cut over to. A rollback is never refused. Whoever asks for what is done
-//! already is told so, and nothing happens.
+//! Invariants: pure. Only `cutover` has conditions, and `force` waives them all but one: that there
+//! is a feed to cut over to. A rollback is never refused. A caller that asks for what is done
+//! already is answered so, and nothing happens.
 //!
 //! Absent here: how an action is done, and who asked.
 
@@ -21,9 +21,9 @@ use crate::feeds::{SourceKind, Waits};
 /// What the core knows that a step depends on, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The newest `Collect` stream that is open, or the ended one that is still told.
+    /// The newest `Collect` stream that is open, or the ended one whose pods are still announced.
     pub legacy: Option<LegacyFacts>,
-    /// Our own watches, if they run.
+    /// The native watches, if they run.
     pub native: Option<NativeFacts>,
     /// How the two compare, in stages that compare.
     pub parity: Option<ParityFacts>,
@@ -40,16 +40,16 @@ pub struct LegacyFacts {
     pub listed: bool,
 }
 
-/// The feed of our own watches.
+/// The feed of the native watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NativeFacts {
     /// Its first lists are complete (D4).
     pub listed: bool,
     /// How many watches run.
     pub watches: u64,
-    /// How many of them fail, so that what they have told grows old. One that is refused with
-    /// 403 or 404 is one of them if it has been well before; one that was never allowed is
-    /// none, nor is one that lists.
+    /// How many of them fail, so that what they have reported grows old. One that is refused with
+    /// 403 or 404 is one of them if it has been well before; one that was never allowed is none,
+    /// nor is one that lists.
     pub unwell: u64,
 }
 
@@ -69,12 +69,12 @@ pub struct ParityFacts {
 /// What is to be done for a step, in the order given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start our own watches as a feed that is told to nobody.
+    /// Start the native watches as a shadow feed, of which nothing is announced.
     StartWatches,
-    /// End our own watches and forget their feed.
+    /// End the native watches and forget their feed.
     StopWatches,
-    /// Make the feed of this source the active one, by difference (D3). If it has no feed, what
-    /// is told now stays told until it has.
+    /// Make the feed of this source the active one, by difference (D3). If it has no feed, what is
+    /// announced now stays announced until it has.
     Activate(SourceKind),
     /// Begin or end the comparison.
     Compare(bool),
@@ -91,7 +91,7 @@ pub struct Step {
     pub to: Stage,
     /// What is to be done; nothing if the stage stays.
     pub actions: &'static [Action],
-    /// A cut-over in spite of this, because it was forced.
+    /// A cutover in spite of this, because it was forced.
     pub overridden: Option<Blockers>,
     /// The legacy source is to be active from now on, but waits for this.
     pub waits: Option<Waits>,
@@ -106,7 +106,7 @@ pub enum Refusal {
     /// Cut-over without a comparison; not to be forced.
     #[error("the stage is legacy, nothing has been compared: run `k8s-relay migrate shadow` first")]
     NothingCompared,
-    /// Finish before the cut-over.
+    /// Finish before the cutover.
     #[error(
         "the stage is {stage}, the legacy source is active: run `k8s-relay migrate {first}` first",
         first = if *stage == Stage::Legacy { Command::Shadow } else { Command::Cutover }
@@ -135,7 +135,7 @@ pub enum Refusal {
         "the native watches do not run, so the relay cannot cut over to them; the log says why"
     )]
     NoWatches,
-    /// The conditions of a cut-over do not hold.
+    /// The conditions of a cutover do not hold.
     #[error("{0}; see `k8s-relay status`")]
     Blocked(Blockers),
 }
@@ -148,18 +148,18 @@ pub struct Blockers(Vec<Reason>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No stream of an old watcher is open.
+    /// No stream of a legacy watcher is open.
     NoWatcher,
-    /// The first lists of the old watcher are not complete.
+    /// The first lists of the legacy watcher are not complete.
     LegacyUnlisted,
-    /// The first lists of our own watches are not complete.
+    /// The first lists of the native watches are not complete.
     NativeUnlisted {
         /// How many fail.
         unwell: u64,
         /// Of how many.
         watches: u64,
     },
-    /// Our own watches were listed, and fail now.
+    /// The native watches were listed, and fail now.
     NativeFailing {
         /// How many.
         unwell: u64,
@@ -181,8 +181,8 @@ pub enum Reason {
     },
 }
 
-/// Where `command` leads from `stage`. `force` waives the conditions of a cut-over, of which one
-/// is that parity has held for `hold`.
+/// Where `command` leads from `stage`. `force` waives the conditions of a cutover, of which one is
+/// that parity has held for `hold`.
 ///
 /// # Errors
 ///
@@ -403,7 +403,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// As a person would say it: no milliseconds beside seconds.
+/// As a person would say it: no milliseconds next to seconds.
 fn shown(time: Duration) -> humantime::FormattedDuration {
     let short = time < Duration::from_secs(1);
     humantime::format_duration(match short {

@@ -1,6 +1,6 @@
 //! A migration as it goes: the stage, the comparison, the autopilot.
 //!
-//! Laws: pure. A step is taken in two halves, so that watches can be started between them:
+//! Invariants: pure. A step is taken in two halves, so that watches can be started between them:
 //! [`Migration::ask`] says whether and where to, [`Migration::enter`] goes there.
 
 use std::{
@@ -21,11 +21,11 @@ use crate::feeds::{Feeds, View};
 pub struct Settings {
     /// Where it begins.
     pub stage: Stage,
-    /// The last cut-over before a restart was forced.
+    /// The last cutover before a restart was forced.
     pub forced: bool,
     /// A divergence counts when it has stood for so long.
     pub settle: Duration,
-    /// Parity must have held for so long before a cut-over.
+    /// Parity must have held for so long before a cutover.
     pub hold: Duration,
     /// Steps are taken without an operator, with this patience.
     pub auto: Option<auto::Timeouts>,

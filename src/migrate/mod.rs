@@ -1,8 +1,8 @@
-//! The staged way from old watchers to watches of our own (D4, D14, D15): both feeds in one
+//! The staged way from legacy watchers to native watches (D4, D14, D15): both feeds in one
 //! process, compared all the time, and the switch between them.
 //!
-//! Laws: everything but [`state_file`] is pure. What the reducer is told never depends on a
-//! comparison, only on the stage. A switch is a difference, never a resync.
+//! Invariants: everything but [`state_file`] is pure. What is sent to the reducer never depends on
+//! a comparison, only on the stage. A switch is a difference, never a resync.
 //!
 //! Absent here: sockets, HTTP, who asks.
 

@@ -14,7 +14,7 @@ pub struct Report {
     pub stage: Stage,
     /// Seconds that it has stood there.
     pub stage_seconds: f64,
-    /// The last cut-over was forced.
+    /// The last cutover was forced.
     pub forced: bool,
     /// Rolled back while no watcher was connected.
     pub waiting_for_watcher: bool,
@@ -55,10 +55,10 @@ pub struct Parity {
     pub paused: Option<String>,
     /// How long no divergence has counted, pauses left out.
     pub held_seconds: f64,
-    /// How long that must be for an operator's cut-over.
+    /// How long that must be for an operator's cutover.
     pub hold_seconds: f64,
-    /// How long that must be for the autopilot's, what held before a rollback of its own
-    /// included; `None`: there is none, or it has given up.
+    /// How long that must be for the autopilot's, what held before a rollback of its own included;
+    /// `None`: there is none, or it is suspended.
     #[serde(default)]
     pub auto_hold_seconds: Option<f64>,
     /// A divergence counts when it has stood for so long.
@@ -67,9 +67,8 @@ pub struct Parity {
     pub divergences: u64,
     /// Divergences that have not stood long enough to count.
     pub unsettled: u64,
-    /// Pods that one feed has told something new of a moment ago, which the other feed has not
-    /// told yet; they are compared when it has, or after half of `settle_seconds`, 5 s at
-    /// most.
+    /// Pods of which one feed has sent something new a moment ago that the other feed has not sent
+    /// yet; they are compared when it has, or after half of `settle_seconds`, 5 s at most.
     #[serde(default)]
     pub waiting: u64,
     /// Both together, by field.
@@ -78,7 +77,7 @@ pub struct Parity {
     pub excused: BTreeMap<String, u64>,
     /// The digest of the `Collect` feed, normalised.
     pub legacy_digest: String,
-    /// The digest of our own watches, normalised.
+    /// The digest of the native watches, normalised.
     pub native_digest: String,
     /// The oldest divergences, at most 20.
     pub rows: Vec<Row>,
@@ -99,7 +98,7 @@ pub struct Row {
     pub field: String,
     /// What the `Collect` feed says.
     pub legacy: String,
-    /// What our own watches say.
+    /// What the native watches say.
     pub native: String,
     /// How long it has stood.
     pub seconds: f64,

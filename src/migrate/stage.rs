@@ -26,13 +26,13 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// Starts our own watches beside the old watchers; or, from `native`, compares again.
+    /// Starts the native watches alongside the legacy watchers; or, from `native`, compares again.
     Shadow,
-    /// Our own watches become the active feed.
+    /// The native watches become the active feed.
     Cutover,
-    /// Ends the comparison: our own watches stand alone.
+    /// Ends the comparison: the native watches stand alone.
     Finish,
-    /// Old watchers become the active feed; from `shadow`, our own watches end.
+    /// Legacy watchers become the active feed; from `shadow`, the native watches end.
     Rollback,
 }
 
@@ -48,7 +48,7 @@ impl Stage {
         }
     }
 
-    /// Whether our own watches run.
+    /// Whether the native watches run.
     pub fn watches(self) -> bool {
         self != Self::Legacy
     }

@@ -1,11 +1,11 @@
 //! `--state-file`: the stage of a migration over restarts.
 //!
-//! Laws: what is recorded counts only for the `--source` that it was recorded under; under
+//! Invariants: what is recorded counts only for the `--source` that it was recorded under; under
 //! another one the flag wins. A file that is there and cannot be understood is an error, never
 //! overwritten. A write replaces the file as a whole, or leaves it as it was. A missing file is
 //! made at the first change.
 //!
-//! The one file of this room that does IO. Absent here: when the stage changes.
+//! The one file of this module that does IO. Absent here: when the stage changes.
 
 use std::{
     fs::{self, File},
@@ -37,7 +37,7 @@ pub struct State {
     pub source: Stage,
     /// Where the migration stands.
     pub stage: Stage,
-    /// The last cut-over was forced.
+    /// The last cutover was forced.
     pub forced: bool,
     /// What `--migrate auto` has done.
     pub auto: Auto,
@@ -76,7 +76,7 @@ pub enum StateFileError {
     },
 }
 
-/// A [`State`] on its way to a [`StateFile`], with a number by which its fate is told.
+/// A [`State`] on its way to a [`StateFile`], with a number by which its fate is reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbered {
     /// More than that of the one before.

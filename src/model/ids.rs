@@ -1,7 +1,7 @@
 //! Identifiers in their compact forms: 16 bytes for a UUID, 32 for a container hash.
 //!
-//! Law: parsing and showing an identifier gives back the same text, byte for byte.
-//! Only the canonical spelling is packed; every other text is kept as it came.
+//! Invariant: parsing and showing an identifier gives back the same text, byte for byte. Only the
+//! canonical spelling is packed; every other text is kept as it came.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
 //! Texts and owner references that repeat exist once.
 //!
-//! Law: an [`Interner`] holds at most twice what its users hold (and a small constant):
-//! what nobody else shares any more is swept out when the table has doubled or, after
+//! Invariant: an [`Interner`] holds at most twice what its users hold (and a small constant): what
+//! nobody else shares any more is swept out when the table has doubled or, after
 //! [`Interner::sweep`], at once.
 
 use std::{fmt, ops::Deref, sync::Arc};
@@ -150,7 +150,7 @@ impl<T> Default for Pool<T> {
 
 const FIRST_SWEEP: usize = 1024;
 
-/// A handle that can tell whether anybody else holds the same data.
+/// A handle that knows whether another handle of the same data exists.
 trait Shared {
     fn is_shared(&self) -> bool;
 }

@@ -1,8 +1,8 @@
 //! What is watched: THE table of kinds, and the part of the cluster that one list covers.
 //!
-//! Everything that differs between kinds and is data stands in a [`KindRow`]: paths, `Accept`,
-//! what a role must allow, labels of metrics, the simulated cluster. A watched kind more is one
-//! row; one that is not metadata only is a [`Form`] and its decoder beside it.
+//! Everything that differs between kinds and is data stands in a [`KindRow`]: paths, `Accept`, what
+//! a role must allow, labels of metrics, the simulated cluster. A watched kind more is one row; one
+//! that is not metadata only is a [`Form`] and its decoder.
 //!
 //! Invariants: a table is made once, at the start, and never changes. It begins with the
 //! [fixed rows](KindTable::FIXED), so the constants of [`Kind`] are true of every table. No two

@@ -1,10 +1,10 @@
 //! The facts that travel through the relay, in their compact and shared forms.
 //!
 //! Invariants: a [`PodMeta`] or [`ObjectMeta`] is a cheap handle, so an object's data exists once,
-//! whoever holds it. It has a core, which decides what is announced, and may have an extra, which
-//! only enrichment reads: equality is the core's. Everything is keyed by [`Uid`], never by name.
-//! Texts that repeat (namespaces, images, container and owner names) are one allocation for all
-//! who share an [`Interner`].
+//! however many hold it. It has a core, which decides what is announced, and may have an extra,
+//! which only enrichment reads: equality is the core's. Everything is keyed by [`Uid`], never by
+//! name. Texts that repeat (namespaces, images, container and owner names) are one allocation for
+//! all who share an [`Interner`].
 //!
 //! Absent here: Kubernetes types, protobuf types, wire codes.
 

@@ -60,7 +60,7 @@ impl PartialEq for Seed {
 impl Eq for Seed {}
 
 impl Default for Seed {
-    /// [`Self::FIXED`]: whoever reads what others send has to give another one.
+    /// [`Self::FIXED`]: a module that reads what others send has to give another one.
     fn default() -> Self {
         Self::FIXED
     }

@@ -19,7 +19,7 @@ pub trait HasUid {
     fn uid(&self) -> &Uid;
 }
 
-/// What is kept in stores: with a core that equality is of, and perhaps an extra beside it.
+/// What is kept in stores: with a core that equality is of, and perhaps an extra.
 pub trait Stored: HasUid + Clone + PartialEq {
     /// Whether what equality does not see is the same in both, too.
     fn same_extra(&self, other: &Self) -> bool;

@@ -1,11 +1,11 @@
 //! Serving gRPC: many services at the same ports, in one way.
 //!
-//! Every server gets: the health service beside its own (`grpc.health.v1`); a bound of its
-//! connections, and of the calls of each; windows that hold back a client that is too fast
-//! without ending it (D6); keepalive, so that a peer that has gone is noticed; the closing of
-//! connections on which nothing is called; request bodies that are read to their end; and one
-//! order of ending: no new connections, the services end their calls, and after
-//! [`Options::grace`] what is left is cut.
+//! Every server gets: the health service in addition to its own (`grpc.health.v1`); a bound of its
+//! connections, and of the calls of each; windows that hold back a client that is too fast without
+//! ending it (D6); keepalive, so that a peer that has gone is noticed; the closing of connections
+//! on which nothing is called; request bodies that are read to their end; and one order of ending:
+//! no new connections, the services end their calls, and after [`Options::grace`] what is left is
+//! cut.
 //!
 //! Absent here: what is called, and how many calls of all connections together may be open.
 
@@ -85,7 +85,7 @@ impl Default for Options {
     }
 }
 
-/// Why a server ended before it was told to.
+/// Why a server ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 #[error("serving gRPC failed")]
 pub struct ServeError(#[from] transport::Error);

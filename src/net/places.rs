@@ -44,7 +44,7 @@ pub enum GivesWay {
 /// What became of those who wanted a place. For metrics.
 #[derive(Debug, Default)]
 pub struct PlaceCounts {
-    /// How many hold one now, those included that were told to give way and still end.
+    /// How many hold one now, those included that were asked to give way and still end.
     pub open: AtomicU64,
     /// How many were refused since the start.
     pub refused: AtomicU64,

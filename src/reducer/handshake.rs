@@ -15,20 +15,20 @@ use crate::wire::{
     },
 };
 
-/// What a greeting says about us. Sampled once, at the start.
+/// What a handshake says about this relay. Sampled once, at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The host's name, `(unknown)` if there is none; any bytes, at most 255.
     pub hostname: Vec<u8>,
     /// Hardware threads of this machine.
     pub cpu_cores: u32,
-    /// Keys and values, told in the bytewise order of the keys.
+    /// Keys and values, sent in the bytewise order of the keys.
     pub labels: BTreeMap<String, String>,
 }
 
 /// Takes messages and frame ends in order.
 pub trait Say {
-    /// Tells this next.
+    /// Sends this next.
     fn say<M: Encode>(&mut self, message: M);
 
     /// Ends the frame; without messages in it there is none.

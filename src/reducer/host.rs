@@ -12,8 +12,8 @@ use nix::{
 
 use crate::wire::messages::AgentResourceUsage;
 
-/// What this process and its ended children have used so far (protocol 5.14). What the
-/// system does not tell is zero; a count beyond 32 bits stays at their maximum.
+/// What this process and its ended children have used so far (protocol 5.14). What the system does
+/// not report is zero; a count beyond 32 bits stays at their maximum.
 pub fn resource_usage() -> AgentResourceUsage {
     let usages = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| getrusage(who).ok());
     let sum = |of: &dyn Fn(&Usage) -> i64| -> u64 {

@@ -154,7 +154,7 @@ pub(super) struct Written {
     pub(super) blocked: bool,
 }
 
-/// Connects to the first address that lets us in. Names are resolved anew each time.
+/// Connects to the first address that lets us in. Names are resolved each time.
 pub(super) async fn dial(
     resolver: Resolver,
     host: String,

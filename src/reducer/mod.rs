@@ -11,7 +11,7 @@
 //! | [`record`] | everything sent, in a file | no |
 //! | [`link`] | the connection | no |
 //! | [`transport`] | what carries its bytes: TCP, or a layer above it | no |
-//! | [`options`] | all settings of the room | yes |
+//! | [`options`] | all settings of the module | yes |
 //! | [`usage`] | this process and its machine | no |
 //!
 //! [`Reducer`] is all of them behind one face, made for one loop that owns it:
@@ -21,9 +21,9 @@
 //!              next() ──► Connected, Disconnected, Drained
 //! ```
 //!
-//! Laws: [`Reducer::next`] does all the work, in whatever future polls it; no task is
-//! spawned. No failure of the network ends it. A connection ends with FIN, never with our
-//! RST. Absent here: pods that live, and what is owed to the reducer (the core knows).
+//! Invariants: [`Reducer::next`] does all the work, in whatever future polls it; no task is
+//! spawned. No failure of the network ends it. A connection ends with FIN, never with our RST.
+//! Absent here: pods that live, and what is owed to the reducer (the core knows).
 
 pub mod cloud;
 pub mod handshake;
@@ -91,7 +91,7 @@ pub struct Reducer {
 /// What happened.
 #[derive(Debug)]
 pub enum ReducerEvent {
-    /// A connection stands, its greeting is queued: tell everything.
+    /// A connection is open, its handshake is queued: send everything.
     Connected,
     /// The connection is over; nothing is taken until the next one.
     Disconnected {
@@ -153,7 +153,7 @@ pub struct Connection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReducerError {
-    /// The recording can not be opened.
+    /// The recording cannot be opened.
     #[error("cannot record into {path}")]
     Recording {
         /// Where it should be.
@@ -177,10 +177,10 @@ struct DialFailures {
 }
 
 impl Reducer {
-    /// A reducer that is dialled as soon as [`Reducer::next`] is awaited.
+    /// A reducer that is connected to as soon as [`Reducer::next`] is awaited.
     ///
     /// # Errors
-    /// The recording can not be opened.
+    /// The recording cannot be opened.
     pub fn new(options: Options) -> Result<Self, ReducerError> {
         let recorder = match &options.record {
             None => Recorder::off(),
@@ -209,7 +209,7 @@ impl Reducer {
         })
     }
 
-    /// Where the core tells its verbs, while connected; after [`Outbox::set_time`].
+    /// Takes what the core announces, while connected; after [`Outbox::set_time`].
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
@@ -233,8 +233,8 @@ impl Reducer {
         }
     }
 
-    /// Dials, writes, reads, beats and waits until something happened. Dropping the
-    /// future and calling again loses nothing. After [`Reducer::close`] it waits for ever.
+    /// Connects, writes, reads, beats and waits until something happened. Dropping the future and
+    /// calling again loses nothing. After [`Reducer::close`] it never returns.
     pub async fn next(&mut self) -> ReducerEvent {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -358,7 +358,7 @@ impl Reducer {
         }
     }
 
-    /// Lets the dialling or the connection go on.
+    /// Lets the connection attempt or the connection go on.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<ReducerEvent> {
         match &mut self.conn {
             ReducerConn::None => None,
@@ -416,7 +416,7 @@ impl Reducer {
         over
     }
 
-    /// Ready when all is written, or can not be: then it says `false`.
+    /// Ready when all is written, or cannot be: then it says `false`.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if !self.session.is_up() {
             return Poll::Ready(false);

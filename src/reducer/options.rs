@@ -11,7 +11,7 @@ pub struct Options {
     pub host: String,
     /// The reducer's port.
     pub port: u16,
-    /// What the greeting says.
+    /// What the handshake says.
     pub greeting: Identity,
     /// What the cloud says of this machine; the first connection may have to wait for it.
     pub cloud: CloudNews,

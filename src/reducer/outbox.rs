@@ -1,9 +1,9 @@
 //! What waits to be sent: takes the core's verbs, makes frames of them, keeps the bytes
 //! until the network has taken them.
 //!
-//! Laws: nothing is allocated for each message; a new connection starts with nothing of
-//! the one before it; once a backlog is gone, so is its memory. It is never full: the core
-//! looks at [`Sink::queued`] and holds back (D6).
+//! Invariants: nothing is allocated for each message; a new connection starts with nothing of the
+//! one before it; once a backlog is gone, so is its memory. It is never full: the core looks at
+//! [`Sink::queued`] and holds back (D6).
 //!
 //! Absent here: sockets and clocks. The caller says what time it is.
 
@@ -26,7 +26,7 @@ use crate::{
     wire::{Encode, Writer, messages::PodResync},
 };
 
-/// The reducer's bytes to come, and what was told so far.
+/// The bytes queued for the reducer, and counts of what was sent so far.
 pub struct Outbox {
     /// Whether there is a connection to say things on.
     open: bool,
@@ -59,15 +59,15 @@ pub struct Clock {
 /// What was sent since the start, on all connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendCounters {
-    /// Pods, told again ones included.
+    /// Pods, re-sent ones included.
     pub pods: u64,
-    /// Containers, told again ones included.
+    /// Containers, re-sent ones included.
     pub containers: u64,
     /// Deleted pods.
     pub deletes: u64,
     /// `pod_resync`.
     pub resyncs: u64,
-    /// Messages of the session itself: greeting, heartbeat, health.
+    /// Messages of the session itself: handshake, heartbeat, health.
     pub control: u64,
     /// Bytes of all these, before compression.
     pub plain_bytes: u64,
@@ -111,7 +111,7 @@ impl Outbox {
         }
     }
 
-    /// What is told from here on is told at `now`.
+    /// What is queued from here on carries the time `now`.
     pub fn set_time(&mut self, now: Instant) {
         self.now = now;
         self.timestamp = self.clock.timestamp(now);
@@ -176,7 +176,7 @@ impl Outbox {
         }
     }
 
-    /// What was told so far.
+    /// Counts of what was sent so far.
     pub fn sent(&self) -> SendCounters {
         self.told
     }

@@ -1,9 +1,8 @@
 //! From the model to messages: kind codes, addresses, and texts that fit.
 //!
-//! Laws: with ids of at most [`MAX_ID_LEN`] bytes no message
-//! is longer than [`MAX_MESSAGE`] bytes; what fits is told uncut; what does not is cut
-//! as little as possible, the longest texts down to the next longest, equal ones alike,
-//! always between two characters (D8).
+//! Invariants: with ids of at most [`MAX_ID_LEN`] bytes no message is longer than [`MAX_MESSAGE`]
+//! bytes; what fits is sent in full; what does not is cut as little as possible, the longest texts
+//! down to the next longest, equal ones alike, always between two characters (D8).
 //!
 //! Absent here: allocation. Every text is borrowed from the model or from an [`IdBuf`].
 
@@ -24,7 +23,7 @@ pub const MAX_MESSAGE: usize = MAX_PLAIN;
 /// A message, and what it cost to make it fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Projected<M> {
-    /// What the reducer is told.
+    /// What is sent to the reducer.
     pub message: M,
     /// How many of its texts were cut.
     pub cut: usize,
@@ -44,7 +43,7 @@ pub fn pod_new<'a>(
     let ids = uid.len() + owner_uid.len();
     let ([owner_name, pod_name, ns, version], cut) = pod_texts(pod, owner, ids);
     let message = PodNewWithName {
-        // A pod without an address is never told; the code for "no address" is protocol 6.4's.
+        // A pod without an address is never announced; the code for "no address" is protocol 6.4's.
         ip: pod.address.unwrap_or(Ipv4Addr::BROADCAST),
         owner_kind,
         is_host_network: pod.host_network.into(),
@@ -58,7 +57,7 @@ pub fn pod_new<'a>(
     Projected { message, cut }
 }
 
-/// The namespace as [`pod_new`] tells it, for less.
+/// The namespace as [`pod_new`] sends it, for less.
 pub fn namespace<'a>(pod: &'a PodMeta, owner: Option<&'a OwnerRef>) -> &'a [u8] {
     let len = |uid: &Uid| uid.bytes(&mut IdBuf::new()).len();
     let (mut texts, cut) = pod_texts(pod, owner, 2 * MAX_ID_LEN);
@@ -70,7 +69,7 @@ pub fn namespace<'a>(pod: &'a PodMeta, owner: Option<&'a OwnerRef>) -> &'a [u8] 
     namespace.as_bytes()
 }
 
-/// The owner's name, the pod's own, its namespace and its version beside ids of this length, and
+/// The owner's name, the pod's own, its namespace and its version next to ids of this length, and
 /// how many were cut.
 fn pod_texts<'a>(
     pod: &'a PodMeta,

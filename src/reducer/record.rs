@@ -1,5 +1,5 @@
-//! The recording: every message we send, plain (protocol 2), into a file. The
-//! `version_info` of each greeting marks where a connection begins.
+//! The recording: every message we send, plain (protocol 2), into a file. The `version_info` of
+//! each handshake marks where a connection begins.
 //!
 //! Invariants: nothing here waits for a disk. A thread of its own writes what a bounded queue
 //! holds; when the queue is full or a write fails, the recording ends, with one line in the log,
@@ -60,7 +60,7 @@ impl Recorder {
     /// Records into `path`, whose former content is gone. May wait for the disk.
     ///
     /// # Errors
-    /// The file can not be opened for writing, or there is no thread for it. A pipe or socket is
+    /// The file cannot be opened for writing, or there is no thread for it. A pipe or socket is
     /// refused: a recording needs no reader.
     pub fn create(path: &Path) -> io::Result<Self> {
         refuse_pipes(path)?;

@@ -1,5 +1,5 @@
-//! The life of the connection to the reducer, as a state machine: when to dial, to
-//! beat, to give up, to try again.
+//! The life of the connection to the reducer, as a state machine: when to connect, to beat, to give
+//! up, to try again.
 //!
 //! ```text
 //! Down ─► Dialing ─► Up ─► Ending ─► Down …
@@ -7,9 +7,9 @@
 //!   └────────┴────────┘  failed, lost
 //! ```
 //!
-//! Laws: between two attempts lies a wait, 1 s growing to 30 s, short again only after a
-//! connection has stood for 10 s (D5); a connection that takes no byte for 30 s while
-//! bytes wait is ended (D6).
+//! Invariants: between two attempts lies a wait, 1 s growing to 30 s, short again only after a
+//! connection has stood for 10 s (D5); a connection that takes no byte for 30 s while bytes wait is
+//! ended (D6).
 //!
 //! Absent here: sockets, clocks, randomness. `now` and `random` are arguments.
 
@@ -20,8 +20,8 @@ use crate::backoff::{Backoff, Jitter};
 /// The waits of a session. All are arguments so that tests can shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// Between heartbeats, the first one a whole interval after the greeting.
-    /// Zero means one at once and none later (protocol 15.1). Default 2 s.
+    /// Between heartbeats, the first one a whole interval after the handshake. Zero means one at
+    /// once and none later (protocol 15.1). Default 2 s.
     pub heartbeat: Duration,
     /// Between health reports; zero means none. Default 1 s.
     pub health: Duration,
@@ -89,7 +89,7 @@ struct Blocked {
 }
 
 impl Session {
-    /// A session that dials at once.
+    /// A session that connects at once.
     pub fn new(now: Instant, times: Times) -> Self {
         Self {
             phase: Phase::Down { retry_at: now },
@@ -98,7 +98,7 @@ impl Session {
         }
     }
 
-    /// Whether a connection stands and may be told things.
+    /// Whether a connection is open and messages may be queued.
     pub fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Up(_))
     }
@@ -134,7 +134,7 @@ impl Session {
         }
     }
 
-    /// The connection stands and the greeting is on its way.
+    /// The connection is open and the handshake is on its way.
     pub fn connected(&mut self, now: Instant) {
         self.phase = Phase::Up(Up {
             since: now,

@@ -1,9 +1,8 @@
-//! A cluster that never was, told as the `Info`s of a watcher.
+//! A synthetic cluster, sent as the `Info`s of a watcher.
 //!
-//! Laws: pure; every object is a function of the shape and its own number, so a list of
-//! any length costs no memory, and an object can be told again, changed or deleted later.
-//! Uids (36 bytes), container ids (77 bytes) and pod names are unique; there are
-//! [`IMAGES`] images.
+//! Invariants: pure; every object is a function of the shape and its own number, so a list of any
+//! length costs no memory, and an object can be re-sent, changed or deleted later. Uids (36 bytes),
+//! container ids (77 bytes) and pod names are unique; there are [`IMAGES`] images.
 //!
 //! Absent here: clocks and random numbers.
 
@@ -152,7 +151,7 @@ impl Cluster {
     }
 }
 
-/// The same object, told with another event.
+/// The same object, sent with another event.
 pub fn told_as(event: Event, mut info: Info) -> Info {
     info.event = event.into();
     info

@@ -1,10 +1,10 @@
-//! Stands in for an old watcher: a typed client of the API server that streams what it sees to a
+//! Stands in for a legacy watcher: a typed client of the API server that streams what it sees to a
 //! relay (protocol 13.0). For `k8s-relay watcher` and tests; the real thing is a Go program.
 //!
-//! Laws: it lists ReplicaSets, Jobs and pods, in this order, each list whole, and tells all as
-//! ADDED; then it watches from the versions of the lists. Whatever fails, or any end of the call,
-//! ends all of it; it begins anew after a pause. A watch that ends in order goes on from its last
-//! version, without a list.
+//! Invariants: it lists ReplicaSets, Jobs and pods, in this order, each list whole, and sends all
+//! as ADDED; then it watches from the versions of the lists. Whatever fails, or any end of the
+//! call, ends all of it; it begins again after a pause. A watch that ends in order goes on from its
+//! last version, without a list.
 //!
 //! Absent here: everything of ours that decodes or merges, so that nothing can be wrong twice.
 
@@ -38,7 +38,7 @@ use crate::proto::{
 /// A watch is reopened so often.
 const ROTATE_SECONDS: u32 = 290;
 
-/// Why a run of the watcher has ended. It begins anew.
+/// Why a run of the watcher has ended. It begins again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OldWatcherError {
@@ -53,16 +53,16 @@ pub enum OldWatcherError {
     Relay(#[from] WatcherError),
 }
 
-/// An object as an old watcher tells it.
+/// An object as a legacy watcher sends it.
 trait Told: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
     fn info(&self, event: Event) -> Info;
 }
 
-/// How long the old watcher waited before it began anew.
+/// How long the legacy watcher waited before it began again.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
-/// Watches `server` for the relay at `HOST:PORT`, run after run, with `pause` between them.
-/// `ended` is told why each run has ended. Ends never; drop it to end it.
+/// Watches `server` for the relay at `HOST:PORT`, run after run, with `pause` between them. `ended`
+/// is called with why each run has ended. Ends never; drop it to end it.
 pub async fn watch(
     server: Client,
     relay: &str,
@@ -94,7 +94,7 @@ pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
         list(&pods, &mut call).await?,
     ];
     let [replica_sets_from, jobs_from, pods_from] = from;
-    // As one list of three kinds of streams, told in the order of arrival.
+    // As one list of three kinds of streams, sent in the order of arrival.
     let mut events = stream::select_all([
         follow(replica_sets, replica_sets_from).boxed(),
         follow(jobs, jobs_from).boxed(),
@@ -112,7 +112,7 @@ pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
     }
 }
 
-/// Tells a whole list; gives the version to watch from.
+/// Sends a whole list; gives the version to watch from.
 async fn list<T: Told>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatcherError> {
     let list = api.list(&ListParams::default()).await?;
     for object in &list.items {

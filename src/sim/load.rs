@@ -1,7 +1,7 @@
-//! Small kinds of watcher traffic that are no cluster: floods that test a limit, and the
-//! endless round that the old watcher sent under `-local-test`.
+//! Small kinds of watcher traffic that are no cluster: floods that test a limit, and the endless
+//! round that the legacy watcher sent under `-local-test`.
 //!
-//! Pure: lazy iterators of [`Info`]; pauses are told, not taken.
+//! Pure: lazy iterators of [`Info`]; pauses are described, not taken.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub fn waiting_pods_of_one_set(count: u32) -> impl Iterator<Item = Info> + Send 
     (0..count).map(|i| waiting_pod(i, "missing".into()))
 }
 
-/// The pod `p1`, which waits for the ReplicaSet `rs-1`, told this many times.
+/// The pod `p1`, which waits for the ReplicaSet `rs-1`, sent this many times.
 pub fn waiting_updates(count: u32) -> impl Iterator<Item = Info> + Send + 'static {
     let update = pod(PodInfo {
         uid: "p1".into(),
@@ -45,7 +45,7 @@ pub fn replica_sets_that_go(count: u32) -> impl Iterator<Item = Info> + Send + '
     })
 }
 
-/// One step of the old watcher's local test.
+/// One step of the legacy watcher's local test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// What to send.
@@ -54,11 +54,11 @@ pub struct Step {
     pub pause: Duration,
 }
 
-/// How long a round of [`local_test`] takes at the old watcher's pace.
+/// How long a round of [`local_test`] takes at the legacy watcher's pace.
 pub const LOCAL_TEST_ROUND: Duration = Duration::from_millis(700);
 
-/// Round `i` of the old watcher's local test: a pod of a ReplicaSet of a Deployment, which
-/// is deleted after 100 ms, and 100 ms later a pod without owner, which stays.
+/// Round `i` of the legacy watcher's local test: a pod of a ReplicaSet of a Deployment, which is
+/// deleted after 100 ms, and 100 ms later a pod without owner, which stays.
 pub fn local_test(i: u64) -> [Step; 4] {
     let set = replica_set(
         format!("RS-UID-{i}"),

@@ -2,19 +2,19 @@
 //!
 //! | file | what it is | pure |
 //! |---|---|---|
-//! | [`picture`] | what a reducer knows, from what it was told | yes |
+//! | [`reducer_state`] | what a reducer knows, from what was sent to it | yes |
 //! | [`session`] | whether a reducer would go on listening | yes |
 //! | [`reducer`] | a reducer on a real socket | no |
 //! | [`kube`] | an API server on a real socket, and the cluster behind it | all but the server |
-//! | [`cluster`] | a cluster that never was, told as a watcher's `Info`s | yes |
-//! | [`load`] | floods, and the old watcher's local test | yes |
+//! | [`cluster`] | a synthetic cluster, sent as a watcher's `Info`s | yes |
+//! | [`load`] | floods, and the legacy watcher's local test | yes |
 //! | [`scenario`] | a small cluster and a day in its life, for the demo | yes |
-//! | [`legacy_watcher`] | an old watcher: from an API server to a relay | no |
+//! | [`legacy_watcher`] | a legacy watcher: from an API server to a relay | no |
 //! | [`watcher`] | a watcher on a real socket | no |
 //!
-//! Law: what the mock reducer accepts, the real one accepts; it is stricter where the real one
-//! would lose data silently.
-//! Absent here: anything the relay itself needs. No room but `tee` and `tools` imports this one.
+//! Invariant: what the mock reducer accepts, the real one accepts; it is stricter where the real
+//! one would lose data silently. Absent here: anything the relay itself needs. No module but `tee`
+//! and `tools` imports this one.
 
 pub mod cluster;
 pub mod kube;

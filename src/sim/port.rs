@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 #[derive(Debug)]
 pub(super) struct Port {
     addr: SocketAddr,
-    /// Holds the port; others may be bound beside it as long as only one listens.
+    /// Holds the port; others may be bound to the same as long as only one listens.
     _held: Socket,
 }
 
@@ -17,7 +17,7 @@ impl Port {
     /// Takes `addr`; port 0 takes a free one.
     ///
     /// # Errors
-    /// The address can not be bound.
+    /// The address cannot be bound.
     pub(super) fn take(addr: SocketAddr) -> io::Result<Self> {
         let held = socket(addr)?;
         let addr = held.local_addr()?.as_socket().unwrap_or(addr);
@@ -32,7 +32,7 @@ impl Port {
     /// Listens, with receive buffers of so many bytes if given.
     ///
     /// # Errors
-    /// The port can not be listened on.
+    /// The port cannot be listened on.
     pub(super) fn listen(&self, receive_buffer: Option<usize>) -> io::Result<TcpListener> {
         let socket = socket(self.addr)?;
         if let Some(bytes) = receive_buffer {

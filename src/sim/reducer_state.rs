@@ -1,10 +1,9 @@
 //! What a reducer knows of one connection's pods: the fold of the messages (protocol 11.2–11.5, 18.5).
 //!
-//! Laws: a pod told again gets the new details and keeps its containers; the first name and image
-//! of a container stay; `pod_resync` forgets everything. What the real reducer drops without a
-//! word is counted here.
-//! Absent here: that reducers share pods between connections, and that a container told for two
-//! pods ends up with the later one (protocol 11.8).
+//! Invariants: a pod sent again gets the new details and keeps its containers; the first name and
+//! image of a container stay; `pod_resync` forgets everything. What the real reducer drops without
+//! a word is counted here. Absent here: that reducers share pods between connections, and that a
+//! container sent for two pods ends up with the later one (protocol 11.8).
 
 use std::net::Ipv4Addr;
 
@@ -24,7 +23,7 @@ pub const CONTAINER_POOL: usize = 600_000;
 /// Bytes that a reducer keeps of a text (protocol 11.2).
 pub const KEPT: usize = 64;
 
-/// The pods of one connection. Two pictures are equal if their pods are; counts do not matter.
+/// The pods of one connection. Two states are equal if their pods are; counts do not matter.
 #[derive(Clone, Debug)]
 pub struct ReducerState {
     pods: HashMap<Box<[u8]>, Pod, SeedableRandomState>,
@@ -34,20 +33,20 @@ pub struct ReducerState {
     container_pool: usize,
 }
 
-/// What was told, and what of it had no effect.
+/// What was received, and what of it had no effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Pods told, again or anew.
+    /// Pods received, new ones and re-sent ones.
     pub pods_told: u64,
     /// Of these, pods that were known already.
     pub pods_told_again: u64,
     /// Pods lost because the pool was full.
     pub pods_beyond_pool: u64,
-    /// Containers told.
+    /// Containers received.
     pub containers_told: u64,
     /// Containers ignored because the pod knew their id.
     pub containers_known: u64,
-    /// Containers lost because their pod had not been told.
+    /// Containers lost because their pod had not been received.
     pub containers_without_pod: u64,
     /// Containers lost because the pool was full.
     pub containers_beyond_pool: u64,
@@ -59,7 +58,7 @@ pub struct Counts {
     pub resyncs: u64,
 }
 
-/// A pod, as it was told last.
+/// A pod, as it was received last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// The address; a reducer does not use it.
@@ -72,7 +71,7 @@ pub struct Pod {
     containers: Vec<Container>,
 }
 
-/// A container, as it was told first.
+/// A container, as it was received first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     texts: Texts<3>,
@@ -93,12 +92,12 @@ impl PartialEq for ReducerState {
 impl Eq for ReducerState {}
 
 impl ReducerState {
-    /// An empty picture.
+    /// An empty state.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty picture of what others send: with the seed of its table.
+    /// An empty state of what others send: with the seed of its table.
     pub fn seeded(seed: Seed) -> Self {
         Self {
             pods: HashMap::with_hasher(seed.state()),
@@ -106,7 +105,7 @@ impl ReducerState {
         }
     }
 
-    /// An empty picture with room for so many pods and containers.
+    /// An empty state with room for up to this number of pods and containers.
     pub fn with_pools(pod_pool: usize, container_pool: usize) -> Self {
         Self {
             pods: HashMap::with_hasher(Seed::FIXED.state()),
@@ -193,7 +192,7 @@ impl ReducerState {
         pods
     }
 
-    /// The digests of all pods as they were told, computed anew at each call.
+    /// The digests of all pods as they were received, computed at each call.
     pub fn digests(&self) -> Digests {
         let (mut digests, mut hasher) = (Digests::default(), PodHasher::default());
         for (uid, pod) in &self.pods {
@@ -215,7 +214,7 @@ impl ReducerState {
         digests
     }
 
-    /// What was told so far, and what of it was lost.
+    /// What was received so far, and what of it was lost.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -286,7 +285,7 @@ impl ReducerState {
 }
 
 impl Pod {
-    /// The pod's name. Like all texts it is given as told; a reducer keeps [`kept`] of it.
+    /// The pod's name. Like all texts it is returned as received; a reducer keeps [`kept`] of it.
     pub fn pod_name(&self) -> &[u8] {
         self.texts.get(0)
     }
@@ -311,14 +310,14 @@ impl Pod {
         self.texts.get(4)
     }
 
-    /// The containers in the order in which they were told.
+    /// The containers in the order in which they were received.
     pub fn containers(&self) -> &[Container] {
         &self.containers
     }
 }
 
 impl Container {
-    /// The id as it was told, with the runtime's prefix.
+    /// The id as it was received, with the runtime's prefix.
     pub fn told_id(&self) -> &[u8] {
         self.texts.get(0)
     }
@@ -333,7 +332,7 @@ impl Container {
         self.texts.get(1)
     }
 
-    /// The image as it was told.
+    /// The image as it was received.
     pub fn image(&self) -> &[u8] {
         self.texts.get(2)
     }
@@ -373,7 +372,7 @@ fn after_last(text: &[u8], mark: u8) -> Option<&[u8]> {
     text.get(at + 1..)
 }
 
-/// Some texts in one piece of memory: pictures may have hundreds of thousands of them.
+/// Some texts in one piece of memory: states may have hundreds of thousands of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Texts<const N: usize> {
     bytes: Box<[u8]>,

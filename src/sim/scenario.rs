@@ -1,8 +1,8 @@
 //! A small cluster and a day in its life, in chapters: what the demo plays.
 //!
-//! Pure. Each chapter says what a watcher tells in it and what a reducer must know after
-//! it. That truth is written by hand, under the owners a person would name; nothing of it
-//! comes from the relay.
+//! Pure. Each chapter says what a watcher sends in it and what a reducer must know after it. That
+//! expected state is written by hand, under the owners a person would name; nothing of it comes
+//! from the relay.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -47,7 +47,7 @@ pub struct Chapter {
 /// What a chapter is about.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// The watcher tells this.
+    /// The watcher sends this.
     Told(Vec<Info>),
     /// The reducer restarts and has forgotten everything.
     ReducerRestarts,
@@ -113,7 +113,7 @@ pub fn scenario() -> Vec<Chapter> {
     ]
 }
 
-/// What a mock reducer knows, in the words of the truth.
+/// What a mock reducer knows, in the form of the expected state.
 pub fn known(picture: &ReducerState) -> Truth {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let pods = picture.sorted().into_iter();
@@ -206,14 +206,14 @@ impl Cluster {
         });
     }
 
-    /// A pod that is told at once, under `workload`.
+    /// A pod that is announced at once, under `workload`.
     fn add(&mut self, pod: PodInfo, workload: &str) {
         let name = pod.name.clone();
         self.add_waiting(pod);
         self.arrived(&name, workload);
     }
 
-    /// A pod that cannot be told yet.
+    /// A pod that cannot be announced yet.
     fn add_waiting(&mut self, pod: PodInfo) {
         self.pods.insert(pod.name.clone(), pod.clone());
         self.told.push(pod_info(pod));
@@ -293,7 +293,7 @@ fn owner(kind: &str, name: &str) -> OwnerInfo {
     }
 }
 
-/// A uid that tells whose it is.
+/// A uid that shows whose it is.
 fn uid(name: &str) -> String {
     format!("uid-of-{name}")
 }

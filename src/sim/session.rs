@@ -36,7 +36,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on which nothing was told.
+    /// A session on which nothing was received.
     pub fn new() -> Self {
         Self::default()
     }
@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Whether the greeting is complete.
+    /// Whether the handshake is complete.
     pub fn greeted(&self) -> bool {
         self.greeted
     }

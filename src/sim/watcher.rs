@@ -1,9 +1,9 @@
 //! Plays a watcher: a real gRPC client of `Collector.Collect`.
 //!
-//! Laws: a message goes out as it was given, valid or not; how a call ended is known as
-//! soon as the relay's status is here; sending to an ended call fails at once and never hangs.
+//! Invariants: a message goes out as it was given, valid or not; how a call ended is known as soon
+//! as the relay's status is here; sending to an ended call fails at once and never hangs.
 //!
-//! Absent here: reconnecting, and what a watcher would tell (see [`super::cluster`] and
+//! Absent here: reconnecting, and what a watcher would send (see [`super::cluster`] and
 //! [`super::load`]).
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a watch stands, for whoever keeps account of watches. Pure.
+//! How a watch stands, for the keepers of watches. Pure.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! Where facts come from. Every source speaks the one vocabulary of the core:
 //! kube-rs [`Event`]s of three kinds, in order, as one *feed*.
 //!
-//! Absent here: who is active, what is told. A source does not know the matcher.
+//! Absent here: which feed is active, what is announced. A source does not know the matcher.
 
 mod health;
 mod inet;
@@ -31,8 +31,8 @@ pub enum FeedEvent {
     /// Within a list: the object is there, but in a form that cannot be used. What is known of
     /// it stays. Boxed, for it is rare and the others are small.
     Seen(Kind, Box<Uid>),
-    /// The source has told its first lists completely (D4). By sources that can tell otherwise
-    /// than by `InitDone` of every kind.
+    /// The source has sent its first lists completely (D4). Sent by sources that know this
+    /// otherwise than by `InitDone` of every kind.
     Listed,
 }
 
@@ -40,7 +40,7 @@ pub enum FeedEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// How a watch fares, said at each change.
+/// The health of a watch, reported at each change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchHealth {
     /// It lists or follows.
@@ -51,7 +51,7 @@ pub enum WatchHealth {
     Failing,
 }
 
-/// What `Collect` streams tell the driver, over one bounded channel.
+/// What `Collect` streams send the driver, over one bounded channel.
 #[derive(Debug)]
 pub enum CollectMessage {
     /// A stream was opened. Always the first for its id.
@@ -63,7 +63,7 @@ pub enum CollectMessage {
         /// Ends the call; dropping it ends the call as [`CallEnd::Shutdown`].
         end: oneshot::Sender<CallEnd>,
     },
-    /// What a stream told since the last batch, in order.
+    /// What a stream sent since the last batch, in order.
     Batch {
         /// The stream.
         stream: StreamId,
@@ -81,11 +81,11 @@ pub enum CollectMessage {
     },
 }
 
-/// What our own watches of the kinds that the matcher uses send the driver, over one bounded
+/// What the native watches of the kinds that the matcher uses send the driver, over one bounded
 /// channel.
 #[derive(Debug)]
 pub enum WatchMessage {
-    /// What a watch told since the last batch, in order. All of one kind.
+    /// What a watch reported since the last batch, in order. All of one kind.
     Batch {
         /// What the watch covers.
         scope: Scope,

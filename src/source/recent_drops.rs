@@ -1,4 +1,4 @@
-//! The objects that were dropped last, so that it can be said why a pod is not told. Costs
+//! The objects that were dropped last, so that it can be said why a pod is not announced. Costs
 //! nothing for an object that is good.
 
 use std::{
@@ -33,7 +33,7 @@ pub struct DroppedObject {
 pub struct ObjectName {
     /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.namespace`; empty in a ReplicaSet or Job of a watcher, which does not tell it.
+    /// `metadata.namespace`; empty in a ReplicaSet or Job of a watcher, which does not send it.
     pub namespace: String,
     /// `metadata.name`; empty as above.
     pub name: String,

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Store;
 use crate::model::{Kind, ObjectMeta, PerKind, PodMeta, Uid};
 
-/// What one feed holds. A cheap handle; whoever keeps it keeps that feed's objects alive,
-/// also when the feed is gone.
+/// What one feed holds. A cheap handle, which keeps that feed's objects alive, also when the feed
+/// is gone.
 #[derive(Clone, Debug)]
 pub struct Stores {
     /// The pods, live or not.
@@ -66,8 +66,8 @@ impl Reader {
         Self { beside, ..self }
     }
 
-    /// The stores of the feed that is active now, for several questions to the same feed or a
-    /// walk. Ask anew each time: a handle that is kept goes on showing the feed of then.
+    /// The stores of the feed that is active now, for several questions to the same feed or a walk.
+    /// Ask each time: a handle that is kept goes on showing the feed of then.
     pub fn objects(&self) -> Stores {
         self.with(Stores::clone)
     }
@@ -78,7 +78,7 @@ impl Reader {
 }
 
 impl Default for Stores {
-    /// Nothing, for ever.
+    /// Nothing, and it stays so.
     fn default() -> Self {
         Self {
             pods: Arc::default(),

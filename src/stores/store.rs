@@ -11,7 +11,7 @@ pub const SLICE: usize = 512;
 #[derive(Debug)]
 pub struct Store<T>(RwLock<UidMap<Entry<T>>>);
 
-/// An object and who told it last: 16 bytes for a handle.
+/// An object and the scope that reported it last: 16 bytes for a handle.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) object: T,

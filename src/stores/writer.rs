@@ -14,8 +14,8 @@ use crate::model::{HasUid, Scope, Seed, Stored, Uid, UidMap};
 
 /// The objects of one kind in one feed, and where each scope is in its lists.
 ///
-/// Scopes do not overlap. Where an object is told by two, the later word counts, the word of a
-/// list at its end.
+/// Scopes do not overlap. Where two report an object, the later report counts, that of a list at
+/// its end.
 #[derive(Debug)]
 pub struct StoreWriter<T> {
     seed: Seed,
@@ -57,7 +57,7 @@ pub struct Difference<T> {
 /// How far one scope is.
 #[derive(Debug)]
 struct Progress<T> {
-    /// Of its latest list; what the scope told since carries it.
+    /// Of its latest list; what the scope reported since carries it.
     list_id: ListId,
     /// A list has ended: the next one is staged.
     listed: bool,
@@ -224,7 +224,7 @@ impl<T: Stored> StoreWriter<T> {
                 continue;
             };
             (entry.list_id, entry.scope) = (list_id, scope);
-            // Another scope may have told the same meanwhile.
+            // Another scope may have reported the same meanwhile.
             let differs = is_new || entry.object != *object;
             if differs || !entry.object.same_extra(object) {
                 replaced.push(std::mem::replace(&mut entry.object, object.clone()));

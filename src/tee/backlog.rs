@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// What a message costs beside its bytes.
+/// What a message costs in addition to its bytes.
 const OVERHEAD: usize = 64;
 
 /// A queue that holds a bounded number of bytes, or one message of any length; or what was

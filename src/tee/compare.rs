@@ -1,10 +1,10 @@
-//! Where the pictures of two reducers differ, and since when.
+//! Where the states of two reducers differ, and since when.
 //!
-//! Laws: pure, time is an argument and never goes back. A clock runs for each pod and
-//! [`Field`] that is unequal; it starts when it becomes unequal and ends only when it is equal.
-//! A difference counts when it has stood for the settle window: so delay that is honest
-//! is no difference. While one side is not comparable nothing is judged, and afterwards
-//! the clocks of what was not told begin anew.
+//! Invariants: pure, time is an argument and never goes back. A clock runs for each pod and
+//! [`Field`] that is unequal; it starts when it becomes unequal and ends only when it is equal. A
+//! difference counts when it has stood for the settle window: so delay that is honest is no
+//! difference. While one side is not comparable nothing is judged, and afterwards the clocks of
+//! what was not reported begin again.
 //!
 //! Absent here: why a side is comparable or not, and how a difference is shown.
 
@@ -43,7 +43,7 @@ pub enum Field {
     OwnerKind,
     OwnerName,
     OwnerUid,
-    /// As a set: the order in which they were told does not matter.
+    /// As a set: the order in which they were sent does not matter.
     Containers,
 }
 
@@ -95,7 +95,7 @@ pub struct Change {
     pub stands: bool,
 }
 
-/// Two pictures, compared whenever either changes.
+/// Two reducer states, compared whenever either changes.
 #[derive(Debug)]
 pub struct Comparison {
     first: ReducerState,
@@ -103,7 +103,7 @@ pub struct Comparison {
     settle: Duration,
     /// Whether both sides are comparable.
     judged: bool,
-    /// The clocks of each pod that is unequal or whose difference was told.
+    /// The clocks of each pod that is unequal or whose difference was reported.
     unequal: BTreeMap<Box<[u8]>, BTreeMap<Field, Clock>>,
     vanished: Vec<Change>,
     standing: usize,
@@ -117,7 +117,7 @@ struct Clock {
 }
 
 impl Comparison {
-    /// Of two empty pictures. Nothing is judged before [`Self::resume`].
+    /// Of two empty states. Nothing is judged before [`Self::resume`].
     pub fn new(settle: Duration, seed: Seed) -> Self {
         Self {
             first: ReducerState::seeded(seed),
@@ -131,7 +131,7 @@ impl Comparison {
         }
     }
 
-    /// A reducer was told this.
+    /// A reducer was sent this.
     pub fn apply(&mut self, side: Side, message: &Message<'_>, now: Instant) {
         match message {
             Message::PodNewWithName(pod) => self.change(side, message, pod.uid, now),
@@ -160,7 +160,7 @@ impl Comparison {
         }
     }
 
-    /// A reducer forgets all it was told: a new connection, or `pod_resync`.
+    /// A reducer forgets all it was sent: a new connection, or `pod_resync`.
     pub fn renew(&mut self, side: Side, now: Instant) {
         let pictures = [&self.first, &self.second];
         let pods = pictures.into_iter().flat_map(ReducerState::sorted);
@@ -224,7 +224,7 @@ impl Comparison {
         changes
     }
 
-    /// Differences that were told and still stand.
+    /// Differences that were reported and still stand.
     pub fn standing(&self) -> usize {
         self.standing
     }
@@ -239,7 +239,7 @@ impl Comparison {
         self.unequal.len()
     }
 
-    /// The digest of each picture, computed anew at each call.
+    /// The digest of each state, computed at each call.
     pub fn digests(&self) -> [Digest; 2] {
         [&self.first, &self.second].map(|picture| picture.digests().total())
     }
@@ -288,7 +288,7 @@ impl Comparison {
             self.standing -= 1;
             let stood = now.saturating_duration_since(clock.since);
             let change = self.describe(uid.into(), field, stood, false);
-            // Whoever asks late gets the first ones only.
+            // A late call gets the first ones only.
             if self.vanished.len() < MAX_VANISHED {
                 self.vanished.push(change);
             }

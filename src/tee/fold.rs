@@ -1,14 +1,14 @@
-//! The folded state of one stream: what must be told to a relay that comes late.
+//! The folded state of one stream: what must be sent to a relay that comes late.
 //!
-//! Law: a relay that is told [`Fold::replay`] on a fresh stream knows of the stream what a
+//! Invariant: a relay that is sent [`Fold::replay`] on a fresh stream knows of the stream what a
 //! relay knows that has read all of it. A relay merges the Infos of a stream (protocol 13.2, D10):
-//! a text that is not empty overwrites, nothing clears, `true` sticks, an owner is merged field
-//! by field, containers are those of the latest Info. So the latest message of an object is
-//! kept as it came, fields that are not known here among them; only if it says less than was
-//! said before, a message is made that says both. Deleted owners still resolve pods (D9), so
-//! they are told, and then deleted.
+//! a text that is not empty overwrites, nothing clears, `true` sticks, an owner is merged field by
+//! field, containers are those of the latest Info. So the latest message of an object is kept as it
+//! came, fields that are not known here among them; only if it says less than was said before, a
+//! message is made that says both. Deleted owners still resolve pods (D9), so they are sent, and
+//! then deleted.
 //!
-//! Absent here: what a relay tells of pods that were deleted. That is nothing.
+//! Absent here: what a relay sends of pods that were deleted. That is nothing.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -27,7 +27,7 @@ const DELETED: [u8; 2] = [0x10, 2];
 /// How many deleted owners are kept, oldest first out (D9).
 const GONE: usize = 10_000;
 
-/// The objects of one stream, each as a message that tells it.
+/// The objects of one stream, each as a message that holds it.
 #[derive(Debug)]
 pub struct Fold {
     replica_sets: UidMap<Told>,
@@ -58,7 +58,7 @@ impl HasUid for Told {
 }
 
 impl Fold {
-    /// Nothing was told yet.
+    /// Nothing was sent yet.
     pub fn new(seed: Seed) -> Self {
         Self {
             replica_sets: UidMap::new(seed),
@@ -123,12 +123,12 @@ impl Fold {
         added.chain(gone).collect()
     }
 
-    /// How many objects are told.
+    /// How many objects are held.
     pub fn len(&self) -> usize {
         self.replica_sets.len() + self.jobs.len() + self.pods.len()
     }
 
-    /// Whether nothing is told.
+    /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -138,7 +138,7 @@ impl Fold {
         self.unreadable
     }
 
-    /// `raw` is the message if it tells nothing else.
+    /// `raw` is the message if it holds nothing else.
     fn owner(&mut self, kind: Type, info: &OwnedInfo<'_>, raw: Option<&[u8]>) {
         let table = self.owners_mut(kind);
         keep(table, info.uid, |known| {
@@ -211,7 +211,7 @@ fn keep(table: &mut UidMap<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>)
     if let Some(slot) = table.find(&uid)
         && let Some(told) = table.get_mut(slot)
     {
-        // A deleted owner that is told again begins anew.
+        // A deleted owner that is sent again begins again.
         let known = told.gone.is_none().then(|| Info::read(&told.message).ok());
         told.message = make(known.flatten());
         told.gone = None;
@@ -244,7 +244,7 @@ fn owner_of<'a>(info: &Info<'a>, kind: Type) -> Option<OwnedInfo<'a>> {
     }
 }
 
-/// Whether nothing that is `known` gets lost if `info` alone is told.
+/// Whether nothing that is `known` gets lost if `info` alone is sent.
 fn pod_says_all(known: &PodInfo<'_>, info: &PodInfo<'_>) -> bool {
     let texts = |pod: &PodInfo<'_>| [pod.ip, pod.ns, pod.name, pod.version].map(str::is_empty);
     let says = |(known, told): (bool, bool)| known || !told;

@@ -83,12 +83,12 @@ pub enum AskError {
     /// It was not taken, because one before goes on.
     #[error("not taken: {0}. See `k8s-relay status`.")]
     NotYet(String),
-    /// The output can not be written.
+    /// The output cannot be written.
     #[error("cannot write ({0})")]
     Write(#[source] io::Error),
 }
 
-/// The exit status of each ending, as the help tells it.
+/// The exit status of each ending, as the help describes it.
 macro_rules! with_exit_status {
     ($examples:literal) => {
         concat!(

@@ -155,7 +155,7 @@ pub enum ClusterError {
 /// Serves until a signal.
 ///
 /// # Errors
-/// The address is not free, a file or the output can not be written.
+/// The address is not free, a file or the output cannot be written.
 pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ToolError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ToolError::Signals)?;

@@ -35,7 +35,7 @@ pub struct DecodeArgs {
 /// Decodes the file to standard output.
 ///
 /// # Errors
-/// It can not be read, it is malformed, or the output can not be written. A closed output is no
+/// It cannot be read, it is malformed, or the output cannot be written. A closed output is no
 /// error.
 pub fn run(args: &DecodeArgs) -> Result<(), ToolError> {
     let out = BufWriter::new(io::stdout().lock());
@@ -102,7 +102,7 @@ fn show(
                 Err(error) => return Err(malformed(&stream, error)),
             }
         }
-        // Whoever writes a pipe may take a while to go on.
+        // A process that writes a pipe may take a while to go on.
         if lines.flush()? == Reading::No {
             return Ok(Reading::No);
         }
@@ -168,7 +168,7 @@ impl Stream {
         }
     }
 
-    /// Whether no byte was ever pushed, as far as the end can tell.
+    /// Whether no byte was ever pushed, as far as the end shows.
     fn is_empty(&self) -> bool {
         match self {
             Self::Unknown(seen) => seen.is_empty(),

@@ -30,7 +30,7 @@ use crate::{
 const SIGNS: &str =
     "+ the reducer knows a new pod, - it has dropped one, ~ it knows other details of one\n";
 
-/// How long a chapter may take until the reducer knows the truth.
+/// How long a chapter may take until the reducer has the expected state.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the whole story may take; ending the relay afterwards takes 4.5 s at most.
@@ -103,7 +103,7 @@ pub enum DemoError {
 /// Plays the story.
 ///
 /// # Errors
-/// Something could not be started, or the reducer did not come to know the truth.
+/// Something could not be started, or the reducer did not reach the expected state.
 pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     if args.native {
         return native::run(args).await;

@@ -190,7 +190,7 @@ impl Progress {
             }
             Self::Line { said } => {
                 if !std::mem::replace(said, true) {
-                    // Without standard error there is nobody to tell.
+                    // Without standard error there is nobody to inform.
                     let _ = writeln!(io::stderr(), "{text}");
                 }
             }

@@ -1,7 +1,7 @@
-//! The subcommands beside the relay, built on the library's rooms.
+//! The subcommands other than the relay, built on the library's modules.
 //!
-//! Each has its arguments and a `run`. Laws: what can be shown is shown before an error is told;
-//! a closed pipe on the far side is an ordinary end.
+//! Each has its arguments and a `run`. Invariants: what can be shown is shown before an error is; a
+//! closed pipe on the far side is an ordinary end.
 
 pub mod ask;
 pub mod cluster;
@@ -39,10 +39,10 @@ pub enum ToolError {
         /// What the system says.
         source: io::Error,
     },
-    /// The signals that would end the tool can not be watched.
+    /// The signals that would end the tool cannot be watched.
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
-    /// A file can not be read.
+    /// A file cannot be read.
     #[error("cannot read {file}")]
     Read {
         /// The file as it was named.
@@ -58,7 +58,7 @@ pub enum ToolError {
         /// What is wrong and where.
         problem: String,
     },
-    /// A file that would be written is there already, or can not be made.
+    /// A file that would be written is there already, or cannot be made.
     #[error("cannot record into {file}")]
     Record {
         /// The file as it was named.
@@ -81,7 +81,7 @@ pub enum ToolError {
     /// The peers of a mock were not what they should be.
     #[error("{0}")]
     Violations(String),
-    /// The output can not be written.
+    /// The output cannot be written.
     #[error("cannot write")]
     Write(#[source] io::Error),
 }
@@ -99,7 +99,7 @@ fn open(path: &Path) -> Result<File, ToolError> {
     }
     if kind.is_fifo() {
         let name = path.display();
-        // Without standard error there is nobody to tell.
+        // Without standard error there is nobody to inform.
         let _ = writeln!(
             io::stderr(),
             "{name} is a pipe: reading until its writers close it"

@@ -69,7 +69,7 @@ pub enum Wish {
 /// Runs until a signal or the last connection's end; shows on standard output.
 ///
 /// # Errors
-/// The address is not free, the output can not be written, or a relay violated the protocol.
+/// The address is not free, the output cannot be written, or a relay violated the protocol.
 pub async fn run(args: &ReducerArgs) -> Result<(), ToolError> {
     let watched = [
         (SignalKind::interrupt(), Wish::End),
@@ -90,14 +90,14 @@ pub async fn run(args: &ReducerArgs) -> Result<(), ToolError> {
         Poll::Pending
     });
     let bound = |addr| {
-        // Without standard error there is nobody to tell.
+        // Without standard error there is nobody to inform.
         let _ = writeln!(io::stderr(), "listening on {addr}");
     };
     serve(args, io::BufWriter::new(io::stdout()), bound, wishes).await
 }
 
 /// Runs until [`Wish::End`], the end of `wishes` or the last connection's end; shows on `out`.
-/// `bound` is told the address.
+/// `bound` receives the address.
 ///
 /// # Errors
 /// As [`run`].

@@ -100,7 +100,7 @@ impl Speed {
 /// Plays the file; shows its progress on standard error and the numbers on standard output.
 ///
 /// # Errors
-/// The file can not be read or is cut or altered; the relay is not there, or has not taken
+/// The file cannot be read or is cut or altered; the relay is not there, or has not taken
 /// everything.
 pub async fn run(args: &ReplayArgs) -> Result<(), ToolError> {
     let progress = Progress::new(shows_progress());
@@ -387,7 +387,7 @@ impl Progress {
                 if messages.is_multiple_of(64) && now() >= *next {
                     *next = now() + LINE_EVERY;
                     let percent = bytes * 100 / (*total).max(1);
-                    // Without standard error there is nobody to tell.
+                    // Without standard error there is nobody to inform.
                     let _ = writeln!(io::stderr(), "{percent} %, {messages} messages");
                 }
             }

@@ -168,8 +168,8 @@ impl TeeArgs {
 /// Runs until SIGINT or SIGTERM; shows on standard output.
 ///
 /// # Errors
-/// The arguments do not fit, an address is not free, the recording can not be written, or the
-/// relays could not be called equal.
+/// The arguments do not fit, an address is not free, the recording cannot be written, or the relays
+/// could not be called equal.
 pub async fn run(args: &TeeArgs) -> Result<(), ToolError> {
     let catch = |kind| signal(kind).map_err(ToolError::Signals);
     let mut interrupt = catch(SignalKind::interrupt())?;
@@ -183,7 +183,7 @@ pub async fn run(args: &TeeArgs) -> Result<(), ToolError> {
         use std::io::Write as _;
         let mut err = io::stderr();
         if let Some(addr) = bound.watchers {
-            // Without standard error there is nobody to tell.
+            // Without standard error there is nobody to inform.
             let _ = writeln!(err, "listening on {addr}");
         }
         for addr in bound.reducers {
@@ -193,7 +193,8 @@ pub async fn run(args: &TeeArgs) -> Result<(), ToolError> {
     serve(args, Times::default(), io::stdout(), bound, ask, stop).await
 }
 
-/// Runs until `stop`; shows on `out`, a summary whenever `ask` comes. `bound` is told the addresses.
+/// Runs until `stop`; shows on `out`, a summary whenever `ask` comes. `bound` receives the
+/// addresses.
 ///
 /// # Errors
 /// As [`run`].
@@ -302,7 +303,7 @@ pub async fn serve(
     served.and(recorded).and(verdict)
 }
 
-/// Tells what changes, until `stop` or the end of the server.
+/// Prints what changes, until `stop` or the end of the server.
 async fn watch(
     session: &Session,
     settle: Duration,

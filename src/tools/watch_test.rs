@@ -1,4 +1,4 @@
-//! `watch-test`: the traffic that the old watcher sent under `-local-test`, for a look at a
+//! `watch-test`: the traffic that the legacy watcher sent under `-local-test`, for a look at a
 //! relay without a cluster.
 
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub struct WatchTestArgs {
     pub count: Option<u64>,
 }
 
-/// Sends round after round. When the relay ends the call or cannot be reached, tries again
-/// after 200 ms, and the round starts anew.
+/// Sends round after round. When the relay ends the call or cannot be reached, tries again after
+/// 200 ms, and the round starts again.
 ///
 /// Returns when `count` rounds were sent and the relay has ended the call.
 pub async fn run(args: WatchTestArgs) {

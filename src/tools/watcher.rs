@@ -1,4 +1,4 @@
-//! `k8s-relay watcher`: stands in for the old watcher, so that a migration can be tried with
+//! `k8s-relay watcher`: stands in for the legacy watcher, so that a migration can be tried with
 //! nothing else installed.
 
 use std::path::PathBuf;

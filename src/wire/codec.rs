@@ -10,7 +10,7 @@ use super::messages::Message;
 /// Bytes of the timestamp before each body (protocol 2).
 pub const TIMESTAMP: usize = 8;
 
-/// The longest body that a length of 16 bits can tell.
+/// The longest body that a length of 16 bits can hold.
 pub const MAX_BODY: usize = u16::MAX as usize;
 
 /// A message that can be written.
@@ -46,10 +46,10 @@ pub struct TooLong {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Without its size a message can not even be skipped.
+    /// Without its size a message cannot even be skipped.
     #[error("unknown message id {0}")]
     UnknownId(u16),
-    /// The length includes the fixed part, so it can not be smaller.
+    /// The length includes the fixed part, so it cannot be smaller.
     #[error("{name} claims {len} bytes, its fixed part alone has {fixed}")]
     ShorterThanFixed {
         /// The message.

@@ -72,7 +72,7 @@ pub enum FrameError {
     Descriptor {
         /// The byte of flags.
         flags: u8,
-        /// The byte that tells the block size.
+        /// The byte that holds the block size.
         block: u8,
     },
     /// A checksum does not match.
@@ -91,7 +91,7 @@ pub enum FrameError {
         /// The most that the frame allows.
         limit: usize,
     },
-    /// A block can not be unpacked.
+    /// A block cannot be unpacked.
     #[error("cannot unpack a block: {0}")]
     Block(String),
     /// The frame has not the content it promised.
@@ -99,7 +99,7 @@ pub enum FrameError {
     ContentSize {
         /// Plain bytes so far.
         found: u64,
-        /// Plain bytes told.
+        /// Plain bytes written.
         told: u64,
     },
 }
@@ -163,7 +163,7 @@ impl FrameReader {
     /// it took: 0 says that the unit is not there completely.
     ///
     /// # Errors
-    /// `input` can not go on like this. The same error comes again.
+    /// `input` cannot go on like this. The same error comes again.
     pub fn step(&mut self, input: &[u8], plain: &mut Vec<u8>) -> Result<usize, FrameError> {
         let (state, used) = match &mut self.state {
             State::Between => match begin(input)? {

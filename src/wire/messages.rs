@@ -1,6 +1,6 @@
-//! THE table. One row is one message: its number on the wire, its name, the size of its fixed
-//! part, and each field at its literal offset from the number's first byte (protocol 5), so that a
-//! reviewer can lay a row beside the legacy layout.
+//! THE table. One row is one message: its number on the wire, its name, the size of its fixed part,
+//! and each field at its literal offset from the number's first byte (protocol 5), so that a
+//! reviewer can compare a row with the legacy layout.
 //!
 //! `tail 8 => a, b, c` means: the `u16` lengths of `a` and `b` stand at 8 and 10, `c` takes what
 //! remains, and the texts follow the fixed part in this order. A row without a tail has a fixed
@@ -47,11 +47,11 @@ messages! { Message<'a>:
     355 PublicToPrivateIpv4 = "public_to_private_ipv4" (32) {
         @2 vpc_id: [u8; 22], @24 public_addr: Ipv4Addr, @28 private_addr: Ipv4Addr
     }
-    /// The greeting is complete. `time` is 0 from a relay.
+    /// The handshake is complete. `time` is 0 from a relay.
     356 MetadataComplete = "metadata_complete" (16) {
         @8 time: u64
     }
-    /// Nothing to tell, but alive.
+    /// Nothing to send, but alive.
     392 Heartbeat = "heartbeat" (2) {}
     /// The sender's health (protocol 6.2); 0 is healthy.
     496 CollectorHealth = "collector_health" (6) {
@@ -75,7 +75,7 @@ messages! { Message<'a>:
     494 PodContainer<'a> = "pod_container" (10) { ; tail 4 => uid, container_id, container_name, container_image }
     /// A pod is gone.
     359 PodDelete<'a> = "pod_delete" (4) { ; tail 4 => uid }
-    /// All pods told on this connection are void.
+    /// All pods announced on this connection are void.
     390 PodResync = "pod_resync" (16) {
         @8 resync_count: u64
     }
@@ -89,16 +89,16 @@ messages! { Message<'a>:
         @4 client_type: u8;
         tail 5 => origin
     }
-    /// A pod as the oldest relays told it.
+    /// A pod as the oldest relays sent it.
     358 PodNewLegacy<'a> = "pod_new_legacy" (16) {
         @4 ip: Ipv4Addr, @14 owner_kind: u8, @15 is_host_network: u8;
         tail 8 => uid, owner_name, owner_uid, ns
     }
-    /// A pod as older relays told it.
+    /// A pod as older relays sent it.
     414 PodNewLegacy2<'a> = "pod_new_legacy2" (18) {
         @4 ip: Ipv4Addr, @16 owner_kind: u8, @17 is_host_network: u8;
         tail 8 => uid, owner_name, owner_uid, ns, version
     }
-    /// A container as older relays told it; a reducer ignores it.
+    /// A container as older relays sent it; a reducer ignores it.
     400 PodContainerLegacy<'a> = "pod_container_legacy" (6) { ; tail 4 => uid, container_id }
 }

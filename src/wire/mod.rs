@@ -5,12 +5,12 @@
 //! | [`messages`] | THE table: every message, its number, size and offsets |
 //! | [`codec`] | what the table's rows become: structs, encoder, decoder, names |
 //! | [`lz4`] | LZ4 frames over block compression |
-//! | [`stream`] | one connection's bytes: a plain greeting, then frames |
+//! | [`stream`] | one connection's bytes: a plain handshake, then frames |
 //! | [`json`] | messages as people read them |
 //!
-//! Laws: decoding inverts encoding; no input makes a decoder panic, hang or grow beyond
-//! a few blocks; bytes that are no UTF-8 and codes nobody knows pass unchanged.
-//! Absent here: sockets, clocks, pods. Nothing of this crate is imported.
+//! Invariants: decoding inverts encoding; no input makes a decoder panic, hang or grow beyond a few
+//! blocks; bytes that are no UTF-8 and codes nobody knows pass unchanged. Absent here: sockets,
+//! clocks, pods. Nothing of this crate is imported.
 
 pub mod codec;
 pub mod json;

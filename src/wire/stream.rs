@@ -9,7 +9,7 @@ use super::messages::Message;
 ///
 /// Buffers are kept: neither a message nor a frame allocates. The caller owns `out`.
 pub struct Writer {
-    /// The messages of the open frame; before the first frame the greeting, which has left.
+    /// The messages of the open frame; before the first frame the handshake, which has left.
     plain: Vec<u8>,
     /// Bytes of `plain` that have left.
     left: usize,
@@ -89,7 +89,7 @@ fn name_of<M: Encode>(_: &M) -> &'static str {
     M::NAME
 }
 
-/// A stream that can not be read on.
+/// A stream that cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
@@ -149,7 +149,7 @@ impl Reader {
     /// The next message and its timestamp; `None` says that more bytes are needed.
     ///
     /// # Errors
-    /// The stream is malformed and can not be read on.
+    /// The stream is malformed and cannot be read on.
     pub fn next_message(&mut self) -> Result<Option<(u64, Message<'_>)>, StreamError> {
         loop {
             if self.plain.measure()?.is_some() {
@@ -237,7 +237,7 @@ impl PlainReader {
     /// The next message and its timestamp; `None` says that more bytes are needed.
     ///
     /// # Errors
-    /// What follows is no message and can not be skipped.
+    /// What follows is no message and cannot be skipped.
     pub fn next_message(&mut self) -> Result<Option<(u64, Message<'_>)>, StreamError> {
         let at = self.buffer.at();
         let Buffer { bytes, read, .. } = &mut self.buffer;

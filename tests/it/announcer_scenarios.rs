@@ -350,7 +350,7 @@ fn deletes_are_remembered_for_the_settle_window_and_then_forgotten_by_a_timer() 
 
 // --- helpers ---
 
-/// A stream that has told these pods before the reducer is there.
+/// A stream that has sent these pods before the reducer is there.
 fn holding(pods: &[&str]) -> Core {
     let mut core = Core::offline(Settings {
         marks: SMALL,

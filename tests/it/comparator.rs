@@ -207,7 +207,7 @@ fn what_waits_when_the_watcher_goes_is_found_when_it_is_back() {
     assert_eq!(twins.counted(), 0, "its clock began with the comparison");
 }
 
-/// A stream and our own watches, both listed, with the same pods; the first pod has an owner.
+/// A stream and the native watches, both listed, with the same pods; the first pod has an owner.
 struct Twins {
     core: Core,
     stream: Generation,
@@ -267,7 +267,7 @@ impl Twins {
         while self.attend().is_some() {}
     }
 
-    /// One of the feeds tells the version of a pod, and it is looked at what is to be looked at.
+    /// One of the feeds sends the version of a pod, and what is due is checked.
     fn tells(&mut self, feed: Generation, version: &str) {
         self.core.pod(feed, pod("p1").version(version));
         self.attend();
@@ -304,7 +304,7 @@ impl Twins {
         self.compared.comparison(now).parity(now).held
     }
 
-    /// A watcher connects again and tells the same.
+    /// A watcher connects again and sends the same.
     fn stream_opens(&mut self) {
         self.stream = self.core.open();
         let owner = Some(deployment("web"));
@@ -315,7 +315,7 @@ impl Twins {
         self.core.listed(self.stream);
     }
 
-    /// Our own watches tell of another controller, and of no pod.
+    /// The native watches report another controller, and no pod.
     fn changes_hands(&mut self, controller: &str) {
         let controller = Some(deployment(controller));
         self.core.replica_set(self.native, "web-1", controller);

@@ -65,7 +65,7 @@ impl Known {
     }
 }
 
-/// What differs in the pod `p`, and what is excused.
+/// What differs in the pod `p`, and what is expected to.
 fn compared(legacy: &Known, native: &Known) -> (Vec<Field>, Vec<Rule>) {
     let mut comparison = Comparison::new(std::time::Duration::ZERO);
     refresh(&mut comparison, "p", legacy, native, origin());

@@ -1,4 +1,4 @@
-//! The loop with our own watches: what they tell reaches the reducer, beside streams or without.
+//! The loop with the native watches: what they report reaches the reducer, with streams or without.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -41,7 +41,7 @@ async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
         watches.send(pods(0, list_of([pod("a")]))).await.unwrap();
         assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
         assert!(reader.pod(&Uid::new("a")).is_some());
-        // A stream beside them changes nothing; that it ends does not end the loop.
+        // A stream alongside them changes nothing; that it ends does not end the loop.
         collect.send(opened(1)).await.unwrap();
         drop(collect);
         watches.send(pods(1, list_of([pod("b")]))).await.unwrap();

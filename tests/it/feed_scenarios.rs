@@ -1,4 +1,4 @@
-//! Which feed is active, and what a change of feed tells the reducer (D3, D4, D5).
+//! Which feed is active, and what a change of feed sends the reducer (D3, D4, D5).
 
 use std::time::Duration;
 
@@ -264,7 +264,7 @@ fn a_dropped_stream_leaves_nothing_that_is_due() {
     assert_eq!(core.feeds.poll_timeout(), None);
 }
 
-// --- carried and withheld (D3) ---
+// --- kept and withheld (D3) ---
 
 #[test]
 fn a_pod_that_the_new_feed_does_not_know_is_carried_for_10_seconds_since_it_was_touched() {
@@ -494,7 +494,7 @@ fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
 
 // --- helpers ---
 
-/// An older stream and a newer one that is active; nothing was told yet.
+/// An older stream and a newer one that is active; nothing was sent yet.
 fn two_streams() -> (Core, Generation, Generation) {
     let mut core = Core::new(legacy());
     let (older, newer) = (core.open(), core.open());

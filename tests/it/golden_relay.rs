@@ -1,4 +1,4 @@
-//! The recordings of the legacy relay, told once more through the native source. Through
+//! The recordings of the legacy relay, played once more through the native source. Through
 //! `Collect` streams the harness in `compat/` plays them. See `compat/README.md`.
 
 mod native;

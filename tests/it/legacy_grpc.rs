@@ -1,4 +1,4 @@
-//! What gRPC offers beside the plain call: compressed messages and the health service.
+//! What gRPC offers in addition to the plain call: compressed messages and the health service.
 
 use std::{io::Write as _, time::Duration};
 
@@ -100,7 +100,7 @@ async fn what_inflates_beyond_four_mebibytes_ends_as_what_is_too_large_and_is_no
     let mut served = Served::start(8).await;
     let mut raw = Raw::connect(served.address).await;
     for (encoding, compress) in [("gzip", gzip as fn(&[u8]) -> _), ("deflate", deflate)] {
-        // Its second half is missing, so whoever inflates it all finds that it is broken.
+        // Its second half is missing, so a reader that inflates it all finds that it is broken.
         let whole = compress(&vec![0; 16 << 20]);
         let half = &whole[..whole.len() / 2];
         let mut call = raw.encoded_call(encoding).await.unwrap();

@@ -1,4 +1,4 @@
-//! The `Collect` service: what streams tell the driver, and every way in which a call ends.
+//! The `Collect` service: what streams send the driver, and every way in which a call ends.
 
 use k8s_relay::{
     model::{HasUid, Uid},

@@ -62,7 +62,7 @@ proptest! {
         let mut core = Core::telling(Recorder::wired(), settings);
         let feed = core.open();
         let mut truth = Truth::new(&Policy { reannounce, ..Policy::LEGACY });
-        // The first pods, in the first slots, are those of which events tell.
+        // The first pods, in the first slots, are those that events change.
         for name in (0..pods).map(|n| format!("p{n}")) {
             let pod = PodMeta::from(pod(&name).running(&["c0", "c1", "c2"]));
             truth.apply_pod(pod.clone(), core.now);
@@ -157,7 +157,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
 
 // --- streams ---
 
-/// The core beside the truth of each stream.
+/// The core next to the expected state of each stream.
 struct Streams {
     core: Core,
     settings: Settings,
@@ -293,7 +293,7 @@ impl Streams {
     }
 
     fn end_well(mut self) {
-        // At quiet, after the windows, the difference is told.
+        // At quiet, after the windows, the difference is sent.
         self.happens(Happening::Connect);
         for _ in 0..3 {
             self.core.rest();
@@ -302,7 +302,7 @@ impl Streams {
         self.core.rest();
         self.holds();
         assert!(self.core.feeds.is_settled());
-        // Right after a reconnect the picture is the live set, to the letter.
+        // Right after a reconnect the reducer's state is the live set, to the letter.
         self.core.disconnect();
         self.connect();
         self.core.rest();
@@ -328,8 +328,8 @@ impl Streams {
 
 // --- permutations ---
 
-/// The reducer's picture once all objects are told. Bit n of `drains`: the network takes
-/// everything after the n-th object.
+/// The reducer's state once all objects are sent. Bit n of `drains`: the network takes everything
+/// after the n-th object.
 fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(Uid, Form)> {
     let mut core = Core::telling(Recorder::wired(), settings);
     core.connect();

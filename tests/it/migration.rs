@@ -1,5 +1,5 @@
-//! A whole relay on its way from an old watcher to its own watches and back: API server, old
-//! watcher, relay, admin listener and reducer on real sockets.
+//! A whole relay on its way from a legacy watcher to its native watches and back: API server,
+//! legacy watcher, relay, admin listener and reducer on real sockets.
 
 mod steps;
 mod troubles;

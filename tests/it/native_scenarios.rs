@@ -1,4 +1,5 @@
-//! Our own watches as the active feed: opening, listing, re-lists, and streams beside them (D1, D3, D4, D9).
+//! The native watches as the active feed: opening, listing, re-lists, and streams alongside them
+//! (D1, D3, D4, D9).
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::support::{
     native::{Native, list_of, native},
 };
 
-// --- beside streams ---
+// --- alongside streams ---
 
 #[test]
 fn opening_the_watches_sends_nothing_and_is_no_epoch() {
@@ -135,7 +136,7 @@ fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
     native.feeds.denied(Kind::POD, Scope(0), now);
     native.rest();
     assert_snapshot!(native.told(), @"");
-    // Allowed again: what was missed is told.
+    // Allowed again: what was missed is sent.
     native.list_pods([pod("b").into()]);
     assert_snapshot!(native.told(), @"pod_delete a");
 }

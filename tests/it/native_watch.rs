@@ -1,4 +1,4 @@
-//! Our own watches against API servers that do what real ones do on bad days.
+//! The native watches against API servers that do what real ones do on bad days.
 //!
 //! Time is virtual: client and server live on one thread, so hours pass at once and
 //! delays can be measured.

@@ -1,4 +1,4 @@
-//! What is told of a pod that the reducer knows and that changes (D14), and of one whose owner
+//! What is sent of a pod that the reducer knows and that changes (D14), and of one whose owner
 //! changes or is forgotten.
 
 mod moves;
@@ -292,7 +292,8 @@ fn when_its_owner_is_forgotten_a_pod_is_replayed_under_the_controller_that_this_
             Native::reannouncing(Watermarks::default()),
             "pod_new web v1 Deployment/new",
         ),
-        // Told once, what became of the ReplicaSet since the pod's last event is forgotten with it.
+        // Announced once, what became of the ReplicaSet since the pod's last event is forgotten
+        // with it.
         (
             Native::new(Watermarks::default()),
             "pod_new web v1 Deployment/old",
@@ -524,7 +525,7 @@ fn reannouncing() -> (Core, Generation) {
     (core, feed)
 }
 
-/// A stream that has told these pods before the reducer is there.
+/// A stream that has sent these pods before the reducer is there.
 fn holding(pods: &[&str]) -> (Core, Generation) {
     let mut core = Core::offline(Settings {
         marks: SMALL,

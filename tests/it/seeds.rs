@@ -28,7 +28,7 @@ proptest! {
     }
 }
 
-/// Everything that the reducer is told, in order.
+/// Everything that is sent to the reducer, in order.
 fn told(settings: Settings, happenings: &[Happening]) -> String {
     let mut core = Core::new(settings);
     let mut streams = Vec::new();

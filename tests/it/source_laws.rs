@@ -1,6 +1,6 @@
-//! What holds after every history of a cluster, whichever source tells of it: our own watches
-//! that are cut and list again, or a watcher whose stream breaks and is opened again; and a
-//! reducer that is slow, away and back.
+//! What holds after every history of a cluster, whichever source reports it: the native watches
+//! that are cut and list again, or a watcher whose stream breaks and is opened again; and a reducer
+//! that is slow, away and back.
 
 mod stream;
 mod watches;
@@ -65,8 +65,8 @@ fn settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
     (any_settings(reannounce), low_marks()).prop_map(with_marks)
 }
 
-/// One history, once as the events of our own watches and once as Infos. Of streams that follow
-/// each other without a gap more is told than the active one has (`handover/laws.rs`).
+/// One history, once as the events of the native watches and once as Infos. Of streams that follow
+/// each other without a gap more is announced than the active one has (`handover/properties.rs`).
 fn told_by_both(
     settings: Settings,
     handover: Handover,
@@ -81,15 +81,15 @@ fn told_by_both(
     World::<Stream>::lives(settings, objects, happenings);
 }
 
-/// Who tells the core of a cluster. It may not see what happens, and list later.
+/// The source from which the core learns of a cluster. It may not see what happens, and list later.
 trait Source: Sized {
     /// In how many parts it sees the cluster. Each can be cut, and lists, alone.
     const PARTS: usize;
 
-    /// Whether the end of a list tells what differs from before (D3).
+    /// Whether the end of a list sends what differs from before (D3).
     const TELLS_DIFFERENCES: bool;
 
-    /// Sees nothing yet. The feed, if it has one before it tells anything.
+    /// Sees nothing yet. The feed, if it has one before it sends anything.
     fn start(settings: Settings) -> (Core, Self, Option<Generation>);
 
     /// Something has happened in the cluster.
@@ -104,20 +104,20 @@ trait Source: Sized {
     /// Its list goes on.
     fn step(&mut self, at: usize) -> Vec<Word>;
 
-    /// Whether a list would tell anything that was not told.
+    /// Whether a list would send anything that was not sent.
     fn has_news(&self, at: usize, cluster: &Cluster) -> bool;
 
-    /// The pods that it has told.
+    /// The pods that it has sent.
     fn known(&self) -> BTreeMap<Uid, PodMeta>;
 
-    /// Under `on-change`: whether it has told all that there is, so that what it knows is that
-    /// to the letter, whatever it told before.
+    /// Under `on-change`: whether it has sent all that there is, so that what it knows is that to
+    /// the letter, whatever it sent before.
     fn is_current(&self) -> bool;
 
-    /// An owner in the form that it has when it is told.
+    /// An owner in the form that it has when it is sent.
     fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta;
 
-    /// A pod in the form that it has when it is told first.
+    /// A pod in the form that it has when it is sent first.
     fn as_told(pod: &PodMeta) -> PodMeta;
 }
 
@@ -156,7 +156,7 @@ struct Cluster {
     jobs: BTreeMap<Uid, ObjectMeta>,
 }
 
-/// A cluster, its source, the core, and what is true given what the source told.
+/// A cluster, its source, the core, and what is true given what the source sent.
 struct World<S> {
     settings: Settings,
     core: Core,
@@ -266,7 +266,7 @@ impl<S: Source> World<S> {
         }
     }
 
-    /// A stream beside our own watches: nothing of it is ever told.
+    /// A stream alongside the native watches: nothing of it is ever announced.
     fn a_shadow_comes_and_goes(&mut self) {
         let (epoch, sent) = (self.core.feeds.epoch(), self.core.reducer.queued);
         let shadow = self.core.open();
@@ -302,7 +302,7 @@ impl<S: Source> World<S> {
         self.holds_what_was_told();
     }
 
-    /// A list sends no resync, and nobody's delete is told who stays.
+    /// A list sends no resync, and no delete is sent of a pod that stays.
     fn is_told(&mut self, scope: Scope, of_list: bool, input: Input, facts: Facts) {
         let (epoch, live) = (self.core.feeds.epoch(), self.live());
         self.core.reducer.take();
@@ -334,8 +334,8 @@ impl<S: Source> World<S> {
         truth.map(Truth::live).unwrap_or_default()
     }
 
-    /// The pods that the reducer was told are gone. Under `on-change` a delete may be the first
-    /// half of telling a pod anew; there the picture is compared to the letter instead.
+    /// The pods that the reducer was sent are gone. Under `on-change` a delete may be the first
+    /// half of announcing a pod again; there the reducer's state is compared to the letter instead.
     fn deletes(&self, told: &str) -> Vec<Uid> {
         let gone = |line: &str| line.strip_prefix("pod_delete ").map(Uid::new);
         match self.settings.reannounce {
@@ -392,7 +392,7 @@ impl<S: Source> World<S> {
         }
     }
 
-    /// The stores of the active feed hold what its source has told.
+    /// The stores of the active feed hold what its source has sent.
     fn holds_what_was_told(&self) {
         let follows = self.settings.reannounce == Reannounce::OnChange;
         if follows && self.feed.is_some() && self.source.is_current() {
@@ -413,7 +413,7 @@ impl<S: Source> World<S> {
         self.core.rest();
         self.holds();
         assert!(self.core.feeds.is_settled());
-        // What is told is what is there.
+        // What is announced is what is there.
         let there = self.cluster.pods.iter();
         let there = there.map(|(uid, pod)| (uid.clone(), S::as_told(pod)));
         assert_eq!(self.source.known(), there.collect::<BTreeMap<_, _>>());
@@ -453,7 +453,7 @@ impl<S: Source> World<S> {
         }
     }
 
-    /// Every part tells a whole list; if that changes nothing, nothing is sent.
+    /// Every part sends a whole list; if that changes nothing, nothing is sent.
     fn list_all(&mut self) {
         for at in 0..S::PARTS {
             let quiet = !self.source.has_news(at, &self.cluster)

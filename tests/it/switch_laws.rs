@@ -1,7 +1,7 @@
-//! What holds however a migration goes back and forth: a cluster's history is seen by old
-//! watchers and by our own watches, each in its own time, while sources are switched, streams
-//! reopen, watches list again, and the reducer is lost. Every message is looked at. In the end
-//! both know the same, and the comparison says so.
+//! What holds however a migration goes back and forth: a cluster's history is seen by legacy
+//! watchers and by the native watches, each in its own time, while sources are switched, streams
+//! reopen, watches list again, and the reducer is lost. Every message is looked at. In the end both
+//! know the same, and the comparison says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -132,7 +132,7 @@ struct World {
     reannounce: Reannounce,
     pods: BTreeMap<u8, PodMeta>,
     owners: BTreeMap<u8, ObjectMeta>,
-    /// Pods so far: a pod that is made anew has another uid.
+    /// Pods so far: a pod that is made again has another uid.
     made: u32,
     stream: Option<Generation>,
     /// Older streams: open still, and sent nothing any longer.
@@ -142,7 +142,7 @@ struct World {
     to_watches: VecDeque<Input>,
     /// When the active feed became another one.
     changed_at: Instant,
-    /// When the feed that was active then last told of a pod.
+    /// When the feed that was active then last reported a pod.
     heard: BTreeMap<Uid, Instant>,
     /// How many of the reducer's lines were looked at.
     seen: usize,
@@ -289,9 +289,8 @@ impl World {
     }
 
     /// No pod that both feeds have live is deleted, unless it is announced again in the next
-    /// message; and before the window has ended that began when the active feed became another
-    /// one, none that is there, if the active feed knows it or the one before had told of it
-    /// lately.
+    /// message; and before the window has ended that began when the active feed became another one,
+    /// none that is there, if the active feed knows it or the one before had reported it lately.
     fn look(&mut self) {
         let feeds = &self.core.feeds;
         assert_eq!(self.core.reducer.complaint(feeds.ledger()), None);

@@ -14,7 +14,7 @@ use crate::support::{
     native::list_of,
 };
 
-// --- cut-over ---
+// --- cutover ---
 
 #[test]
 fn a_cut_over_between_equal_feeds_tells_nothing_and_later_events_come_from_the_watches() {
@@ -317,7 +317,7 @@ fn a_pod_that_is_equal_in_both_feeds_is_held_once_whoever_tells_it_first() {
     }
 }
 
-/// A stream and our own watches, both listed.
+/// A stream and the native watches, both listed.
 struct Both {
     core: Core,
     stream: Generation,
@@ -325,12 +325,12 @@ struct Both {
 }
 
 impl Both {
-    /// Both know these pods, and the reducer was told of them a minute ago.
+    /// Both know these pods, and they were announced to the reducer a minute ago.
     fn with(pods: &[&str]) -> Self {
         Self::set_up(legacy(), pods)
     }
 
-    /// Without pods; told ones are announced again when they change.
+    /// Without pods; announced ones are announced again when they change.
     fn told_anew() -> Self {
         let settings = Settings {
             reannounce: Reannounce::OnChange,

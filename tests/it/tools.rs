@@ -315,7 +315,7 @@ async fn a_captured_connection_is_recognized_and_shown() {
         names[3..],
         ["pod_new_with_name", "pod_container", "pod_container"]
     );
-    // The greeting alone ends between two frames, and even the first message is a file.
+    // The handshake alone ends between two frames, and even the first message is a file.
     assert_eq!(shown(&capture[..24]).0.len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! The reducer: its connection, what it was told on this one, and what on all of them.
+//! The reducer: its connection, what was sent on this one, and what on all of them.
 
 use super::table::{Metric, counter, each, flag, gauge, histogram, number, one};
 use crate::announce::ResendReason;

@@ -73,7 +73,7 @@ impl Addresses {
         finished_at
     }
 
-    /// Whose address it is, or was `at` that time; several if that cannot be told.
+    /// Whose address it is, or was `at` that time; several if that is not known.
     pub(super) fn find(
         &self,
         address: IpAddr,

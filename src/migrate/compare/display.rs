@@ -41,7 +41,7 @@ fn standing(standing: PodStatus) -> &'static str {
     }
 }
 
-/// The value of one side, beside the other side's.
+/// The value of one side, next to the other side's.
 fn value(field: Field, told: &Told, other: &Told, seed: Seed) -> String {
     let Told { pod, owner, .. } = told;
     match (field, owner) {

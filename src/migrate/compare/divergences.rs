@@ -1,8 +1,8 @@
 //! What differs, since when, and whether it has stood long enough to count.
 //!
-//! Laws: all times are of a clock of its own that runs between `start` and `pause`, forwards
-//! only; what began while it stood begins to age when it runs. A divergence counts from the
-//! moment on at which it has stood for the settle window, also if nobody looked then.
+//! Invariants: all times are of a clock of its own that runs between `start` and `pause`, forwards
+//! only; what began while it stood begins to age when it runs. A divergence counts from the moment
+//! on at which it has stood for the settle window, also if nobody looked then.
 
 use std::{
     collections::BTreeMap,

@@ -1,10 +1,10 @@
 //! Sets intended differences aside, and says what else differs.
 //!
-//! Laws: nothing is set aside that no [`Rule`] names. The native side is changed in no way that
-//! depends on the legacy side; the legacy side is brought to the native one where a rule says
-//! so. No field differs if and only if both are told in the same way on the wire, that is, if
-//! their hashes are equal. Where an Info is the whole object (`--reannounce on-change`) no rule applies that
-//! excuses what a stream does not clear.
+//! Invariants: nothing is set aside that no [`Rule`] names. The native side is changed in no way
+//! that depends on the legacy side; the legacy side is brought to the native one where a rule says
+//! so. No field differs if and only if both would be sent as the same bytes, that is, if their
+//! hashes are equal. Where an Info is the whole object (`--reannounce on-change`) no rule applies
+//! that expects what a stream does not clear.
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
@@ -21,9 +21,9 @@ use crate::{
 /// What both feeds make of one pod.
 #[derive(Debug)]
 pub(super) struct Verdict<'a> {
-    /// As told by the legacy feed, if it is live there.
+    /// As the legacy feed has it, if it is live there.
     pub(super) legacy: Option<Normal<'a>>,
-    /// As told by our own watches, if it is live there.
+    /// As the native watches have it, if it is live there.
     pub(super) native: Option<Normal<'a>>,
     /// The rules that had something to set aside.
     pub(super) expected: Set<Rule>,
@@ -192,7 +192,7 @@ impl Judging {
         (expected, normal)
     }
 
-    /// Why the legacy feed may tell the pod under another owner.
+    /// Why the legacy feed may have the pod under another owner.
     fn other_owner(
         &self,
         legacy: &Live<'_>,
@@ -298,7 +298,7 @@ impl<'a> Normal<'a> {
                 && same_owner(self.owner, other.owner)
     }
 
-    /// Which fields of the announcements differ, cut as they are told.
+    /// Which fields of the announcements differ, truncated as they are sent.
     fn different_fields(&self, other: &Self) -> Set<Field> {
         let (mut a, mut b) = Default::default();
         let a = project::pod_new(&self.pod, self.owner, &mut a).message;
@@ -353,7 +353,7 @@ fn id_hash(id: &ContainerId, seed: Seed) -> u64 {
     seed.fingerprint(id)
 }
 
-/// Takes note of a container of the next pod, as it is told.
+/// Takes note of a container of the next pod, as it is sent.
 pub fn note_container(pod: &PodMeta, container: &ContainerMeta, hasher: &mut PodHasher) {
     let mut ids = [IdBuf::new(), IdBuf::new()];
     let message = project::pod_container(&pod.uid, container, &mut ids).message;
@@ -364,7 +364,7 @@ pub fn note_container(pod: &PodMeta, container: &ContainerMeta, hasher: &mut Pod
     ]);
 }
 
-/// Whether both are told in the same way.
+/// Whether both would be sent as the same bytes.
 fn same_owner(a: Option<&OwnerRef>, b: Option<&OwnerRef>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => {

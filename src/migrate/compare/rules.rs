@@ -30,16 +30,16 @@ pub enum Field {
 /// A difference on purpose. Each stands with decision and reason in a `[[migration]]` table of
 /// `compat/exceptions.toml`, under the name [`Rule::as_str`].
 ///
-/// What a rule excuses is counted, never silent. [`Rule::KeptController`], [`Rule::StickyOwner`]
-/// and [`Rule::StickyHostNetwork`] have nothing to tell an excuse from a decoder of ours that
-/// loses these fields: for these a count that is a large share of all pods is a fault.
+/// What a rule expects is counted, never silent. [`Rule::KeptController`], [`Rule::StickyOwner`]
+/// and [`Rule::StickyHostNetwork`] cannot distinguish an expected difference from a decoder of ours
+/// that loses these fields: for these a count that is a large share of all pods is a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// Our own watches tell init and ephemeral containers, an old watcher does not: main ones
-    /// alone are compared. Hides whatever is wrong about the others.
+    /// The native watches report init and ephemeral containers, a legacy watcher does not: main
+    /// ones alone are compared. Hides whatever is wrong about the others.
     NotMainContainer,
-    /// An old watcher tells a container before it has an id, we tell it with its id: only
-    /// containers with an id are compared. Hides nothing: one that has an id in one feed only
+    /// A legacy watcher sends a container before it has an id, the relay announces it with its id:
+    /// only containers with an id are compared. Hides nothing: one that has an id in one feed only
     /// is a difference.
     ContainerWithoutId,
     /// A `Collect` stream has a version, our watches have none, and the stream's latest Info had
@@ -56,24 +56,24 @@ pub enum Rule {
     /// not apply.
     StickyOwner,
     /// Both know the same ReplicaSet or Job as the pod's owner; ours has no controller of a
-    /// built-in kind that pods are told under, a `Collect` stream tells them under one that it has
-    /// (had), or that is of another API group. Hides a controller that we fail to read;
-    /// not a ReplicaSet or Job that we fail to hear of. Where an Info is the whole object it applies to
+    /// built-in kind that pods are announced under, a `Collect` stream has them under one that it
+    /// has (had), or that is of another API group. Hides a controller that we fail to read; not a
+    /// ReplicaSet or Job that we fail to hear of. Where an Info is the whole object it applies to
     /// controllers of another API group alone.
     KeptController,
     /// The pod is live in one feed with an address that its latest state lacks, since it has
     /// no containers either; the other feed has never seen an address. Hides an address lost on
     /// the way for a pod without containers.
     StickyAddress,
-    /// A `Collect` stream tells 255.255.255.255 for what is no IPv4 address; we pick the IPv4 one
-    /// of the pod's several. Hides which one we pick. A reducer does not use it (protocol 6.4).
+    /// A `Collect` stream sends 255.255.255.255 for what is not an IPv4 address; we pick the IPv4
+    /// one of the pod's several. Hides which one we pick. A reducer does not use it (protocol 6.4).
     Ipv6Address,
     /// The owner's API group is not that of its kind (a Volcano Job): a `Collect` stream, which
     /// does not know groups, lets the pod wait for an owner that never comes. Hides nothing
     /// else: we know the group.
     CustomOwner,
-    /// No feed has ever told the pod's ReplicaSet or Job: a `Collect` stream waits on, we tell the
-    /// pod under that owner after a while. Hides an owner that both have lost.
+    /// No feed has ever sent the pod's ReplicaSet or Job: a `Collect` stream goes on waiting, the
+    /// native feed has the pod under that owner after a while. Hides an owner that both have lost.
     OwnerWait,
     /// The pod's ReplicaSet or Job is deleted: one feed remembers what it was controlled by, the
     /// other began too late to know it. Hides an owner whose delete one feed has heard by

@@ -1,4 +1,4 @@
-//! What a comparison is told of a pod.
+//! What a comparison is given of a pod.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum Seen<'a> {
     NoAddress,
     /// Its ReplicaSet or Job is not known yet.
     Waiting,
-    /// It is live. Beside it, who says how well the feed knows its direct owner.
+    /// It is live. With it, what says how well the feed knows its direct owner.
     Live(Live<'a>, &'a dyn Acquainted),
 }
 
@@ -25,7 +25,8 @@ pub trait Acquainted: fmt::Debug {
     /// How well it is known.
     fn acquaintance(&self, pod: &PodMeta) -> OwnerStatus;
 
-    /// Whether its controller is of another API group than its kind's: no pod is told under that.
+    /// Whether its controller is of another API group than its kind's: no pod is announced under
+    /// that.
     fn has_custom_controller(&self, pod: &PodMeta) -> bool;
 }
 

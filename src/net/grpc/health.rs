@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health` beside the services: probes and clients ask whether they are served.
+//! `grpc.health.v1.Health` next to the services: probes and clients ask whether they are served.
 //!
 //! Invariants: whoever serves says whether it is ready; most always are, whatever becomes of the
 //! parts behind them, for a client need not be sent elsewhere for that. A watch of the health is

@@ -1,6 +1,6 @@
 //! The bodies of answers: lists and watches, written while they are sent, and how they are cut.
 //!
-//! Law: nobody holds the lock of the cluster while bytes are written or sent.
+//! Invariant: nobody holds the lock of the cluster while bytes are written or sent.
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration, vec};
 
@@ -94,7 +94,7 @@ impl Body {
 }
 
 impl Source {
-    /// The next bytes, and how many objects they tell.
+    /// The next bytes, and how many objects they hold.
     async fn next(&mut self, world: &World) -> Option<(Bytes, usize)> {
         match self {
             Self::Bytes(bytes) => {
@@ -179,7 +179,7 @@ pub(super) struct Watch {
     form: Form,
     /// All changes up to here were looked at.
     cursor: u64,
-    /// The newest version that was told.
+    /// The newest version that was sent.
     told: u64,
     initial: VecDeque<Stored>,
     /// The mark of the end of the initial events is owed.
@@ -195,7 +195,7 @@ impl Watch {
     /// A watch from where it is to begin.
     ///
     /// # Errors
-    /// What is told in its stream instead.
+    /// What is sent in its stream instead.
     pub(super) fn new(
         world: &Arc<World>,
         target: Target,
@@ -274,7 +274,7 @@ impl Watch {
         }
     }
 
-    /// Writes what there is to tell, and says of how many objects; `None` at the end.
+    /// Writes what there is to send, and returns of how many objects; `None` at the end.
     fn write(&mut self, world: &World, out: &mut String) -> Option<usize> {
         if !out.is_empty() {
             return Some(0);
@@ -291,7 +291,7 @@ impl Watch {
             if state.end_round != self.rounds.1 {
                 return None;
             }
-            // A watch that is too slow for the history ends; it is told when it comes again.
+            // A watch that is too slow for the history ends; it is sent when it comes again.
             let changes = state.store.changes(kind, self.cursor).ok()?;
             let changes: Vec<Change> = changes.take(BATCH).cloned().collect();
             if changes.len() < BATCH {
@@ -344,8 +344,8 @@ impl Watch {
         before - self.initial.len()
     }
 
-    /// Tells a change as those see it who asked for these objects. Says whether there was
-    /// anything to tell.
+    /// Writes a change as a client sees it that asked for these objects. Returns whether there was
+    /// anything to send.
     fn change(&mut self, world: &World, change: &Change, out: &mut String) -> bool {
         if !self.covers(&change.key) {
             return false;
@@ -376,7 +376,7 @@ impl Watch {
         self.target.namespace.is_none() || self.target.namespace.as_deref() == namespace
     }
 
-    /// Tells how far the watch is, if it was asked for and is news.
+    /// Sends how far the watch is, if that was asked for and is new.
     fn bookmark(&mut self, out: &mut String) {
         let version = self.cursor;
         if self.options.bookmarks && version > self.told {

@@ -1,8 +1,8 @@
 //! The endless life of a simulated cluster, from a seed: Deployments roll, CronJobs fire,
 //! containers restart, pods die, nodes drain; and most events change nothing that matters.
 //!
-//! Pure. Laws: one step is one change in the store. The same seed lives the same life. What is
-//! replaced is replaced one by one, so the number of pods stays about the same for ever.
+//! Pure. Invariants: one step is one change in the store. The same seed lives the same life. What
+//! is replaced is replaced one by one, so the number of pods stays about the same.
 
 mod scenarios;
 

@@ -58,7 +58,7 @@ pub enum Cut {
 pub struct Answer {
     /// Its code.
     pub code: u16,
-    /// Its headers beside `Content-Type`.
+    /// Its headers other than `Content-Type`.
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,

@@ -8,15 +8,14 @@
 //! | [`store`] | the objects under one running version, with a bounded history | yes |
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
 //! | [`scenario`] | a small cluster and a day in its life, for the demo | yes |
-//! | [`churn`] | what goes on in a cluster, for ever, from a seed | yes |
+//! | [`churn`] | what goes on in a cluster, without end, from a seed | yes |
 //! | [`truth`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
 //! | `server`, `answer`, `body` | connections, answers, streams | no |
 //! | [`SimApi`] | all of it, as one thing to start and to play with | no |
 //!
-//! Laws: what it answers, a real API server of version 1.35 answers, in everything that a
-//! list or watch of its kinds uses. It is read-only: objects change by the hand of
-//! whoever holds the [`SimApi`].
+//! Invariants: what it answers, a real API server of version 1.35 answers, in everything that a
+//! list or watch of its kinds uses. It is read-only: objects change by calls of the [`SimApi`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), k8s_relay::sim::kube::ApiError> {
@@ -88,7 +87,7 @@ use crate::model::{Kind, KindTable};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiError {
-    /// The address can not be listened on.
+    /// The address cannot be listened on.
     #[error("cannot listen on {addr}")]
     Listen {
         /// The address.
@@ -179,7 +178,7 @@ impl SimApi {
     /// Serves an empty cluster.
     ///
     /// # Errors
-    /// The address can not be listened on, or a certificate not be made.
+    /// The address cannot be listened on, or a certificate not be made.
     pub async fn start(options: Options) -> Result<Self, ApiError> {
         let Options { listen: addr, .. } = options;
         let port = Port::take(addr).map_err(|source| ApiError::Listen { addr, source })?;
@@ -343,7 +342,7 @@ impl SimApi {
         });
     }
 
-    /// Sends a bookmark over each open watch that wants any and has news to tell.
+    /// Sends a bookmark over each open watch that wants any and has something new to send.
     pub fn send_bookmarks(&self) {
         self.world.change(|state| state.bookmark_round += 1);
     }
@@ -371,7 +370,7 @@ impl SimApi {
     /// Accepts connections again, on the same port.
     ///
     /// # Errors
-    /// The port can not be listened on.
+    /// The port cannot be listened on.
     pub async fn start_listening(&self) -> Result<(), ApiError> {
         let mut accepting = self.accepting.lock().await;
         if accepting.is_none() {

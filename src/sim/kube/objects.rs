@@ -196,8 +196,8 @@ impl Object {
         }
     }
 
-    /// The object that a watcher told of so. A ReplicaSet or Job is told without namespace
-    /// and name: it gets these. `None` if it is no `Info` of an object.
+    /// The object that a watcher sent so. A ReplicaSet or Job is sent without namespace and name:
+    /// it gets these. `None` if it is no `Info` of an object.
     pub fn from_info(info: &Info, namespace: &str, name: &str) -> Option<Self> {
         let owner_meta = |uid: &str, owner: Option<&OwnerInfo>| {
             let meta = Meta::new(namespace, name, uid);

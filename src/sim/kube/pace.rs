@@ -33,7 +33,7 @@ pub(super) fn live(world: &World, churn: &Mutex<Option<Churn>>, steps: usize) ->
     done
 }
 
-/// Lets so many things happen each second, for ever.
+/// Lets so many things happen each second, without end.
 pub(super) async fn run(world: &World, churn: &Mutex<Option<Churn>>, per_second: u32) {
     let each = Duration::from_secs(1) / per_second.max(1);
     let mut ticks = interval(each.max(Duration::from_millis(1)));

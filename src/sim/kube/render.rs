@@ -1,8 +1,8 @@
 //! The JSON of objects, as an API server of version 1.35 writes it, of a chosen size.
 //!
-//! Pure. Laws: the same object and version give the same bytes; texts are escaped as the
-//! server escapes them, `<`, `>` and `&` included. Items of a list have no `kind` and
-//! `apiVersion` of their own, unless they are `PartialObjectMetadata`.
+//! Pure. Invariants: the same object and version give the same bytes; texts are escaped as the
+//! server escapes them, `<`, `>` and `&` included. Items of a list have no `kind` and `apiVersion`
+//! of their own, unless they are `PartialObjectMetadata`.
 
 use std::{
     borrow::Cow,

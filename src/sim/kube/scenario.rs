@@ -1,6 +1,6 @@
 //! A small cluster and a day in its life, in chapters: what `demo --native` plays.
 //!
-//! Pure. Each chapter changes the objects; what is true after it is asked of [`Truth`].
+//! Pure. Each chapter changes the objects; what is expected after it is computed by [`Truth`].
 //!
 //! [`Truth`]: super::truth::Truth
 
@@ -19,11 +19,11 @@ pub struct Chapter {
     pub remark: &'static str,
     /// What happens to the objects.
     pub change: fn(&mut Store),
-    /// What happens beside.
+    /// What else happens.
     pub scene: Scene,
 }
 
-/// What happens beside the objects.
+/// What happens apart from the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Nothing.
@@ -164,7 +164,7 @@ fn owner(kind: &str, name: &str) -> Owner {
     Owner::controller(kind, name, &format!("uid-of-{name}"))
 }
 
-/// An id that tells whose it is.
+/// An id that shows whose it is.
 fn id(of: &str) -> String {
     format!("containerd://{of}")
 }

@@ -57,7 +57,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Accepts for ever.
+    /// Accepts without end.
     pub(super) async fn accept(self, listener: TcpListener) {
         loop {
             match listener.accept().await {

@@ -1,8 +1,8 @@
 //! The objects of a simulated cluster, under one running version, with a bounded history.
 //!
-//! Pure. Laws: each change has a version of its own, one higher than the one before, over all
-//! kinds. What was at a version can be listed as long as history reaches back to it; then it
-//! is [`Gone`], as after etcd's compaction. Objects are shared, never copied.
+//! Pure. Invariants: each change has a version of its own, one higher than the one before, over all
+//! kinds. What was at a version can be listed as long as history reaches back to it; then it is
+//! [`Gone`], as after etcd's compaction. Objects are shared, never copied.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},

@@ -1,10 +1,10 @@
 //! What a reducer should know of the simulated cluster: worked out from its objects alone.
 //!
-//! Pure. Laws: nothing here comes from the relay, neither its decoder nor its matcher. Rules:
-//! a pod counts once it has an address; `apps` ReplicaSets of a Deployment and `batch` Jobs
-//! of a CronJob stand back behind it, and behind nothing else; deleted owners keep resolving.
-//! Absent here: the cutting of long texts (D8), [`Object::Raw`], and time: who waits for an
-//! owner that never comes is told under it at last.
+//! Pure. Invariants: nothing here comes from the relay, neither its decoder nor its matcher. Rules:
+//! a pod counts once it has an address; `apps` ReplicaSets of a Deployment and `batch` Jobs of a
+//! CronJob stand back behind it, and behind nothing else; deleted owners keep resolving. Absent
+//! here: the cutting of long texts (D8), [`Object::Raw`], and time: a pod that waits for an owner
+//! that never comes is announced under it at last.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -55,12 +55,12 @@ pub struct Known {
     pub waits: bool,
 }
 
-/// By which settings the truth is seen.
+/// The settings that the expected state depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// `--containers main`: no init and no ephemeral containers.
     pub main_containers_only: bool,
-    /// `--escalate any`: whoever controls a ReplicaSet or Job is the owner.
+    /// `--escalate any`: the controller of a ReplicaSet or Job is the owner.
     pub escalate_any: bool,
 }
 
@@ -100,9 +100,9 @@ impl Truth {
         }
     }
 
-    /// One number for all of it, and for each namespace: those of a picture that is equal
+    /// One number for all of it, and for each namespace: those of a reducer state that is equal
     /// ([`crate::digest`]). Texts count whole: what a wire message has no room for differs (D8).
-    /// Pods that wait count as told under their direct owner.
+    /// Pods that wait count as announced under their direct owner.
     pub fn digests(&self) -> Digests {
         let (mut digests, mut hasher) = (Digests::default(), PodHasher::default());
         for (uid, known) in &self.pods {
@@ -116,7 +116,7 @@ impl Truth {
         digests
     }
 
-    /// What a reducer knows otherwise, first of all; `None` if it knows the truth. Pods that
+    /// What a reducer knows otherwise, first of all; `None` if it is the expected state. Pods that
     /// wait may be known or not.
     pub fn difference(&self, picture: &ReducerState, strictness: Strictness) -> Option<String> {
         for (uid, known) in &self.pods {
@@ -191,7 +191,7 @@ impl Known {
         })
     }
 
-    /// As it is told.
+    /// As it is sent.
     fn told<'a>(&'a self, uid: &'a str) -> PodNewWithName<'a> {
         PodNewWithName {
             ip: self.address,

@@ -17,7 +17,7 @@ use crate::wire::{Reader, json};
 /// The reducer's own read size (protocol 8.3).
 const READ: usize = 64 * 1024;
 
-/// What a connection is told to do.
+/// What a connection is asked to do.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
     /// End in an orderly way.
@@ -72,7 +72,7 @@ pub(super) async fn serve(
             shared.change(|state| take(state, index, bytes, &mut reader, &options, &mut tapped));
         if let Some(tap) = &options.tap {
             for entry in tapped {
-                // Whoever listened may have left; the reading goes on.
+                // The receiver may have left; the reading goes on.
                 let _ = tap.send(entry).await;
             }
         }
@@ -105,7 +105,7 @@ async fn close(stream: &mut TcpStream, buffer: &mut [u8]) -> End {
     End::Closed
 }
 
-/// Takes the bytes of one read. Says whether the greeting is complete.
+/// Takes the bytes of one read. Returns whether the handshake is complete.
 fn take(
     state: &mut State,
     index: usize,

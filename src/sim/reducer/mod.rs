@@ -2,8 +2,8 @@
 //! writes. What it saw can be looked at and waited for; how it treats its peers can be changed
 //! while it runs.
 //!
-//! Laws: nothing is polled, every read wakes those who wait; a violation is remembered and ends
-//! the connection; [`MockReducer::shutdown`] joins every task.
+//! Invariants: nothing is polled, every read wakes those who wait; a violation is remembered and
+//! ends the connection; [`MockReducer::shutdown`] joins every task.
 
 mod connection;
 mod state;
@@ -31,12 +31,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Keep every message in [`State::log`], and every byte in [`Connection::raw`]. Without it
-    /// counters and pictures are kept, and the pictures of ended connections only until the
+    /// counters and reducer states are kept, and the states of ended connections only until the
     /// next connection: for long runs.
     pub keep_everything: bool,
     /// Where each message is sent as it comes; a full channel holds back the reading.
     pub tap: Option<mpsc::Sender<Entry>>,
-    /// Close each connection as soon as its greeting is complete.
+    /// Close each connection as soon as its handshake is complete.
     pub close_after_greeting: bool,
     /// Accept so many connections, then listen no more.
     pub connections: Option<usize>,
@@ -78,7 +78,7 @@ impl MockReducer {
     /// Listens on `addr`; port 0 takes a free one.
     ///
     /// # Errors
-    /// The address can not be bound.
+    /// The address cannot be bound.
     pub async fn bind(addr: SocketAddr, options: Options) -> io::Result<Self> {
         let reducer = Self {
             port: Port::take(addr)?,
@@ -143,7 +143,7 @@ impl MockReducer {
     /// Accepts connections again, on the same port.
     ///
     /// # Errors
-    /// The port can not be listened on.
+    /// The port cannot be listened on.
     pub async fn start_listening(&self) -> io::Result<()> {
         let mut accepting = self.accepting.lock().await;
         if accepting.is_none() {

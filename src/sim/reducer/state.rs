@@ -70,7 +70,7 @@ pub enum End {
     Reset,
     /// Reading failed otherwise.
     Failed(String),
-    /// It was closed here, as told.
+    /// It was closed here, as asked.
     Closed,
     /// It was closed here because of what the peer sent.
     Violation(Violation),
@@ -118,7 +118,7 @@ impl Connection {
         self.session.picture()
     }
 
-    /// Whether its greeting is complete.
+    /// Whether its handshake is complete.
     pub fn greeted(&self) -> bool {
         self.session.greeted()
     }

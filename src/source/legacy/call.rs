@@ -50,13 +50,13 @@ pub(super) struct Call {
     pub(super) place: Place,
     /// Whether the native source alone counts, so that Infos are dropped unread.
     pub(super) native_alone: watch::Receiver<bool>,
-    /// What the stream has told.
+    /// What the stream has sent.
     pub(super) merger: Merger,
     /// The server ends.
     pub(super) shutdown: CancellationToken,
     /// The server's patience has ended.
     pub(super) kill: CancellationToken,
-    /// Tells [`answer`] how the call ends; closed when the watcher is gone.
+    /// Lets [`answer`] know how the call ends; closed when the watcher is gone.
     pub(super) answer: oneshot::Sender<Ending>,
 }
 
@@ -96,7 +96,7 @@ impl Call {
     pub(super) async fn run(mut self) {
         let (end, wanted) = oneshot::channel();
         let Some(stream) = self.open(end).await else {
-            // No `Opened` was sent: nobody is told.
+            // No `Opened` was sent: nobody is informed.
             let _ = self.answer.send(Ending::Wanted(CallEnd::Shutdown));
             return;
         };
@@ -135,7 +135,7 @@ impl Call {
         }))
     }
 
-    /// Sends what the stream tells, until the call ends.
+    /// Passes on what the stream sends, until the call ends.
     async fn forward(&mut self, told: &mut Told, wanted: oneshot::Receiver<CallEnd>) -> Ending {
         let shutdown = self.shutdown.clone();
         let gives_way = self.place.gives_way();
@@ -471,7 +471,7 @@ impl<'a> Called<'a> {
     }
 }
 
-/// What one stream has told, for its log lines.
+/// What one stream has sent, for its log lines.
 struct Told {
     stream: StreamId,
     peer: Option<SocketAddr>,
@@ -525,7 +525,7 @@ impl Told {
         }
     }
 
-    /// Remembers the object for those who ask why it is not told.
+    /// Remembers the object for operators who ask why it is not announced.
     fn lost(&self, called: &Called<'_>, reason: Reason) {
         let Called {
             uid,

@@ -1,4 +1,4 @@
-//! Pods as another stream has told them already: a second stream of the same cluster holds most of
+//! Pods as another stream has sent them already: a second stream of the same cluster holds most of
 //! them in the same form, and shares them (D4).
 
 use std::{fmt, sync::Arc};
@@ -12,7 +12,7 @@ pub struct Elsewhere(Option<Arc<Find>>);
 type Find = dyn Fn(&Uid) -> Option<PodMeta> + Send + Sync;
 
 impl Elsewhere {
-    /// Where to look. `find` is asked for each pod that a stream tells for the first time, on its
+    /// Where to look. `find` is called for each pod that a stream sends for the first time, on its
     /// task: it must not wait for anybody.
     pub fn new(find: impl Fn(&Uid) -> Option<PodMeta> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(find)))

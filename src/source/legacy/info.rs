@@ -1,10 +1,10 @@
 //! Reads the protobuf bytes of an `Info` in place: texts are borrowed, nothing is copied and
 //! nothing is allocated for an ordinary one. Pure.
 //!
-//! Law: prost, which reads the same messages into the types of [`crate::proto`], agrees for all
-//! bytes: on whether they are an `Info`, and on what it says. Of a scalar field that comes again
-//! the last one counts, a sub-message that comes again is merged into the first, repeated ones
-//! are appended, unknown fields are skipped.
+//! Invariant: prost, which reads the same messages into the types of [`crate::proto`], agrees for
+//! all bytes: on whether they are an `Info`, and on what it says. Of a scalar field that comes
+//! again the last one counts, a sub-message that comes again is merged into the first, repeated
+//! ones are appended, unknown fields are skipped.
 //!
 //! Absent here: what the fields mean. They have the names and numbers of `proto/`.
 

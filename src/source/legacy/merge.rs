@@ -1,11 +1,11 @@
-//! Makes feed events of what one stream tells. Pure.
+//! Makes feed events of what one stream sends. Pure.
 //!
-//! Laws (D10, protocol 13.2): under [`Merging::NothingClears`] a text that is not empty overwrites,
-//! nothing clears, `true` sticks, an owner is merged field by field. Under [`Merging::WholeObject`]
-//! an Info is the whole object: what it lacks is gone. Containers are those of the latest Info.
-//! A pod's data exists once: what is kept here is the handle that was emitted; that is the handle
-//! of another stream if the pod is the same there when it is told first. What was deleted is
-//! forgotten.
+//! Invariants (D10, protocol 13.2): under [`Merging::NothingClears`] a text that is not empty
+//! overwrites, nothing clears, `true` sticks, an owner is merged field by field. Under
+//! [`Merging::WholeObject`] an Info is the whole object: what it lacks is gone. Containers are
+//! those of the latest Info. A pod's data exists once: what is kept here is the handle that was
+//! emitted; that is the handle of another stream if the pod is the same there when it is sent
+//! first. What was deleted is forgotten.
 //!
 //! Absent here: which pods are live, and whether an owner is still good for resolving.
 
@@ -72,14 +72,14 @@ impl Merger {
         }
     }
 
-    /// The same, but pods that are held elsewhere in the very form in which they are told first
-    /// are not made anew.
+    /// The same, but pods that are held elsewhere in the very form in which they are sent first are
+    /// not made again.
     #[must_use]
     pub fn sharing(self, elsewhere: Elsewhere) -> Self {
         Self { elsewhere, ..self }
     }
 
-    /// Appends what `info` tells: at most two events, and [`FeedEvent::Listed`] before those of
+    /// Appends the events of `info`: at most two events, and [`FeedEvent::Listed`] before those of
     /// the stream's first MODIFIED or DELETED Info. What cannot be used goes to `dropped`.
     ///
     /// An Info of type ReplicaSet is a pod event too if it carries a pod (quirk Q1).
@@ -428,7 +428,7 @@ fn new_pod(
     }
 }
 
-/// Mixes the fields of what was known and what is told (quirk Q5), where nothing clears.
+/// Mixes the fields of what was known and what is sent (quirk Q5), where nothing clears.
 fn merge_owner(
     known: Option<&OwnerRef>,
     info: Option<&OwnerInfo<'_>>,

@@ -1,11 +1,11 @@
 //! The `collector.Collector/Collect` service: unchanged watchers stream to it (protocol 12).
 //!
-//! Laws: each call is one stream with a number and a merged picture of its own; the driver
-//! hears `Opened` first and `Closed` last of it. Whoever is slow holds back the watcher, by
-//! HTTP/2 flow control: here nothing is thrown away and nothing grows. A call's end
-//! is obeyed also while the driver does not listen.
+//! Invariants: each call is one stream with a number and a merged state of its own; the driver
+//! hears `Opened` first and `Closed` last of it. A slow reader holds back the watcher, by HTTP/2
+//! flow control: here nothing is thrown away and nothing grows. A call's end is obeyed also while
+//! the driver does not listen.
 //!
-//! Absent here: which stream is active, what the reducer is told.
+//! Absent here: which stream is active, what is sent to the reducer.
 
 mod call;
 mod codec;

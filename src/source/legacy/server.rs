@@ -171,7 +171,7 @@ impl Collector for Calls {
         };
         let merger = Merger::new(self.merging, self.seed);
         let merger = match self.counters.opened.load(Relaxed) {
-            // It would look into what it tells itself, while the loop writes it.
+            // It would read what it sends itself, while the loop writes it.
             0 => merger,
             _ => merger.sharing(self.elsewhere.clone()),
         };

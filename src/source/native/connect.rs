@@ -1,9 +1,9 @@
 //! How to reach the API server: settings as every Kubernetes tool has them.
 //!
-//! Laws: whatever is wrong with them is one clear line and ends the start; that the server itself,
-//! a credential plugin or a disk does not answer does not. Nothing here blocks. Credentials are
-//! renewed behind the client's back: its next request has the new ones, and what is under way is
-//! left alone.
+//! Invariants: whatever is wrong with them is one clear line and ends the start; that the server
+//! itself, a credential plugin or a disk does not answer does not. Nothing here blocks. Credentials
+//! are renewed behind the client's back: its next request has the new ones, and what is under way
+//! is left alone.
 //!
 //! | part | what it is | pure |
 //! |---|---|---|
@@ -251,7 +251,7 @@ impl Server {
         self.current.borrow().url.clone()
     }
 
-    /// For whoever asks it something else than this room does.
+    /// For a caller that asks it something else than this module does.
     pub fn client(&self) -> Client {
         self.client.clone()
     }

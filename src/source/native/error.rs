@@ -1,6 +1,6 @@
 //! How a request to the API server ends. Pure.
 //!
-//! Law: texts that come from outside are one line of at most [`MAX_WORDS`] bytes.
+//! Invariant: texts that come from outside are one line of at most [`MAX_WORDS`] bytes.
 
 use std::{
     fmt::{self, Write},
@@ -249,7 +249,7 @@ impl Refusal {
         self.code == 422 || self.code == 400 && named.iter().any(|name| self.words.contains(name))
     }
 
-    /// Whether the same request would be answered so for ever.
+    /// Whether the same request would always be answered so.
     pub fn is_about_the_request(&self) -> bool {
         (400..500).contains(&self.code) && !matches!(self.code, 401 | 403 | 404 | 408 | 429)
     }

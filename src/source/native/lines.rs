@@ -1,8 +1,8 @@
 //! Splits the body of a watch into lines. Pure.
 //!
-//! Laws: a line that lies in one chunk is borrowed from it; only what a chunk's end cuts is
-//! copied. No more than the limit is ever kept: a longer line is skipped to its end and
-//! reported once.
+//! Invariants: a line that lies in one chunk is borrowed from it; only what a chunk's end cuts is
+//! copied. No more than the limit is ever kept: a longer line is skipped to its end and reported
+//! once.
 
 use bytes::Bytes;
 

@@ -24,16 +24,16 @@
 //! | a check, in any other way | the watch |
 //! | a streamed list, twice, after the server had begun to answer | a list in pages |
 //! | pages, twice | a streamed list, unless the server has none |
-//! | a page, as its continue token has expired | the list anew with a page twice as large, 8 times |
+//! | a page, as its continue token has expired | the list again with a page twice as large, 8 times |
 //! | a page that is too large | the same with half of it |
-//! | a page that leads back to one before it | the list anew, after a back-off |
+//! | a page that leads back to one before it | the list again, after a back-off |
 //! | a list, by more objects than any server has | the same |
-//! | a streamed list that pauses without its end mark | a page beside it; the quicker one stays |
+//! | a streamed list that pauses without its end mark | a page alongside it; the quicker one stays |
 //! | a streamed list that lasts twice as long as it may | a list in pages |
 //!
 //! Invariants:
-//! - The events are those of kube's watcher: `Init InitApply… InitDone`, then `Apply` and
-//!   `Delete`; never a delete between `Init` and `InitDone`; `Init` again when a list begins anew.
+//! - The events are those of kube's watcher: `Init InitApply… InitDone`, then `Apply` and `Delete`;
+//!   never a delete between `Init` and `InitDone`; `Init` again when a list begins again.
 //! - A success is an object or a bookmark while following, a page, or `InitDone`; a mere answer
 //!   with 200 is none. Whatever ends without success is tried again more and more seldom.
 //! - A version that the server called expired is never asked for again.
@@ -41,7 +41,8 @@
 //!   times what the last one took, 30 s to 10 min ([`lists`]).
 //! - On average there are ten requests a minute, pages that follow pages with objects not counted
 //!   ([`pace`]), unless there are very many or very short ones ([`lists`]).
-//! - A list that has failed and begins anew is no success before it is further than that one was.
+//! - A list that has failed and begins again is not a success before it is further than that one
+//!   was.
 //! - No request is made at an earlier version than one that was seen, but after a list.
 //!
 //! Absent here: HTTP, JSON, clocks, chance, the other watches.
@@ -74,7 +75,7 @@ use crate::backoff::{Backoff, Jitter};
 pub struct WatchMachine<T> {
     rules: Rules,
     phase: Phase<T>,
-    /// The version to follow from. Its room is used again and again.
+    /// The version to follow from. Its memory is used again and again.
     version: String,
     /// The request that is under way.
     request: Option<Request>,
@@ -84,8 +85,8 @@ pub struct WatchMachine<T> {
     pause: Option<Instant>,
     /// For requests that fail.
     retry: Backoff,
-    /// For watches that fail by errors of the server's own. A list that has not helped before
-    /// does not begin it anew.
+    /// For watches that fail by errors of the server's own. A list that has not helped before does
+    /// not reset it.
     own: Backoff,
     pace: Pace,
     probe: Probe,
@@ -94,7 +95,7 @@ pub struct WatchMachine<T> {
     errors: u32,
     /// The list that is wanted does not give up the version.
     keeps_version: bool,
-    /// `Init` was told, and no `InitDone` yet.
+    /// `Init` was sent, and no `InitDone` yet.
     list_open: bool,
     /// The page before the one that is wanted has just come.
     page_came: bool,
@@ -345,7 +346,7 @@ impl<T> WatchMachine<T> {
         None
     }
 
-    /// The first page, if it is to be asked for beside the streamed list that goes on: this list
+    /// The first page, if it is to be requested alongside the streamed list that goes on: this list
     /// pauses, and perhaps its server does not know what a streamed list is.
     pub fn beside(&mut self, now: Instant) -> Option<ApiRequest<'static>> {
         self.beside_at().filter(|at| *at <= now)?;
@@ -358,8 +359,8 @@ impl<T> WatchMachine<T> {
         })
     }
 
-    /// That page has come, with so many objects. `true`: the stream is over, and the page is to
-    /// be told by [`Self::page`].
+    /// That page has come, with so many objects. `true`: the stream is over, and the page is to be
+    /// handed to [`Self::page`].
     pub fn beside_came(&mut self, objects: usize) -> bool {
         let Phase::Streaming(list) = &self.phase else {
             return false;
@@ -553,7 +554,7 @@ impl<T> WatchMachine<T> {
         matches!(self.phase, Phase::Following).then(|| opened + self.rules.timeouts.steady)
     }
 
-    /// When a page is asked for beside a streamed list.
+    /// When a page is requested alongside a streamed list.
     fn beside_at(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Streaming(list) if self.is_open() && self.lists.may_choose() => list.beside_at(),

@@ -1,9 +1,9 @@
-//! Our own watches: one for each kind and scope, each a task of its own.
+//! The native watches: one for each kind and scope, each a task of its own.
 //!
-//! Laws: a watch that fails, waits or is refused never delays another, but that first lists are
-//! taken in turns, two at a time. Whoever is slow to
-//! take what a watch tells holds back that watch, and by TCP the server; nothing is thrown
-//! away and nothing grows. Nothing that a server does ends a watch for good.
+//! Invariants: a watch that fails, waits or is refused never delays another, but that first lists
+//! are taken in turns, two at a time. A reader that is slow to take what a watch sends holds back
+//! that watch, and by TCP the server; nothing is thrown away and nothing grows. Nothing that a
+//! server does ends a watch for good.
 //!
 //! | part | what it is | pure |
 //! |---|---|---|
@@ -22,7 +22,7 @@
 //! What is watched is the table of kinds. What the watches of a kind that the matcher uses see goes
 //! to the loop, all else into the store of its kind.
 //!
-//! Absent here: which feed is active, what is told, the stores of feeds.
+//! Absent here: which feed is active, what is announced, the stores of feeds.
 
 pub mod connect;
 mod counters;
@@ -124,9 +124,9 @@ pub struct Timeouts {
     /// How long a watch lasts that begins with a list, in whole seconds. The list must fit.
     pub streamed_list: Duration,
     /// From the last of the first events of a streamed list to its end mark, at most. In
-    /// [`ListMode::Auto`] a page is asked for beside the list long before.
+    /// [`ListMode::Auto`] a page is requested alongside the list long before.
     pub end_mark: Duration,
-    /// After so long an open watch works, although it has told nothing.
+    /// After so long an open watch counts as healthy, although it has sent nothing.
     pub steady: Duration,
     /// Before the first attempt after a failure, at least.
     pub first_retry: Duration,

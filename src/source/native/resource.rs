@@ -1,6 +1,6 @@
 //! What a watch asks for, as paths and parameters of HTTP. Pure.
 //!
-//! Laws: `resourceVersion=0` is never asked for (D11); the selector goes with pods only, or
+//! Invariants: `resourceVersion=0` is never asked for (D11); the selector goes with pods only, or
 //! their owners would be missing.
 
 use std::{fmt::Write, time::Duration};

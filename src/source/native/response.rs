@@ -45,8 +45,8 @@ pub(super) fn words(error: &kube::Error) -> String {
     cause.map_or_else(|| causes(error), causes)
 }
 
-/// Why a request has no answer. A connection that ends before it is told from none at all: a
-/// quiet watch whose head a proxy holds back may end so.
+/// Why a request has no answer. A connection that ends before it is distinguished from none at all:
+/// a quiet watch whose head a proxy holds back may end so.
 pub(super) fn no_answer(error: &kube::Error) -> RequestError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(one) = cause {

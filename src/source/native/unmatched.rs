@@ -105,7 +105,7 @@ impl<T: Stored> Kept<T> {
     }
 
     pub(super) fn take(&self, scope: Scope, event: Event<T>) {
-        // What changed matters to nobody; whoever reads looks for himself.
+        // What changed matters to nobody; readers look into the store.
         drop(self.writer().take(scope, event));
     }
 

@@ -98,13 +98,13 @@ impl SharedTexts for Texts {
     }
 }
 
-/// A page that is asked for beside a stream.
+/// A page that is requested alongside a stream.
 type Beside = Pin<Box<dyn Future<Output = Result<Vec<u8>, RequestError>> + Send>>;
 
 /// What comes next while a stream is read.
 enum Heard {
     Part(Part),
-    /// The page that was asked for beside it.
+    /// The page that was requested alongside it.
     Beside(Result<Vec<u8>, RequestError>),
     Over(RequestError),
 }
@@ -240,7 +240,7 @@ impl<K: WatchedKind> Watch<K> {
         }
     }
 
-    /// Waits for the next part of a stream, or for the page beside it.
+    /// Waits for the next part of a stream, or for the page alongside it.
     async fn listen(
         &mut self,
         body: &mut Body,
@@ -349,7 +349,7 @@ impl<K: WatchedKind> Watch<K> {
 
     // === pages ===
 
-    /// A page that was asked for beside a stream. `true` if it takes the stream's place.
+    /// A page that was requested alongside a stream. `true` if it takes the stream's place.
     async fn page_beside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
         let mut objects = 0;
         self.outlet.keep(&mut self.decoding);
@@ -471,7 +471,7 @@ impl<K: WatchedKind> Watch<K> {
         RequestError::Refused(Refusal::of_answer(code, wanted, &text))
     }
 
-    // === telling ===
+    // === sending ===
 
     fn over(&mut self, end: RequestError, sort: Sort) {
         let at = Moment {

@@ -1,9 +1,9 @@
 //! Recorded streams: what watchers sent, when, and how each stream ended.
 //!
-//! The format is described in `docs/recording-format.md`: a header, then blocks of packed
-//! records, each with its length and checksums. Laws: decode inverts encode; a recording that
-//! is cut anywhere is readable up to the last whole block before the cut; a byte that was
-//! altered anywhere is an error that names the place, never other records.
+//! The format is described in `docs/recording-format.md`: a header, then blocks of packed records,
+//! each with its length and checksums. Invariants: decode inverts encode; a recording that is cut
+//! anywhere is readable up to the last whole block before the cut; a byte that was altered anywhere
+//! is an error that names the place, never other records.
 //!
 //! Absent here: files, clocks, and what the messages say.
 

@@ -10,7 +10,7 @@ use super::{
     BLOCK_HEADER, HEADER, MAGIC, MAX_BLOCK, MAX_MESSAGE, Outcome, Record, VERSION, What, tag,
 };
 
-/// A recording that can not be read on.
+/// A recording that cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {fault}")]
 pub struct RecordingError {
@@ -97,7 +97,7 @@ impl Reader {
     /// The next record; `None` says that more bytes are needed, or that it has ended.
     ///
     /// # Errors
-    /// What follows can not be read. All records before it have been given.
+    /// What follows cannot be read. All records before it have been given.
     pub fn next_record(&mut self) -> Result<Option<Record>, RecordingError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

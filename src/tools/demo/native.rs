@@ -22,7 +22,7 @@ use crate::{
 /// Plays the story.
 ///
 /// # Errors
-/// Something could not be started, or the reducer did not come to know the truth.
+/// Something could not be started, or the reducer did not reach the expected state.
 pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let reducer = super::reducer().await?;
     let api = SimApi::start(Options {
@@ -101,7 +101,7 @@ impl Stage<'_> {
                 let connections = self.reducer.connections();
                 self.reducer.disconnect().await;
                 let again = |state: &State| state.connections.len() > connections;
-                // Else the comparison will tell.
+                // Else the comparison will show it.
                 let _ = timeout(PATIENCE, self.reducer.wait_until(again)).await;
             }
         }

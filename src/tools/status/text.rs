@@ -265,7 +265,7 @@ impl StatusText {
                 ago(watch.last_event_seconds).into(),
                 match (&watch.last_error, watch.state.as_str()) {
                     (None, _) => Cell::default(),
-                    // It stands beside what holds now.
+                    // It is shown next to what holds now.
                     (Some(error), "healthy") => format!("over; {}", last(error)).into(),
                     (Some(error), _) => last(error).into(),
                 },

@@ -1,8 +1,8 @@
 //! The calls of watchers: each is read once and goes to both relays.
 //!
-//! Laws: the first relay is in the way and holds the watcher back when it is slow; the
-//! second is beside it and never waited for. What was read of a watcher that has gone reaches
-//! both relays before their streams end, so that both have heard the same.
+//! Invariants: the first relay is in the way and holds the watcher back when it is slow; the second
+//! runs alongside it and is never waited for. What was read of a watcher that has gone reaches both
+//! relays before their streams end, so that both have heard the same.
 
 use std::{
     collections::VecDeque,
@@ -122,7 +122,7 @@ struct Call {
 enum End {
     /// The watcher has said that nothing more will come.
     HalfClosed,
-    /// The watcher's stream can not be read on.
+    /// The watcher's stream cannot be read on.
     Failed(Status),
     /// The watcher has gone away.
     Gone,

@@ -1,5 +1,5 @@
 //! The second relay's side of one stream: it follows, is cut when it falls too far behind, and is
-//! told the folded state when it is back, unless it follows a newer stream: then that one counts.
+//! sent the folded state when it is back, unless it follows a newer stream: then that one counts.
 
 use std::{
     collections::VecDeque,
@@ -36,7 +36,7 @@ pub(super) struct Secondary {
     pub(super) turns: Turns,
 }
 
-/// What a stream has told, and the way to the second relay while that is open.
+/// What a stream has sent, and the link to the second relay while that is open.
 pub(super) struct SecondaryStream {
     limit: usize,
     state: Mutex<State>,
@@ -73,7 +73,7 @@ impl SecondaryStream {
         })
     }
 
-    /// The stream tells this. Never waits.
+    /// The stream sends this. Never waits.
     pub(super) fn offer(&self, batch: &VecDeque<Bytes>) {
         let mut state = self.lock();
         for message in batch {
@@ -88,7 +88,7 @@ impl SecondaryStream {
         }
     }
 
-    /// The stream tells nothing more.
+    /// The stream sends nothing more.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -99,7 +99,7 @@ impl SecondaryStream {
         self.closed.cancel();
     }
 
-    /// The way that stands open, or a new one; with what must be told before what comes there.
+    /// The way that stands open, or a new one; with what must be sent before what comes there.
     fn link(&self, first: bool) -> (Vec<fold::Message>, SecondaryLink) {
         let mut state = self.lock();
         if first && let Some(link) = &state.link {

@@ -19,7 +19,7 @@ use crate::tee::recording::{Record, What, Writer};
 
 /// What may wait for the disk, in bytes.
 const WAITING: usize = 64 << 20;
-/// What a record costs beside its message.
+/// What a record costs in addition to its message.
 const OVERHEAD: usize = 128;
 /// An open block is ended when nothing has come for so long.
 const IDLE: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ pub(super) struct Written {
 /// Makes the file.
 ///
 /// # Errors
-/// It is there already, or can not be made.
+/// It is there already, or cannot be made.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
@@ -85,7 +85,7 @@ impl Recorder {
             self.disk.too_slow.store(true, Relaxed);
             return;
         }
-        // It fails when writing has failed: that was told.
+        // It fails when writing has failed: that was logged.
         let _ = self.records.send(records);
     }
 }

@@ -1,6 +1,6 @@
 //! What stands in for the relays' reducers: either listens only, or is a tap before a real one.
 //!
-//! Law: a tap passes every byte on unchanged, in both directions and before it is looked at;
+//! Invariant: a tap passes every byte on unchanged, in both directions and before it is looked at;
 //! what it cannot read it passes on, too.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -179,9 +179,9 @@ fn unreadable(error: &StreamError) -> String {
     format!("it sends its reducer what cannot be decoded: {error}")
 }
 
-/// Understands what a relay tells.
+/// Understands what a relay sends.
 ///
-/// Law: who says nothing that a relay says is none: a probe of the port disturbs nobody.
+/// Invariant: who says nothing that a relay says is none: a probe of the port disturbs nobody.
 struct TapDecoder<'a> {
     session: &'a Session,
     side: Side,

@@ -1,6 +1,6 @@
-//! Where everything comes together that is compared, counted and told.
+//! Where everything comes together that is compared, counted and printed.
 //!
-//! Law: nobody waits here for longer than a few messages take to apply, and nobody waits for
+//! Invariant: nobody waits here for longer than a few messages take to apply, and nobody waits for
 //! who reads the lines.
 
 use std::{
@@ -46,7 +46,7 @@ pub(super) struct Session {
 struct State {
     /// If there is anything to compare.
     comparison: Option<Comparison>,
-    /// Why a side is not comparable, or is not told everything.
+    /// Why a side is not comparable, or is not sent everything.
     out: [BTreeMap<Cause, String>; 2],
     /// The number of each side's newest connection to its reducer.
     connections: [u64; 2],
@@ -57,7 +57,7 @@ struct State {
 /// What may make a side incomparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
-    /// Its reducer is told nothing.
+    /// Its reducer is sent nothing.
     Reducer,
     /// This stream does not reach it.
     Stream(u64),
@@ -108,7 +108,7 @@ impl Session {
         now().saturating_duration_since(self.started)
     }
 
-    /// Tells a line, with the time.
+    /// Prints a line, with the time.
     pub(super) fn line(&self, line: impl Display) {
         let time = humantime::format_rfc3339_seconds(wall_clock());
         if self.lines.try_send(format!("{time} {line}")).is_err() {
@@ -177,7 +177,7 @@ impl Session {
         self.line(format_args!("{} is in comparison", self.name(side)));
     }
 
-    /// A relay has called its reducer: what it told before counts no more.
+    /// A relay has called its reducer: what it sent before counts no more.
     pub(super) fn connected(&self, side: Side) -> Connection {
         let mut state = self.lock();
         if let Some(comparison) = &mut state.comparison {
@@ -210,10 +210,10 @@ impl Session {
         ));
     }
 
-    /// Applies the messages that `reader` has. Says whether a greeting ended among them.
+    /// Applies the messages that `reader` has. Returns whether a handshake ended among them.
     ///
     /// # Errors
-    /// The connection can not be read on.
+    /// The connection cannot be read on.
     pub(super) fn told(
         &self,
         connection: Connection,
@@ -232,21 +232,21 @@ impl Session {
         Ok(greeted)
     }
 
-    /// The greeting of this connection is complete.
+    /// The handshake of this connection is complete.
     pub(super) fn greeted(&self, connection: Connection) {
         if let Some(state) = self.newest(connection) {
             self.cleared(state, connection.side, |known| known != Cause::Reducer);
         }
     }
 
-    /// What this connection tells is not known from now on.
+    /// What this connection sends is not known from now on.
     pub(super) fn disconnected(&self, connection: Connection, why: String) {
         if let Some(state) = self.newest(connection) {
             self.came_out(state, connection.side, Cause::Reducer, why);
         }
     }
 
-    /// Tells what has changed since the last call.
+    /// Prints what has changed since the last call.
     pub(super) fn tell_changes(&self) {
         let mut state = self.lock();
         let Some(comparison) = &mut state.comparison else {
@@ -269,7 +269,7 @@ impl Session {
         }
     }
 
-    /// Tells how things stand.
+    /// Prints how things stand.
     pub(super) fn summarize(&self) {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         self.line(format_args!(

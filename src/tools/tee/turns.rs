@@ -1,9 +1,10 @@
 //! Which streams the second relay may be called for.
 //!
-//! A relay tells on the stream that was opened last. So one that was lost must not be opened again
-//! behind a newer one, or else the second relay would tell on another stream than the first.
+//! A relay announces from the stream that was opened last. So one that was lost must not be opened
+//! again behind a newer one, or else the second relay would announce from another stream than the
+//! first.
 //!
-//! Law: no stream is opened while a newer one, that has been opened before, is not over.
+//! Invariant: no stream is opened while a newer one, that has been opened before, is not over.
 
 use std::{collections::BTreeSet, ops::Bound};
 

@@ -35,7 +35,7 @@ impl Alone {
         }
     }
 
-    /// Whoever has the queries answers them, or not.
+    /// The holder of the queries answers them, or not.
     pub(super) async fn unanswered(limits: Limits) -> (Self, mpsc::Receiver<DriverQuery>) {
         Self::listen(Connections::default(), limits).await
     }
@@ -86,7 +86,7 @@ async fn answer(mut queries: mpsc::Receiver<DriverQuery>, answers: bool) {
             DriverQuery::Status(answer) if answers => {
                 let _ = answer.send(Box::new(Status::default()));
             }
-            // A busy loop: whoever asks waits.
+            // A busy loop: the caller waits.
             other => kept.push(other),
         }
     }

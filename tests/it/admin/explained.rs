@@ -1,4 +1,4 @@
-//! Why a pod is told, or is not: asked of a relay between a watcher and a reducer.
+//! Why a pod is announced, or is not: asked of a relay between a watcher and a reducer.
 
 use k8s_relay::{
     admin::api::{Explanation, Findings},
@@ -173,7 +173,7 @@ async fn what_has_changed_since_it_was_told_shows_and_so_does_an_owner_that_come
         Some("Deployment/web (uid-web)")
     );
     assert_eq!(feed.missing_seconds, None);
-    // The reducer is told an address once.
+    // An address is announced to the reducer once.
     told(
         &mut call,
         [

@@ -155,7 +155,7 @@ async fn a_pod_that_the_watches_cannot_use_or_that_lost_its_owner_is_explained()
             config.native.owner_wait = std::time::Duration::from_millis(20);
         })
         .await;
-        // It is told under the ReplicaSet that nobody knows, at last.
+        // It is announced at last under the ReplicaSet that nobody knows.
         world.knows("uid-orphan").await;
         let read = |answer: Answer| -> Findings { serde_json::from_value(answer.json()).unwrap() };
         let orphan = read(world.get("/explain?pod=shop/orphan").await)

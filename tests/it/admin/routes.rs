@@ -197,7 +197,7 @@ async fn the_state_is_not_changed_by_web_pages_or_under_other_names() {
     assert_eq!(world.say(rebound).await.code, 403);
     let nameless = b"POST /migrate/shadow HTTP/1.0\r\n\r\n";
     assert_eq!(world.say(nameless).await.code, 403);
-    // Whoever may look may do so under any name: a probe has the pod's address.
+    // A client that may read may do so under any name: a probe has the pod's address.
     let probe = b"GET /livez HTTP/1.1\r\nhost: 10.1.2.3:8713\r\n\r\n";
     assert_eq!(world.say(probe).await.code, 200);
     world.end().await;

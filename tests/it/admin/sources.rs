@@ -1,5 +1,5 @@
-//! What an operator is told of a source that fails, of a watcher that is not needed any more, and
-//! of a rollback that waits for one.
+//! What an operator reads of a source that fails, of a watcher that is not needed any more, and of
+//! a rollback that waits for one.
 
 use std::fs;
 

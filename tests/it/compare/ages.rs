@@ -40,7 +40,7 @@ impl Watch {
         self.now += secs(seconds);
     }
 
-    /// The pod of this name is told in one of two versions by the native feed.
+    /// The pod of this name is sent in one of two versions by the native feed.
     fn differ(&mut self, name: &str) {
         let (one, other) = (live(pod(name)), live(pod(name).version("2")));
         refresh(&mut self.comparison, name, &one, &other, self.now);

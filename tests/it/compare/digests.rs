@@ -153,7 +153,7 @@ fn equal_pods_have_the_same_digests_for_each_namespace() {
     assert_eq!(names, [b"b".to_vec(), b"shop".to_vec()]);
 }
 
-/// Pods as both feeds tell them, with texts that are cut, and containers of one id.
+/// Pods as both feeds send them, with texts that are truncated, and containers of one id.
 fn told() -> impl Strategy<Value = Vec<Known>> {
     let owner = prop_oneof![
         Just(None),
@@ -199,7 +199,7 @@ proptest! {
     }
 }
 
-/// The digests of what a reducer knows that was told these pods.
+/// The digests of what a reducer knows that was sent these pods.
 fn pictured(feed: &[Known]) -> Digests {
     let mut wired = Wired::new();
     wired.link(true);

@@ -160,8 +160,8 @@ fn tell(matcher: &mut Matcher, object: Object) {
     }
 }
 
-/// As a `Collect` stream tells it: no API groups. An owner of another group is no object that
-/// is watched.
+/// As a `Collect` stream sends it: no API groups. An owner of another group is no object that is
+/// watched.
 fn without_groups(object: &Object) -> Object {
     let Object::Pod(pod) = object else {
         return object.clone();
@@ -183,7 +183,7 @@ fn without_groups(object: &Object) -> Object {
     }))
 }
 
-/// As our own watches tell it: no container without an id.
+/// As the native watches send it: no container without an id.
 fn with_ids(object: &Object) -> Object {
     let Object::Pod(pod) = object else {
         return object.clone();

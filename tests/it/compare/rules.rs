@@ -216,7 +216,7 @@ fn what_a_rule_excuses_in_one_direction_is_a_difference_in_the_other() {
         Rule::OwnerGone,
     ];
     for (rule, legacy, native) in excused() {
-        // A stream never gives up waiting: a pod that is live there was told under its owner.
+        // A stream never gives up waiting: a pod that is live there was announced under its owner.
         let mirrored = match rule {
             Rule::OwnerWait => Rule::OwnerGone,
             rule => rule,

@@ -212,7 +212,7 @@ fn an_address_of_a_deleted_pod_answers_until_another_one_has_it() {
     world.apply(&pod("second", "10.0.0.1", 28, json!({})));
     assert_eq!(at(&world, "10.0.0.1", None), "LIVE second");
     assert_eq!(at(&world, "10.0.0.1", Some(20.0)), "DELETED first");
-    // Both had it then, as far as anybody can tell.
+    // Both had it then, as far as the test knows.
     assert_eq!(at(&world, "10.0.0.1", Some(29.0)), "AMBIGUOUS first second");
     assert_eq!(at(&world, "10.0.0.1", Some(31.0)), "LIVE second");
     world.advance(120.0);

@@ -1,6 +1,6 @@
-//! The recordings once more, through the other source: what each tells is put into a simulated
-//! cluster, a whole relay watches that, and the reducer ends with the recording's picture.
-//! `compat/native.toml` says which recordings cannot be told so. See `compat/README.md`.
+//! The recordings once more, through the other source: what each sends is put into a simulated
+//! cluster, a whole relay watches that, and the reducer ends with the recording's state.
+//! `compat/native.toml` says which recordings cannot be played so. See `compat/README.md`.
 
 mod list;
 mod picture;
@@ -83,8 +83,8 @@ async fn every_recording_told_natively_ends_in_its_picture() {
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }
 
-/// What a reducer should know at the end: the native exception's picture, or else that of what
-/// we tell to a `Collect` stream, which is the recording's unless there is an exception.
+/// What a reducer should know at the end: the native exception's state, or else that of what the
+/// relay makes of a `Collect` stream, which is the recording's unless there is an exception.
 fn expected(case: &str, exceptions: &[Exception], natives: &[Native]) -> Option<Expected> {
     if let Some(native) = natives.iter().find(|native| native.case == case) {
         return Some(Expected::of(native));

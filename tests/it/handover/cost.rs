@@ -83,7 +83,7 @@ fn first_pod(merger: &mut Merger, said: &Info) -> PodMeta {
     }
 }
 
-/// Bytes that the first stream takes, and those of a second one that tells the same.
+/// Bytes that the first stream takes, and those of a second one that sends the same.
 fn costs(shares: bool) -> [i64; 2] {
     let now = origin();
     let mut feeds = Feeds::new(Settings::default(), now);

@@ -385,7 +385,7 @@ fn a_first_info_that_is_modified_deletes_nobody_of_a_few_pods_either() {
     core.pass(secs(60));
     core.close(first);
     core.told();
-    // So few pods fit whoever lacks them.
+    // So few pods let a stream fit that lacks them.
     let next = core.open();
     core.listed(next);
     core.pod(next, numbered(3));

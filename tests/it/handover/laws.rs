@@ -38,7 +38,7 @@ enum Op {
     Sends(u8),
     /// Its stream ends.
     Ends,
-    /// It opens another one, beside the one before if that is open, and lists.
+    /// It opens another one, alongside the one before if that is open, and lists.
     Opens,
     /// A stranger opens a stream.
     Stranger,
@@ -279,7 +279,7 @@ impl World {
         assert_eq!(feeds.counted_overlap(), feeds.walked_overlap());
     }
 
-    /// Within the silence after the last word, whoever is open.
+    /// Within the silence after the last message, whichever stream is open.
     fn ends_well(&mut self) {
         self.does(Op::Regain);
         if self.honest.is_none() {

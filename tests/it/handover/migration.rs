@@ -1,4 +1,4 @@
-//! Streams beside our own watches.
+//! Streams alongside the native watches.
 
 use k8s_relay::{
     feeds::{Input, Settings, SourceKind},
@@ -12,7 +12,7 @@ use crate::support::{
     native::list_of,
 };
 
-/// Our own watches know the same, and are announced.
+/// The native watches know the same, and are announced.
 fn native() -> (World, Generation) {
     let mut world = World::with(Settings::default());
     let native = world.core.feeds.open_native(1, world.core.now);

@@ -82,13 +82,13 @@ impl World {
         self.core.rest();
     }
 
-    /// What the reducer was told since this was asked.
+    /// What the reducer was sent since this was asked.
     pub fn told(&mut self) -> String {
         self.core.rest();
         self.core.told()
     }
 
-    /// Of what it was told, how many pods were deleted and how many announced.
+    /// Of what it was sent, how many pods were deleted and how many announced.
     pub fn counted(&mut self) -> (usize, usize) {
         let told = self.told();
         let count = |verb: &str| told.lines().filter(|line| line.starts_with(verb)).count();

@@ -164,7 +164,7 @@ async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail(
     world.stage(Stage::ShadowNative).await;
     world.goes_on("2").await;
     let messages = world.told();
-    // Both must list anew. Ours asks for streamed lists, which fail; the old watcher does not.
+    // Both must list again. Ours asks for streamed lists, which fail; the legacy watcher does not.
     world.api.fault(When::watch_list(), Fault::code(500));
     world.api.end_watches();
     world.api.apply(pod("b", "3"));
@@ -209,7 +209,7 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
         .apply(Object::job(Meta::new("shop", "job", "uid-job")));
     world.goes_on("2").await;
     let messages = world.told();
-    // Only ours asks for streamed lists: the old watcher may read pods, and lists anew.
+    // Only ours asks for streamed lists: the legacy watcher may read pods, and lists again.
     let taken = world
         .api
         .fault(When::watch_list().of(Kind::POD), Fault::code(403));

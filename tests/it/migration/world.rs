@@ -1,4 +1,4 @@
-//! A relay that is told of one cluster by an old watcher and by its own watches.
+//! A relay that learns of one cluster from a legacy watcher and from its native watches.
 
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ impl World {
         ended.unwrap().unwrap();
     }
 
-    /// An old watcher is started, and has told all there is; then something changes, by which
-    /// it counts as listed (D4).
+    /// A legacy watcher is started, and has sent all there is; then something changes, by which it
+    /// counts as listed (D4).
     pub(super) async fn watcher(&mut self) {
         let client = kube::Client::try_from(self.kube_config().await).unwrap();
         let relay = self.running().collect.clone();
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// The old watcher is killed.
+    /// The legacy watcher is killed.
     pub(super) async fn watcher_dies(&mut self) {
         self.watcher = None;
         self.until("the stream is over", |status| {
@@ -200,7 +200,7 @@ impl World {
         said.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Asks for a cut-over until the gate is open.
+    /// Asks for a cutover until the gate is open.
     pub(super) async fn cut_over(&self) {
         must("a cut-over", async {
             while self.step(Command::Cutover).await.is_err() {
@@ -239,7 +239,7 @@ impl World {
         })
     }
 
-    /// Waits until the reducer knows the truth.
+    /// Waits until the reducer has the expected state.
     pub(super) async fn known(&self) {
         let difference = |state: &State| match state.picture() {
             Some(picture) => self.truth().difference(picture, Strictness::Everything),
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// What the reducer has been told so far, in so many messages.
+    /// What was sent to the reducer so far, in so many messages.
     pub(super) fn told(&self) -> usize {
         self.reducer.with(|state| state.log.len())
     }

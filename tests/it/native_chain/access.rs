@@ -144,7 +144,7 @@ async fn what_is_no_kubernetes_is_a_clear_line() {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 4096];
-                // Whoever goes away goes away.
+                // A server that goes away goes away.
                 let _ = stream.read(&mut request).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;

@@ -1,4 +1,4 @@
-//! What the relay says of its watches, and what it holds of what they told.
+//! What the relay says of its watches, and what it holds of what they sent.
 
 use k8s_relay::{
     model::{ContainerMeta, Kind, SharedStr, Uid},

@@ -167,7 +167,7 @@ async fn deletes_may_come_twice_or_for_nothing() {
     for name in ["set-1", "set-2"] {
         world.api.delete(Kind::REPLICA_SET, "shop", name).unwrap();
     }
-    // Was never there with an address, so nobody was told of it.
+    // Was never there with an address, so it was never announced.
     world.api.apply(Pod::new("shop", "early", "early"));
     world.api.delete(Kind::POD, "shop", "early").unwrap();
     world.quiet().await;
@@ -393,7 +393,7 @@ async fn a_bad_object_costs_itself_alone_in_pages_streams_and_watches() {
             .map(|(uid, _)| String::from_utf8_lossy(uid).into_owned())
             .filter(|uid| !good.contains(uid))
             .collect();
-        // Those that have a uid and an address of some sort may be told.
+        // Those that have a uid and an address of some sort may be announced.
         assert!(strays.len() <= 1, "{strays:?}");
     }
 }

@@ -78,7 +78,7 @@ impl Churn<'_> {
                 pod.meta.owners = vec![self.reference(kind.0, kind.1, &namespace)];
             }
             _ if self.owners_change => {
-                // Whoever adopts a pod is there.
+                // The object that adopts a pod is there.
                 let adopters = self.api.change(|store| {
                     let all = [Kind::REPLICA_SET, Kind::JOB].map(|kind| store.all(kind));
                     let all = all.into_iter().flatten();

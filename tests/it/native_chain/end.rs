@@ -1,4 +1,4 @@
-//! The end of the process, and a `Collect` stream beside the watches.
+//! The end of the process, and a `Collect` stream alongside the watches.
 
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ async fn a_collect_stream_beside_the_watches_is_read_and_adds_nothing() {
     assert_eq!(outcome.status, Code::Unavailable);
 }
 
-/// All is told before a signal; after it the relay ends in time, and the reducer sees FIN.
+/// All is sent before a signal; after it the relay ends in time, and the reducer sees FIN.
 async fn ends_in_time(mut relay: Relay, reducer: MockReducer) {
     let from = Instant::now();
     relay.signal(Signal::SIGTERM);

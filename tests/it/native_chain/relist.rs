@@ -1,4 +1,4 @@
-//! What a list after the first one tells.
+//! What a list after the first one sends.
 
 use k8s_relay::{
     config::Reannounce,

@@ -149,8 +149,8 @@ impl World {
         self.api.truth(self.view)
     }
 
-    /// Waits until the reducer knows all that has happened so far: something of each kind
-    /// happens last, and each watch is told in order.
+    /// Waits until the reducer knows all that has happened so far: something of each kind happens
+    /// last, and each watch is sent in order.
     pub(super) async fn quiet(&self) {
         self.quiet_in(MARKS).await;
     }
@@ -209,7 +209,7 @@ impl World {
         self.reducer.with(|state| state.log.len())
     }
 
-    /// What was told of pods after so many messages, but for what [`Self::quiet`] added.
+    /// What was sent of pods after so many messages, but for what [`Self::quiet`] added.
     pub(super) fn told_since(&self, messages: usize) -> Vec<String> {
         self.reducer.with(|state| {
             let news = state.log.iter().skip(messages).map(|entry| &entry.message);
@@ -245,7 +245,7 @@ impl World {
         must("watches are open", self.api.wait_until(open)).await;
     }
 
-    /// Waits until so many connections of the relay were greeted.
+    /// Waits until this many connections of the relay have completed the handshake.
     pub(super) async fn greeted(&self, connections: usize) {
         let greeted = |state: &State| state.connection(connections).is_some_and(|c| c.greeted());
         must("a greeting", self.reducer.wait_until(greeted)).await;

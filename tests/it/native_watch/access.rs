@@ -19,7 +19,7 @@ async fn a_rotated_token_is_used_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     fs::write(&path, "one\n").unwrap();
-    // Of a token beside it, as with other tools, the file counts.
+    // As with other tools, the file counts before a token next to it.
     let user = format!("tokenFile: {}\n    token: inline", path.display());
     let options = Options {
         list: ListMode::Pages,
@@ -267,7 +267,7 @@ async fn a_server_with_tls_is_known_by_its_authority_and_knows_us_by_our_token()
     let port = listener.local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
-    // Paths are those beside the kubeconfig.
+    // Paths are relative to the kubeconfig.
     let server = format!("https://localhost:{port}\n    certificate-authority: ca.pem");
     let access = kubeconfig(&dir, &server, "token: secret");
     let server = native::connect(&access, Limits::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! kube's own watcher is the reference: whatever a server tells that makes no mistake but to
+//! kube's own watcher is the reference: whatever a server sends that makes no mistake but to
 //! forget, both make the same events of it.
 
 use std::pin::pin;
@@ -138,7 +138,7 @@ impl Cluster {
     }
 }
 
-/// The last pod to be told.
+/// The last pod to be announced.
 const LAST: &str = "last";
 
 async fn ours(acts: Vec<Act>, page_expires: bool, list: ListMode) -> String {

@@ -1,4 +1,4 @@
-//! The ordinary life: what is asked for, what is told, and how it ends.
+//! The ordinary life: what is asked for, what is sent, and how it ends.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -70,7 +70,7 @@ async fn first_lists_are_taken_two_at_a_time_and_later_ones_wait_for_nobody() {
     let sets = watched.api.call("replicasets").await;
     let waited = sets.at - begun;
     assert!((15 * SECOND..16 * SECOND).contains(&waited), "{waited:?}");
-    // Both turns are taken, and whoever has listed does not care.
+    // Both turns are taken, and a watch that has listed does not care.
     let jobs = watched.api.call("jobs").await;
     assert_eq!(jobs.ask(), "watch 5");
     jobs.stream().await.line(error(410)).await;

@@ -1,4 +1,4 @@
-//! The watches of a scripted API server, and what they tell of pods.
+//! The watches of a scripted API server, and what they report of pods.
 
 use std::{
     collections::VecDeque,
@@ -123,7 +123,7 @@ impl Watched {
         (at, call.stream().await)
     }
 
-    /// What is told of pods, up to and with this.
+    /// What is sent of pods, up to and with this.
     pub async fn until(&mut self, last: &str) -> String {
         let mut told = Vec::new();
         loop {
@@ -139,7 +139,7 @@ impl Watched {
         }
     }
 
-    /// What was told of pods and is not asked for yet.
+    /// What was sent of pods and is not asked for yet.
     pub fn rest(&mut self) -> String {
         while let Ok(input) = self.inputs.try_recv() {
             self.take(input);

@@ -1,5 +1,5 @@
-//! Reducers as they should not be. The relay tries again, ever more slowly, and in the end
-//! the reducer knows the truth.
+//! Reducers as they should not be. The relay tries again, ever more slowly, and in the end the
+//! reducer has the expected state.
 
 use std::time::Duration;
 

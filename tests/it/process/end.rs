@@ -1,5 +1,5 @@
 //! SIGTERM, SIGINT and SIGHUP, in whatever state the relay is: calls end with UNAVAILABLE, what was
-//! told arrives, the reducer sees EOF, the exit status says whether all of it could be done.
+//! sent arrives, the reducer sees EOF, the exit status says whether all of it could be done.
 
 use k8s_relay::sim::{
     cluster::Cluster,
@@ -153,7 +153,7 @@ async fn a_watcher_that_reads_nothing_does_not_keep_it() {
     world.applied(1, 0).await;
     // From here on nobody reads its socket.
     raw.connection.abort();
-    // And this one never even greets.
+    // And this one never even sends a handshake.
     let mut mute = TcpStream::connect(world.relay.address()).await.unwrap();
     mute.write_all(b"PRI * HTTP").await.unwrap();
 

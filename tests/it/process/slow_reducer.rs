@@ -1,5 +1,5 @@
-//! A reducer that is slow or restarts: nothing grows, nobody waits, and the picture is right
-//! in the end.
+//! A reducer that is slow or restarts: nothing grows, nobody waits, and the reducer's state is
+//! right in the end.
 
 use futures_util::stream;
 use k8s_relay::{
@@ -39,7 +39,7 @@ async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_trut
     let full = world.relay.until("it rests", |_| true).await;
     assert!(full.queued > HIGH_MARK - MIB, "{full:?}");
     let memory = world.relay.memory();
-    // Now all of them change and some go, and nothing of it can be told.
+    // Now all of them change and some go, and nothing of it can be sent.
     for _ in 0..3 {
         let again = (0..PODS).map(|n| told_as(Event::Modified, large(cluster.pod(n))));
         sent += World::send(&mut call, again).await;

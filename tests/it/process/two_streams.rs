@@ -1,4 +1,4 @@
-//! A second watcher beside the first. Times are tested at the feeds themselves.
+//! A second watcher alongside the first. Times are tested at the feeds themselves.
 
 use k8s_relay::{
     proto::info::Event,
@@ -28,7 +28,7 @@ async fn in_legacy_mode_the_newest_stream_is_told_and_older_ones_are_read_on() {
     let infos = World::send(&mut second, two.list()).await;
     world.told(2, infos).await;
     world.known(&Truth::of(two, 0..60)).await;
-    // The first is heard, but no longer told.
+    // The first is read, but no longer announced.
     let gone = (0..50).map(|n| told_as(Event::Deleted, one.pod(n)));
     sent += World::send(&mut first, gone).await;
     world.told(1, sent).await;

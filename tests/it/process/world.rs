@@ -16,7 +16,7 @@ use crate::support::{must, relay::Relay};
 
 pub(super) const MIB: u64 = 1 << 20;
 
-/// Nothing is told that no watcher told, but one heartbeat.
+/// Nothing is sent that no watcher sent, but one heartbeat.
 const QUIET: [&str; 4] = ["--heartbeat-interval-sec", "0", "--health-interval", "1h"];
 
 /// A reducer, a relay that is connected to it, and a watcher that is connected to that.
@@ -73,7 +73,7 @@ impl World {
         must(&what, self.reducer.wait_until(read)).await;
     }
 
-    /// Waits until this many connections were greeted.
+    /// Waits until this many connections have completed the handshake.
     pub(super) async fn greeted(&self, connections: usize) {
         let greeted = |state: &State| state.connection(connections).is_some_and(|c| c.greeted());
         must("a greeting", self.reducer.wait_until(greeted)).await;
@@ -146,7 +146,7 @@ impl Truth {
         Self(pods.map(|pod| (pod.uid.clone(), row(&pod))).collect())
     }
 
-    /// Other pods beside these.
+    /// Other pods in addition to these.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self

@@ -1,4 +1,4 @@
-//! Told pods that move to an owner that is not known.
+//! Announced pods that move to an owner that is not known.
 
 use insta::assert_snapshot;
 use k8s_relay::{announce::Watermarks, matcher::OwnerSort};
@@ -107,7 +107,7 @@ fn a_live_pod_whose_owner_is_forgotten_has_not_moved() {
     ");
 }
 
-/// A pod that was told under a Deployment and has moved to a ReplicaSet that is not known.
+/// A pod that was announced under a Deployment and has moved to a ReplicaSet that is not known.
 fn moving() -> Native {
     let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));

@@ -33,9 +33,9 @@ pub struct Stream {
     is_open: bool,
     pods_first: bool,
     merger: Merger,
-    /// What is to be told yet: the rest of the lists, and what has happened since.
+    /// What is to be sent yet: the rest of the lists, and what has happened since.
     later: VecDeque<Change>,
-    /// Objects that this stream has told.
+    /// Objects that this stream has sent.
     told: BTreeSet<Uid>,
     /// Pods as merged. They outlive the stream, until the next one is opened.
     known: BTreeMap<Uid, PodMeta>,
@@ -122,7 +122,7 @@ impl Source for Stream {
         })
     }
 
-    /// No API group is told.
+    /// No API group is sent.
     fn as_told(pod: &PodMeta) -> PodMeta {
         let owner = without_group(pod.owner.as_ref());
         PodMeta::new(Pod {
@@ -187,7 +187,7 @@ impl Stream {
         }
     }
 
-    /// What a watcher sends: ADDED of what it has not told, as in its lists.
+    /// What a watcher sends: ADDED of what it has not sent, as in its lists.
     fn info(&mut self, change: Change) -> Info {
         let (gone, uid) = match &change {
             Change::Pod(event) => gone(event),

@@ -1,4 +1,4 @@
-//! Our own watches: one for each kind and scope, each with lists of its own.
+//! The native watches: one for each kind and scope, each with lists of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,7 +23,7 @@ pub struct Watches {
     jobs: Watched<ObjectMeta>,
 }
 
-/// The watches of one kind, and what they have told.
+/// The watches of one kind, and what they have sent.
 struct Watched<T> {
     watches: Vec<Watch<T>>,
     told: Lists<T>,
@@ -33,7 +33,7 @@ struct Watched<T> {
 enum Watch<T> {
     /// It does not see what happens.
     Away,
-    /// It has a list to tell, and after that what has happened since.
+    /// It has a list to send, and after that what has happened since.
     Listing(VecDeque<T>, Vec<Event<T>>),
     Following,
 }
@@ -177,7 +177,7 @@ impl<T: HasUid + Clone + PartialEq> Watched<T> {
         }
     }
 
-    /// Something has happened in the cluster. Returns what a watch tells of it at once.
+    /// Something has happened in the cluster. Returns what a watch reports of it at once.
     fn sees(&mut self, event: Event<T>) -> Option<(Scope, Event<T>)> {
         let (Event::Apply(object) | Event::Delete(object)) = &event else {
             return None;
@@ -203,7 +203,7 @@ impl<T: HasUid + Clone + PartialEq> Watched<T> {
         self.watches[usize::from(scope.0)] = Watch::Listing(there, Vec::new());
     }
 
-    /// A watch that lists tells the next object, or that it is done and what happened meanwhile.
+    /// A watch that lists sends the next object, or that it is done and what happened meanwhile.
     fn step(&mut self, scope: Scope) -> Vec<Event<T>> {
         let watch = &mut self.watches[usize::from(scope.0)];
         let Watch::Listing(list, later) = watch else {
@@ -217,7 +217,7 @@ impl<T: HasUid + Clone + PartialEq> Watched<T> {
         [Event::InitDone].into_iter().chain(later).collect()
     }
 
-    /// Whether a list would tell anything that was not told.
+    /// Whether a list would send anything that was not sent.
     fn has_news(&self, scope: Scope, now: &BTreeMap<Uid, T>) -> bool {
         !in_scope(now, scope).eq(in_scope(&self.told.known, scope))
     }

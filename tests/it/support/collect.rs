@@ -101,7 +101,7 @@ impl Served {
         }
     }
 
-    /// Everything that `stream` still tells, and how many Infos that were.
+    /// Everything that `stream` still sends, and how many Infos that were.
     pub(crate) async fn until_closed(&mut self, of: StreamId) -> (Vec<FeedEvent>, u64) {
         let (mut all, mut count) = (Vec::new(), 0);
         loop {
@@ -128,7 +128,7 @@ impl Served {
         }
     }
 
-    /// Ends the source; what it still told is thrown away, but counted as (opened, closed).
+    /// Ends the source; what it still sent is thrown away, but counted as (opened, closed).
     pub(crate) async fn stop(mut self) -> (usize, usize) {
         self.shutdown.cancel();
         let (mut opened, mut closed) = (0, 0);

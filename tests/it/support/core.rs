@@ -133,7 +133,8 @@ pub fn object(name: &str, controller: Option<OwnerRef>) -> ObjectMeta {
 /// Bytes that each message counts for in [`Recorder::queued`].
 pub const MESSAGE: usize = 100;
 
-/// Takes what the reducer is told: as lines, as a picture, and with what is wrong about it.
+/// Takes what is sent to the reducer: as lines, as a reducer state, and with what is wrong about
+/// it.
 #[derive(Default)]
 pub struct Recorder {
     pub lines: Vec<String>,
@@ -159,7 +160,7 @@ pub struct ReducerState {
 pub struct Pictured {
     pub pod: PodMeta,
     pub owner: Option<OwnerRef>,
-    /// Each as it was told first: the reducer ignores an id that it has seen.
+    /// Each as it was sent first: the reducer ignores an id that it has seen.
     pub containers: BTreeMap<ContainerId, ContainerMeta>,
 }
 
@@ -209,7 +210,7 @@ impl Recorder {
         }
     }
 
-    /// What is wrong: each complaint, and how the pictures differ from each other.
+    /// What is wrong: each complaint, and how the states differ from each other.
     pub fn complaint(&mut self, ledger: &Ledger) -> Option<String> {
         if let Some(wrong) = self.wrong.first() {
             return Some(wrong.clone());
@@ -437,7 +438,7 @@ impl Core {
         self.feeds.resume(self.now, &mut self.reducer)
     }
 
-    /// The network takes everything, again and again, until nothing is left to tell.
+    /// The network takes everything, again and again, until nothing is left to announce.
     pub fn rest(&mut self) {
         for _ in 0..10_000 {
             self.reducer.drain(usize::MAX);

@@ -57,8 +57,8 @@ pub fn of_streams() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..60)
 }
 
-/// A history of a cluster, of the source that tells of it and of the reducer. Not of either
-/// source: both can tell it.
+/// A history of a cluster, of the source that reports it and of the reducer. Not of either source:
+/// both can report it.
 pub fn of_a_cluster() -> impl Strategy<Value = Vec<Happening>> {
     use Happening::{Cut, List, Open, Owner, OwnerGone, Pass, Pod, PodGone, Step};
     let watch = 0..6_usize;
@@ -77,7 +77,7 @@ pub fn of_a_cluster() -> impl Strategy<Value = Vec<Happening>> {
     vec(happening, 0..80)
 }
 
-/// What exists, whoever tells it in whatever order.
+/// What exists, whichever source reports it in whatever order.
 #[derive(Clone, Debug)]
 pub enum Object {
     Pod(PodMeta),
@@ -134,7 +134,7 @@ pub fn any_escalate() -> impl Strategy<Value = Escalate> {
     select(&[Escalate::Known, Escalate::Any][..])
 }
 
-/// How a core may be set up that does so when told pods change.
+/// How a core may be set up that does so when announced pods change.
 pub fn any_settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
     let on_reconnect =
         prop_oneof![3 => Just(OnReconnect::Replay), 1 => Just(OnReconnect::ResetWatcher)];

@@ -1,4 +1,4 @@
-//! What holds of a matcher and of a picture, given the truth.
+//! What holds of a matcher and of a reducer state, given the expected state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use super::{
     truth::{Form, Truth},
 };
 
-/// Every form in which each pod was live since the reducer's picture was empty: a told pod has
-/// one of them, as later changes may never be told (D14).
+/// Every form in which each pod was live since the reducer's state was empty: an announced pod has
+/// one of them, as later changes may never be sent (D14).
 #[derive(Default)]
 pub struct Forms {
     seen: BTreeMap<Uid, BTreeSet<u64>>,
@@ -29,7 +29,7 @@ impl Forms {
         let live_before = std::mem::replace(&mut self.live, live.clone());
         if self.resyncs != reducer.resyncs || self.connected != reducer.connected {
             (self.resyncs, self.connected) = (reducer.resyncs, reducer.connected);
-            // The last known forms stay: what changed may have been told before it did.
+            // The last known forms stay: what changed may have been sent before it did.
             self.seen.clear();
             self.see(&live_before);
         }

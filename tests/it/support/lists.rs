@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_relay::model::{HasUid, Scope, Uid};
 use kube::runtime::watcher::Event;
 
-/// The objects of one kind as its events tell of them.
+/// The objects of one kind as its events report them.
 #[derive(Clone, Debug)]
 pub struct Lists<T> {
     pub known: BTreeMap<Uid, T>,

@@ -1,4 +1,4 @@
-//! What tests of several rooms share.
+//! What tests of several modules share.
 
 pub mod api;
 pub mod collect;

@@ -1,4 +1,4 @@
-//! The core with our own watches as the active feed.
+//! The core with the native watches as the active feed.
 
 use std::ops::{Deref, DerefMut};
 
@@ -23,7 +23,7 @@ impl Native {
         Self::with(Recorder::default(), native(marks), 1)
     }
 
-    /// The same, and told pods are announced again when they change.
+    /// The same, and announced pods are announced again when they change.
     pub fn reannouncing(marks: Watermarks) -> Self {
         let settings = Settings {
             reannounce: Reannounce::OnChange,
@@ -108,7 +108,7 @@ impl Native {
     }
 }
 
-/// Our own watches are the active source.
+/// The native watches are the active source.
 pub fn native(marks: Watermarks) -> Settings {
     Settings {
         active: SourceKind::Native,

@@ -22,7 +22,7 @@ use tokio::{
     select,
 };
 
-/// Names of the greeting without labels.
+/// Names of the handshake without labels.
 pub const GREETING: [&str; 6] = [
     "version_info",
     "connect",
@@ -67,7 +67,7 @@ pub async fn listen() -> (TcpListener, Options) {
     (listener, options(port))
 }
 
-/// Answers each lookup with the next of `answers`, the last one for ever.
+/// Answers each lookup with the next of `answers`, the last one indefinitely.
 pub fn resolver(answers: Vec<io::Result<Vec<std::net::SocketAddr>>>) -> Resolver {
     let answers = Arc::new(Mutex::new(answers.into_iter().peekable()));
     Resolver::new(move |_, _| {
@@ -202,7 +202,7 @@ pub fn pod(uid: &str) -> PodMeta {
     })
 }
 
-/// Tells `count` pods whose bytes compress badly.
+/// Sends `count` pods whose bytes compress badly.
 pub fn tell_pods(reducer: &mut Reducer, count: u64) {
     for n in 0..count {
         let noise = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

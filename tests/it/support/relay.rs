@@ -32,7 +32,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts the program on a free port, with these arguments beside those for the log,
+    /// Starts the program on a free port, with these arguments in addition to those for the log,
     /// and waits until it listens.
     pub async fn start(arguments: &[&str]) -> Self {
         Self::start_at("--trace", arguments).await
@@ -163,7 +163,7 @@ impl Relay {
 
     /// The time for which it has kept processors busy.
     pub fn busy(&self) -> Duration {
-        /// What Linux tells times in, since long ago.
+        /// The unit in which Linux reports times, since long ago.
         const TICKS_PER_SECOND: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;

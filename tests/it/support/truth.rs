@@ -1,5 +1,5 @@
-//! The rules of D9 written down a second time, as plainly as possible: what is true of a pod
-//! is worked out anew from everything known, after every event.
+//! The rules of D9 written down a second time, as plainly as possible: what is true of a pod is
+//! worked out again from everything known, after every event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use k8s_relay::{
     },
 };
 
-/// What one feed has been told, and what follows from it. Good below the caps.
+/// What one feed has been sent, and what follows from it. Good below the caps.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     pub pods: BTreeMap<Uid, TruePod>,
@@ -30,11 +30,12 @@ pub struct TruePod {
     pub pod: PodMeta,
     pub live: bool,
     /// The owner as resolved when it was announced or by the last event of the pod itself, under
-    /// `OnChange` by any event: what is left to tell once the owner is forgotten.
+    /// `OnChange` by any event: what is left to announce once the owner is forgotten.
     pub under: Option<OwnerRef>,
-    /// It is told under its direct owner, because it had waited too long.
+    /// It is announced under its direct owner, because it had waited too long.
     pub provisional: bool,
-    /// Since when it waits, and for whom: not told, or told under the owner it had before.
+    /// Since when it waits, and for whom: not announced, or announced under the owner it had
+    /// before.
     waits: Option<(Instant, Uid)>,
 }
 
@@ -130,7 +131,7 @@ impl Truth {
         }
     }
 
-    /// Each live pod as a replay would tell it.
+    /// Each live pod as a full resend would send it.
     pub fn live(&self) -> BTreeMap<Uid, Form> {
         let live = self.pods.iter().filter(|(_, entry)| entry.live);
         live.map(|(uid, entry)| {
@@ -145,8 +146,8 @@ impl Truth {
         self.live().into_keys().collect()
     }
 
-    /// `changed`: the pod of which the last event told, if it was one of a pod, and whether it
-    /// has another owner to wait for since.
+    /// `changed`: the pod of the last event, if it was one of a pod, and whether it has another
+    /// owner to wait for since.
     fn settle(&mut self, changed: Option<(&Uid, bool)>, now: Instant) {
         let follows = self.reannounce == Reannounce::OnChange;
         for (uid, entry) in &mut self.pods {
@@ -165,7 +166,8 @@ impl Truth {
                     let before = entry.waits.take().filter(|(_, whom)| *whom == direct.uid);
                     entry.waits = before.or(Some((now, direct.uid.clone())));
                 }
-                // It has kept its owner, or has one that may turn up yet; a stream waits for ever.
+                // It has kept its owner, or has one that may turn up yet; a stream waits
+                // indefinitely.
                 (None, Some(direct)) if entry.live => {
                     if follows && changed == Some((uid, true)) {
                         entry.waits = Some((now, direct.uid.clone()));
@@ -198,7 +200,7 @@ fn waits_for(direct: &OwnerRef) -> bool {
     !direct.custom && matches!(direct.kind, OwnerKind::ReplicaSet | OwnerKind::Job)
 }
 
-/// What a pod is told as.
+/// What a pod is announced as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
     pub fields: u64,

@@ -1,4 +1,4 @@
-//! The way that production goes: outbox, bytes, reader, and the mock reducer's picture.
+//! The way that production goes: outbox, bytes, reader, and the mock reducer's state.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -111,7 +111,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What the wire should say of a pod that was told so (protocol 6.5, 13.4).
+    /// What the wire should say of a pod that was announced so (protocol 6.5, 13.4).
     pub fn of(told: &Pictured) -> Self {
         let (pod, owner) = (&told.pod, told.owner.as_ref());
         let kind = match owner.map(|owner| &owner.kind) {

@@ -16,7 +16,7 @@ use prost::Message as _;
 use super::world::{Behind, Tee, World, host_port, mock_reducer, new_file, send, to};
 use crate::support::must;
 
-/// Plays a file; gives the numbers and the verdict.
+/// Plays a file; gives the numbers and the result.
 async fn replay(file: &Path, relay: &Behind, speed: Speed) -> (String, Result<(), ToolError>) {
     let args = ReplayArgs {
         file: file.to_owned(),

@@ -97,7 +97,7 @@ async fn what_a_watcher_sent_before_it_cancelled_reaches_both() {
     world.told(30).await;
     call.cancel();
     world.tee.equal(30).await;
-    // The next stream begins anew, as with a relay alone.
+    // The next stream begins again, as with a relay alone.
     let mut call = world.tee.call().await;
     send(&mut call, Cluster::new(3, 10).list()).await;
     world.told(10).await;

@@ -191,7 +191,7 @@ impl Tee {
         .await;
     }
 
-    /// Ends it, and gives its verdict and all that was shown.
+    /// Ends it, and returns its result and all that was shown.
     pub(super) async fn stop(self) -> (Result<(), ToolError>, String) {
         let Self {
             stop,
@@ -217,7 +217,7 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    /// A relay that tells this reducer.
+    /// A relay that announces to this reducer.
     pub(super) async fn start(reducer: SocketAddr, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             heartbeat: Heartbeat::Once,

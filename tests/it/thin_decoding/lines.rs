@@ -188,7 +188,7 @@ fn a_bare_status_is_an_error_as_one_in_an_event_is() {
     let within = event(json!("ERROR"), &status);
     assert!(within.contains("410"), "{within}");
     assert_eq!(read(status.to_string().as_bytes()), within);
-    // Another object is none, and an event stays one whatever stands beside it.
+    // Another object is none, and an event stays one whatever stands next to it.
     assert_eq!(
         read(br#"{"kind":"PodList","items":[]}"#),
         "unknown_event at None"

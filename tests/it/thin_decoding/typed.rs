@@ -78,7 +78,7 @@ prop_compose! {
     }
 }
 
-/// What a pod is, told from the thin form and from the typed one.
+/// What a pod is, read from the thin form and from the typed one.
 #[derive(Debug, PartialEq)]
 struct Facts {
     texts: [String; 4],

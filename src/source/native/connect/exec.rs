@@ -1,6 +1,6 @@
 //! What is said to a credential plugin, and what it answers. Pure.
 //!
-//! It is told in a variable, `KUBERNETES_EXEC_INFO`, and answers on its standard output; both is
+//! It is asked by a variable, `KUBERNETES_EXEC_INFO`, and answers on its standard output; both is
 //! JSON of one version. Absent here: processes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

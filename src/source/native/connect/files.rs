@@ -15,7 +15,7 @@ const MAX_LEN: u64 = 16 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
 
-/// Tells whether a file is another one, or has other contents.
+/// Detects whether a file is another one, or has other contents.
 type Stamp = (u64, u64, i64, i64, u64);
 
 impl Seen {

@@ -81,7 +81,7 @@ pub struct Plugin {
     pub command: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Variables beside ours.
+    /// Variables in addition to ours.
     pub env: Vec<(String, String)>,
     /// For people, if it is not there.
     pub install_hint: String,

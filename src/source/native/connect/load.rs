@@ -41,7 +41,7 @@ pub(super) struct Loaded {
     pub(super) plugin: Option<Call>,
 }
 
-/// Reads everything anew. What was read is there in any case, so that a repair is noticed.
+/// Reads everything again. What was read is there in any case, so that a repair is noticed.
 pub(super) fn load(access: &Access) -> (Seen, Result<Loaded, ConnectError>) {
     let mut seen = Seen::default();
     let loaded = load_into(access, &mut seen);
@@ -235,7 +235,7 @@ fn environment() -> Environment {
 }
 
 /// The header that says who we are. As with other tools, a token file counts where a token is
-/// given beside it, unless it cannot be read.
+/// given, too, unless it cannot be read.
 fn authorization(
     user: &User,
     login: Option<(String, String)>,

@@ -2,9 +2,9 @@
 //!
 //! Invariants: a plugin is a process group of its own without standard input. It is listened to
 //! until its own process ends, whatever it has started, for a limited time and up to
-//! [`MAX_OUTPUT`]; then its whole group is killed, and so it is when whoever asked gives up and
-//! when our process ends. Nothing here blocks: even the start of the process, for which the
-//! system reads a file, happens on a thread of its own.
+//! [`MAX_OUTPUT`]; then its whole group is killed, and so it is when the caller gives up and when
+//! this process ends. Nothing here blocks: even the start of the process, for which the system
+//! reads a file, happens on a thread of its own.
 
 use std::{
     collections::BTreeSet,
@@ -107,7 +107,7 @@ async fn run(call: &Call) -> Result<Vec<u8>, String> {
         ..
     } = running;
     // What it wrote before its end waits in the pipe. What it has started may hold the other end
-    // open for ever, so nobody waits for that.
+    // open indefinitely, so nobody waits for that.
     drain(rest, &mut output, MAX_OUTPUT + 1);
     drain(more, &mut complaint, MAX_COMPLAINT);
     drop(group);
@@ -158,7 +158,7 @@ struct Running {
 }
 
 async fn start(call: Call) -> Result<Running, String> {
-    // Whoever asked may give up: then what has started is dropped, and so killed, over there.
+    // The caller may give up: then what has started is dropped, and so killed, over there.
     let started = spawn_blocking(move || spawn(&call)).await;
     let started = started.unwrap_or_else(|error| Err(io::Error::other(error)));
     started.map_err(|error| format!("cannot be started: {error}"))

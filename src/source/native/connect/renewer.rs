@@ -1,4 +1,4 @@
-//! Gets credentials, and gets them anew (D16 e): one attempt at a time for all who make requests.
+//! Gets credentials, and renews them (D16 e): one attempt at a time for all who make requests.
 //!
 //! Invariants: whatever takes long or fails holds up nobody who has credentials; the last ones are
 //! used until there are others. Files are read, and looked at for changes, on threads that may
@@ -88,7 +88,7 @@ impl Renewer {
     /// Goes on until it is stopped. No plugin is left when it is done or dropped.
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
-        // What is told by `current` ends after whatever was under way.
+        // What is published by `current` ends after whatever was under way.
         let _ = stop.run_until_cancelled(self.renew()).await;
     }
 
@@ -222,7 +222,7 @@ impl Renewer {
         }
     }
 
-    /// Whoever waits for better credentials may hear that none will come for a while.
+    /// A caller that waits for better credentials may hear that none will come for a while.
     fn rest(&self, schedule: &Schedule) {
         let due = schedule.due().map(Into::into);
         self.current
@@ -300,7 +300,7 @@ fn guarded<T>(make: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 async fn look(doubts: &Doubts, attempt: u64, seen: Arc<Seen>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
-        // What cannot be looked at is looked at again.
+        // A file that cannot be read is checked again later.
         if doubts.has_changed(attempt, seen.clone()).await {
             return;
         }

@@ -43,7 +43,7 @@ struct Known {
 }
 
 impl Verifier {
-    /// Takes whoever is there.
+    /// Accepts any server.
     pub(super) fn of_anybody(provider: &CryptoProvider) -> Self {
         Self {
             trusted: Trusted::Anybody,

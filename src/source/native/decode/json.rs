@@ -1,8 +1,8 @@
 //! A JSON reader that loses one value, not the document.
 //!
-//! Laws: numbers of any size and texts of any bytes are read; what is no UTF-8, or half a
-//! surrogate pair, becomes U+FFFD, as Go reads it. A text without escapes is borrowed.
-//! Neither depth nor length of what is skipped costs memory or stack.
+//! Invariants: numbers of any size and texts of any bytes are read; what is no UTF-8, or half a
+//! surrogate pair, becomes U+FFFD, as Go reads it. A text without escapes is borrowed. Neither
+//! depth nor length of what is skipped costs memory or stack.
 //!
 //! What is skipped is not validated: only its texts and brackets are counted. That, and
 //! looking at eight bytes at a time, makes skipping twice as fast as serde_json's; and

@@ -144,7 +144,7 @@ impl<S: SharedTexts> Means<'_, S> {
             }
         }
         reader.end()?;
-        // Every known server tells the type first, but nothing says that it must.
+        // Every known server sends the type first, but nothing says that it must.
         if let (None, Some(verb), Some(at)) = (&object, verb, passed_by) {
             object = Some(self.object::<T>(verb, &mut start.back_to(at))?);
         }

@@ -169,8 +169,8 @@ pub(super) fn valid_version(version: Value<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// Whether it shares no more than its kind text with the built-in kind
-/// ([`Controller::custom`](crate::model::Controller::custom)). Kinds that nothing waits for
-/// and that are nobody's controller of a controller have no namesake to be told from.
+/// ([`Controller::custom`](crate::model::Controller::custom)). Kinds that nothing waits for and
+/// that are nobody's controller of a controller have no namesake to be distinguished from.
 fn is_custom(kind: &OwnerKind, api_version: &str) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     match kind {

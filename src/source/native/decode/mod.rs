@@ -1,13 +1,13 @@
 //! Thin decoding: of the JSON that an API server sends, only what becomes a
 //! [`PodMeta`] or [`ObjectMeta`] is built; everything else is skipped. Pure.
 //!
-//! Laws (protocol 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
-//! field that comes twice the last one counts. An object that cannot be used costs itself
-//! alone: what stands beside it in a line or page is decoded, and the reason is counted.
-//! Nothing allocates but what is kept, except for a needed text that has escapes.
+//! Invariants (protocol 13.0, D8, D11): the order of fields does not matter, `null` is absent, of a
+//! field that comes twice the last one counts. An object that cannot be used costs itself alone:
+//! what stands next to it in a line or page is decoded, and the reason is counted. Nothing
+//! allocates but what is kept, except for a needed text that has escapes.
 //!
-//! A field that only some ask for becomes a switch in [`Decoding`]: a draft that is told
-//! so at its start skips it like any stranger.
+//! A field that only some ask for becomes a switch in [`Decoding`]: a partial object that knows so
+//! at its start skips it like any unknown field.
 //!
 //! Absent here: HTTP, lines and their ends, versions compared, kube's own types of objects.
 
@@ -49,7 +49,7 @@ pub const MAX_OBJECT_LEN: usize = 4 << 20;
 /// What is asked of the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoding {
-    /// Which containers of a pod are told.
+    /// Which containers of a pod are announced.
     pub containers: Containers,
     /// What enrichment keeps of the objects; `None`: nothing.
     pub keep: Option<Arc<Keep>>,

@@ -22,7 +22,7 @@ use crate::model::Uid;
 /// are cut by the end of what is there and read twice.
 const READ_AT: usize = 128 << 10;
 
-/// What a page of a list says beside its objects.
+/// What a page of a list says apart from its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageEnd {
     /// `metadata.resourceVersion`: a watch may start there after the last page. Never empty.
@@ -135,7 +135,7 @@ impl PageReader {
         if self.rest.len() >= self.read_at {
             // What cannot be read yet may be cut. If it is wrong, the end will show it.
             let _ = self.read_on::<T>(false, decoding, texts, each);
-            // Twice as much as is left: a long value is begun anew, but seldom.
+            // Twice as much as is left: a long value is read from its start again, but seldom.
             self.read_at = READ_AT.max(self.rest.len() * 2);
         }
     }
@@ -273,7 +273,7 @@ impl PageReader {
     }
 }
 
-/// What stands on a page beside its items.
+/// What stands on a page apart from its items.
 #[derive(Default)]
 struct Frame<'a> {
     /// It may be a `Status` instead.

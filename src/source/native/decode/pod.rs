@@ -1,9 +1,9 @@
 //! Pods.
 //!
-//! Laws: the version text is made of `containerStatuses` alone, of those without id too
-//! (protocol 13.0). Told are containers that have an id: the main ones, then init containers,
-//! then ephemeral ones. A status or an entry of `podIPs` that has a wrong type inside costs
-//! itself alone; a wrong type elsewhere costs the pod.
+//! Invariants: the version text is made of `containerStatuses` alone, of those without id too
+//! (protocol 13.0). Containers that have an id are announced: the main ones, then init containers,
+//! then ephemeral ones. A status or an entry of `podIPs` that has a wrong type inside costs itself
+//! alone; a wrong type elsewhere costs the pod.
 
 use std::{
     iter,
@@ -243,7 +243,7 @@ impl PartialPod<'_> {
 }
 
 impl Status<'_> {
-    /// The containers to tell, in their order, and how many at their end are not main ones.
+    /// The containers to announce, in their order, and how many at their end are not main ones.
     fn told(
         &self,
         texts: &mut Interner,

@@ -100,7 +100,8 @@ impl<T> WatchMachine<T> {
         }
         self.errors = 0;
         if matches!(end, RequestError::Silence) && request.opened.is_none() {
-            // A server would have ended it by now, whoever holds back the head of its answer.
+            // A server would have ended it by now, even where a proxy holds back the head of its
+            // answer.
             return self.health.failing(end);
         }
         if request.opened.is_some() {
@@ -311,7 +312,7 @@ impl<T> WatchMachine<T> {
         timeouts.steady.min(timeouts.slowest_retry)
     }
 
-    /// Where to go on after a failure: a page is asked for again, a stream begins anew.
+    /// Where to go on after a failure: a page is requested again, a stream begins again.
     fn begin_again(&mut self) {
         match self.phase {
             Phase::Streaming(_) => self.phase = Phase::List,

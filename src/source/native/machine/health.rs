@@ -1,4 +1,4 @@
-//! How a watch fares, said once at each change.
+//! The health of a watch, reported once at each change.
 
 use std::{
     collections::VecDeque,
@@ -7,10 +7,10 @@ use std::{
 
 use super::super::error::RequestError;
 
-/// A change in how a watch fares.
+/// A change in the health of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthChange {
-    /// It works; after so many failures, or for the first time.
+    /// It is healthy, after this number of failures, or for the first time.
     Healthy {
         /// Failures in a row; 0 at the start.
         failures: u64,
@@ -38,7 +38,7 @@ enum State {
     },
 }
 
-/// How a watch fares.
+/// The health of a watch.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     state: State,

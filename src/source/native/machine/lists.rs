@@ -125,7 +125,7 @@ impl Lists {
 
     // === what happens ===
 
-    /// A list begins, or begins anew.
+    /// A list begins, or begins again.
     pub(super) fn begin(&mut self, now: Instant) {
         self.began = Some(now);
         (self.pages, self.led_to, self.objects) = (0, None, 0);

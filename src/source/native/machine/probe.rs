@@ -12,7 +12,7 @@ use super::RequestError;
 /// At most one in this time.
 const EACH: Duration = Duration::from_secs(30);
 
-/// A probe that takes longer is given up: the watch must not wait for advice.
+/// A probe that takes longer is cancelled: the watch must not wait for advice.
 pub(super) const LONGEST: Duration = Duration::from_secs(1);
 
 /// What was refused, or slow, rests for so long.

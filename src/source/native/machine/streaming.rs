@@ -1,11 +1,12 @@
 //! A list that comes as the first events of a watch (WatchList).
 //!
 //! Its end mark must come: [`Streaming::listening`] says when at the latest. What is no first event
-//! of a list does not prolong that, or a server that streams no lists would be followed for ever.
+//! of a list does not prolong that, or a server that streams no lists would be followed
+//! indefinitely.
 //!
 //! A server that ignores the wish for a streamed list sends the objects and never the mark. So a
-//! page is asked for beside a list that pauses, and the list is given up for it unless it has gone
-//! on at least as quickly meanwhile. A server that streams lists does not pause.
+//! page is requested alongside a list that pauses, and the page replaces the list unless that has
+//! gone on at least as quickly meanwhile. A server that streams lists does not pause.
 
 use std::{
     borrow::Cow,
@@ -25,14 +26,14 @@ use super::lists::MOST_OBJECTS;
 /// does not stream a list.
 pub(super) const MAX_EARLY_DELETES: usize = 65_536;
 
-/// A pause of a streamed list after which a page is asked for beside it. A few times more than
+/// The pause of a streamed list after which a page is requested alongside it. A few times more than
 /// servers take between two objects or to look up where the list ends.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// A streamed list.
 #[derive(Debug)]
 pub(super) struct Streaming<T> {
-    /// `Init` was told.
+    /// `Init` was sent.
     begun: bool,
     /// Something has come that is no first event of a list.
     live: bool,
@@ -75,7 +76,7 @@ impl<T> Default for Streaming<T> {
 }
 
 impl<T> Streaming<T> {
-    /// `Init` was told.
+    /// `Init` was sent.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
@@ -94,7 +95,7 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// When a page is asked for beside it, once.
+    /// When a page is requested alongside it, once.
     pub(super) fn beside_at(&self) -> Option<Instant> {
         let since = self.live_since.min(self.pauses_since);
         let since = since
@@ -124,7 +125,7 @@ impl<T> Streaming<T> {
                 self.firsts += 1;
                 self.object(object, tell);
             }
-            // Its list may be older than its watch: then it tells what happened between them.
+            // Its list may be older than its watch: then it reports what happened between them.
             Line::Modified { object, .. } => {
                 self.live = true;
                 self.object(object, tell);

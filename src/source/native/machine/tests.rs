@@ -1,4 +1,4 @@
-//! Scenarios of one watch, moved by hand: what it asks, what it tells, how it fares.
+//! Scenarios of one watch, moved by hand: what it asks, what it sends, how healthy it is.
 
 #![allow(
     clippy::unwrap_used,
@@ -139,7 +139,7 @@ impl Scenario {
             if let Some(end) = self.machine.timed_out(self.now) {
                 return (self.now - start, end);
             }
-            // A page beside the stream is asked for, and does not come.
+            // A page is requested alongside the stream, and does not come.
             let _ = self.machine.beside(self.now);
         }
     }

@@ -30,7 +30,7 @@ impl Reported {
 }
 
 impl<K: WatchedKind> Watch<K> {
-    /// Tells what has changed beside the objects.
+    /// Sends what has changed apart from the objects.
     pub(super) async fn report(&mut self) -> Result<(), Gone> {
         if let Some(took) = self.machine.take_list_time(now) {
             self.shared.counters.count_list(self.resource.kind, took);

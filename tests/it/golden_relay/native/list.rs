@@ -1,4 +1,4 @@
-//! `compat/native.toml`: which recordings are told natively too, and why the others are not.
+//! `compat/native.toml`: which recordings are played natively too, and why the others are not.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The picture that a recording ends in, in the lines of its messages.
+//! The reducer's state that a recording ends in, in the lines of its messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ impl Expected {
         }
     }
 
-    /// The picture, as far as is expected of it.
+    /// The reducer's state, as far as is expected of it.
     pub fn seen_in(&self, picture: &ReducerState) -> Self {
         match self {
             Self::Lines(_) => Self::Lines(shown(picture)),
@@ -80,9 +80,9 @@ impl Expected {
 
 /// Reads messages that were written as lines.
 ///
-/// A version in a recording is any text that its author liked; a cluster has none but that of
-/// the images (protocol 13.0). So in its place stands what follows from the containers that
-/// were told with the pod.
+/// A version in a recording is any text that its author liked; a cluster has none but that of the
+/// images (protocol 13.0). So in its place stands what follows from the containers that were sent
+/// with the pod.
 fn fold(lines: &[String]) -> ReducerState {
     let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
     let mut picture = ReducerState::new();
@@ -122,7 +122,7 @@ fn fold(lines: &[String]) -> ReducerState {
     picture
 }
 
-/// Of the containers that are told next. Where an id comes again an update begins.
+/// Of the containers that are sent next. Where an id comes again an update begins.
 fn version(next: &[Line]) -> String {
     let mut ids = BTreeSet::new();
     let mut images: Vec<String> = next

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::support::must;
 
-/// No pod is told because it waited too long, and no deleted owner is forgotten.
+/// No pod is announced because it waited too long, and no deleted owner is forgotten.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What the reducer knows at the end.
@@ -162,7 +162,7 @@ impl Player {
         self.server_is_away = true;
     }
 
-    /// What happened meanwhile can only be seen by listing anew.
+    /// What happened meanwhile can only be seen by listing again.
     async fn server_returns(&mut self, case: &str) {
         self.api.compact();
         self.api.start_listening().await.unwrap();
@@ -196,7 +196,7 @@ impl Player {
         must(&format!("{case}: all is told"), told).await;
     }
 
-    /// A pod that is told when its owner and itself have been seen.
+    /// A pod that is announced when its owner and itself have been seen.
     fn put_fence(&self, kind: Kind) -> String {
         let name = format!("fence-{kind:?}-{}", self.fences);
         let owner = Meta::new(ASIDE, &name, &name);

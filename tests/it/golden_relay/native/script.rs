@@ -43,7 +43,7 @@ pub struct File {
     pub name: String,
 }
 
-/// Why something cannot be told natively.
+/// Why something cannot be played through the native source.
 #[derive(Debug, thiserror::Error)]
 pub enum Inexpressible {
     #[error("bytes that are no Info")]
@@ -66,7 +66,7 @@ pub enum Inexpressible {
     Nothing,
 }
 
-/// What the big lists of the recordings about a full queue are divided by: their pictures have
+/// What the big lists of the recordings about a full queue are divided by: their states have
 /// nothing of them.
 const LESS: u32 = 100;
 
@@ -189,7 +189,7 @@ impl Writer {
             self.moves.push(Move::Delete { kind, file });
             return Ok(());
         }
-        // A recording does not tell the names of ReplicaSets and Jobs, nor do we.
+        // A recording does not hold the names of ReplicaSets and Jobs, nor do we send them.
         let object = Object::from_info(info, "default", uid).ok_or(Inexpressible::NoObject)?;
         let file = File {
             namespace: object.namespace().to_owned(),
@@ -204,7 +204,7 @@ impl Writer {
     }
 }
 
-/// The one object that an Info tells of: kind, uid and owner.
+/// The one object that an Info reports: kind, uid and owner.
 fn the_object(info: &Info) -> Result<(Kind, &str, Option<&OwnerInfo>), Inexpressible> {
     let event = Event::try_from(info.event);
     if !matches!(event, Ok(Event::Added | Event::Modified | Event::Deleted)) {

@@ -370,7 +370,7 @@ fn a_list_that_fails_again_and_again_takes_a_fifth_of_the_time() {
     assert_eq!(waits[5..], [60; 5]);
 }
 
-// === a page beside a list that pauses ===
+// === a page alongside a list that pauses ===
 
 #[test]
 fn a_page_is_asked_for_beside_a_list_that_pauses_and_takes_its_place() {

@@ -95,7 +95,7 @@ struct World {
     changes: u64,
     /// Whether a version that is forgotten is called 410.
     honest: bool,
-    // What the watch told.
+    // What the watch sent.
     state: BTreeMap<u8, ()>,
     staged: Option<BTreeMap<u8, ()>>,
     // What it asked.
@@ -103,7 +103,7 @@ struct World {
     listing: Vec<(Instant, Duration)>,
     /// When the server said something last.
     last_word: Instant,
-    /// When the end of the list was told that is in the answer.
+    /// When the end of the list was sent that is in the answer.
     listed: Option<Instant>,
 }
 

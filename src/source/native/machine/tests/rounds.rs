@@ -1,4 +1,4 @@
-//! What a server may do for ever: it is asked at most ten times a minute all the same.
+//! What a server may do without end: it is asked at most ten times a minute all the same.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn lists_that_work_do_not_hurry_a_watch_that_never_does() {
                     scenario.page(&["a"], "5", next);
                 }
             });
-            // Pages that follow a page are beside the count.
+            // Pages that follow a page are not counted.
             let most = most.saturating_sub(2 * (parts - 1));
             assert!(most <= 10, "{number} {parts}: {most}");
         }
