@@ -22,7 +22,7 @@ use k8s_relay::{
     model::{Scope, Seed},
     proto::{Info, info::Event},
     reducer::{self, Identity, ReducerEvent},
-    sim::cluster::{Cluster, told_as},
+    sim::cluster::{Cluster, sent_as},
     source::{
         FeedEvent,
         legacy::{
@@ -98,38 +98,38 @@ fn main() {
 
     let containers = pods * CLUSTER.containers;
     let mut way_out = WayOut::new();
-    way_out.tell(sets);
-    let told = way_out.tell(added);
+    way_out.play(sets);
+    let sent = way_out.play(added);
     row(
         "out: new pods, with their containers",
         Target::Any,
-        told,
+        sent,
         pods + containers,
         "messages",
     );
     // Let the buffers find their size.
-    way_out.tell(same.clone());
-    let told = way_out.tell(same);
+    way_out.play(same.clone());
+    let sent = way_out.play(same);
     row(
         "out: containers of live pods",
         none,
-        told,
+        sent,
         containers,
         "messages",
     );
-    let told = way_out.tell(restarted);
+    let sent = way_out.play(restarted);
     row(
         "out: containers of live pods, half of them new",
         Target::Any,
-        told,
+        sent,
         containers,
         "messages",
     );
-    let told = way_out.replay();
+    let sent = way_out.replay();
     row(
         "out: a replay",
         Target::Any,
-        told,
+        sent,
         pods + containers,
         "messages",
     );
@@ -149,7 +149,7 @@ fn restarted(mut info: Info) -> Info {
     {
         container.id = container.id.replace(['0', '1', '2', '3'], "4");
     }
-    told_as(Event::Added, info)
+    sent_as(Event::Added, info)
 }
 
 /// All that an event passes through on its way to the socket.
@@ -190,7 +190,7 @@ impl WayOut {
     }
 
     /// Sends these events and writes what they make of it; returns the allocations.
-    fn tell(&mut self, events: Vec<FeedEvent>) -> u64 {
+    fn play(&mut self, events: Vec<FeedEvent>) -> u64 {
         let mut count = 0;
         let mut inputs = events.into_iter().map(input).peekable();
         while inputs.peek().is_some() {
@@ -201,7 +201,7 @@ impl WayOut {
                 reducer,
                 ..
             } = self;
-            let told = measure(|| {
+            let sent = measure(|| {
                 let now = Instant::now();
                 reducer.outbox().set_time(now);
                 for input in batch {
@@ -209,7 +209,7 @@ impl WayOut {
                 }
                 reducer.flush(now);
             });
-            count += told.count_total;
+            count += sent.count_total;
             self.drain();
         }
         count
@@ -224,11 +224,11 @@ impl WayOut {
         let mut resume = CatchUp::More;
         while resume != CatchUp::Done {
             let Self { feeds, reducer, .. } = self;
-            let told = measure(|| {
+            let sent = measure(|| {
                 resume = feeds.resume(now, reducer.outbox());
                 reducer.flush(now);
             });
-            count += told.count_total;
+            count += sent.count_total;
             self.drain();
         }
         count

@@ -85,7 +85,7 @@ fn main() {
         comparison.start(now);
         let mut look = |at: usize, legacy: &[PodMeta], native: &[PodMeta]| {
             let pair: Pair<'_> = (&legacy[at], &native[at]);
-            let [told, ours] = [pair.0, pair.1].map(|pod| {
+            let [sent, ours] = [pair.0, pair.1].map(|pod| {
                 let live = Live {
                     slot: Slot::FIRST,
                     pod,
@@ -93,7 +93,7 @@ fn main() {
                 };
                 Seen::Live(live, &OwnerStatus::Known)
             });
-            comparison.refresh(&pair.0.uid, told, ours, now);
+            comparison.refresh(&pair.0.uid, sent, ours, now);
         };
         let mut all = || {
             for at in order() {

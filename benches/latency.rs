@@ -37,8 +37,8 @@ fn main() {
         thread::sleep(PAUSE);
         let start = Instant::now();
         call.send(&load);
-        let told = u64::from(number + 1) * u64::from(1 + pods.containers);
-        let heard = reducer.wait("the pod", |heard| heard.pods + heard.containers >= told);
+        let sent = u64::from(number + 1) * u64::from(1 + pods.containers);
+        let heard = reducer.wait("the pod", |heard| heard.pods + heard.containers >= sent);
         heard.at - start
     });
     let times: Vec<Duration> = times.collect();

@@ -10,7 +10,7 @@ use std::{thread, time::Duration};
 
 use k8s_relay::{
     proto::{Info, info::Event},
-    sim::cluster::{Cluster, told_as},
+    sim::cluster::{Cluster, sent_as},
 };
 use support::{
     CLUSTER, MESSAGES,
@@ -169,13 +169,13 @@ fn framed(report: &mut Report) {
 }
 
 fn gone(infos: impl Iterator<Item = Info>) -> impl Iterator<Item = Info> {
-    infos.map(|info| told_as(Event::Deleted, info))
+    infos.map(|info| sent_as(Event::Deleted, info))
 }
 
 /// A ReplicaSet and its pod, and their end.
 fn come_and_go(number: u32) -> [Info; 4] {
     let set = PASSERS_BY.replica_set(number % PASSERS_BY.replica_sets);
     let pod = PASSERS_BY.pod(number);
-    let [no_set, no_pod] = [&set, &pod].map(|info| told_as(Event::Deleted, info.clone()));
+    let [no_set, no_pod] = [&set, &pod].map(|info| sent_as(Event::Deleted, info.clone()));
     [set, pod, no_pod, no_set]
 }

@@ -191,7 +191,7 @@ fn relay(api: &mut ApiServer, scale: &Scale) -> Round {
     let half = u64::from(scale.cluster.pods / 2);
     reducer.wait("half of the pods", |heard| heard.pods >= half);
     let at_half = api.body_bytes() - before;
-    let heard = reducer.wait("all pods", told(scale, 0));
+    let heard = reducer.wait("all pods", sent(scale, 0));
     let list = Spent {
         time: heard.at - start,
         cpu: relay.cpu_time(),
@@ -201,7 +201,7 @@ fn relay(api: &mut ApiServer, scale: &Scale) -> Round {
     let start = api.events(scale.churn);
     let changed = u64::from(scale.churn / 10);
     let heard = reducer.wait("the churn", |heard| {
-        told(scale, changed)(heard) && heard.deletes >= changed
+        sent(scale, changed)(heard) && heard.deletes >= changed
     });
     let churn = Spent {
         time: heard.at - start,
@@ -239,7 +239,7 @@ fn floor(api: &mut ApiServer, scale: &Scale) -> Round {
 }
 
 /// All pods of the cluster, and so many more, with their containers.
-fn told(scale: &Scale, more: u64) -> impl Fn(&Heard) -> bool {
+fn sent(scale: &Scale, more: u64) -> impl Fn(&Heard) -> bool {
     let cluster = scale.cluster;
     let pods = u64::from(cluster.pods) + more;
     move |heard| heard.pods >= pods && heard.containers >= pods * u64::from(cluster.containers)
@@ -251,7 +251,7 @@ fn told(scale: &Scale, more: u64) -> impl Fn(&Heard) -> bool {
 fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let reducer = Reducer::start();
     let relay = Server::native(reducer.address(), api.kubeconfig());
-    reducer.wait("all pods", told(scale, 0));
+    reducer.wait("all pods", sent(scale, 0));
     thread::sleep(Duration::from_secs(1));
     reducer.time_pods();
     let (start, cpu) = (Instant::now(), relay.cpu_time());
@@ -264,7 +264,7 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
             added.push(before);
         }
     }
-    reducer.wait("the added pods", told(scale, added.len() as u64));
+    reducer.wait("the added pods", sent(scale, added.len() as u64));
     let (took, cpu) = (start.elapsed(), relay.cpu_time() - cpu);
     // Pods are sent in the order in which they are added.
     let arrivals = reducer.arrivals();
@@ -337,7 +337,7 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let reducer = Reducer::start();
     let relay = Server::native(reducer.address(), api.kubeconfig());
     reducer.wait("the greeting", |_| true);
-    let listed = reducer.wait("all pods", told(scale, 0));
+    let listed = reducer.wait("all pods", sent(scale, 0));
     let peak = relay.peak_kib();
     thread::sleep(QUIET);
     let settled = relay.resident_kib();
@@ -345,7 +345,7 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     api.force_lists();
     // It comes after the list: then the list has been taken.
     api.add_pod();
-    let heard = reducer.wait("the pod after the list", told(scale, 1));
+    let heard = reducer.wait("the pod after the list", sent(scale, 1));
     let cpu = relay.cpu_time() - cpu;
     thread::sleep(QUIET);
     let (peak_again, settled_again) = (relay.peak_kib(), relay.resident_kib());
@@ -399,7 +399,7 @@ fn cgroup(report: &mut Report, api: &ApiServer, scale: &Scale) {
     let measured = Cgroup::make(CGROUP).map(|cgroup| {
         let reducer = Reducer::start();
         let relay = Server::native_within(&cgroup.0, reducer.address(), api.kubeconfig());
-        let survived = reducer.wait_for(PATIENCE, told(scale, 0)).is_ok();
+        let survived = reducer.wait_for(PATIENCE, sent(scale, 0)).is_ok();
         let (peak, failures) = (
             cgroup.read("memory.max_usage_in_bytes"),
             cgroup.read("memory.failcnt"),

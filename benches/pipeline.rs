@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use k8s_relay::{
     proto::{Info, info::Event},
-    sim::cluster::told_as,
+    sim::cluster::sent_as,
 };
 use support::{
     CLUSTER, MESSAGES, ROUNDS,
@@ -69,7 +69,7 @@ fn main() {
         updates: encode(
             CLUSTER
                 .all_pods()
-                .map(|info| told_as(Event::Modified, info)),
+                .map(|info| sent_as(Event::Modified, info)),
         ),
         restarts: encode(CLUSTER.all_pods().map(restarted)),
     };
@@ -210,12 +210,12 @@ fn relay(loads: &Loads) -> Round {
     let server = Server::relay(reducer.address());
     reducer.wait("the greeting", |_| true);
     let call = Call::open(server.address());
-    let mut told = 0;
-    let mut tell = |load: &Load, passes: u32, messages: u64| {
-        told += messages;
+    let mut sent = 0;
+    let mut measured = |load: &Load, passes: u32, messages: u64| {
+        sent += messages;
         let (start, cpu) = (Instant::now(), server.cpu_time());
         (0..passes).for_each(|_| call.send(load));
-        let heard = reducer.wait("it all", |heard| heard.pods + heard.containers >= told);
+        let heard = reducer.wait("it all", |heard| heard.pods + heard.containers >= sent);
         assert_eq!(heard.resyncs, 0, "the reducer fell behind");
         Spent {
             time: heard.at - start,
@@ -224,9 +224,9 @@ fn relay(loads: &Loads) -> Round {
     };
     let containers = u64::from(PASSES * CLUSTER.pods * CLUSTER.containers);
     Round {
-        list: tell(&loads.list, 1, MESSAGES),
-        updates: tell(&loads.updates, PASSES, containers),
-        restarts: tell(&loads.restarts, PASSES, containers),
+        list: measured(&loads.list, 1, MESSAGES),
+        updates: measured(&loads.updates, PASSES, containers),
+        restarts: measured(&loads.restarts, PASSES, containers),
     }
 }
 
@@ -251,7 +251,7 @@ fn yardstick(loads: &Loads) -> Round {
 
 /// The pod, after its first container was restarted.
 fn restarted(info: Info) -> Info {
-    let mut info = told_as(Event::Modified, info);
+    let mut info = sent_as(Event::Modified, info);
     if let Some(pod) = &mut info.pod_info
         && let Some(container) = pod.container_infos.first_mut()
     {

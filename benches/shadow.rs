@@ -187,7 +187,7 @@ impl Relay {
 fn is_equal(parity: &Parity) -> bool {
     parity.comparing
         && parity.divergences + parity.unsettled + parity.waiting == 0
-        && parity.excused.is_empty()
+        && parity.expected.is_empty()
         && parity.legacy_digest == parity.native_digest
 }
 
@@ -349,14 +349,14 @@ fn switch(relay: &Relay, cluster: &mut BothWays, to: Source) -> (Duration, u64) 
     let start = Instant::now();
     relay.admin.step(step);
     relay.hear_of(&newcomer, to, cluster);
-    let told = |heard: &Heard| heard.pods > before.pods;
-    let time = relay.reducer.wait("the newcomer", told).at - start;
+    let sent = |heard: &Heard| heard.pods > before.pods;
+    let time = relay.reducer.wait("the newcomer", sent).at - start;
     relay.hear_of(&newcomer, from, cluster);
     let status = relay.settle(cluster.pods());
     assert_eq!(status.stage, stage);
     // What has left the relay is decoded by then.
     thread::sleep(Duration::from_millis(100));
-    let after = relay.reducer.wait("the newcomer", told);
+    let after = relay.reducer.wait("the newcomer", sent);
     let all = |heard: Heard| heard.pods + heard.containers + heard.deletes + heard.resyncs;
     let of_the_newcomer = 1 + u64::from(cluster.shape().containers);
     (time, all(after) - all(before) - of_the_newcomer)

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use k8s_relay::{proto::info::Event, sim::cluster::told_as};
+use k8s_relay::{proto::info::Event, sim::cluster::sent_as};
 use support::{
     CLUSTER, ROUNDS,
     process::Server,
@@ -31,7 +31,7 @@ fn main() {
     let updates = encode(
         CLUSTER
             .all_pods()
-            .map(|info| told_as(Event::Modified, info)),
+            .map(|info| sent_as(Event::Modified, info)),
     );
     let rounds: Vec<_> = (0..ROUNDS)
         .map(|_| (teed(&list, &updates), bare(&list, &updates)))
@@ -57,15 +57,15 @@ fn main() {
 fn teed(list: &Load, updates: &Load) -> (Duration, Duration) {
     let relays = [Server::yardstick(), Server::yardstick()];
     let tee = Server::tee(relays.each_ref().map(Server::address));
-    let time = tell(&tee, list, updates);
+    let time = time(&tee, list, updates);
     (time, tee.cpu_time())
 }
 
 fn bare(list: &Load, updates: &Load) -> Duration {
-    tell(&Server::yardstick(), list, updates)
+    time(&Server::yardstick(), list, updates)
 }
 
-fn tell(server: &Server, list: &Load, updates: &Load) -> Duration {
+fn time(server: &Server, list: &Load, updates: &Load) -> Duration {
     let call = Call::open(server.address());
     let start = Instant::now();
     call.send(list);

@@ -255,7 +255,7 @@ impl Relay {
         let driver = Driver::new(options, reducer, outputs)
             .answering(queries)
             .leaving_at(leave.clone());
-        let objects = driver.reader().beside(sources.unmatched.objects());
+        let objects = driver.reader().alongside(sources.unmatched.objects());
         let known = objects.clone();
         let serving = legacy::Options {
             elsewhere: legacy::Elsewhere::new(move |uid| known.pod(uid)),

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_from_the_first_to_the_slowest_and_a_success_starts_anew() {
+    fn delays_double_from_the_first_to_the_slowest_and_a_success_starts_again() {
         let mut delays = backoff();
         let seconds = |delay: Duration| delay.as_secs_f64();
         let row: Vec<f64> = (0..7).map(|_| seconds(delays.fail(0.0))).collect();

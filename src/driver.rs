@@ -525,7 +525,7 @@ impl Driver {
         let progress = self.reducer.progress();
         let tally = self.watched.as_ref().map(Watched::tally);
         let watches::Tally {
-            watches, unwell, ..
+            watches, unhealthy, ..
         } = tally.unwrap_or_default();
         info!(
             connected = progress.connected,
@@ -537,7 +537,7 @@ impl Driver {
             epoch = self.feeds.epoch().0,
             streams = self.streams.values().filter(|stream| stream.open).count(),
             watches,
-            unhealthy = unwell,
+            unhealthy = unhealthy,
             "state"
         );
         let sent = self.reducer.outbox().sent();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use k8s_relay::{
     proto::{Info, info::Event},
     sim::{
-        cluster::{Cluster, told_as},
+        cluster::{Cluster, sent_as},
         kube::{
             Object,
             store::{Key, key},
@@ -68,7 +68,7 @@ impl BothWays {
     /// All that a watcher sends first, and an update of a pod, which ends its lists.
     pub fn list(&self) -> Load {
         let pods = (self.oldest..self.next()).map(|number| self.pod(number));
-        let update = told_as(Event::Modified, self.pod(self.oldest));
+        let update = sent_as(Event::Modified, self.pod(self.oldest));
         encode(self.cluster.all_replica_sets().chain(pods).chain([update]))
     }
 
@@ -79,7 +79,7 @@ impl BothWays {
             let number = self.pick();
             let key = self.key(number);
             happening.add(
-                told_as(Event::Modified, self.pod(number)),
+                sent_as(Event::Modified, self.pod(number)),
                 Change::Touch(key),
             );
         }
@@ -136,7 +136,7 @@ impl BothWays {
     fn go(&mut self, happening: &mut Happening) {
         let number = self.oldest;
         let gone = Change::Delete(self.key(number));
-        happening.add(told_as(Event::Deleted, self.pod(number)), gone);
+        happening.add(sent_as(Event::Deleted, self.pod(number)), gone);
         self.oldest += 1;
     }
 
@@ -146,7 +146,7 @@ impl BothWays {
         let pod = self.pod(number);
         let id = pod.pod_info.as_ref().unwrap().container_infos[0].id.clone();
         let restarted = Change::Restart(self.key(number), id);
-        happening.add(told_as(Event::Modified, pod), restarted);
+        happening.add(sent_as(Event::Modified, pod), restarted);
     }
 
     /// The pod of this number as it is now, ADDED; with the version that a watcher makes of

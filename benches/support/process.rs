@@ -30,7 +30,7 @@ impl Server {
     /// The relay, announcing to the reducer at this address.
     pub fn relay(reducer: SocketAddr) -> Self {
         let mut command = Command::new(RELAY);
-        tell(&mut command, reducer);
+        connect_to(&mut command, reducer);
         without_admin(&mut command);
         Self::start(command)
     }
@@ -44,7 +44,7 @@ impl Server {
         admin: &Path,
     ) -> Self {
         let mut command = Command::new(RELAY);
-        tell(&mut command, reducer);
+        connect_to(&mut command, reducer);
         command
             .args(["--source", source, "--admin-address"])
             .arg(format!("unix:{}", admin.display()));
@@ -57,7 +57,7 @@ impl Server {
     /// The relay with watches of its own, announcing to the reducer at this address.
     pub fn native(reducer: SocketAddr, kubeconfig: &Path) -> Self {
         let mut command = Command::new(RELAY);
-        tell(&mut command, reducer);
+        connect_to(&mut command, reducer);
         without_admin(&mut command);
         watch(&mut command, kubeconfig);
         Self::start(command)
@@ -66,7 +66,7 @@ impl Server {
     /// The same, with lists in pages.
     pub fn native_in_pages(reducer: SocketAddr, kubeconfig: &Path) -> Self {
         let mut command = Command::new(RELAY);
-        tell(&mut command, reducer);
+        connect_to(&mut command, reducer);
         without_admin(&mut command);
         watch(&mut command, kubeconfig);
         command.args(["--list", "pages"]);
@@ -78,7 +78,7 @@ impl Server {
         let mut command = Command::new("/bin/sh");
         let enter = r#"echo $$ > "$0"/cgroup.procs && exec "$@""#;
         command.args(["-c", enter]).arg(cgroup).arg(RELAY);
-        tell(&mut command, reducer);
+        connect_to(&mut command, reducer);
         without_admin(&mut command);
         watch(&mut command, kubeconfig);
         Self::start(command)
@@ -165,7 +165,7 @@ impl Server {
     }
 }
 
-fn tell(command: &mut Command, reducer: SocketAddr) {
+fn connect_to(command: &mut Command, reducer: SocketAddr) {
     command
         .args(["--server-address", "127.0.0.1:0", "--log-format", "json"])
         .args(["--cloud", "none"])

@@ -72,8 +72,8 @@ impl Reducer {
     }
 
     /// Waits until the present connection has sent this.
-    pub fn wait(&self, what: &str, told: impl Fn(&Heard) -> bool) -> Heard {
-        let heard = self.wait_for(PATIENCE, told);
+    pub fn wait(&self, what: &str, sent: impl Fn(&Heard) -> bool) -> Heard {
+        let heard = self.wait_for(PATIENCE, sent);
         heard.unwrap_or_else(|heard| panic!("waited in vain for {what}: {heard:?}"))
     }
 
@@ -82,16 +82,16 @@ impl Reducer {
     pub fn wait_for(
         &self,
         patience: Duration,
-        told: impl Fn(&Heard) -> bool,
+        sent: impl Fn(&Heard) -> bool,
     ) -> Result<Heard, Option<Heard>> {
         let state = self.shared.state.lock().unwrap();
-        let waits = |state: &mut State| !state.heard.as_ref().is_some_and(&told);
+        let waits = |state: &mut State| !state.heard.as_ref().is_some_and(&sent);
         let (state, _) = self
             .shared
             .changed
             .wait_timeout_while(state, patience, waits)
             .unwrap();
-        state.heard.filter(&told).ok_or(state.heard)
+        state.heard.filter(&sent).ok_or(state.heard)
     }
 
     /// Remembers from now on when each pod comes.

@@ -7,7 +7,7 @@ use k8s_relay::{
         ContainerInfo, Info, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event, Type},
     },
-    sim::cluster::told_as,
+    sim::cluster::sent_as,
 };
 
 /// The Infos of a first list, and how many messages describe its pods.
@@ -88,7 +88,7 @@ impl Varied {
     /// The pods, described again as they are.
     pub fn updates(&self) -> impl Iterator<Item = Info> {
         let pods = self.list.iter().filter(|info| info.pod_info.is_some());
-        pods.map(|info| told_as(Event::Modified, info.clone()))
+        pods.map(|info| sent_as(Event::Modified, info.clone()))
     }
 
     /// Messages that announce all pods and their containers.

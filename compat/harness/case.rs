@@ -48,7 +48,7 @@ pub enum Compared {
     /// Only what is left in the end: the reducers' states, digests, how the calls ended. For what
     /// depends on the machine on the way there, and for peers with a past.
     #[serde(rename = "states", alias = "pictures")]
-    Pictures,
+    ReducerStates,
     /// Each pod's messages in their order, too.
     #[default]
     Sequences,
@@ -374,10 +374,10 @@ struct FastList {
 impl Written {
     fn steps(self) -> Result<Vec<Step>> {
         let control = match self {
-            Self::Added(object) => return Ok(vec![object.told(Event::Added)?]),
-            Self::Modified(object) => return Ok(vec![object.told(Event::Modified)?]),
-            Self::Deleted(object) => return Ok(vec![object.told(Event::Deleted)?]),
-            Self::Error(object) => return Ok(vec![object.told(Event::Error)?]),
+            Self::Added(object) => return Ok(vec![object.sent(Event::Added)?]),
+            Self::Modified(object) => return Ok(vec![object.sent(Event::Modified)?]),
+            Self::Deleted(object) => return Ok(vec![object.sent(Event::Deleted)?]),
+            Self::Error(object) => return Ok(vec![object.sent(Event::Error)?]),
             Self::Bytes(hex) => {
                 let message = Box::new(Message::Raw(unhex(&hex)?));
                 return Ok(vec![Step::Send {
@@ -415,7 +415,7 @@ impl Written {
 }
 
 impl Object {
-    fn told(self, event: Event) -> Result<Step> {
+    fn sent(self, event: Event) -> Result<Step> {
         let kind = match (&self.pod, &self.replica_set, &self.job) {
             (Some(_), None, None) => Type::K8sPod,
             (None, Some(_), None) => Type::K8sReplicaset,

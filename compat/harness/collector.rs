@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    outcome::{Output, Told, greeting_line, name, new_connection},
+    outcome::{Output, Sent, handshake_line, name, new_connection},
     sequences::Sequences,
 };
 
@@ -27,10 +27,10 @@ pub struct Collected {
 #[derive(Clone, Default)]
 struct Heard {
     messages: u64,
-    told: Told,
+    sent: Sent,
     sequences: Option<Sequences>,
     handshakes: Vec<Vec<String>>,
-    greeted: bool,
+    handshake_done: bool,
 }
 
 impl Collector {
@@ -51,15 +51,15 @@ impl Collector {
     }
 
     /// How much of what counts was sent so far: no handshakes, no noise.
-    pub fn told(&self) -> usize {
-        self.heard.borrow().told.total()
+    pub fn sent(&self) -> usize {
+        self.heard.borrow().sent.total()
     }
 
     /// Waits for more than that to be sent.
-    pub async fn more_than(&self, told: usize) {
+    pub async fn more_than(&self, sent: usize) {
         let mut heard = self.heard.clone();
         // The sender lives as long as the task, which lives as long as this.
-        let _ = heard.wait_for(|heard| heard.told.total() > told).await;
+        let _ = heard.wait_for(|heard| heard.sent.total() > sent).await;
     }
 
     /// Waits for this many messages in all.
@@ -67,7 +67,7 @@ impl Collector {
         let all = self.heard.wait_for(|heard| heard.messages >= messages);
         let heard = all.await.context("the tap of the mock reducer")?.clone();
         Ok(Collected {
-            output: heard.told.output(),
+            output: heard.sent.output(),
             sequences: heard.sequences.unwrap_or_default(),
             handshakes: heard.handshakes,
         })
@@ -79,28 +79,28 @@ impl Heard {
         self.messages += 1;
         while self.handshakes.len() < entry.connection {
             self.handshakes.push(Vec::new());
-            self.greeted = false;
+            self.handshake_done = false;
             if self.handshakes.len() > 1 {
-                self.tell(new_connection(self.handshakes.len()));
+                self.record(new_connection(self.handshakes.len()));
             }
         }
         let name = name(&entry.message);
-        if !self.greeted {
-            self.greeted = name == "metadata_complete";
-            let line = greeting_line(entry.message);
-            if let Some(greeting) = self.handshakes.last_mut() {
-                greeting.push(line);
+        if !self.handshake_done {
+            self.handshake_done = name == "metadata_complete";
+            let line = handshake_line(entry.message);
+            if let Some(handshake) = self.handshakes.last_mut() {
+                handshake.push(line);
             }
         } else if !is_noise(name) {
-            self.tell(entry.message);
+            self.record(entry.message);
         }
     }
 
-    fn tell(&mut self, message: serde_json::Map<String, serde_json::Value>) {
+    fn record(&mut self, message: serde_json::Map<String, serde_json::Value>) {
         if let Some(sequences) = &mut self.sequences {
             sequences.push(&message);
         }
-        self.told.push(message);
+        self.sent.push(message);
     }
 }
 

@@ -48,15 +48,15 @@ pub struct Written {
     pub decision: String,
     pub reason: String,
     /// What the legacy relay does.
-    pub legacy: Told,
+    pub legacy: Sent,
     /// What we do.
-    pub ours: Told,
+    pub ours: Sent,
 }
 
 /// What a relay does in a written case, exactly.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Told {
+pub struct Sent {
     /// Its messages, one a line. Those of one pod are compared in their order, as they always
     /// are between two live peers.
     pub output: String,
@@ -74,7 +74,8 @@ pub struct Native {
     pub decision: String,
     pub reason: String,
     /// The reducer's state: each pod by uid, its containers after it.
-    pub picture: Option<String>,
+    #[serde(rename = "picture")]
+    pub reducer_state: Option<String>,
     /// Instead of it, how many there are.
     pub pods: Option<usize>,
     pub containers: Option<usize>,
@@ -294,14 +295,14 @@ pub fn mistakes_of_written(written: &[Written], cases: &[Case]) -> Vec<String> {
     mistakes
 }
 
-impl Told {
+impl Sent {
     fn sequences(&self) -> Sequences {
         Sequences::of_lines(&lines(&self.output))
     }
 
     /// What of this a relay did otherwise.
-    pub fn difference(&self, told: &Sequences, streams: &[String]) -> Option<Difference> {
+    pub fn difference(&self, sent: &Sequences, streams: &[String]) -> Option<Difference> {
         Difference::between("streams", &self.streams, streams)
-            .or_else(|| told.difference(&self.sequences()))
+            .or_else(|| sent.difference(&self.sequences()))
     }
 }

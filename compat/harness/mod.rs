@@ -6,7 +6,7 @@
 //! | [`case`], [`recording`], [`info`] | what is done: case files and recordings |
 //! | [`peers`], [`relay`], [`window`] | who takes part, and how it is started and watched |
 //! | [`player`], [`collector`], [`run`] | does a case to all peers at the same pace |
-//! | [`outcome`], [`sequences`], [`picture`] | what came of it, in forms that compare |
+//! | [`outcome`], [`sequences`], [`reducer_state`] | what came of it, in forms that compare |
 //! | [`verdict`], [`exceptions`] | two of these against each other |
 //! | [`fault`], [`proof`] | bad peers, which the harness must find |
 //! | [`regexps`] | the reader of Go's regular expressions, against Go |
@@ -23,11 +23,11 @@ pub mod fault;
 pub mod info;
 pub mod outcome;
 pub mod peers;
-pub mod picture;
 pub mod plan;
 pub mod player;
 pub mod proof;
 pub mod recording;
+pub mod reducer_state;
 pub mod regexps;
 pub mod relay;
 pub mod report;

@@ -52,9 +52,9 @@ const LONG: usize = 64;
 
 impl Output {
     pub fn of(messages: impl IntoIterator<Item = Map<String, Value>>) -> Self {
-        let mut told = Told::default();
-        messages.into_iter().for_each(|message| told.push(message));
-        told.output()
+        let mut sent = Sent::default();
+        messages.into_iter().for_each(|message| sent.push(message));
+        sent.output()
     }
 
     /// The same without the ends, which depend on who made the list.
@@ -89,14 +89,14 @@ impl Output {
 
 /// Gathers an [`Output`]; keeps, and turns into lines, only what that will have.
 #[derive(Clone, Default)]
-pub struct Told {
+pub struct Sent {
     total: usize,
     counts: BTreeMap<String, usize>,
     first: Vec<String>,
     last: VecDeque<Map<String, Value>>,
 }
 
-impl Told {
+impl Sent {
     /// Takes a message, or the [`new_connection`] that stands between messages.
     pub fn push(&mut self, message: Map<String, Value>) {
         let name = name(&message);
@@ -294,7 +294,7 @@ fn text(value: &Value) -> String {
 
 /// A message of the handshake, without what is of the machine: the recording's, or this one.
 /// Anything else in its place stays, and so differs.
-pub fn greeting_line(mut message: Map<String, Value>) -> String {
+pub fn handshake_line(mut message: Map<String, Value>) -> String {
     let hostname = host::hostname();
     let names = [
         Value::from("relay-host"),

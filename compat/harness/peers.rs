@@ -168,7 +168,7 @@ enum Entry {
         #[serde(default)]
         cases: String,
         /// Of what it has in store from before, nothing is known.
-        #[serde(default = "pictures")]
+        #[serde(default = "reducer_states")]
         compared: Compared,
         #[serde(default, deserialize_with = "duration")]
         ready: Option<Duration>,
@@ -327,7 +327,7 @@ impl Peer {
     }
 
     /// Whether its own counters say when it is at rest. Behind a fault they say too little.
-    pub fn tells_its_progress(&self) -> bool {
+    pub fn reports_its_progress(&self) -> bool {
         matches!(self.kind, Kind::This { .. }) && self.fault.is_none()
     }
 }
@@ -340,8 +340,8 @@ fn sigterm() -> Signal {
     Signal::SIGTERM
 }
 
-fn pictures() -> Compared {
-    Compared::Pictures
+fn reducer_states() -> Compared {
+    Compared::ReducerStates
 }
 
 fn signal<'de, D: Deserializer<'de>>(from: D) -> Result<Signal, D::Error> {

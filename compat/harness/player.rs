@@ -44,7 +44,7 @@ pub struct Played {
     pub outcome: Outcome,
     pub sequences: Sequences,
     /// What the reducer knows at the end.
-    pub picture: ReducerState,
+    pub reducer_state: ReducerState,
     /// For how long this peer was waited for, without what is waited for quiet.
     pub took: Duration,
     /// How the relay ended, if it did not survive.
@@ -56,7 +56,7 @@ pub struct Played {
 pub struct Player {
     peer: Peer,
     reducer: MockReducer,
-    told: Collector,
+    collector: Collector,
     relay: Relay,
     streams: Vec<Stream>,
     /// The stream that steps without a stream mean.
@@ -96,7 +96,7 @@ impl Player {
     /// # Errors
     /// The peer does not start, and why.
     pub async fn start(peer: &Peer, case: &Case, sequences: bool) -> Result<Self, String> {
-        let (told, tap) = Collector::start(sequences);
+        let (collector, tap) = Collector::start(sequences);
         let options = Options {
             keep_everything: false,
             tap: Some(tap),
@@ -118,7 +118,7 @@ impl Player {
             peer: peer.clone(),
             relay: relay.map_err(|why| format!("did not start: {why}"))?,
             reducer,
-            told,
+            collector,
             streams: Vec::new(),
             current: "A".to_owned(),
             reading: true,
@@ -154,13 +154,13 @@ impl Player {
     }
 
     /// Whether its own counters say when it is at rest.
-    pub fn tells_its_progress(&self) -> bool {
-        self.peer.tells_its_progress()
+    pub fn reports_its_progress(&self) -> bool {
+        self.peer.reports_its_progress()
     }
 
     /// How much its reducer was sent so far.
-    pub fn told(&self) -> usize {
-        self.told.told()
+    pub fn sent(&self) -> usize {
+        self.collector.sent()
     }
 
     /// The calls that the relay has ended by now.
@@ -179,25 +179,25 @@ impl Player {
     /// The relay did not end in order.
     pub async fn close(mut self) -> Result<Played, String> {
         let read = |state: &State| state.connections.iter().map(|c| c.messages).sum();
-        let told = self.told.up_to(self.reducer.with(read)).await;
-        let told = told.map_err(|error| error.to_string())?;
+        let all = self.collector.up_to(self.reducer.with(read)).await;
+        let all = all.map_err(|error| error.to_string())?;
         let end = self.relay.end();
         let log = self.relay.log_tail();
         let outcome = Outcome {
-            output: told.output,
-            handshakes: told.handshakes,
+            output: all.output,
+            handshakes: all.handshakes,
             streams: self.streams.iter().map(Stream::shown).collect(),
             alive: end.is_none(),
             refused: self.reducer.with(refused),
         };
-        let picture = |state: &State| state.picture().cloned().unwrap_or_default();
-        let picture = self.reducer.with(picture);
+        let reducer_state = |state: &State| state.reducer_state().cloned().unwrap_or_default();
+        let reducer_state = self.reducer.with(reducer_state);
         self.relay.stop().await?;
         self.reducer.shutdown().await;
         Ok(Played {
             outcome,
-            sequences: told.sequences,
-            picture,
+            sequences: all.sequences,
+            reducer_state,
             took: self.took,
             end,
             log,
@@ -314,7 +314,7 @@ impl Player {
             sent: 0,
             ended_by: None,
         });
-        if self.tells_its_progress() {
+        if self.reports_its_progress() {
             self.relay.until(|p| p.streams.contains_key(&id)).await;
         } else {
             self.quiet(0).await;
@@ -336,7 +336,7 @@ impl Player {
     /// Waits until all that was sent is applied and all that was written is received.
     async fn settle(&mut self, others: usize) {
         self.waits_for = "all is applied, told and read";
-        if !self.tells_its_progress() {
+        if !self.reports_its_progress() {
             let others = if self.reading { others } else { 0 };
             return self.quiet(others).await;
         }
@@ -375,13 +375,13 @@ impl Player {
     async fn quiet(&mut self, others: usize) {
         let mut last = Instant::now();
         loop {
-            let told = self.told();
-            let patience = match told < others {
+            let so_far = self.sent();
+            let patience = match so_far < others {
                 true => self.peer.behind,
                 false => self.peer.quiet,
             };
             tokio::select! {
-                () = self.told.more_than(told) => last = Instant::now(),
+                () = self.collector.more_than(so_far) => last = Instant::now(),
                 () = tokio::time::sleep_until(last + patience) => break,
             }
         }
@@ -390,7 +390,7 @@ impl Player {
 
     async fn relay_noticed(&mut self) {
         self.waits_for = "the relay notices that its reducer went";
-        if !self.tells_its_progress() {
+        if !self.reports_its_progress() {
             return self.quiet(0).await;
         }
         let number = self.reducer.connections() as u64;
@@ -401,14 +401,14 @@ impl Player {
     /// Waits until both sides have this connection, and its handshake is through.
     async fn wait_connections(&mut self, n: usize) {
         self.waits_for = "the relay greets its reducer";
-        let greeted = self
+        let handshake_done = self
             .reducer
-            .wait_until(|state| state.connection(n).is_some_and(|c| c.greeted()));
+            .wait_until(|state| state.connection(n).is_some_and(|c| c.handshake_done()));
         tokio::select! {
-            () = greeted => {}
+            () = handshake_done => {}
             () = self.relay.ended() => return,
         }
-        if self.tells_its_progress() {
+        if self.reports_its_progress() {
             let connected = |p: &Progress| p.connected && p.connection >= n as u64;
             self.relay.until(connected).await;
         }

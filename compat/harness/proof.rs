@@ -268,7 +268,7 @@ async fn running() -> Result<(Peer, Box<dyn Any + Send>)> {
         reducer,
     };
     let running = Peer {
-        compared: Compared::Pictures,
+        compared: Compared::ReducerStates,
         ..peer("running", running)
     };
     Ok((running, Box::new(relay)))

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     case::{Case, Compared, Step},
     info::{InfoJson, unhex},
-    outcome::{Outcome, Output, greeting_line, line},
+    outcome::{Outcome, Output, handshake_line, line},
 };
 
 /// Where they are.
@@ -74,7 +74,7 @@ impl File {
             self.handshake_same_on_every_connection,
             "its handshakes differ, which is not foreseen"
         );
-        let handshake: Vec<String> = self.handshake.into_iter().map(greeting_line).collect();
+        let handshake: Vec<String> = self.handshake.into_iter().map(handshake_line).collect();
         let output = match (self.output, self.output_summary) {
             (Some(messages), _) => {
                 let messages: Result<Vec<_>> = messages.into_iter().map(expand_all).collect();

@@ -86,13 +86,13 @@ impl Sides<'_> {
     /// Those that say when they are at rest come first: then it is known how much the others should
     /// send.
     async fn settle(&mut self, place: &str) {
-        self.settle_those(place, 0, |player| player.tells_its_progress())
+        self.settle_those(place, 0, |player| player.reports_its_progress())
             .await;
-        let most = self.most_told();
-        self.settle_those(place, most, |player| !player.tells_its_progress())
+        let most = self.most_sent();
+        self.settle_those(place, most, |player| !player.reports_its_progress())
             .await;
-        let most = self.most_told();
-        let behind = |player: &Player| !player.tells_its_progress() && player.told() < most;
+        let most = self.most_sent();
+        let behind = |player: &Player| !player.reports_its_progress() && player.sent() < most;
         self.settle_those(place, most, behind).await;
     }
 
@@ -104,9 +104,9 @@ impl Sides<'_> {
         join_all(those.map(|side| side.act(place, Act::Settle { others }))).await;
     }
 
-    fn most_told(&self) -> usize {
+    fn most_sent(&self) -> usize {
         let players = self.0.iter().filter_map(|side| side.player.as_ref().ok());
-        players.map(Player::told).max().unwrap_or_default()
+        players.map(Player::sent).max().unwrap_or_default()
     }
 }
 

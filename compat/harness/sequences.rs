@@ -26,16 +26,16 @@ struct Section {
     /// What began it; nothing did the first one.
     mark: String,
     /// By uid.
-    pods: BTreeMap<String, Vec<Told>>,
+    pods: BTreeMap<String, Vec<Sent>>,
 }
 
 #[derive(Clone, Debug)]
-struct Told {
+struct Sent {
     hash: u64,
     line: Option<Box<str>>,
 }
 
-impl PartialEq for Told {
+impl PartialEq for Sent {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
     }
@@ -49,7 +49,7 @@ impl Sequences {
             return;
         };
         let uid = uid.as_str().map_or_else(|| uid.to_string(), str::to_owned);
-        self.tell(uid, line(message).into_boxed_str());
+        self.record(uid, line(message).into_boxed_str());
         debug_assert_ne!(name(message), "?");
     }
 
@@ -58,7 +58,7 @@ impl Sequences {
         let mut sequences = Self::default();
         for line in lines {
             match uid(line) {
-                Some(uid) => sequences.tell(uid, line.as_str().into()),
+                Some(uid) => sequences.record(uid, line.as_str().into()),
                 None => sequences.begin(line.clone()),
             }
         }
@@ -72,7 +72,7 @@ impl Sequences {
         });
     }
 
-    fn tell(&mut self, uid: String, line: Box<str>) {
+    fn record(&mut self, uid: String, line: Box<str>) {
         if self.sections.is_empty() {
             self.sections.push(Section::default());
         }
@@ -80,11 +80,11 @@ impl Sequences {
             return;
         };
         self.messages += 1;
-        let told = Told {
+        let sent = Sent {
             hash: foldhash::fast::FixedState::default().hash_one(&*line),
             line: (self.messages <= LINES).then_some(line),
         };
-        section.pods.entry(uid).or_default().push(told);
+        section.pods.entry(uid).or_default().push(sent);
     }
 
     /// The first message that differs.
@@ -136,11 +136,11 @@ fn uid(line: &str) -> Option<String> {
 
 impl Section {
     fn shown(&self, uid: &str) -> Vec<String> {
-        let told = self.pods.get(uid).map(Vec::as_slice).unwrap_or_default();
-        let shown = |told: &Told| match &told.line {
+        let sent = self.pods.get(uid).map(Vec::as_slice).unwrap_or_default();
+        let shown = |sent: &Sent| match &sent.line {
             Some(line) => line.to_string(),
-            None => format!("a message with the hash {:016x}", told.hash),
+            None => format!("a message with the hash {:016x}", sent.hash),
         };
-        told.iter().map(shown).collect()
+        sent.iter().map(shown).collect()
     }
 }

@@ -8,9 +8,8 @@ use super::{
     exceptions::{self, Exception, Exceptions, Written},
     outcome::{Difference, Outcome},
     peers::Peer,
-    picture,
     player::Played,
-    run,
+    reducer_state, run,
 };
 
 /// A peer with what came of it: none of a recorded one.
@@ -181,12 +180,12 @@ fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> V
     }
     let [(_, one), (_, other)] = sides;
     let otherwise = sides.into_iter().find_map(|(peer, played)| {
-        let told = if peer.legacy {
+        let sent = if peer.legacy {
             &written.legacy
         } else {
             &written.ours
         };
-        let difference = told.difference(&played.sequences, &played.outcome.streams)?;
+        let difference = sent.difference(&played.sequences, &played.outcome.streams)?;
         Some(Difference {
             report: format!(
                 "not as exceptions.toml says of {}: {}",
@@ -206,9 +205,9 @@ fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> V
 fn live_difference(compared: Compared, one: &Played, other: &Played) -> Option<Difference> {
     let (expected, got) = (&one.outcome, &other.outcome);
     let messages = || other.sequences.difference(&one.sequences);
-    let left = || pictures(&one.picture, &other.picture);
+    let left = || reducer_states(&one.reducer_state, &other.reducer_state);
     match compared {
-        Compared::Pictures => got
+        Compared::ReducerStates => got
             .difference_but(expected, &["connections", "handshakes"])
             .or_else(left),
         Compared::Sequences => got
@@ -219,14 +218,14 @@ fn live_difference(compared: Compared, one: &Played, other: &Played) -> Option<D
     }
 }
 
-fn pictures(expected: &ReducerState, got: &ReducerState) -> Option<Difference> {
-    let digest = |picture: &ReducerState| picture.digests().total().to_string();
+fn reducer_states(expected: &ReducerState, got: &ReducerState) -> Option<Difference> {
+    let digest = |reducer_state: &ReducerState| reducer_state.digests().total().to_string();
     let digests = [digest(expected), digest(got)];
     if expected == got && digests[0] == digests[1] {
         return None;
     }
     let all = |_: &[u8]| true;
-    let lines = [expected, got].map(|picture| picture::lines(picture, all));
+    let lines = [expected, got].map(|reducer_state| reducer_state::lines(reducer_state, all));
     let [expected, got] = &lines;
     let difference = Difference::between("the reducer's state at the end", expected, got);
     let [expected, got] = digests.map(|digest| vec![digest]);

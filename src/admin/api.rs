@@ -342,7 +342,8 @@ pub struct Feed {
     /// `Collect` streams that are open, or watches that run.
     pub sources: u64,
     /// Of those, how many are not well.
-    pub unwell: u64,
+    #[serde(rename = "unwell")]
+    pub unhealthy: u64,
     /// Watches that are refused what they were allowed before: what they have reported is kept, and
     /// grows old.
     #[serde(default)]
@@ -482,22 +483,25 @@ pub struct Explanation {
     /// The pod.
     pub uid: String,
     /// Whether the reducer knows it now, and as what.
-    pub told: Option<Told>,
+    #[serde(rename = "told")]
+    pub announced: Option<Announced>,
     /// Why it is not announced, if it is not.
-    pub untold: Option<String>,
+    #[serde(rename = "untold")]
+    pub not_announced: Option<String>,
     /// What is known of it in each feed, active one first.
     pub feeds: Vec<Known>,
 }
 
 /// What was sent of a pod on the present connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Announced {
     /// In which epoch it was announced.
     pub epoch: u64,
     /// Different containers sent.
     pub containers: u64,
     /// Why it stays announced although it is not live in the active feed, if so.
-    pub carried: Option<String>,
+    #[serde(rename = "carried")]
+    pub kept: Option<String>,
     /// Whether something has changed since that was not sent to the reducer (D14).
     pub outdated: bool,
 }

@@ -230,7 +230,7 @@ fn synced(source: Option<&Feed>, name: &str) -> Result<(), String> {
         Some(feed) if feed.listed => Ok(()),
         Some(feed) if name == "native" => Err(format!(
             "the native source is not synced: {} of {} watches are not healthy, {} pods so far",
-            feed.unwell, feed.sources, feed.pods
+            feed.unhealthy, feed.sources, feed.pods
         )),
         Some(feed) => Err(format!(
             "the {name} source is not synced: {} pods so far",
@@ -298,7 +298,7 @@ mod tests {
             open: true,
             listed,
             sources: 3,
-            unwell: 1,
+            unhealthy: 1,
             ..Feed::default()
         })
     }

@@ -92,7 +92,7 @@ impl WatchSupervisor {
         let url = server.url();
         let server_url = Some(&*url).filter(|url| !url.is_empty());
         info!(server = server_url, namespaces, "native source started");
-        let (told, inputs) = mpsc::channel(WAITING_BATCHES);
+        let (messages, inputs) = mpsc::channel(WAITING_BATCHES);
         let scopes = u16::try_from(options.scopes().len()).unwrap_or(u16::MAX);
         let (counters, unmatched) = (Arc::clone(&self.counters), Arc::clone(&self.unmatched));
         let stop = self.stop.child_token();
@@ -103,8 +103,9 @@ impl WatchSupervisor {
             }
             None => (None, native::Sinks::default()),
         };
-        let beside = (unmatched, sinks);
-        let watching = native::watch_shared(server, options, told, beside, stop.clone(), counters);
+        let others = (unmatched, sinks);
+        let watching =
+            native::watch_shared(server, options, messages, others, stop.clone(), counters);
         let watches = spawn(watching);
         self.running = Some(Running {
             stop,

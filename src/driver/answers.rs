@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Driver, now, query::DriverQuery, watches::Watched};
 use crate::{
-    admin::api::{Explanation, Feed, Known, LastError, Reducer, Status, Told, Totals},
+    admin::api::{Announced, Explanation, Feed, Known, LastError, Reducer, Status, Totals},
     announce::{ResendReason, fields_hash},
     feeds::View,
     matcher::{PodStatus, PodView as Pod},
@@ -47,7 +47,7 @@ impl Driver {
             let tally = tally.unwrap_or_default();
             Feed {
                 sources: tally.watches as u64,
-                unwell: tally.unwell as u64,
+                unhealthy: tally.unhealthy as u64,
                 revoked: tally.revoked as u64,
                 watches: self
                     .watched
@@ -126,31 +126,33 @@ impl Driver {
     }
 
     fn explain(&self, uid: &Uid, now: Instant) -> Option<Explanation> {
-        let told = self.feeds.ledger().get(uid);
+        let entry = self.feeds.ledger().get(uid);
         let is_known = self
             .feeds
             .views()
             .any(|view| view.matcher().known(uid).is_some());
-        if told.is_none() && !is_known {
+        if entry.is_none() && !is_known {
             return None;
         }
         let active = self.feeds.active().and_then(|matcher| matcher.known(uid));
         let is_live = active.is_some_and(|pod| pod.standing == PodStatus::Live);
         Some(Explanation {
             uid: uid.to_string(),
-            told: told.map(|told| Told {
-                epoch: told.epoch.0,
-                containers: told.containers() as u64,
-                carried: (!is_live).then(|| self.carried(uid, active, now)),
+            announced: entry.map(|entry| Announced {
+                epoch: entry.epoch.0,
+                containers: entry.containers() as u64,
+                kept: (!is_live).then(|| self.why_kept(uid, active, now)),
                 outdated: self
                     .feeds
                     .active()
                     .and_then(|matcher| matcher.live(uid))
                     .is_some_and(|live| {
-                        fields_hash(&live, self.feeds.ledger().seed()) != told.fields
+                        fields_hash(&live, self.feeds.ledger().seed()) != entry.fields
                     }),
             }),
-            untold: told.is_none().then(|| self.untold(uid, active, now)),
+            not_announced: entry
+                .is_none()
+                .then(|| self.why_not_announced(uid, active, now)),
             feeds: self
                 .feeds
                 .views()
@@ -160,7 +162,7 @@ impl Driver {
     }
 
     /// Why a pod stays announced that is not live in the active feed.
-    fn carried(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
+    fn why_kept(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
         let why = active.and_then(|pod| why_not(&pod, now));
         let why = why.unwrap_or_else(|| NOT_KNOWN.to_owned());
         match self.feeds.settles_at(uid) {
@@ -180,7 +182,7 @@ impl Driver {
     }
 
     /// Why a known pod is not announced.
-    fn untold(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
+    fn why_not_announced(&self, uid: &Uid, active: Option<Pod<'_>>, now: Instant) -> String {
         let Some(pod) = active else {
             return match self.feeds.active() {
                 Some(_) => "the active feed does not know it".to_owned(),
@@ -221,7 +223,7 @@ fn feed(view: &View<'_>, now: Instant) -> Feed {
         waiting: counts.waiting as u64,
         owners: counts.owners as u64,
         sources: 0,
-        unwell: 0,
+        unhealthy: 0,
         revoked: 0,
         given_up: counts.given_up,
         streams: Vec::new(),

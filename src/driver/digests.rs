@@ -46,7 +46,7 @@ struct Count {
     hasher: PodHasher,
     seed: Seed,
     /// How much the feed had announced when it began.
-    told: u64,
+    events: u64,
 }
 
 impl DigestJobs {
@@ -91,9 +91,9 @@ impl Driver {
         let seed = self.feeds.ledger().seed();
         let count = job
             .count
-            .get_or_insert_with(|| Count::new(seed, view.told()));
+            .get_or_insert_with(|| Count::new(seed, view.events()));
         if let Some(digests) = count.go_on(view.matcher()) {
-            let exact = count.told == view.told();
+            let exact = count.events == view.events();
             job.done.push(digest(&view, &digests, exact));
             job.count = None;
             job.left.pop_front();
@@ -102,13 +102,13 @@ impl Driver {
 }
 
 impl Count {
-    fn new(seed: Seed, told: u64) -> Self {
+    fn new(seed: Seed, events: u64) -> Self {
         Self {
             cursor: Slot::FIRST,
             digests: Digests::default(),
             hasher: PodHasher::default(),
             seed,
-            told,
+            events,
         }
     }
 

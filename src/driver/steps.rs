@@ -115,7 +115,7 @@ impl StepRunner {
             last: None,
             audit: Audit::default(),
         };
-        steps.tell_streams();
+        steps.notify_streams();
         steps
     }
 
@@ -207,7 +207,7 @@ impl StepRunner {
     }
 
     /// Streams stop reading in stage `native`, and end when it is left (D4).
-    fn tell_streams(&self) {
+    fn notify_streams(&self) {
         let alone = self.migration.stage() == Stage::Native;
         self.native_alone
             .send_if_modified(|was| std::mem::replace(was, alone) != alone);
@@ -432,7 +432,7 @@ impl Driver {
             // What they sent until now is lost: each lists again, and counts from then on.
             self.end_streams(|_| true, CallEnd::Reset);
         }
-        self.steps.tell_streams();
+        self.steps.notify_streams();
         if asked.answer.is_some() {
             self.steps.migration.commanded(step.command);
         }
@@ -472,8 +472,8 @@ fn why(command: Command, facts: &Facts) -> String {
             format!("parity has held for {}", humantime::format_duration(held))
         }
         (Command::Rollback, _, Some(native)) if native.listed => {
-            let (unwell, watches) = (native.unwell, native.watches);
-            format!("{unwell} of {watches} native watches have failed for --rollback-after")
+            let (unhealthy, watches) = (native.unhealthy, native.watches);
+            format!("{unhealthy} of {watches} native watches have failed for --rollback-after")
         }
         (Command::Rollback, _, _) => {
             "the native source has not been synced for --rollback-after".to_owned()
@@ -489,11 +489,11 @@ mod tests {
 
     #[test]
     fn the_autopilot_names_the_fact_that_has_made_its_step() {
-        let facts = |listed, unwell| Facts {
+        let facts = |listed, unhealthy| Facts {
             native: Some(NativeFacts {
                 listed,
                 watches: 3,
-                unwell,
+                unhealthy,
             }),
             parity: Some(ParityFacts {
                 held: Duration::from_millis(300_400),

@@ -19,7 +19,7 @@ pub(super) struct Tally {
     /// How many there are.
     pub(super) watches: usize,
     /// Fail, are refused, or have not heard from the server yet.
-    pub(super) unwell: usize,
+    pub(super) unhealthy: usize,
     /// What they have reported grows old: they fail, or are refused what they were allowed before.
     pub(super) failing: usize,
     /// Of those, how many are refused.
@@ -122,13 +122,15 @@ impl Watched {
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally {
             watches: self.watches,
-            unwell: self.watches,
+            unhealthy: self.watches,
             ..Tally::default()
         };
         for state in self.states.values() {
             match state.health {
                 None => {}
-                Some((WatchHealth::Healthy, _)) => tally.unwell = tally.unwell.saturating_sub(1),
+                Some((WatchHealth::Healthy, _)) => {
+                    tally.unhealthy = tally.unhealthy.saturating_sub(1)
+                }
                 Some((WatchHealth::Failing, _)) => tally.failing += 1,
                 Some((WatchHealth::Denied, _)) => {
                     tally.revoked += usize::from(state.is_revoked());
@@ -237,10 +239,10 @@ mod tests {
         assert_eq!(watched.all_failing_since(), Some(start + 2 * second));
     }
 
-    fn tally(unwell: usize, failing: usize, revoked: usize) -> Tally {
+    fn tally(unhealthy: usize, failing: usize, revoked: usize) -> Tally {
         Tally {
             watches: 6,
-            unwell,
+            unhealthy,
             failing,
             revoked,
         }
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn a_watch_that_is_refused_fails_only_if_it_has_been_well() {
         let mut watched = Watched::new(Generation(1), 2);
-        for (health, unwell, failing, revoked) in [
+        for (health, unhealthy, failing, revoked) in [
             (WatchHealth::Denied, 6, 0, 0),
             (WatchHealth::Failing, 6, 1, 0),
             (WatchHealth::Denied, 6, 0, 0),
@@ -269,7 +271,7 @@ mod tests {
             (WatchHealth::Healthy, 5, 0, 0),
         ] {
             fares(&mut watched, Kind::POD, 0, health);
-            assert_eq!(watched.tally(), tally(unwell, failing, revoked));
+            assert_eq!(watched.tally(), tally(unhealthy, failing, revoked));
         }
         fares(&mut watched, Kind::POD, 1, WatchHealth::Denied);
         fares(&mut watched, Kind::JOB, 0, WatchHealth::Denied);

@@ -28,7 +28,7 @@ pub(super) struct Feed {
     /// It has sent a pod.
     pub(super) has_sent_pods: bool,
     /// Events so far.
-    pub(super) told: u64,
+    pub(super) events: u64,
     /// Of a stream that is not active: how many of the vouched pods it has live (`overlap.rs`).
     pub(super) shared: usize,
     /// By the clock, when it was synced.
@@ -58,7 +58,7 @@ pub(super) enum FeedState {
 /// Takes what changes in a feed, and has it announced if that feed is the active one.
 pub(super) struct EventContext<'a, S> {
     /// `None` for a shadow.
-    pub(super) telling: Option<&'a mut Announcer>,
+    pub(super) announcer: Option<&'a mut Announcer>,
     /// `None` for a feed that is not compared.
     pub(super) dirty_pods: Option<&'a mut DirtyPods>,
     /// What comes to be live and no longer is, of a standby whose pods are counted.
@@ -88,7 +88,7 @@ impl Feed {
             owners: PerKind::only(&Kind::OWNERS, |_| StoreWriter::new(scopes, policy.seed)),
             last_event: None,
             has_sent_pods: false,
-            told: 0,
+            events: 0,
             shared: 0,
             synced_at: counted,
             heard_at: counted,
@@ -117,7 +117,7 @@ impl Feed {
     ) -> bool {
         if !matches!(input, Input::Listed) {
             self.last_event = Some(context.now);
-            self.told += 1;
+            self.events += 1;
         }
         let overflow = match input {
             Input::Pod(event) => {
@@ -161,9 +161,9 @@ impl Feed {
     /// Does what is due in the matcher.
     pub(super) fn handle_timeout(&mut self, mut context: EventContext<'_, impl Sink>) {
         let repeat = self.matcher.policy().repeat_containers;
-        if let Some(telling) = &mut context.telling {
+        if let Some(announcer) = &mut context.announcer {
             // Pods of one list stop waiting in one go.
-            telling.begin_bulk();
+            announcer.begin_bulk();
         }
         self.matcher.handle_timeout(context.now, &mut |change| {
             context.change(change, repeat);
@@ -191,7 +191,7 @@ impl Feed {
         }
         context.touch(&taken);
         let mut overflow = false;
-        let mut tell = |change: Change<'_>| {
+        let mut on_change = |change: Change<'_>| {
             overflow |= matches!(change, Change::Overflow);
             context.change(change, repeat);
         };
@@ -199,18 +199,18 @@ impl Feed {
             Applied::Nothing => {}
             // Only a legacy feed sends anything for an event that changes nothing (D10).
             Applied::Same(pod) | Applied::Refreshed(pod) if repeat => {
-                matcher.apply_pod(pod, now, &mut tell);
+                matcher.apply_pod(pod, now, &mut on_change);
             }
             Applied::Same(_) => {}
             Applied::Refreshed(pod) => matcher.refresh(pod),
-            Applied::Changed(pod) => matcher.apply_pod(pod, now, &mut tell),
-            Applied::Gone(pod) => matcher.delete_pod(pod.uid(), &mut tell),
+            Applied::Changed(pod) => matcher.apply_pod(pod, now, &mut on_change),
+            Applied::Gone(pod) => matcher.delete_pod(pod.uid(), &mut on_change),
             Applied::Listed(difference) => {
                 for pod in difference.gone {
-                    matcher.delete_pod(pod.uid(), &mut tell);
+                    matcher.delete_pod(pod.uid(), &mut on_change);
                 }
                 for pod in difference.changed {
-                    matcher.apply_pod(pod, now, &mut tell);
+                    matcher.apply_pod(pod, now, &mut on_change);
                 }
             }
         }
@@ -228,20 +228,20 @@ impl Feed {
         let repeat = matcher.policy().repeat_containers;
         context.expect(&event);
         let mut elsewhere = false;
-        let mut tell = |change: Change<'_>| context.change(change, repeat);
+        let mut on_change = |change: Change<'_>| context.change(change, repeat);
         #[expect(clippy::indexing_slicing, reason = "each kind of owner has its store")]
         let store = &mut self.owners[sort.kind()];
         match store.take(scope, event) {
             Applied::Nothing | Applied::Same(_) => {}
             Applied::Refreshed(owner) => matcher.refresh_owner(owner),
-            Applied::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut tell),
+            Applied::Changed(owner) => elsewhere = matcher.apply_owner(&owner, &mut on_change),
             Applied::Gone(owner) => matcher.delete_owner(owner.uid(), now),
             Applied::Listed(difference) => {
                 for owner in difference.gone {
                     matcher.delete_owner(owner.uid(), now);
                 }
                 for owner in difference.changed {
-                    elsewhere |= matcher.apply_owner(&owner, &mut tell);
+                    elsewhere |= matcher.apply_owner(&owner, &mut on_change);
                 }
             }
         }
@@ -263,8 +263,8 @@ impl<S: Sink> EventContext<'_, S> {
         if let Some(moves) = &mut self.moves {
             moves.extend(Move::of(&change));
         }
-        if let Some(telling) = &mut self.telling {
-            telling.change(change, repeat, self.now, self.sink);
+        if let Some(announcer) = &mut self.announcer {
+            announcer.change(change, repeat, self.now, self.sink);
         }
     }
 
@@ -287,14 +287,14 @@ impl<S: Sink> EventContext<'_, S> {
     /// A list may bring more than there is room for at once.
     fn expect<T>(&mut self, event: &Event<T>) {
         let of_list = matches!(event, Event::InitApply(_) | Event::InitDone);
-        if let Some(telling) = self.telling.as_mut().filter(|_| of_list) {
-            telling.begin_bulk();
+        if let Some(announcer) = self.announcer.as_mut().filter(|_| of_list) {
+            announcer.begin_bulk();
         }
     }
 
     fn pods_are_relisted(&mut self) {
-        if let Some(telling) = self.telling.as_mut().filter(|_| self.relist_resync) {
-            telling.owe_resync();
+        if let Some(announcer) = self.announcer.as_mut().filter(|_| self.relist_resync) {
+            announcer.owe_resync();
         }
     }
 }

@@ -36,7 +36,7 @@ impl Feeds {
         self.vouched_moved();
         let counted = self.clock.read(now);
         let (settle, ahead) = (self.settings.windows.handover, self.settings.timeouts.ahead);
-        let confirmed = self.telling.confirmed() != heard.confirmed;
+        let confirmed = self.announcer.confirmed() != heard.confirmed;
         let (lead, last_of_lead) = self
             .leading()
             .map(|(lead, of)| (lead, of.last_event))
@@ -44,7 +44,7 @@ impl Feeds {
         let is_active = active == Some(feed);
         if heard.overflow && is_active {
             // As if it had ended.
-            self.telling.hold(true);
+            self.announcer.hold(true);
         }
         let Some(of) = self.feeds.get_mut(&feed) else {
             return false;
@@ -69,7 +69,7 @@ impl Feeds {
         if heard.is_first {
             self.count_for_standbys();
         }
-        let is_calm = is_active && !self.telling.holds();
+        let is_calm = is_active && !self.announcer.holds();
         if heard.is_first || synced || heard.overflow || !(is_calm || self.is_healthy()) {
             self.reconsider(now);
         }
@@ -149,7 +149,7 @@ impl Feeds {
             return Some((other, false));
         }
         // Nothing is at stake where the native watches are announced.
-        let is_due = self.tells_open_native() || is_long(self.vacant_since);
+        let is_due = self.announces_open_native() || is_long(self.vacant_since);
         let (other, _) = others().find(|_| is_due)?;
         Some((other, true))
     }
@@ -157,7 +157,7 @@ impl Feeds {
     /// The stream that is active; while the native watches are, the one that would be.
     pub(super) fn leading(&self) -> Option<(Generation, &Feed)> {
         let of_active = stream_of(self, self.active);
-        let lead = match self.tells_open_native() || of_active.is_none() && self.is_shadowed() {
+        let lead = match self.announces_open_native() || of_active.is_none() && self.is_shadowed() {
             true => stream_of(self, self.lead),
             false => of_active,
         };
@@ -181,7 +181,7 @@ impl Feeds {
         self.settings.active == SourceKind::Native
     }
 
-    pub(super) fn tells_open_native(&self) -> bool {
+    pub(super) fn announces_open_native(&self) -> bool {
         let active = self.active.and_then(|active| self.feeds.get(&active));
         active
             .is_some_and(|feed| feed.source == SourceKind::Native && feed.state == FeedState::Open)
@@ -190,7 +190,7 @@ impl Feeds {
     /// The native watches stay announced until a stream is synced and fits.
     fn may_announce_streams(&self) -> bool {
         let (synced, fits) = self.leading_is();
-        !self.is_shadowed() && (!self.tells_open_native() || synced && fits)
+        !self.is_shadowed() && (!self.announces_open_native() || synced && fits)
     }
 
     fn leading_is(&self) -> (bool, bool) {
@@ -214,7 +214,7 @@ impl Feeds {
             false => Notice::HandedOver {
                 to,
                 synced: feed.synced,
-                kept: self.telling.kept(),
+                kept: self.announcer.kept(),
             },
         };
         self.notices.push(notice);
@@ -234,7 +234,7 @@ impl Feeds {
             holds,
             compares: between_streams && self.is_seamless(),
         };
-        self.telling.change_feed(change, now);
+        self.announcer.change_feed(change, now);
         let before = self.active;
         self.activate(to);
         self.vouched_moved();
@@ -248,8 +248,8 @@ impl Feeds {
     /// Deletes what is kept once the active feed is to be trusted.
     pub(super) fn release(&mut self, now: Instant) {
         let trusted = |active| self.is_trusted(active, now);
-        if self.telling.holds() && self.active.is_some_and(trusted) {
-            self.telling.hold(false);
+        if self.announcer.holds() && self.active.is_some_and(trusted) {
+            self.announcer.hold(false);
             self.vouched_moved();
         }
     }
@@ -299,7 +299,7 @@ impl Feeds {
     pub(super) fn run_clock(&mut self, now: Instant) {
         let nothing = self.wanted() == 0;
         let waits_for_pods = nothing && self.feeds.values().any(Feed::lacks_pods);
-        let is_pending = self.telling.holds() && self.telling.kept() > 0;
+        let is_pending = self.announcer.holds() && self.announcer.kept() > 0;
         let waits = is_pending || self.standbys().next().is_some();
         self.clock
             .run(waits_for_pods || self.is_seamless() && waits, now);
@@ -307,7 +307,7 @@ impl Feeds {
 
     /// When a doubt is over that holds deletes back.
     pub(super) fn doubt_ends(&self) -> Option<Instant> {
-        let holds = self.telling.holds() && self.telling.kept() > 0;
+        let holds = self.announcer.holds() && self.announcer.kept() > 0;
         let active = self.active.filter(|_| holds)?;
         let feed = self.feeds.get(&active)?;
         feed.doubted_until
@@ -328,8 +328,8 @@ impl Feeds {
             };
             return (wanted > 0).then_some((why, wanted));
         }
-        let kept = self.telling.kept();
-        if kept == 0 || !self.telling.holds() {
+        let kept = self.announcer.kept();
+        if kept == 0 || !self.announcer.holds() {
             return None;
         }
         let why = match feed.source {

@@ -104,7 +104,7 @@ pub enum Input {
 #[derive(Debug)]
 pub struct Feeds {
     settings: Settings,
-    telling: Announcer,
+    announcer: Announcer,
     feeds: BTreeMap<Generation, Feed>,
     active: Option<Generation>,
     newest: Generation,
@@ -123,7 +123,7 @@ pub struct Feeds {
     is_silence_counted: bool,
     /// Since when deletes are pending, and what was said of it.
     pending: Episode,
-    disagreement_told: bool,
+    disagreement_reported: bool,
     notices: Vec<Notice>,
     shown: Publisher,
     /// Which feed's objects are shown.
@@ -138,7 +138,7 @@ impl Feeds {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            telling: Announcer::new(settings.marks, settings.windows, now)
+            announcer: Announcer::new(settings.marks, settings.windows, now)
                 .reannouncing(settings.reannounce, settings.seed),
             feeds: BTreeMap::new(),
             active: None,
@@ -151,7 +151,7 @@ impl Feeds {
             vacant_since: None,
             is_silence_counted: false,
             pending: Episode::default(),
-            disagreement_told: false,
+            disagreement_reported: false,
             notices: Vec::new(),
             shown: Publisher::default(),
             shows: None,
@@ -170,12 +170,12 @@ impl Feeds {
         let counted = self.clock.read(now);
         let opened = self.add(Feed::new(SourceKind::Collect, policy, 1, counted, now));
         match (self.settings.handover, self.settings.active) {
-            (Handover::Legacy, SourceKind::Collect) if self.tells_native() => {
+            (Handover::Legacy, SourceKind::Collect) if self.announces_native() => {
                 self.take_back(opened, now, sink);
             }
             (Handover::Legacy, SourceKind::Collect) => {
                 self.activate(opened);
-                self.telling.new_stream(sink);
+                self.announcer.new_stream(sink);
                 self.resume(now, sink);
             }
             (Handover::Legacy, SourceKind::Native) | (Handover::Seamless, _) => {}
@@ -240,7 +240,7 @@ impl Feeds {
         } else if let Some(feed) = self.feeds.get_mut(&generation) {
             feed.state = FeedState::Ended;
             // Nobody will confirm or deny what is kept.
-            self.telling.hold(true);
+            self.announcer.hold(true);
             self.take_over_at = Some(now + self.settings.timeouts.take_over);
         }
         match self.settings.handover {
@@ -282,10 +282,10 @@ impl Feeds {
             && feed.source == SourceKind::Collect
             && !is_active;
         let mut moves = Vec::new();
-        let (is_first, was_synced) = (feed.told == 0, feed.synced);
-        let confirmed = self.telling.confirmed();
+        let (is_first, was_synced) = (feed.events == 0, feed.synced);
+        let confirmed = self.announcer.confirmed();
         let context = EventContext {
-            telling: is_active.then_some(&mut self.telling),
+            announcer: is_active.then_some(&mut self.announcer),
             dirty_pods: self.dirty_pods.as_mut().filter(|_| compared),
             moves: counts.then_some(&mut moves),
             source: feed.source,
@@ -332,25 +332,25 @@ impl Feeds {
         let resets = self.settings.on_reconnect == OnReconnect::ResetWatcher;
         // The native watches never list for the sake of a reducer.
         let native = self.active.is_some() && self.active == self.native;
-        let reset = resets && self.telling.is_dirty() && !native;
+        let reset = resets && self.announcer.is_dirty() && !native;
         if reset {
             self.feeds.retain(|feed, _| Some(*feed) == self.native);
-            self.telling.drop_kept();
+            self.announcer.drop_kept();
             (self.active, self.lead) = (None, None);
             self.take_over_at = None;
             self.shows = None;
             self.shown.show(Stores::default());
         }
-        self.telling.connected();
+        self.announcer.connected();
         self.resume(now, sink);
         reset
     }
 
     /// The connection to the reducer is gone.
     pub fn disconnected(&mut self) {
-        self.telling.disconnected();
+        self.announcer.disconnected();
         if self.settings.handover == Handover::Legacy {
-            self.telling.drop_kept();
+            self.announcer.drop_kept();
         }
     }
 
@@ -360,18 +360,18 @@ impl Feeds {
             .active
             .and_then(|generation| self.feeds.get(&generation));
         let active = active.map(|feed| &feed.matcher);
-        let resume = self.telling.resume(active, now, sink);
+        let resume = self.announcer.resume(active, now, sink);
         self.vouched_moved();
         resume
     }
 
     /// Does what is due: windows that end, silence that is long enough, a take-over.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
-        self.telling.handle_timeout(now);
+        self.announcer.handle_timeout(now);
         let active = self.active == self.native;
         if let Some(feed) = self.native.and_then(|native| self.feeds.get_mut(&native)) {
             feed.handle_timeout(EventContext {
-                telling: active.then_some(&mut self.telling),
+                announcer: active.then_some(&mut self.announcer),
                 dirty_pods: self.dirty_pods.as_mut(),
                 moves: None,
                 source: SourceKind::Native,
@@ -397,7 +397,7 @@ impl Feeds {
         [
             take_over,
             matcher,
-            self.telling.poll_timeout(),
+            self.announcer.poll_timeout(),
             self.clock.poll_timeout(),
             self.warning_due(),
             self.doubt_ends(),
@@ -409,7 +409,7 @@ impl Feeds {
 
     /// What was sent to the reducer on the present connection.
     pub fn ledger(&self) -> &Ledger {
-        self.telling.ledger()
+        self.announcer.ledger()
     }
 
     /// The matcher of the active feed.
@@ -452,7 +452,7 @@ impl Feeds {
 
     /// The number of the present epoch of the announcements.
     pub fn epoch(&self) -> Epoch {
-        self.telling.epoch()
+        self.announcer.epoch()
     }
 
     /// How many bytes may wait to be sent (D6).
@@ -462,17 +462,17 @@ impl Feeds {
 
     /// How often everything had to be sent again, and why.
     pub fn resends(&self) -> Resends {
-        self.telling.resends()
+        self.announcer.resends()
     }
 
     /// Whether a change of the active feed that comes now may not be announced at once.
     pub fn is_behind(&self) -> bool {
-        self.telling.is_behind()
+        self.announcer.is_behind()
     }
 
     /// Whether nothing is left to tell.
     pub fn is_settled(&self) -> bool {
-        self.telling.is_settled()
+        self.announcer.is_settled()
     }
 
     /// [`Handover::Legacy`]: the newest stream that could take over from the active one does.

@@ -21,12 +21,12 @@ const FEW: usize = 20;
 impl Feeds {
     /// How many pods the reducer shall know.
     pub(super) fn wanted(&self) -> usize {
-        self.counts().live + self.telling.kept()
+        self.counts().live + self.announcer.kept()
     }
 
     /// For how many of them somebody vouches.
     pub(super) fn vouched(&self) -> usize {
-        self.telling.vouched(self.counts().live)
+        self.announcer.vouched(self.counts().live)
     }
 
     /// Whether making this stream the active one takes away few of the announced pods, or half of
@@ -34,7 +34,7 @@ impl Feeds {
     pub(super) fn fits(&self, generation: Generation, feed: &Feed) -> bool {
         let vouched = self.vouched();
         let lacks = match self.active == Some(generation) {
-            true => self.telling.kept_vouched(),
+            true => self.announcer.kept_vouched(),
             false => vouched.saturating_sub(feed.shared),
         };
         lacks < FEW || lacks * 2 <= vouched
@@ -43,7 +43,7 @@ impl Feeds {
     /// Counts for standbys from now on, or no longer.
     pub(super) fn count_for_standbys(&mut self) {
         let counts = self.settings.handover == Handover::Seamless && self.standbys().count() > 0;
-        self.telling.note_moves(counts);
+        self.announcer.note_moves(counts);
     }
 
     /// Something has changed in what a standby has live. Returns whether it has got a pod that
@@ -60,7 +60,7 @@ impl Feeds {
         for Move { uid, is_in } in moves {
             if self.is_counted(uid) {
                 change += if *is_in { 1 } else { -1 };
-                comes_late |= *is_in && (!fits || !is_open || self.telling.keeps(uid));
+                comes_late |= *is_in && (!fits || !is_open || self.announcer.keeps(uid));
             }
         }
         if let Some(feed) = self.feeds.get_mut(&generation) {
@@ -79,21 +79,21 @@ impl Feeds {
 
     /// Whether this pod is wanted, and somebody vouches for it.
     fn is_counted(&self, uid: &Uid) -> bool {
-        let is_wanted = is_live(self.active(), uid) || self.telling.keeps(uid);
-        is_wanted && self.telling.is_vouched(uid)
+        let is_wanted = is_live(self.active(), uid) || self.announcer.keeps(uid);
+        is_wanted && self.announcer.is_vouched(uid)
     }
 
     fn walk(&self, feed: &Feed) -> usize {
         let live = feed.matcher.live_alongside(self.active());
         let counted = live.filter(|(_, pod, is_active)| {
-            (*is_active || self.telling.keeps(&pod.uid)) && self.telling.is_vouched(&pod.uid)
+            (*is_active || self.announcer.keeps(&pod.uid)) && self.announcer.is_vouched(&pod.uid)
         });
         counted.count()
     }
 
     /// Something has changed in what is vouched for.
     pub(super) fn vouched_moved(&mut self) {
-        let moves = self.telling.moves();
+        let moves = self.announcer.moves();
         if moves.is_empty() {
             return;
         }
@@ -122,7 +122,7 @@ impl Feeds {
         let newest_first = self.feeds.iter().rev();
         let feeds = newest_first.map(|(generation, feed)| (*generation, feed));
         feeds.filter(|(_, feed)| {
-            feed.source == SourceKind::Collect && feed.state == FeedState::Open && feed.told > 0
+            feed.source == SourceKind::Collect && feed.state == FeedState::Open && feed.events > 0
         })
     }
 
@@ -140,7 +140,7 @@ impl Feeds {
         let active = self.active.and_then(|active| self.feeds.get(&active));
         let judge = active.filter(|feed| {
             let open = feed.source == SourceKind::Collect && feed.state == FeedState::Open;
-            open && feed.synced && self.telling.kept() == 0
+            open && feed.synced && self.announcer.kept() == 0
         });
         let is_judged = judge.is_some();
         let of_active = judge.map_or(0, |feed| feed.matcher.counts().live);
@@ -163,8 +163,8 @@ impl Feeds {
             }
         }
         match (first, self.active) {
-            (Some((other, shared, of)), Some(active)) if !self.disagreement_told => {
-                self.disagreement_told = true;
+            (Some((other, shared, of)), Some(active)) if !self.disagreement_reported => {
+                self.disagreement_reported = true;
                 self.notices.push(Notice::Disagree {
                     active,
                     other,
@@ -174,7 +174,7 @@ impl Feeds {
             }
             (Some(_), _) => {}
             // Between two streams of one watcher nobody knows.
-            (None, _) => self.disagreement_told &= !is_judged,
+            (None, _) => self.disagreement_reported &= !is_judged,
         }
     }
 }

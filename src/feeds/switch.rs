@@ -58,7 +58,7 @@ impl Feeds {
 
     /// Whether legacy watchers are the active source, but none has been there since the switch.
     pub fn waits_for_stream(&self) -> bool {
-        self.settings.active == SourceKind::Collect && self.tells_native()
+        self.settings.active == SourceKind::Collect && self.announces_native()
     }
 
     /// Streams are the active source, but none of them could take over yet; and why not.
@@ -85,7 +85,7 @@ impl Feeds {
     }
 
     /// Whether what is announced comes from the native watches, which may have ended.
-    pub(super) fn tells_native(&self) -> bool {
+    pub(super) fn announces_native(&self) -> bool {
         let active = self.active.and_then(|active| self.feeds.get(&active));
         active.is_some_and(|feed| feed.source == SourceKind::Native)
     }
@@ -93,7 +93,7 @@ impl Feeds {
     /// The first stream since the source was switched: all was announced from the native watches,
     /// so no stream expects a resync, and the difference is known.
     pub(super) fn take_back(&mut self, stream: Generation, now: Instant, sink: &mut impl Sink) {
-        self.telling.new_epoch();
+        self.announcer.new_epoch();
         self.change_feed(stream, false, now);
         self.resume(now, sink);
     }

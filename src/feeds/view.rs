@@ -34,17 +34,17 @@ impl Feeds {
     /// The `Collect` feed that counts: the one that is compared, else the ended one whose pods are
     /// still announced.
     pub fn collect_view(&self) -> Option<View<'_>> {
-        let told = || self.told_from(SourceKind::Collect);
-        self.compared_stream_view().or_else(told)
+        let announced = || self.announced_from(SourceKind::Collect);
+        self.compared_stream_view().or_else(announced)
     }
 
     /// The feed of the native watches; the ended one if its pods are still announced.
     pub fn native_view(&self) -> Option<View<'_>> {
         let running = self.native.and_then(|native| self.view(native));
-        running.or_else(|| self.told_from(SourceKind::Native))
+        running.or_else(|| self.announced_from(SourceKind::Native))
     }
 
-    fn told_from(&self, source: SourceKind) -> Option<View<'_>> {
+    fn announced_from(&self, source: SourceKind) -> Option<View<'_>> {
         self.view(self.active?).filter(|view| view.source == source)
     }
 
@@ -60,12 +60,12 @@ impl Feeds {
 
     /// See [`Announcer::settles_at`](crate::announce::Announcer::settles_at).
     pub fn settles_at(&self, uid: &Uid) -> Option<Instant> {
-        self.telling.settles_at(uid)
+        self.announcer.settles_at(uid)
     }
 
     /// Whether this pod stays announced until the active feed is trusted to know all there is.
     pub fn is_held(&self, uid: &Uid) -> bool {
-        self.telling.holds() && self.telling.keeps(uid)
+        self.announcer.holds() && self.announcer.keeps(uid)
     }
 
     /// Whether what streams send is heard.
@@ -121,8 +121,8 @@ impl<'a> View<'a> {
     }
 
     /// How many events it has sent.
-    pub fn told(&self) -> u64 {
-        self.feed.told
+    pub fn events(&self) -> u64 {
+        self.feed.events
     }
 
     /// When it was opened.

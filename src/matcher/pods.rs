@@ -79,7 +79,7 @@ impl HasUid for Entry {
 }
 
 impl Entry {
-    fn is_told(&self) -> bool {
+    fn is_announced(&self) -> bool {
         match self.state {
             PodState::NoAddress | PodState::Waiting { .. } => false,
             PodState::Provisional { .. } | PodState::Live { .. } => true,
@@ -119,7 +119,7 @@ impl Pods {
         let Some(entry) = self.table.get_mut(slot) else {
             return;
         };
-        let announced = entry.is_told();
+        let announced = entry.is_announced();
         if let (PodState::Live { under }, Some(_)) = (&entry.state, &self.by_owner)
             && entry.pod.ptr_eq(&pod)
         {
@@ -138,22 +138,22 @@ impl Pods {
                 ..Pod::clone(&pod)
             });
         }
-        let verdict = Verdict::of(&pod, resolve);
+        let resolution = Resolution::of(&pod, resolve);
         let before = std::mem::replace(&mut entry.pod, pod);
-        match (&mut entry.state, verdict) {
+        match (&mut entry.state, resolution) {
             // parity: protocol 13.3.2, a live pod stays live whatever it loses; under an owner that
             // is not known it stays under the one last resolved until that one turns up, or its
             // time is over.
-            (PodState::Live { under }, verdict) => {
+            (PodState::Live { under }, resolution) => {
                 let by_owner = self.by_owner.as_mut();
                 let has_moved = by_owner.is_some_and(|all| all.moved(slot, &before, &entry.pod));
-                match verdict {
-                    Verdict::Resolved(owner) => {
+                match resolution {
+                    Resolution::Resolved(owner) => {
                         *under = owner;
                         self.deadlines.settle(slot);
                     }
-                    Verdict::Unresolved if has_moved => self.deadlines.move_away(slot, due),
-                    Verdict::NoAddress | Verdict::Unresolved => {}
+                    Resolution::Unresolved if has_moved => self.deadlines.move_away(slot, due),
+                    Resolution::NoAddress | Resolution::Unresolved => {}
                 }
                 report(Change::Updated(Live {
                     slot,
@@ -161,7 +161,7 @@ impl Pods {
                     owner: under.as_ref(),
                 }));
             }
-            (PodState::Provisional { turn }, Verdict::NoAddress | Verdict::Unresolved) => {
+            (PodState::Provisional { turn }, Resolution::NoAddress | Resolution::Unresolved) => {
                 let turn = *turn;
                 let pod = entry.pod.clone();
                 let missing = self.missing.remove(&missing_key(&before, turn));
@@ -173,18 +173,18 @@ impl Pods {
                     owner: pod.owner.as_ref(),
                 }));
             }
-            (PodState::Waiting { .. }, Verdict::Unresolved)
+            (PodState::Waiting { .. }, Resolution::Unresolved)
                 if misses_the_same(&before, &entry.pod) => {}
-            (PodState::NoAddress | PodState::Waiting { .. }, Verdict::NoAddress) => {
+            (PodState::NoAddress | PodState::Waiting { .. }, Resolution::NoAddress) => {
                 self.leave_queue(slot, &before);
             }
-            (PodState::NoAddress | PodState::Waiting { .. }, Verdict::Unresolved) => {
+            (PodState::NoAddress | PodState::Waiting { .. }, Resolution::Unresolved) => {
                 self.leave_queue(slot, &before);
                 self.join_queue(slot, now, due);
             }
             (
                 PodState::NoAddress | PodState::Waiting { .. } | PodState::Provisional { .. },
-                Verdict::Resolved(owner),
+                Resolution::Resolved(owner),
             ) => {
                 self.leave_queue(slot, &before);
                 self.announce(slot, owner, announced, report);
@@ -204,7 +204,7 @@ impl Pods {
         let Some(entry) = self.table.get(slot) else {
             return;
         };
-        let was_live = entry.is_told();
+        let was_live = entry.is_announced();
         let pod = entry.pod.clone();
         self.leave_queue(slot, &pod);
         self.deadlines.settle(slot);
@@ -232,7 +232,7 @@ impl Pods {
             let Some(entry) = self.table.get(slot) else {
                 return;
             };
-            let announced = entry.is_told();
+            let announced = entry.is_announced();
             let pod = entry.pod.clone();
             self.leave_queue(slot, &pod);
             let owner = pod.owner.as_ref().map(&resolve);
@@ -283,7 +283,7 @@ impl Pods {
             let Some(entry) = self.table.get_mut(slot) else {
                 continue;
             };
-            let announced = entry.is_told();
+            let announced = entry.is_announced();
             entry.state = PodState::Provisional { turn };
             self.given_up += 1;
             if announced {
@@ -322,7 +322,7 @@ impl Pods {
     /// The live pod in this slot.
     pub(super) fn live_pod_at(&self, slot: Slot) -> Option<&PodMeta> {
         let entry = self.table.get(slot)?;
-        entry.is_told().then_some(&entry.pod)
+        entry.is_announced().then_some(&entry.pod)
     }
 
     /// Since when the pod in this slot misses its owner, if it does.
@@ -478,13 +478,13 @@ fn announcement(live: Live<'_>, announced: bool) -> Change<'_> {
 }
 
 /// Whether a pod can be announced, as far as the pod itself and the owners go.
-enum Verdict {
+enum Resolution {
     NoAddress,
     Unresolved,
     Resolved(Option<OwnerRef>),
 }
 
-impl Verdict {
+impl Resolution {
     fn of(pod: &PodMeta, resolve: impl Fn(&OwnerRef) -> Option<OwnerRef>) -> Self {
         match (pod.address, &pod.owner) {
             (None, _) => Self::NoAddress,

@@ -48,7 +48,7 @@ pub struct Autopilot {
     /// What parity had held at the last look. Less than that now: it has started over.
     held_last: Duration,
     /// Since when the native watches are active and failing; later by all standstills since.
-    unwell_since: Option<Instant>,
+    unhealthy_since: Option<Instant>,
     standstill: Standstill,
     /// When the next one is due, at the latest.
     look_at: Option<Instant>,
@@ -62,7 +62,7 @@ impl Autopilot {
             record,
             held_before: Duration::ZERO,
             held_last: Duration::ZERO,
-            unwell_since: None,
+            unhealthy_since: None,
             standstill: Standstill::default(),
             look_at: None,
         }
@@ -141,7 +141,7 @@ impl Autopilot {
     }
 
     fn roll_back(&mut self, facts: &Facts, now: Instant) -> Option<Command> {
-        let since = self.unwell_since?;
+        let since = self.unhealthy_since?;
         let due = since.checked_add(self.timeouts.rollback_after)?;
         self.look_at = now.checked_add(LOOK_EVERY);
         if now < due {
@@ -152,7 +152,7 @@ impl Autopilot {
         self.record.rollbacks = self.record.rollbacks.saturating_add(1);
         self.record.suspended = self.record.rollbacks >= MAX_ROLLBACKS;
         self.held_before = self.held_last;
-        (self.unwell_since, self.look_at) = (None, None);
+        (self.unhealthy_since, self.look_at) = (None, None);
         Some(Command::Rollback)
     }
 
@@ -169,7 +169,7 @@ impl Autopilot {
 
     fn note_standstill(&mut self, now: Instant) {
         if let Some(stood) = self.standstill.look(now) {
-            self.unwell_since = self.unwell_since.and_then(|at| at.checked_add(stood));
+            self.unhealthy_since = self.unhealthy_since.and_then(|at| at.checked_add(stood));
         }
     }
 
@@ -177,9 +177,9 @@ impl Autopilot {
     fn note_wellness(&mut self, stage: Stage, facts: &Facts, now: Instant) {
         let well = facts
             .native
-            .is_some_and(|native| native.listed && native.unwell == 0);
-        self.unwell_since = match (stage, well) {
-            (Stage::ShadowNative, false) => self.unwell_since.or(Some(now)),
+            .is_some_and(|native| native.listed && native.unhealthy == 0);
+        self.unhealthy_since = match (stage, well) {
+            (Stage::ShadowNative, false) => self.unhealthy_since.or(Some(now)),
             (Stage::ShadowNative, true) | (Stage::Legacy | Stage::Shadow | Stage::Native, _) => {
                 None
             }

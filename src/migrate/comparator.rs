@@ -117,8 +117,8 @@ impl Comparator {
 
     /// Why nothing is compared now, if so.
     pub fn pause(&self, feeds: &Feeds) -> Option<Pause> {
-        let twins = twins(feeds);
-        match twins {
+        let pair = pair(feeds);
+        match pair {
             Err(pause) => Some(pause),
             Ok(_) if self.whole => None,
             Ok(_) => Some(Pause::Looking),
@@ -128,7 +128,7 @@ impl Comparator {
     /// Looks at what has changed, and at a slice of what is left. Returns whether more is left.
     pub fn attend(&mut self, feeds: &mut Feeds, now: Instant) -> bool {
         self.comparison(now);
-        let compared = twins(feeds).ok();
+        let compared = pair(feeds).ok();
         if compared != self.feeds || compared.is_none() {
             self.feeds = compared;
             self.comparison.pause(now);
@@ -159,7 +159,7 @@ impl Comparator {
 
     /// Looks at what waits, if that is little: a slice.
     pub fn catch_up(&mut self, feeds: &mut Feeds, now: Instant) {
-        if twins(feeds).ok() != self.feeds || self.feeds.is_none() {
+        if pair(feeds).ok() != self.feeds || self.feeds.is_none() {
             // All of it is to be looked at anyway, or nothing.
             return;
         }
@@ -309,7 +309,7 @@ impl Comparator {
 }
 
 /// The feeds to compare.
-fn twins(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
+fn pair(feeds: &Feeds) -> Result<(Generation, Generation), Pause> {
     let watches = feeds
         .native_view()
         .filter(View::is_open)

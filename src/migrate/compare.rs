@@ -40,7 +40,7 @@ use crate::{
     reducer::project,
 };
 use divergences::{Divergences, Turns};
-use normalize::{Judging, Normal, Verdict};
+use normalize::{Judging, Normal, Normalized};
 pub use normalize::{kept, note_container};
 use set::Set;
 
@@ -92,7 +92,7 @@ pub struct Parity {
 #[derive(Debug)]
 struct Entry {
     /// As the native feed has it if it is live there, else as the legacy feed does.
-    told: Told,
+    announced: Announced,
     state: State,
     differing: Option<Box<Differing>>,
 }
@@ -101,13 +101,13 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Differing {
     /// What the legacy feed would send, if the pod is live in both.
-    legacy: Option<Told>,
+    legacy: Option<Announced>,
     turns: Turns,
 }
 
 /// A normalised pod as last seen. It shares the data of the feed.
 #[derive(Clone, Debug)]
-struct Told {
+struct Announced {
     pod: PodMeta,
     owner: Option<OwnerRef>,
     hash: PodHash,
@@ -189,14 +189,14 @@ impl Comparison {
             return;
         }
         let standing = (legacy.standing(), native.standing());
-        let verdict = self.judging.judge(legacy, native);
-        match (known, verdict.pod()) {
+        let normalized = self.judging.judge(legacy, native);
+        match (known, normalized.pod()) {
             (None, None) => {}
             (Some(slot), None) => self.forget(slot),
-            (Some(slot), Some(_)) => self.update(slot, standing, verdict, long),
+            (Some(slot), Some(_)) => self.update(slot, standing, normalized, long),
             (None, Some(pod)) => {
                 let slot = self.entries.find_or_insert_with(uid, || Entry::new(pod));
-                self.update(slot, standing, verdict, long);
+                self.update(slot, standing, normalized, long);
             }
         }
     }
@@ -303,7 +303,7 @@ impl Comparison {
         &mut self,
         slot: Slot,
         standing: (PodStatus, PodStatus),
-        verdict: Verdict<'_>,
+        normalized: Normalized<'_>,
         long: Duration,
     ) {
         let Some(entry) = self.entries.get_mut(slot) else {
@@ -313,26 +313,26 @@ impl Comparison {
         let state = State {
             legacy: standing.0,
             native: standing.1,
-            expected: verdict.expected,
-            fields: verdict.fields,
+            expected: normalized.expected,
+            fields: normalized.fields,
         };
         let was_live = before != State::NONE;
-        let known = [was_live.then_some(&entry.told), entry.legacy()];
+        let known = [was_live.then_some(&entry.announced), entry.legacy()];
         let judging = &mut self.judging;
-        let mut tell = |normal: Normal<'_>| Told::new(normal, known, judging);
-        let (told, legacy) = match (verdict.native, verdict.legacy) {
+        let mut form = |normal: Normal<'_>| Announced::new(normal, known, judging);
+        let (announced, legacy) = match (normalized.native, normalized.legacy) {
             (Some(native), Some(legacy)) if !state.fields.is_empty() => {
-                (tell(native), Some(tell(legacy)))
+                (form(native), Some(form(legacy)))
             }
-            (Some(live), _) | (None, Some(live)) => (tell(live), None),
+            (Some(live), _) | (None, Some(live)) => (form(live), None),
             (None, None) => return,
         };
-        let told = std::mem::replace(&mut entry.told, told);
+        let announced = std::mem::replace(&mut entry.announced, announced);
         let legacy = entry.differ(slot, state.fields, legacy, &mut self.divergences, long);
         entry.state = state;
 
-        let [old_legacy, old_native] = before.digested(&told, legacy.as_ref());
-        let [new_legacy, new_native] = state.digested(&entry.told, entry.legacy());
+        let [old_legacy, old_native] = before.digested(&announced, legacy.as_ref());
+        let [new_legacy, new_native] = state.digested(&entry.announced, entry.legacy());
         replace(&mut self.legacy, old_legacy, new_legacy);
         replace(&mut self.native, old_native, new_native);
         self.count(before, state);
@@ -342,7 +342,7 @@ impl Comparison {
         let Some(mut entry) = self.entries.remove(slot) else {
             return;
         };
-        let [legacy, native] = entry.state.digested(&entry.told, entry.legacy());
+        let [legacy, native] = entry.state.digested(&entry.announced, entry.legacy());
         replace(&mut self.legacy, legacy, None);
         replace(&mut self.native, native, None);
         let long = Duration::ZERO;
@@ -385,7 +385,7 @@ impl Entry {
     /// Of a pod of which nothing has been made yet.
     fn new(pod: &PodMeta) -> Self {
         Self {
-            told: Told {
+            announced: Announced {
                 pod: pod.clone(),
                 owner: None,
                 hash: PodHash::default(),
@@ -396,7 +396,7 @@ impl Entry {
     }
 
     /// What the legacy feed would send, if the pod is live in both and differs.
-    fn legacy(&self) -> Option<&Told> {
+    fn legacy(&self) -> Option<&Announced> {
         self.differing.as_ref()?.legacy.as_ref()
     }
 
@@ -407,10 +407,10 @@ impl Entry {
         &mut self,
         slot: Slot,
         fields: Set<Field>,
-        legacy: Option<Told>,
+        legacy: Option<Announced>,
         divergences: &mut Divergences,
         long: Duration,
-    ) -> Option<Told> {
+    ) -> Option<Announced> {
         if fields.is_empty() && self.differing.is_none() {
             return None;
         }
@@ -429,7 +429,7 @@ impl Entry {
             return false;
         };
         let same = |live: &Live<'_>| {
-            live.pod.ptr_eq(&self.told.pod) && live.owner == self.told.owner.as_ref()
+            live.pod.ptr_eq(&self.announced.pod) && live.owner == self.announced.owner.as_ref()
         };
         self.state.is_equal() && same(legacy) && same(native)
     }
@@ -437,11 +437,11 @@ impl Entry {
 
 impl HasUid for Entry {
     fn uid(&self) -> &Uid {
-        &self.told.pod.uid
+        &self.announced.pod.uid
     }
 }
 
-impl Told {
+impl Announced {
     /// Hashes the pod, unless it is one of the known.
     fn new(normal: Normal<'_>, known: [Option<&Self>; 2], judging: &mut Judging) -> Self {
         let is_same =
@@ -465,7 +465,7 @@ impl Told {
 }
 
 /// One form of a pod leaves the digests, another one joins them.
-fn replace(digests: &mut Digests, old: Option<&Told>, new: Option<&Told>) {
+fn replace(digests: &mut Digests, old: Option<&Announced>, new: Option<&Announced>) {
     match (old, new) {
         (Some(old), Some(new)) if old.hash == new.hash => {}
         (Some(old), Some(new)) if old.namespace() == new.namespace() => {
@@ -503,12 +503,16 @@ impl State {
     }
 
     /// What the digest of the legacy feed has of the pod, and that of the native one.
-    fn digested<'a>(self, told: &'a Told, apart: Option<&'a Told>) -> [Option<&'a Told>; 2] {
+    fn digested<'a>(
+        self,
+        announced: &'a Announced,
+        apart: Option<&'a Announced>,
+    ) -> [Option<&'a Announced>; 2] {
         let differs = !self.fields.is_empty();
         match self.live() {
-            (true, true) => [Some(apart.unwrap_or(told)), Some(told)],
-            (true, false) => [differs.then_some(told), None],
-            (false, true) => [None, differs.then_some(told)],
+            (true, true) => [Some(apart.unwrap_or(announced)), Some(announced)],
+            (true, false) => [differs.then_some(announced), None],
+            (false, true) => [None, differs.then_some(announced)],
             (false, false) => [None, None],
         }
     }

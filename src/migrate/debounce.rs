@@ -159,7 +159,7 @@ mod tests {
         DirtyPod { uid, by }
     }
 
-    fn told(name: &str) -> DirtyPod {
+    fn theirs(name: &str) -> DirtyPod {
         touch(name, SourceKind::Collect)
     }
 
@@ -168,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn what_both_feeds_have_told_waits_no_longer() {
+    fn what_both_feeds_have_sent_waits_no_longer() {
         let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        assert_eq!(debounce.touch(&told("a"), start), None);
-        assert_eq!(debounce.touch(&told("a"), start), None, "once more");
-        assert_eq!(debounce.touch(&told("b"), later), None);
+        assert_eq!(debounce.touch(&theirs("a"), start), None);
+        assert_eq!(debounce.touch(&theirs("a"), start), None, "once more");
+        assert_eq!(debounce.touch(&theirs("b"), later), None);
         assert_eq!(debounce.len(), 2);
         assert_eq!(debounce.touch(&ours("a"), later), Some(start));
         assert_eq!(debounce.len(), 1);
@@ -187,20 +187,20 @@ mod tests {
         let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        debounce.touch(&told("a"), start);
+        debounce.touch(&theirs("a"), start);
         debounce.touch(&ours("b"), start);
-        assert_eq!(debounce.touch(&told("a"), later), Some(later));
+        assert_eq!(debounce.touch(&theirs("a"), later), Some(later));
         assert_eq!(debounce.forget(&Uid::new("b")), Some(start));
         assert_eq!(debounce.forget(&Uid::new("b")), None);
         assert_eq!((debounce.len(), debounce.poll_timeout()), (0, None));
     }
 
     #[test]
-    fn what_one_feed_alone_has_told_waits_for_long_enough() {
+    fn what_one_feed_alone_has_sent_waits_for_long_enough() {
         let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let start = Instant::now();
         assert_eq!(debounce.poll_timeout(), None);
-        debounce.touch(&told("a"), start);
+        debounce.touch(&theirs("a"), start);
         let due = debounce.poll_timeout().unwrap();
         assert_eq!(due, start + PATIENCE);
         assert_eq!(debounce.pop(due - Duration::from_nanos(1)), None);
@@ -214,7 +214,7 @@ mod tests {
         let start = Instant::now();
         for n in 0..=Debounce::MOST {
             assert_eq!(debounce.pop(start), None);
-            debounce.touch(&told(&n.to_string()), start);
+            debounce.touch(&theirs(&n.to_string()), start);
         }
         assert_eq!(debounce.pop(start), Some((Uid::new("0"), start)));
         assert_eq!(debounce.pop(start), None);
@@ -224,10 +224,10 @@ mod tests {
     fn one_that_waits_on_does_not_keep_the_places_of_those_after_it() {
         let mut debounce = Debounce::new(PATIENCE, Seed::FIXED);
         let now = Instant::now();
-        debounce.touch(&told("first"), now);
+        debounce.touch(&theirs("first"), now);
         for n in 0..10_000 {
             let (name, at) = (n.to_string(), now + Duration::from_nanos(n));
-            debounce.touch(&told(&name), at);
+            debounce.touch(&theirs(&name), at);
             assert_eq!(debounce.touch(&ours(&name), at), Some(at));
         }
         assert!(debounce.order.len() < 100, "{}", debounce.order.len());
@@ -246,7 +246,7 @@ mod tests {
                 now += Duration::from_secs(passes);
                 let dirty_pods = match native {
                     true => ours(&pod.to_string()),
-                    false => told(&pod.to_string()),
+                    false => theirs(&pod.to_string()),
                 };
                 let known = list.iter().position(|(uid, ..)| *uid == dirty_pods.uid);
                 let expected = match known {

@@ -50,7 +50,7 @@ pub struct NativeFacts {
     /// How many of them fail, so that what they have reported grows old. One that is refused with
     /// 403 or 404 is one of them if it has been well before; one that was never allowed is none,
     /// nor is one that lists.
-    pub unwell: u64,
+    pub unhealthy: u64,
 }
 
 /// The comparison.
@@ -155,14 +155,14 @@ pub enum Reason {
     /// The first lists of the native watches are not complete.
     NativeUnlisted {
         /// How many fail.
-        unwell: u64,
+        unhealthy: u64,
         /// Of how many.
         watches: u64,
     },
     /// The native watches were listed, and fail now.
     NativeFailing {
         /// How many.
-        unwell: u64,
+        unhealthy: u64,
         /// Of how many.
         watches: u64,
     },
@@ -254,12 +254,12 @@ fn blockers(facts: &Facts, native: &NativeFacts, hold: Duration) -> Option<Block
     let NativeFacts {
         listed,
         watches,
-        unwell,
+        unhealthy,
     } = *native;
-    let native = match (listed, unwell) {
-        (false, _) => Some(Reason::NativeUnlisted { unwell, watches }),
+    let native = match (listed, unhealthy) {
+        (false, _) => Some(Reason::NativeUnlisted { unhealthy, watches }),
         (true, 0) => None,
-        (true, _) => Some(Reason::NativeFailing { unwell, watches }),
+        (true, _) => Some(Reason::NativeFailing { unhealthy, watches }),
     };
     let legacy = match facts.legacy {
         None | Some(LegacyFacts { open: false, .. }) => Some(Reason::NoWatcher),
@@ -367,13 +367,13 @@ impl fmt::Display for Reason {
             Self::LegacyUnlisted => {
                 f.write_str("the legacy source is not synced yet: its first lists are not complete")
             }
-            Self::NativeUnlisted { unwell, watches } => write!(
+            Self::NativeUnlisted { unhealthy, watches } => write!(
                 f,
-                "the native source is not synced yet: its first lists are not complete, {unwell} of {watches} watches are failing"
+                "the native source is not synced yet: its first lists are not complete, {unhealthy} of {watches} watches are failing"
             ),
-            Self::NativeFailing { unwell, watches } => write!(
+            Self::NativeFailing { unhealthy, watches } => write!(
                 f,
-                "the native source is failing: {unwell} of {watches} watches are failing, or are refused what they were allowed"
+                "the native source is failing: {unhealthy} of {watches} watches are failing, or are refused what they were allowed"
             ),
             Self::NotCompared => {
                 f.write_str("the sources are not compared yet: not every pod has been checked")

@@ -157,7 +157,7 @@ impl Migration {
             native: native.map(|feed| NativeFacts {
                 listed: feed.is_listed(),
                 watches: watches.0,
-                unwell: watches.1,
+                unhealthy: watches.1,
             }),
             parity,
             waits: feeds.waits(),
@@ -261,7 +261,7 @@ impl Migration {
             counts.map(|(name, n)| (name.to_owned(), n)).collect()
         };
         let by_field = parity.by_field.iter().map(|(f, n)| (f.as_str(), *n));
-        let excused = parity.expected.iter().map(|(r, n)| (r.as_str(), *n));
+        let expected = parity.expected.iter().map(|(r, n)| (r.as_str(), *n));
         Parity {
             comparing: parity.comparing && paused.is_none(),
             paused: paused.map(|pause| pause.to_string()),
@@ -273,7 +273,7 @@ impl Migration {
             unsettled: parity.unsettled,
             waiting,
             by_field: names(by_field.collect()),
-            excused: names(excused.collect()),
+            expected: names(expected.collect()),
             legacy_digest: comparison.digests(Side::Legacy).total().to_string(),
             native_digest: comparison.digests(Side::Native).total().to_string(),
             rows: comparison.rows(ROWS, now),

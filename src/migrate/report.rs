@@ -74,7 +74,8 @@ pub struct Parity {
     /// Both together, by field.
     pub by_field: BTreeMap<String, u64>,
     /// Differences on purpose, by rule (`compat/exceptions.toml`).
-    pub excused: BTreeMap<String, u64>,
+    #[serde(rename = "excused")]
+    pub expected: BTreeMap<String, u64>,
     /// The digest of the `Collect` feed, normalised.
     pub legacy_digest: String,
     /// The digest of the native watches, normalised.

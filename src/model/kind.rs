@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_cannot_be_told_apart_are_no_table() {
+    fn rows_that_cannot_be_distinguished_make_no_table() {
         let with = |rows: Vec<KindRow>| KindTable::with(rows).expect_err("no table").to_string();
         let many = (0..KindTable::MOST)
             .map(|n| KindRow::metadata_only("x.io/v1", &format!("K{n}"), &format!("k{n}")));

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extra_that_is_not_there_takes_one_pointer_beside_the_owner() {
+    fn an_extra_that_is_not_there_takes_one_pointer_alongside_the_owner() {
         assert_eq!(size_of::<ObjectMeta>(), size_of::<usize>());
         assert_eq!(size_of::<Data>(), size_of::<Owner>() + size_of::<usize>());
     }

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extra_that_is_not_there_takes_one_pointer_beside_the_core() {
+    fn an_extra_that_is_not_there_takes_one_pointer_alongside_the_core() {
         assert_eq!(size_of::<PodMeta>(), size_of::<usize>());
         assert_eq!(size_of::<Data>(), size_of::<Pod>() + size_of::<usize>());
     }

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greeting_is_three_writes_without_labels_and_four_with() {
+    fn the_handshake_is_three_writes_without_labels_and_four_with() {
         assert_eq!(
             hear(&identity(&[])).names.join(" "),
             "version_info | connect report_cpu_cores | | \
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_told_in_the_bytewise_order_of_their_keys_and_the_rest_as_recorded() {
+    fn labels_are_sent_in_the_bytewise_order_of_their_keys_and_the_rest_as_recorded() {
         let heard = hear(&identity(&[("zone", "eu-1"), ("env", "prod"), ("Z", "")]));
         let mut rest = &heard.bytes[..];
         let mut messages = Vec::new();

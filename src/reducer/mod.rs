@@ -500,7 +500,7 @@ impl Reducer {
         self.outbox.open();
         self.outbox.set_time(now);
         handshake::send_handshake(
-            &self.options.greeting,
+            &self.options.handshake,
             &self.options.cloud.now(),
             &mut self.outbox,
         );

@@ -12,7 +12,7 @@ pub struct Options {
     /// The reducer's port.
     pub port: u16,
     /// What the handshake says.
-    pub greeting: Identity,
+    pub handshake: Identity,
     /// What the cloud says of this machine; the first connection may have to wait for it.
     pub cloud: CloudNews,
     /// Where to record everything that is sent.
@@ -33,11 +33,11 @@ pub struct Options {
 
 impl Options {
     /// Defaults for everything but where to connect and what to say of us.
-    pub fn new(host: impl Into<String>, port: u16, greeting: Identity) -> Self {
+    pub fn new(host: impl Into<String>, port: u16, handshake: Identity) -> Self {
         Self {
             host: host.into(),
             port,
-            greeting,
+            handshake,
             cloud: CloudNews::default(),
             record: None,
             times: Times::default(),

@@ -45,7 +45,7 @@ pub struct Outbox {
     emptying: bool,
     recorder: Recorder,
     limits: Limits,
-    told: SendCounters,
+    counters: SendCounters,
     pub(super) lag: Lag,
 }
 
@@ -106,7 +106,7 @@ impl Outbox {
             emptying: false,
             recorder,
             limits: Limits::default(),
-            told: SendCounters::default(),
+            counters: SendCounters::default(),
             lag: Lag::default(),
         }
     }
@@ -158,7 +158,7 @@ impl Outbox {
     /// once for each that outgrows the reducer, which then loses some silently (D5).
     pub fn note_live(&mut self, pods: usize, containers: usize) {
         if pods > REDUCER_PODS && !mem::replace(&mut self.limits.pods, true) {
-            self.told.pools_outgrown += 1;
+            self.counters.pools_outgrown += 1;
             tracing::warn!(
                 pods,
                 limit = REDUCER_PODS,
@@ -166,7 +166,7 @@ impl Outbox {
             );
         }
         if containers > REDUCER_CONTAINERS && !mem::replace(&mut self.limits.containers, true) {
-            self.told.pools_outgrown += 1;
+            self.counters.pools_outgrown += 1;
             let limit = REDUCER_CONTAINERS;
             tracing::warn!(
                 containers,
@@ -178,7 +178,7 @@ impl Outbox {
 
     /// Counts of what was sent so far.
     pub fn sent(&self) -> SendCounters {
-        self.told
+        self.counters
     }
 
     /// Starts over for a new connection.
@@ -244,27 +244,27 @@ impl Outbox {
     }
 
     /// Whether the message was taken.
-    fn tell<M: Encode>(&mut self, message: &M) -> bool {
+    fn push_message<M: Encode>(&mut self, message: &M) -> bool {
         if !self.open {
             return false;
         }
         let (len, pending) = (self.bytes.len(), self.writer.pending());
         match self.writer.push(self.timestamp, message, &mut self.bytes) {
             Ok(plain) => {
-                self.told.plain_bytes += plain.len() as u64;
+                self.counters.plain_bytes += plain.len() as u64;
                 self.recorder.write(plain);
             }
             Err(error) => {
-                if self.told.refused == 0 {
+                if self.counters.refused == 0 {
                     tracing::warn!(%error, "the relay cannot encode a message; it skips it, and only counts further ones");
                 }
-                self.told.refused += 1;
+                self.counters.refused += 1;
                 return false;
             }
         }
         let framed = self.bytes.len() - len;
         if pending > 0 && framed > 0 {
-            self.told.frames += 1;
+            self.counters.frames += 1;
             self.first_unflushed = None;
             self.lag.framed(framed);
             self.lag.said();
@@ -281,18 +281,18 @@ impl Outbox {
         true
     }
 
-    fn tell_projected<M: Encode>(&mut self, projected: &Projected<M>) -> bool {
-        let told = self.tell(&projected.message);
-        if told {
-            self.told.cut_texts += projected.cut as u64;
+    fn push_projected<M: Encode>(&mut self, projected: &Projected<M>) -> bool {
+        let taken = self.push_message(&projected.message);
+        if taken {
+            self.counters.cut_texts += projected.cut as u64;
         }
-        told
+        taken
     }
 
-    fn tell_pod(&mut self, pod: &PodMeta, owner: Option<&OwnerRef>) {
+    fn push_pod(&mut self, pod: &PodMeta, owner: Option<&OwnerRef>) {
         let mut ids = [IdBuf::new(), IdBuf::new()];
-        let told = self.tell_projected(&project::pod_new(pod, owner, &mut ids));
-        self.told.pods += u64::from(told);
+        let taken = self.push_projected(&project::pod_new(pod, owner, &mut ids));
+        self.counters.pods += u64::from(taken);
     }
 }
 
@@ -302,43 +302,43 @@ impl Sink for Outbox {
     }
 
     fn pod_new(&mut self, pod: &PodMeta, owner: &OwnerRef) {
-        self.tell_pod(pod, Some(owner));
+        self.push_pod(pod, Some(owner));
     }
 
     fn pod_new_no_owner(&mut self, pod: &PodMeta) {
-        self.tell_pod(pod, None);
+        self.push_pod(pod, None);
     }
 
     fn pod_container(&mut self, pod: &Uid, container: &ContainerMeta) {
         let mut ids = [IdBuf::new(), IdBuf::new()];
-        let told = self.tell_projected(&project::pod_container(pod, container, &mut ids));
-        self.told.containers += u64::from(told);
+        let taken = self.push_projected(&project::pod_container(pod, container, &mut ids));
+        self.counters.containers += u64::from(taken);
     }
 
     fn pod_delete(&mut self, pod: &Uid) {
-        let told = self.tell(&project::pod_delete(pod, &mut IdBuf::new()));
-        self.told.deletes += u64::from(told);
+        let taken = self.push_message(&project::pod_delete(pod, &mut IdBuf::new()));
+        self.counters.deletes += u64::from(taken);
     }
 
     fn pod_resync(&mut self, epoch: Epoch) {
-        let told = self.tell(&PodResync {
+        let taken = self.push_message(&PodResync {
             resync_count: epoch.0,
         });
-        self.told.resyncs += u64::from(told);
+        self.counters.resyncs += u64::from(taken);
     }
 }
 
 impl Say for Outbox {
     fn say<M: Encode>(&mut self, message: M) {
-        let told = self.tell(&message);
-        self.told.control += u64::from(told);
+        let taken = self.push_message(&message);
+        self.counters.control += u64::from(taken);
     }
 
     fn flush(&mut self) {
         if self.writer.pending() > 0 {
             let len = self.bytes.len();
             self.writer.flush(&mut self.bytes);
-            self.told.frames += 1;
+            self.counters.frames += 1;
             self.lag.framed(self.bytes.len() - len);
         }
         self.first_unflushed = None;
@@ -434,12 +434,20 @@ mod tests {
                 (at(7), "pod_delete"),
             ]
         );
-        let told = outbox.sent();
+        let counters = outbox.sent();
         assert_eq!(
-            (told.pods, told.containers, told.deletes, told.resyncs),
+            (
+                counters.pods,
+                counters.containers,
+                counters.deletes,
+                counters.resyncs
+            ),
             (1, 1, 1, 1)
         );
-        assert_eq!((told.frames, told.cut_texts, told.refused), (1, 0, 0));
+        assert_eq!(
+            (counters.frames, counters.cut_texts, counters.refused),
+            (1, 0, 0)
+        );
     }
 
     #[test]
@@ -475,8 +483,11 @@ mod tests {
         outbox.pod_delete(&Uid::new(&"u".repeat(20_000)));
         outbox.flush();
         assert_eq!(heard(&outbox).len(), 2);
-        let told = outbox.sent();
-        assert_eq!((told.cut_texts, told.refused, told.deletes), (2, 1, 0));
+        let counters = outbox.sent();
+        assert_eq!(
+            (counters.cut_texts, counters.refused, counters.deletes),
+            (2, 1, 0)
+        );
     }
 
     #[test]
@@ -503,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_the_low_mark_is_told_even_if_it_was_never_passed() {
+    fn who_asks_for_the_low_mark_is_sent_even_if_it_was_never_passed() {
         let (mut outbox, _) = outbox(100);
         outbox.ask_empty();
         assert!(outbox.take_drained());

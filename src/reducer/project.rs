@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_told_with_the_code_name_and_uid_of_its_owner() {
+    fn a_pod_is_announced_with_the_code_name_and_uid_of_its_owner() {
         for (kind, code) in [
             (OwnerKind::ReplicaSet, 0),
             (OwnerKind::Deployment, 1),
@@ -207,7 +207,7 @@ mod tests {
         ] {
             let (pod, owner) = (pod(["web-1", "shop", "1.2"]), owner("o1", "web", kind));
             let mut ids = [IdBuf::new(), IdBuf::new()];
-            let told = pod_new(&pod, Some(&owner), &mut ids);
+            let sent = pod_new(&pod, Some(&owner), &mut ids);
             let expected = PodNewWithName {
                 ip: Ipv4Addr::new(10, 1, 2, 3),
                 owner_kind: code,
@@ -219,7 +219,7 @@ mod tests {
                 ns: b"shop",
                 version: b"1.2",
             };
-            assert_eq!((told.message, told.cut), (expected, 0));
+            assert_eq!((sent.message, sent.cut), (expected, 0));
         }
     }
 
@@ -227,9 +227,9 @@ mod tests {
     fn a_pod_without_owner_stands_under_its_own_name() {
         let pod = pod(["web-1", "shop", ""]);
         let mut ids = [IdBuf::new(), IdBuf::new()];
-        let told = pod_new(&pod, None, &mut ids).message;
-        assert_eq!(told.owner_kind, 254);
-        assert_eq!((told.owner_name, told.owner_uid), (&b"web-1"[..], &b""[..]));
+        let sent = pod_new(&pod, None, &mut ids).message;
+        assert_eq!(sent.owner_kind, 254);
+        assert_eq!((sent.owner_name, sent.owner_uid), (&b"web-1"[..], &b""[..]));
     }
 
     #[test]
@@ -237,13 +237,13 @@ mod tests {
         let long = "n".repeat(40_000);
         let pod = pod([&long, "shop", "1.2"]);
         let mut ids = [IdBuf::new(), IdBuf::new()];
-        let told = pod_new(&pod, None, &mut ids);
+        let sent = pod_new(&pod, None, &mut ids);
         let share = (MAX_MESSAGE - POD_NEW_FIXED - "p1shop1.2".len()) / 2;
-        assert_eq!(told.cut, 2);
-        assert_eq!(told.message.owner_name, &long.as_bytes()[..share]);
-        assert_eq!(told.message.pod_name, told.message.owner_name);
+        assert_eq!(sent.cut, 2);
+        assert_eq!(sent.message.owner_name, &long.as_bytes()[..share]);
+        assert_eq!(sent.message.pod_name, sent.message.owner_name);
         assert_eq!(
-            (told.message.ns, told.message.version),
+            (sent.message.ns, sent.message.version),
             (&b"shop"[..], &b"1.2"[..])
         );
     }
@@ -296,15 +296,15 @@ mod tests {
             });
             let owner = owner(&owner_uid, &texts[3], OwnerKind::Deployment);
             let mut ids = [IdBuf::new(), IdBuf::new()];
-            let told = pod_new(&pod, Some(&owner), &mut ids);
-            let len = told.message.encoded_len();
+            let sent = pod_new(&pod, Some(&owner), &mut ids);
+            let len = sent.message.encoded_len();
             prop_assert!(len <= MAX_MESSAGE);
             // Four texts, each at most three bytes short of the level, and a remainder.
-            prop_assert!(told.cut == 0 || len > MAX_MESSAGE - 4 * 4);
-            prop_assert_eq!((told.message.uid, told.message.owner_uid), (uid.as_bytes(), owner_uid.as_bytes()));
+            prop_assert!(sent.cut == 0 || len > MAX_MESSAGE - 4 * 4);
+            prop_assert_eq!((sent.message.uid, sent.message.owner_uid), (uid.as_bytes(), owner_uid.as_bytes()));
             let mut ids = [IdBuf::new(), IdBuf::new()];
             let alone = pod_new(&pod, None, &mut ids);
-            prop_assert_eq!(namespace(&pod, Some(&owner)), told.message.ns);
+            prop_assert_eq!(namespace(&pod, Some(&owner)), sent.message.ns);
             prop_assert_eq!(namespace(&pod, None), alone.message.ns);
         }
 
@@ -317,10 +317,10 @@ mod tests {
             };
             let uid = Uid::new(&id);
             let mut ids = [IdBuf::new(), IdBuf::new()];
-            let told = pod_container(&uid, &container, &mut ids);
-            let len = told.message.encoded_len();
+            let sent = pod_container(&uid, &container, &mut ids);
+            let len = sent.message.encoded_len();
             prop_assert!(len <= MAX_MESSAGE);
-            prop_assert!(told.cut == 0 || len > MAX_MESSAGE - 2 * 4);
+            prop_assert!(sent.cut == 0 || len > MAX_MESSAGE - 2 * 4);
         }
 
         #[test]

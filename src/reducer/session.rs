@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_and_health_come_a_whole_interval_after_the_greeting_and_go_on() {
+    fn heartbeats_and_health_come_a_whole_interval_after_the_handshake_and_go_on() {
         let mut played = Played::up(times(ms(200), ms(150)), START);
         assert_eq!(
             played.until(ms(450)),

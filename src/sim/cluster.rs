@@ -152,7 +152,7 @@ impl Cluster {
 }
 
 /// The same object, sent with another event.
-pub fn told_as(event: Event, mut info: Info) -> Info {
+pub fn sent_as(event: Event, mut info: Info) -> Info {
     info.event = event.into();
     info
 }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_the_same_each_time_it_is_told() {
+    fn a_cluster_is_the_same_each_time_it_is_sent() {
         assert!(CLUSTER.list().eq(CLUSTER.list()));
         assert_eq!(CLUSTER.list().count(), 19_000);
         assert!(CLUSTER.list_pods_first().next() == Some(CLUSTER.pod(0)));

@@ -54,7 +54,7 @@ pub enum OldWatcherError {
 }
 
 /// An object as a legacy watcher sends it.
-trait Told: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+trait Listed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
     fn info(&self, event: Event) -> Info;
 }
 
@@ -113,7 +113,7 @@ pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
 }
 
 /// Sends a whole list; gives the version to watch from.
-async fn list<T: Told>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatcherError> {
+async fn list<T: Listed>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatcherError> {
     let list = api.list(&ListParams::default()).await?;
     for object in &list.items {
         call.send(object.info(Event::Added)).await?;
@@ -122,7 +122,7 @@ async fn list<T: Told>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatch
 }
 
 /// What happens from this version on.
-fn follow<T: Told>(
+fn follow<T: Listed>(
     api: Api<T>,
     from: String,
 ) -> impl Stream<Item = Result<Info, OldWatcherError>> + Send {
@@ -144,7 +144,7 @@ struct Following<T> {
     events: Option<BoxStream<'static, kube::Result<WatchEvent<T>>>>,
 }
 
-impl<T: Told> Following<T> {
+impl<T: Listed> Following<T> {
     async fn next(&mut self) -> Result<Info, OldWatcherError> {
         loop {
             let events = match &mut self.events {
@@ -179,7 +179,7 @@ impl<T: Told> Following<T> {
     }
 }
 
-impl Told for ReplicaSet {
+impl Listed for ReplicaSet {
     fn info(&self, event: Event) -> Info {
         Info {
             r#type: Type::K8sReplicaset as i32,
@@ -193,7 +193,7 @@ impl Told for ReplicaSet {
     }
 }
 
-impl Told for Job {
+impl Listed for Job {
     fn info(&self, event: Event) -> Info {
         Info {
             r#type: Type::K8sJob as i32,
@@ -207,7 +207,7 @@ impl Told for Job {
     }
 }
 
-impl Told for Pod {
+impl Listed for Pod {
     fn info(&self, event: Event) -> Info {
         let status = self.status.as_ref();
         let containers = status.and_then(|status| status.container_statuses.as_deref());

@@ -10,7 +10,7 @@ use crate::{
         Info, OwnerInfo, PodInfo, ReplicaSetInfo,
         info::{Event, Type},
     },
-    sim::cluster::told_as,
+    sim::cluster::sent_as,
 };
 
 /// Pods `w-0`, `w-1`, … that wait for ReplicaSets `missing-0`, `missing-1`, … which never come.
@@ -41,7 +41,7 @@ pub fn waiting_updates(count: u32) -> impl Iterator<Item = Info> + Send + 'stati
 pub fn replica_sets_that_go(count: u32) -> impl Iterator<Item = Info> + Send + 'static {
     (0..count).flat_map(|i| {
         let set = replica_set(format!("fill-{i}"), owner("dep-x", "x", "Deployment"));
-        [set.clone(), told_as(Event::Deleted, set)]
+        [set.clone(), sent_as(Event::Deleted, set)]
     })
 }
 
@@ -87,7 +87,7 @@ pub fn local_test(i: u64) -> [Step; 4] {
         ns: format!("POD-NS-NO-{i}"),
         ..PodInfo::default()
     });
-    let gone = told_as(Event::Deleted, owned.clone());
+    let gone = sent_as(Event::Deleted, owned.clone());
     [(set, 0), (owned, 100), (gone, 100), (unowned, 500)].map(|(info, pause)| Step {
         info,
         pause: Duration::from_millis(pause),
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_local_test_has_the_texts_of_the_old_watcher() {
+    fn the_local_test_has_the_texts_of_the_legacy_watcher() {
         let [set, owned, gone, unowned] = local_test(3).map(|step| step.info);
 
         let set = set.rs_info.unwrap();

@@ -37,13 +37,13 @@ pub struct ReducerState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Pods received, new ones and re-sent ones.
-    pub pods_told: u64,
+    pub pods_received: u64,
     /// Of these, pods that were known already.
-    pub pods_told_again: u64,
+    pub pods_received_again: u64,
     /// Pods lost because the pool was full.
     pub pods_beyond_pool: u64,
     /// Containers received.
-    pub containers_told: u64,
+    pub containers_received: u64,
     /// Containers ignored because the pod knew their id.
     pub containers_known: u64,
     /// Containers lost because their pod had not been received.
@@ -196,7 +196,7 @@ impl ReducerState {
     pub fn digests(&self) -> Digests {
         let (mut digests, mut hasher) = (Digests::default(), PodHasher::default());
         for (uid, pod) in &self.pods {
-            let told = PodNewWithName {
+            let sent = PodNewWithName {
                 ip: pod.ip,
                 owner_kind: pod.owner_kind,
                 is_host_network: pod.is_host_network,
@@ -208,8 +208,8 @@ impl ReducerState {
                 version: pod.version(),
             };
             let containers = pod.containers().iter();
-            let parts = containers.map(|known| [known.told_id(), known.name(), known.image()]);
-            digests.add(pod.ns(), hasher.hash(&told, parts));
+            let parts = containers.map(|known| [known.received_id(), known.name(), known.image()]);
+            digests.add(pod.ns(), hasher.hash(&sent, parts));
         }
         digests
     }
@@ -226,7 +226,7 @@ impl ReducerState {
     }
 
     fn pod_new(&mut self, uid: &[u8], facts: (Ipv4Addr, u8, u8), texts: [&[u8]; 5]) {
-        self.counts.pods_told += 1;
+        self.counts.pods_received += 1;
         let (ip, owner_kind, is_host_network) = facts;
         let pod = Pod {
             ip,
@@ -236,7 +236,7 @@ impl ReducerState {
             containers: Vec::new(),
         };
         if let Some(known) = self.pods.get_mut(uid) {
-            self.counts.pods_told_again += 1;
+            self.counts.pods_received_again += 1;
             *known = Pod {
                 containers: std::mem::take(&mut known.containers),
                 ..pod
@@ -249,7 +249,7 @@ impl ReducerState {
     }
 
     fn pod_container(&mut self, uid: &[u8], texts: [&[u8]; 3]) {
-        self.counts.containers_told += 1;
+        self.counts.containers_received += 1;
         let [id, ..] = texts;
         let Some(pod) = self.pods.get_mut(uid) else {
             self.counts.containers_without_pod += 1;
@@ -257,7 +257,7 @@ impl ReducerState {
         };
         let id = without_runtime(id);
         // The cheap half first: a pod may have hundreds of containers.
-        let same = |known: &Container| known.told_id().ends_with(id) && known.id() == id;
+        let same = |known: &Container| known.received_id().ends_with(id) && known.id() == id;
         if pod.containers.iter().any(same) {
             self.counts.containers_known += 1;
         } else if self.containers < self.container_pool {
@@ -318,13 +318,13 @@ impl Pod {
 
 impl Container {
     /// The id as it was received, with the runtime's prefix.
-    pub fn told_id(&self) -> &[u8] {
+    pub fn received_id(&self) -> &[u8] {
         self.texts.get(0)
     }
 
     /// The id by which a reducer knows the container: without the runtime's prefix.
     pub fn id(&self) -> &[u8] {
-        without_runtime(self.told_id())
+        without_runtime(self.received_id())
     }
 
     /// The name.

@@ -12,13 +12,13 @@ use crate::{
         info::{Event, Type},
     },
     sim::{
-        cluster::told_as,
+        cluster::sent_as,
         reducer_state::{self, ReducerState},
     },
 };
 
 /// What should be known of each pod, by uid.
-pub type Truth = BTreeMap<String, Known>;
+pub type ExpectedState = BTreeMap<String, Known>;
 
 /// What a reader wants to know of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +41,14 @@ pub struct Chapter {
     /// What happens, exactly.
     pub event: Happening,
     /// What the reducer knows afterwards.
-    pub truth: Truth,
+    pub expected_state: ExpectedState,
 }
 
 /// What a chapter is about.
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// The watcher sends this.
-    Told(Vec<Info>),
+    Sent(Vec<Info>),
     /// The reducer restarts and has forgotten everything.
     ReducerRestarts,
 }
@@ -100,7 +100,7 @@ pub fn scenario() -> Vec<Chapter> {
             title: "The reducer restarts and has forgotten everything",
             remark: "The relay connects again and sends everything from memory. The watcher notices nothing.",
             event: Happening::ReducerRestarts,
-            truth: cluster.truth.clone(),
+            expected_state: cluster.expected_state.clone(),
         },
         cluster.chapter(
             "The nightly Job is done, and debug is deleted",
@@ -114,9 +114,9 @@ pub fn scenario() -> Vec<Chapter> {
 }
 
 /// What a mock reducer knows, in the form of the expected state.
-pub fn known(picture: &ReducerState) -> Truth {
+pub fn known(reducer_state: &ReducerState) -> ExpectedState {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let pods = picture.sorted().into_iter();
+    let pods = reducer_state.sorted().into_iter();
     pods.map(|(uid, pod)| (text(uid), Known::of(pod))).collect()
 }
 
@@ -162,8 +162,8 @@ impl fmt::Display for Known {
 #[derive(Default)]
 struct Cluster {
     pods: BTreeMap<String, PodInfo>,
-    truth: Truth,
-    told: Vec<Info>,
+    expected_state: ExpectedState,
+    sent: Vec<Info>,
 }
 
 impl Cluster {
@@ -174,12 +174,12 @@ impl Cluster {
         write: impl FnOnce(&mut Self),
     ) -> Chapter {
         write(self);
-        let event = Happening::Told(std::mem::take(&mut self.told));
+        let event = Happening::Sent(std::mem::take(&mut self.sent));
         Chapter {
             title,
             remark,
             event,
-            truth: self.truth.clone(),
+            expected_state: self.expected_state.clone(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Cluster {
             r#type: r#type.into(),
             ..Info::default()
         };
-        self.told.push(match r#type {
+        self.sent.push(match r#type {
             Type::K8sJob => Info {
                 job_info: Some(job(object)),
                 ..info
@@ -216,7 +216,7 @@ impl Cluster {
     /// A pod that cannot be announced yet.
     fn add_waiting(&mut self, pod: PodInfo) {
         self.pods.insert(pod.name.clone(), pod.clone());
-        self.told.push(pod_info(pod));
+        self.sent.push(pod_info(pod));
     }
 
     fn arrived(&mut self, name: &str, workload: &str) {
@@ -231,13 +231,13 @@ impl Cluster {
                 .map(|c| format!("{}={}", c.name, c.image))
                 .collect(),
         };
-        self.truth.insert(pod.uid.clone(), known);
+        self.expected_state.insert(pod.uid.clone(), known);
     }
 
     fn remove(&mut self, name: &str) {
         if let Some(pod) = self.pods.remove(name) {
-            self.truth.remove(&pod.uid);
-            self.told.push(told_as(Event::Deleted, pod_info(pod)));
+            self.expected_state.remove(&pod.uid);
+            self.sent.push(sent_as(Event::Deleted, pod_info(pod)));
         }
     }
 }
@@ -307,7 +307,7 @@ mod tests {
         let scenario = scenario();
         let owners: Vec<_> = scenario
             .iter()
-            .flat_map(|c| c.truth.values())
+            .flat_map(|c| c.expected_state.values())
             .map(|k| &*k.owner)
             .collect();
         for owner in [
@@ -318,7 +318,10 @@ mod tests {
         ] {
             assert!(owners.contains(&owner), "nobody has {owner}");
         }
-        let pods: Vec<_> = scenario.iter().map(|chapter| chapter.truth.len()).collect();
+        let pods: Vec<_> = scenario
+            .iter()
+            .map(|chapter| chapter.expected_state.len())
+            .collect();
         assert_eq!(pods, [5, 5, 6, 6, 6, 4]);
     }
 }

@@ -31,8 +31,8 @@ pub enum Violation {
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     connected: bool,
-    greeted: bool,
-    picture: ReducerState,
+    handshake_done: bool,
+    reducer_state: ReducerState,
 }
 
 impl Session {
@@ -64,8 +64,8 @@ impl Session {
             }
             self.connected = true;
         }
-        self.greeted |= matches!(message, Message::MetadataComplete(_));
-        self.picture.apply(message);
+        self.handshake_done |= matches!(message, Message::MetadataComplete(_));
+        self.reducer_state.apply(message);
         Ok(())
     }
 
@@ -81,18 +81,18 @@ impl Session {
     }
 
     /// Whether the handshake is complete.
-    pub fn greeted(&self) -> bool {
-        self.greeted
+    pub fn handshake_done(&self) -> bool {
+        self.handshake_done
     }
 
     /// Forgets the pods, as a reducer does when the connection ends. The counts stay.
     pub fn forget(&mut self) {
-        self.picture.forget();
+        self.reducer_state.forget();
     }
 
     /// What the reducer knows of this connection's pods.
-    pub fn picture(&self) -> &ReducerState {
-        &self.picture
+    pub fn reducer_state(&self) -> &ReducerState {
+        &self.reducer_state
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Publisher(Arc<RwLock<Stores>>);
 #[derive(Clone, Debug)]
 pub struct Reader {
     active: Arc<RwLock<Stores>>,
-    beside: PerKind<Arc<Store<ObjectMeta>>>,
+    alongside: PerKind<Arc<Store<ObjectMeta>>>,
 }
 
 impl Publisher {
@@ -41,7 +41,7 @@ impl Publisher {
     pub fn reader(&self) -> Reader {
         Reader {
             active: Arc::clone(&self.0),
-            beside: PerKind::only(&[], |_| Arc::default()),
+            alongside: PerKind::only(&[], |_| Arc::default()),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Reader {
 
     /// The object of this kind and uid, other than a pod.
     pub fn object(&self, kind: Kind, uid: &Uid) -> Option<ObjectMeta> {
-        match self.beside.get(kind) {
+        match self.alongside.get(kind) {
             Some(objects) => objects.get(uid),
             None => self.with(|active| active.owners.get(kind)?.get(uid)),
         }
@@ -62,8 +62,8 @@ impl Reader {
 
     /// Looks at these, too, whichever feed is active: kinds that are in no feed.
     #[must_use]
-    pub fn beside(self, beside: PerKind<Arc<Store<ObjectMeta>>>) -> Self {
-        Self { beside, ..self }
+    pub fn alongside(self, alongside: PerKind<Arc<Store<ObjectMeta>>>) -> Self {
+        Self { alongside, ..self }
     }
 
     /// The stores of the feed that is active now, for several questions to the same feed or a walk.

@@ -113,7 +113,7 @@ pub struct Comparison {
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     since: Instant,
-    told: bool,
+    reported: bool,
 }
 
 impl Comparison {
@@ -162,8 +162,8 @@ impl Comparison {
 
     /// A reducer forgets all it was sent: a new connection, or `pod_resync`.
     pub fn renew(&mut self, side: Side, now: Instant) {
-        let pictures = [&self.first, &self.second];
-        let pods = pictures.into_iter().flat_map(ReducerState::sorted);
+        let reducer_states = [&self.first, &self.second];
+        let pods = reducer_states.into_iter().flat_map(ReducerState::sorted);
         let touched: BTreeSet<Box<[u8]>> = pods.map(|(uid, _)| uid.into()).collect();
         self.side(side).forget();
         for uid in touched {
@@ -183,7 +183,7 @@ impl Comparison {
         }
         self.judged = true;
         let clocks = self.unequal.values_mut().flat_map(BTreeMap::values_mut);
-        for clock in clocks.filter(|clock| !clock.told) {
+        for clock in clocks.filter(|clock| !clock.reported) {
             clock.since = now;
         }
     }
@@ -205,10 +205,10 @@ impl Comparison {
         for (uid, clocks) in &mut self.unequal {
             for (field, clock) in clocks {
                 let stood = now.saturating_duration_since(clock.since);
-                if clock.told || stood < settle {
+                if clock.reported || stood < settle {
                     continue;
                 }
-                clock.told = true;
+                clock.reported = true;
                 self.standing += 1;
                 self.appeared += 1;
                 if appeared.len() < limit {
@@ -241,7 +241,7 @@ impl Comparison {
 
     /// The digest of each state, computed at each call.
     pub fn digests(&self) -> [Digest; 2] {
-        [&self.first, &self.second].map(|picture| picture.digests().total())
+        [&self.first, &self.second].map(|reducer_state| reducer_state.digests().total())
     }
 
     fn change(&mut self, side: Side, message: &Message<'_>, uid: &[u8], now: Instant) {
@@ -251,7 +251,7 @@ impl Comparison {
 
     /// Starts and ends the clocks of a pod.
     fn recheck(&mut self, uid: &[u8], now: Instant) {
-        let pods = [&self.first, &self.second].map(|picture| picture.pod(uid));
+        let pods = [&self.first, &self.second].map(|reducer_state| reducer_state.pod(uid));
         if pods == [None, None] || pods[0] == pods[1] {
             if !self.unequal.is_empty()
                 && let Some(clocks) = self.unequal.remove(uid)
@@ -267,7 +267,7 @@ impl Comparison {
             if differs(field, pods) {
                 let clock = Clock {
                     since: now,
-                    told: false,
+                    reported: false,
                 };
                 clocks.entry(field).or_insert(clock);
             }
@@ -284,7 +284,7 @@ impl Comparison {
     }
 
     fn ended(&mut self, uid: &[u8], field: Field, clock: Clock, now: Instant) {
-        if clock.told {
+        if clock.reported {
             self.standing -= 1;
             let stood = now.saturating_duration_since(clock.since);
             let change = self.describe(uid.into(), field, stood, false);
@@ -296,7 +296,7 @@ impl Comparison {
     }
 
     fn describe(&self, uid: Box<[u8]>, field: Field, stood: Duration, stands: bool) -> Change {
-        let pods = [&self.first, &self.second].map(|picture| picture.pod(&uid));
+        let pods = [&self.first, &self.second].map(|reducer_state| reducer_state.pod(&uid));
         let pod = pods.into_iter().flatten().next();
         Change {
             pod: pod.map_or_else(String::new, |pod| {
@@ -363,7 +363,7 @@ fn value(field: Field, pod: Option<&Pod>) -> String {
 }
 
 fn containers(pod: &Pod) -> BTreeSet<[String; 3]> {
-    let parts = |known: &Container| [known.told_id(), known.name(), known.image()].map(lossy);
+    let parts = |known: &Container| [known.received_id(), known.name(), known.image()].map(lossy);
     pod.containers().iter().map(parts).collect()
 }
 

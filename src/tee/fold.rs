@@ -30,9 +30,9 @@ const GONE: usize = 10_000;
 /// The objects of one stream, each as a message that holds it.
 #[derive(Debug)]
 pub struct Fold {
-    replica_sets: UidMap<Told>,
-    jobs: UidMap<Told>,
-    pods: UidMap<Told>,
+    replica_sets: UidMap<FoldEntry>,
+    jobs: UidMap<FoldEntry>,
+    pods: UidMap<FoldEntry>,
     /// Deleted owners in the order of their deletion, with the number of that.
     gone: VecDeque<(Uid, Type, u64)>,
     deletes: u64,
@@ -43,7 +43,7 @@ pub struct Fold {
 pub type Message = Arc<[u8]>;
 
 #[derive(Debug)]
-struct Told {
+struct FoldEntry {
     uid: Uid,
     /// ADDED.
     message: Message,
@@ -51,7 +51,7 @@ struct Told {
     gone: Option<u64>,
 }
 
-impl HasUid for Told {
+impl HasUid for FoldEntry {
     fn uid(&self) -> &Uid {
         &self.uid
     }
@@ -113,12 +113,12 @@ impl Fold {
     /// ReplicaSets, the Jobs, the Pods; and the deletion of owners that are gone.
     pub fn replay(&self) -> Vec<Message> {
         let objects = [&self.replica_sets, &self.jobs, &self.pods];
-        let told = objects.into_iter().flat_map(UidMap::iter);
-        let added = told.map(|(_, told)| told.message.clone());
+        let entry = objects.into_iter().flat_map(UidMap::iter);
+        let added = entry.map(|(_, entry)| entry.message.clone());
         let gone = self.gone.iter().filter_map(|(uid, kind, number)| {
-            let told = self.owners(*kind).by_uid(uid)?;
-            let is_gone = told.gone == Some(*number);
-            is_gone.then(|| [&told.message[..], &DELETED].concat().into())
+            let entry = self.owners(*kind).by_uid(uid)?;
+            let is_gone = entry.gone == Some(*number);
+            is_gone.then(|| [&entry.message[..], &DELETED].concat().into())
         });
         added.chain(gone).collect()
     }
@@ -166,10 +166,10 @@ impl Fold {
         let uid = Uid::new(uid);
         let number = self.deletes;
         let table = self.owners_mut(kind);
-        let Some(told) = table.find(&uid).and_then(|slot| table.get_mut(slot)) else {
+        let Some(entry) = table.find(&uid).and_then(|slot| table.get_mut(slot)) else {
             return;
         };
-        told.gone = Some(number);
+        entry.gone = Some(number);
         self.deletes += 1;
         self.gone.push_back((uid, kind, number));
         if self.gone.len() > GONE
@@ -178,14 +178,14 @@ impl Fold {
             let table = self.owners_mut(kind);
             if table
                 .by_uid(&uid)
-                .is_some_and(|told| told.gone == Some(number))
+                .is_some_and(|entry| entry.gone == Some(number))
             {
                 remove(table, &uid);
             }
         }
     }
 
-    fn owners(&self, kind: Type) -> &UidMap<Told> {
+    fn owners(&self, kind: Type) -> &UidMap<FoldEntry> {
         match kind {
             Type::K8sReplicaset => &self.replica_sets,
             Type::K8sJob => &self.jobs,
@@ -193,7 +193,7 @@ impl Fold {
         }
     }
 
-    fn owners_mut(&mut self, kind: Type) -> &mut UidMap<Told> {
+    fn owners_mut(&mut self, kind: Type) -> &mut UidMap<FoldEntry> {
         match kind {
             Type::K8sReplicaset => &mut self.replica_sets,
             Type::K8sJob => &mut self.jobs,
@@ -203,21 +203,24 @@ impl Fold {
 }
 
 /// Keeps the message that `make` makes from what is known of the object.
-fn keep(table: &mut UidMap<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>) -> Message) {
+fn keep(table: &mut UidMap<FoldEntry>, uid: &str, make: impl FnOnce(Option<Info<'_>>) -> Message) {
     if uid.is_empty() {
         return;
     }
     let uid = Uid::new(uid);
     if let Some(slot) = table.find(&uid)
-        && let Some(told) = table.get_mut(slot)
+        && let Some(entry) = table.get_mut(slot)
     {
         // A deleted owner that is sent again begins again.
-        let known = told.gone.is_none().then(|| Info::read(&told.message).ok());
-        told.message = make(known.flatten());
-        told.gone = None;
+        let known = entry
+            .gone
+            .is_none()
+            .then(|| Info::read(&entry.message).ok());
+        entry.message = make(known.flatten());
+        entry.gone = None;
     } else {
         let message = make(None);
-        table.find_or_insert_with(&uid, || Told {
+        table.find_or_insert_with(&uid, || FoldEntry {
             uid: uid.clone(),
             message,
             gone: None,
@@ -225,7 +228,7 @@ fn keep(table: &mut UidMap<Told>, uid: &str, make: impl FnOnce(Option<Info<'_>>)
     }
 }
 
-fn remove(table: &mut UidMap<Told>, uid: &Uid) {
+fn remove(table: &mut UidMap<FoldEntry>, uid: &Uid) {
     if let Some(slot) = table.find(uid) {
         table.remove(slot);
     }
@@ -247,7 +250,7 @@ fn owner_of<'a>(info: &Info<'a>, kind: Type) -> Option<OwnedInfo<'a>> {
 /// Whether nothing that is `known` gets lost if `info` alone is sent.
 fn pod_says_all(known: &PodInfo<'_>, info: &PodInfo<'_>) -> bool {
     let texts = |pod: &PodInfo<'_>| [pod.ip, pod.ns, pod.name, pod.version].map(str::is_empty);
-    let says = |(known, told): (bool, bool)| known || !told;
+    let says = |(known, says_it): (bool, bool)| known || !says_it;
     texts(known).into_iter().zip(texts(info)).all(says)
         && (info.is_host_network || !known.is_host_network)
         && owner_says_all(known.owner, info.owner)
@@ -260,7 +263,7 @@ fn owner_says_all(known: Option<OwnerInfo<'_>>, info: Option<OwnerInfo<'_>>) -> 
         (Some(known), Some(info)) => {
             let texts =
                 |owner: OwnerInfo<'_>| [owner.uid, owner.name, owner.kind].map(str::is_empty);
-            let says = |(known, told): (bool, bool)| known || !told;
+            let says = |(known, says_it): (bool, bool)| known || !says_it;
             texts(known).into_iter().zip(texts(info)).all(says)
         }
     }
@@ -323,8 +326,8 @@ fn merged_owner(
     })
 }
 
-fn merged(known: &str, told: &str) -> String {
-    if told.is_empty() { known } else { told }.to_owned()
+fn merged(known: &str, sent: &str) -> String {
+    if sent.is_empty() { known } else { sent }.to_owned()
 }
 
 #[cfg(test)]

@@ -178,15 +178,15 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
         tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            _ = ask.recv() => say(&truth(&api))?,
+            _ = ask.recv() => say(&expected_state(&api))?,
         }
     }
     api.churn(0);
     let events = api.version().saturating_sub(filled);
-    let truth = truth(&api);
+    let expected_state = expected_state(&api);
     let requests = api.shutdown().await;
     say(&summary(&requests, events))?;
-    say(&truth)?;
+    say(&expected_state)?;
     Ok(())
 }
 
@@ -243,13 +243,13 @@ fn ready(api: &SimApi, args: &ClusterArgs) -> String {
 }
 
 /// What a reducer should know, in one number. The views are those of `--containers`.
-fn truth(api: &SimApi) -> String {
+fn expected_state(api: &SimApi) -> String {
     let digest = |main_containers_only| {
         let view = View {
             main_containers_only,
             ..View::default()
         };
-        api.truth(view).digests().total()
+        api.expected_state(view).digests().total()
     };
     format!(
         "digest {}; of main containers {}\n",

@@ -22,7 +22,7 @@ use crate::{
     sim::{
         kube::ApiError,
         reducer::{MockReducer, Options, State},
-        scenario::{Chapter, Happening, Truth, known, scenario},
+        scenario::{Chapter, ExpectedState, Happening, known, scenario},
         watcher::{Call, Watcher, WatcherError},
     },
 };
@@ -118,35 +118,35 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
             reducer: &reducer,
             pause: args.pauses(),
         };
-        let told = timeout(AT_MOST, stage.play(&mut call)).await;
-        told.unwrap_or(Err(DemoError::TooSlow))
+        let outcome = timeout(AT_MOST, stage.play(&mut call)).await;
+        outcome.unwrap_or(Err(DemoError::TooSlow))
     };
-    let told = beside(relay, stage).await;
+    let outcome = alongside(relay, stage).await;
     reducer.shutdown().await;
-    told
+    outcome
 }
 
 /// Plays while the relay runs, and then ends the relay in order: the reducer sees FIN before
 /// the process is gone.
-async fn beside(
+async fn alongside(
     relay: Relay,
     stage: impl Future<Output = Result<(), DemoError>>,
 ) -> Result<(), DemoError> {
     let (end, ended) = oneshot::channel::<()>();
     let stage = async {
-        let told = stage.await;
+        let outcome = stage.await;
         // It fails if the relay has ended already.
         let _ = end.send(());
-        told
+        outcome
     };
-    let (told, ran) = tokio::join!(
+    let (outcome, ran) = tokio::join!(
         stage,
         relay.run_until(async {
             // Also ready when the stage fails early and drops its end.
             let _ = ended.await;
         })
     );
-    told?;
+    outcome?;
     Ok(ran?)
 }
 
@@ -178,7 +178,7 @@ impl Stage<'_> {
     async fn play(&self, watcher: &mut Call) -> Result<(), DemoError> {
         say("watcher ──Collect──► relay ──ingest──► reducer    (all in this process)\n")?;
         say(SIGNS)?;
-        let mut before = Truth::new();
+        let mut before = ExpectedState::new();
         for (number, chapter) in (1..).zip(scenario()) {
             say(&format!(
                 "\n{number}. {}\n   {}\n",
@@ -207,10 +207,10 @@ impl Stage<'_> {
         number: usize,
         chapter: &Chapter,
         watcher: &mut Call,
-    ) -> Result<Truth, DemoError> {
+    ) -> Result<ExpectedState, DemoError> {
         let mut connections = self.reducer.connections().max(1);
         match &chapter.event {
-            Happening::Told(infos) => {
+            Happening::Sent(infos) => {
                 for info in infos {
                     watcher.send(info.clone()).await?;
                 }
@@ -221,7 +221,7 @@ impl Stage<'_> {
             }
         }
         let is_true = |state: &State| {
-            state.connections.len() == connections && latest(state) == chapter.truth
+            state.connections.len() == connections && latest(state) == chapter.expected_state
         };
         let reached = timeout(PATIENCE, self.reducer.wait_until(is_true)).await;
         let after = self.reducer.with(latest);
@@ -229,18 +229,18 @@ impl Stage<'_> {
             Ok(()) => Ok(after),
             Err(_) => Err(DemoError::NotTheTruth {
                 chapter: number,
-                difference: first_difference(&after, &chapter.truth),
+                difference: first_difference(&after, &chapter.expected_state),
             }),
         }
     }
 }
 
-fn latest(state: &State) -> Truth {
-    state.picture().map(known).unwrap_or_default()
+fn latest(state: &State) -> ExpectedState {
+    state.reducer_state().map(known).unwrap_or_default()
 }
 
 /// Prints what has changed.
-fn show(before: &Truth, after: &Truth) -> Result<(), DemoError> {
+fn show(before: &ExpectedState, after: &ExpectedState) -> Result<(), DemoError> {
     let mut quiet = true;
     for (_, known) in before.iter().filter(|(uid, _)| !after.contains_key(*uid)) {
         quiet = false;
@@ -261,11 +261,14 @@ fn show(before: &Truth, after: &Truth) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn first_difference(found: &Truth, truth: &Truth) -> String {
-    let missing = truth
+fn first_difference(found: &ExpectedState, expected_state: &ExpectedState) -> String {
+    let missing = expected_state
         .iter()
         .find(|(uid, known)| found.get(*uid) != Some(known));
-    match (missing, found.keys().find(|uid| !truth.contains_key(*uid))) {
+    match (
+        missing,
+        found.keys().find(|uid| !expected_state.contains_key(*uid)),
+    ) {
         (Some((uid, known)), _) => match found.get(uid) {
             Some(other) => format!("it knows `{other}` instead of `{known}`"),
             None => format!("it does not know `{known}`"),

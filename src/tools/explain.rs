@@ -114,24 +114,24 @@ impl ExplainText {
 
     fn pod(&mut self, pod: &Explanation) {
         self.line("pod", &pod.uid);
-        if let Some(told) = &pod.told {
-            let containers = counted(told.containers, "container");
-            let epoch = told.epoch;
+        if let Some(announced) = &pod.announced {
+            let containers = counted(announced.containers, "container");
+            let epoch = announced.epoch;
             self.line(
                 "announced",
                 &format!("yes, in epoch {epoch}, with {containers}"),
             );
-            if let Some(why) = &told.carried {
+            if let Some(why) = &announced.kept {
                 self.line("", why);
             }
-            if told.outdated {
+            if announced.outdated {
                 self.line(
                     "",
                     "it has changed since, which --reannounce never does not send",
                 );
             }
         }
-        if let Some(why) = &pod.untold {
+        if let Some(why) = &pod.not_announced {
             self.line("announced", &format!("no: {why}"));
         }
         for known in &pod.feeds {
@@ -242,7 +242,7 @@ impl ExplainText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{MissingPart, Told};
+    use crate::admin::api::{Announced, MissingPart};
 
     #[test]
     fn a_query_says_the_very_text() {
@@ -278,13 +278,13 @@ mod tests {
             pods: vec![
                 Explanation {
                     uid: "uid-1".to_owned(),
-                    told: Some(Told {
+                    announced: Some(Announced {
                         epoch: 2,
                         containers: 1,
                         outdated: true,
-                        ..Told::default()
+                        ..Announced::default()
                     }),
-                    untold: None,
+                    not_announced: None,
                     feeds: vec![
                         live.clone(),
                         Known {
@@ -297,8 +297,8 @@ mod tests {
                 },
                 Explanation {
                     uid: "uid-1-old".to_owned(),
-                    told: None,
-                    untold: Some("in the active feed: it has no address yet".to_owned()),
+                    announced: None,
+                    not_announced: Some("in the active feed: it has no address yet".to_owned()),
                     feeds: vec![
                         Known {
                             live: false,

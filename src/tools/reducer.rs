@@ -124,7 +124,7 @@ pub async fn serve(
 
     let mut lines = Lines::new(out);
     let shown = if args.state {
-        show_picture(args, &reducer, &mut lines, wishes).await
+        show_reducer_state(args, &reducer, &mut lines, wishes).await
     } else {
         show_messages(args, &reducer, &mut lines, &mut entries, wishes).await
     };
@@ -175,7 +175,7 @@ async fn show_messages(
     Ok(Reading::Yes)
 }
 
-async fn show_picture(
+async fn show_reducer_state(
     args: &ReducerArgs,
     reducer: &MockReducer,
     lines: &mut Lines<impl Write>,
@@ -238,7 +238,7 @@ fn describe(state: &State) -> Vec<Value> {
 
 fn describe_pods(state: &State) -> impl Iterator<Item = Value> {
     let pods = state
-        .picture()
+        .reducer_state()
         .map(ReducerState::sorted)
         .unwrap_or_default();
     pods.into_iter().map(|(uid, pod)| describe_pod(uid, pod))
@@ -250,8 +250,8 @@ fn describe_latest(state: &State) -> Value {
 }
 
 fn describe_connection(connection: &Connection) -> Value {
-    let picture = connection.picture();
-    let counts = picture.counts();
+    let reducer_state = connection.reducer_state();
+    let counts = reducer_state.counts();
     let end = connection
         .end
         .as_ref()
@@ -260,12 +260,12 @@ fn describe_connection(connection: &Connection) -> Value {
         "connection": connection.index,
         "peer": connection.peer.to_string(),
         "end": end,
-        "pods": picture.pods(),
-        "containers": picture.containers(),
-        "digest": picture.digests().total().to_string(),
-        "pods_told": counts.pods_told,
-        "pods_told_again": counts.pods_told_again,
-        "containers_told": counts.containers_told,
+        "pods": reducer_state.pods(),
+        "containers": reducer_state.containers(),
+        "digest": reducer_state.digests().total().to_string(),
+        "pods_told": counts.pods_received,
+        "pods_told_again": counts.pods_received_again,
+        "containers_told": counts.containers_received,
         "deletes": counts.deletes,
         "resyncs": counts.resyncs,
         "without_effect": {
@@ -315,7 +315,7 @@ fn describe_pod(uid: &[u8], pod: &Pod) -> Value {
 
 fn describe_container(container: &Container) -> Value {
     json!({
-        "id": text(container.told_id()),
+        "id": text(container.received_id()),
         "name": text(container.name()),
         "image": text(container.image()),
         "version": text(container.version()),

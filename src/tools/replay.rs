@@ -132,7 +132,7 @@ pub async fn play(
     }
     wrote(writeln!(out, "{}", player.numbers).and_then(|()| out.flush()))?;
     played?;
-    player.numbers.verdict()
+    player.numbers.result()
 }
 
 struct Player<'a> {
@@ -295,7 +295,7 @@ impl<'a> Player<'a> {
 }
 
 impl Numbers {
-    fn verdict(&self) -> Result<(), ToolError> {
+    fn result(&self) -> Result<(), ToolError> {
         let wrong = match (self.cut_short, self.endless) {
             (0, 0) => return Ok(()),
             (0, endless) => format!("the relay did not end {endless} streams"),

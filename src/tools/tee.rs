@@ -281,9 +281,9 @@ pub async fn serve(
 
     let served = watch(&session, args.settle, ask, &mut server, stop).await;
     // Judged before anything is taken away from the relays.
-    session.tell_changes();
+    session.print_changes();
     session.summarize();
-    let verdict = session.verdict().map_err(ToolError::Different);
+    let result = session.result().map_err(ToolError::Different);
     shutdown.cancel();
     if served.is_ok() {
         // How the server ends is of no interest any more; the calls have ended with it.
@@ -300,7 +300,7 @@ pub async fn serve(
     drop(session);
     // Nobody waits longer for who does not read.
     let _ = timeout(END_WITHIN, printer).await;
-    served.and(recorded).and(verdict)
+    served.and(recorded).and(result)
 }
 
 /// Prints what changes, until `stop` or the end of the server.
@@ -323,7 +323,7 @@ async fn watch(
                 Ok(served) => Ok(served?),
                 Err(_) => Err(ToolError::Different("the server has panicked".to_owned())),
             },
-            _ = ticks.tick() => session.tell_changes(),
+            _ = ticks.tick() => session.print_changes(),
             Some(()) = ask.next() => session.summarize(),
         }
     }

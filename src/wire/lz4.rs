@@ -76,14 +76,14 @@ pub enum FrameError {
         block: u8,
     },
     /// A checksum does not match.
-    #[error("the checksum of the {of} is {found:#x}, the frame says {told:#x}")]
+    #[error("the checksum of the {of} is {found:#x}, the frame says {stated:#x}")]
     Checksum {
         /// What the checksum is about: header, block or content.
         of: &'static str,
         /// What the bytes give.
         found: u32,
         /// What the frame says.
-        told: u32,
+        stated: u32,
     },
     /// A block is longer than the frame allows, or unpacks to more than that.
     #[error("a block exceeds the {limit} bytes its frame allows")]
@@ -95,12 +95,12 @@ pub enum FrameError {
     #[error("cannot unpack a block: {0}")]
     Block(String),
     /// The frame has not the content it promised.
-    #[error("a frame of {found} plain bytes says that it has {told}")]
+    #[error("a frame of {found} plain bytes says that it has {stated}")]
     ContentSize {
         /// Plain bytes so far.
         found: u64,
         /// Plain bytes written.
-        told: u64,
+        stated: u64,
     },
 }
 
@@ -250,11 +250,11 @@ fn begin(input: &[u8]) -> Result<Option<(State, usize)>, FrameError> {
     // A dictionary is only named, blocks that need it fail.
     let (content_size, dictionary) = (has(3), has(0));
     let end = 6 + if content_size { 8 } else { 0 } + if dictionary { 4 } else { 0 };
-    let (Some(descriptor), Some(&told)) = (input.get(4..end), input.get(end)) else {
+    let (Some(descriptor), Some(&stated)) = (input.get(4..end), input.get(end)) else {
         return Ok(None);
     };
     let found = XxHash32::oneshot(0, descriptor) >> 8 & 0xff;
-    check("header", found, u32::from(told))?;
+    check("header", found, u32::from(stated))?;
     let frame = Frame {
         linked: !has(5),
         block_checksums: has(4),
@@ -286,10 +286,10 @@ impl Frame {
         };
         let mut used = end;
         if self.block_checksums {
-            let Some(told) = u32_at(input, end) else {
+            let Some(stated) = u32_at(input, end) else {
                 return Ok(None);
             };
-            check("block", XxHash32::oneshot(0, bytes), told)?;
+            check("block", XxHash32::oneshot(0, bytes), stated)?;
             used += 4;
         }
         Ok(Some(Block {
@@ -302,8 +302,8 @@ impl Frame {
     /// Counts a block's plain bytes.
     fn take(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         let found = self.plain_bytes + bytes.len() as u64;
-        if let Some(told) = self.content_size.filter(|&told| told < found) {
-            return Err(FrameError::ContentSize { found, told });
+        if let Some(stated) = self.content_size.filter(|&stated| stated < found) {
+            return Err(FrameError::ContentSize { found, stated });
         }
         self.plain_bytes = found;
         if let Some(checksum) = &mut self.content_checksum {
@@ -315,16 +315,16 @@ impl Frame {
     /// The bytes that the end of the frame takes, if they are there.
     fn end(&self, input: &[u8]) -> Result<Option<usize>, FrameError> {
         let found = self.plain_bytes;
-        if let Some(told) = self.content_size.filter(|&told| told != found) {
-            return Err(FrameError::ContentSize { found, told });
+        if let Some(stated) = self.content_size.filter(|&stated| stated != found) {
+            return Err(FrameError::ContentSize { found, stated });
         }
         let Some(checksum) = &self.content_checksum else {
             return Ok(Some(4));
         };
-        let Some(told) = u32_at(input, 4) else {
+        let Some(stated) = u32_at(input, 4) else {
             return Ok(None);
         };
-        check("content", checksum.finish_32(), told)?;
+        check("content", checksum.finish_32(), stated)?;
         Ok(Some(8))
     }
 }
@@ -367,11 +367,11 @@ fn remember(window: &mut Vec<u8>, bytes: &[u8]) {
     window.extend_from_slice(bytes);
 }
 
-fn check(of: &'static str, found: u32, told: u32) -> Result<(), FrameError> {
-    if found == told {
+fn check(of: &'static str, found: u32, stated: u32) -> Result<(), FrameError> {
+    if found == stated {
         Ok(())
     } else {
-        Err(FrameError::Checksum { of, found, told })
+        Err(FrameError::Checksum { of, found, stated })
     }
 }
 

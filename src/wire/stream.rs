@@ -13,7 +13,7 @@ pub struct Writer {
     plain: Vec<u8>,
     /// Bytes of `plain` that have left.
     left: usize,
-    greeted: bool,
+    handshake_done: bool,
     frames: FrameWriter,
 }
 
@@ -30,7 +30,7 @@ impl Writer {
         Self {
             plain,
             left: 0,
-            greeted: false,
+            handshake_done: false,
             frames: FrameWriter::default(),
         }
     }
@@ -61,8 +61,8 @@ impl Writer {
         let start = self.plain.len();
         message.encode(timestamp, &mut self.plain)?;
         let bytes = self.plain.get(start..).unwrap_or_default();
-        if !self.greeted {
-            self.greeted = true;
+        if !self.handshake_done {
+            self.handshake_done = true;
             out.extend_from_slice(bytes);
             self.left = self.plain.len();
         }
@@ -130,7 +130,7 @@ pub enum StreamError {
 #[derive(Default)]
 pub struct Reader {
     input: Buffer,
-    greeted: bool,
+    handshake_done: bool,
     frames: FrameReader,
     plain: PlainReader,
 }
@@ -155,7 +155,7 @@ impl Reader {
             if self.plain.measure()?.is_some() {
                 return self.plain.next_message();
             }
-            let used = if self.greeted {
+            let used = if self.handshake_done {
                 self.unpack()?
             } else {
                 self.send_handshake()?
@@ -175,7 +175,7 @@ impl Reader {
     pub fn finish(&self) -> Result<(), StreamError> {
         if !self.input.rest().is_empty() {
             let at = self.input.at();
-            return Err(if self.greeted {
+            return Err(if self.handshake_done {
                 StreamError::CutFrame { at }
             } else {
                 StreamError::CutMessage { at }
@@ -204,7 +204,7 @@ impl Reader {
         let rest = self.input.rest();
         let len = codec::measure(rest).map_err(|source| StreamError::Message { at: 0, source })?;
         let first = len.and_then(|len| rest.get(..len)).unwrap_or_default();
-        self.greeted = !first.is_empty();
+        self.handshake_done = !first.is_empty();
         self.plain.push(first);
         Ok(first.len())
     }

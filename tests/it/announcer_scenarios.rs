@@ -27,7 +27,7 @@ const SMALL: Watermarks = Watermarks {
 fn a_replay_pauses_at_the_high_mark_and_goes_on_at_the_low_mark() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5", "p6"]);
     core.connect();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p1 v1
     pod_new p2 v1
     pod_new p3 v1
@@ -37,7 +37,7 @@ fn a_replay_pauses_at_the_high_mark_and_goes_on_at_the_low_mark() {
     assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.drain(1);
     assert_eq!(core.resume(), CatchUp::Done);
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p5 v1
     pod_new p6 v1
     ");
@@ -45,24 +45,24 @@ fn a_replay_pauses_at_the_high_mark_and_goes_on_at_the_low_mark() {
 }
 
 #[test]
-fn while_a_replay_waits_for_room_a_change_behind_the_cursor_is_told_and_one_ahead_is_not() {
+fn while_a_replay_waits_for_room_a_change_behind_the_cursor_is_sent_and_one_ahead_is_not() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5", "p6", "p7"]);
     let feed = Generation(1);
     core.connect();
-    core.told();
+    core.sent();
     core.pod(feed, pod("p1").version("2").running(&["c1"]));
     core.pod_gone(feed, "p2");
     core.pod(feed, pod("p8")); // in the place of p2
     core.pod(feed, pod("p6").version("2").running(&["c1"]));
     core.pod_gone(feed, "p7");
     core.pod(feed, pod("p9")); // in the place of p7
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_container p1 c1
     pod_delete p2
     pod_new p8 v1
     ");
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p5 v1
     pod_new p6 v2
     pod_container p6 c1
@@ -71,7 +71,7 @@ fn while_a_replay_waits_for_room_a_change_behind_the_cursor_is_told_and_one_ahea
 }
 
 #[test]
-fn a_pod_whose_telling_was_interrupted_is_told_to_the_end_even_if_it_changes() {
+fn a_pod_whose_announcement_was_interrupted_is_announced_to_the_end_even_if_it_changes() {
     for (change, rest) in [
         (None, "pod_container p c4\npod_container p c5"),
         (
@@ -84,13 +84,13 @@ fn a_pod_whose_telling_was_interrupted_is_told_to_the_end_even_if_it_changes() {
         let feed = Generation(1);
         core.pod(feed, pod("p").running(&["c1", "c2", "c3", "c4", "c5"]));
         core.connect();
-        assert_eq!(core.told().lines().last(), Some("pod_container p c3"));
+        assert_eq!(core.sent().lines().last(), Some("pod_container p c3"));
         if let Some(containers) = change {
             core.pod(feed, pod("p").running(containers));
         }
-        assert_eq!(core.told(), "");
+        assert_eq!(core.sent(), "");
         core.rest();
-        assert_eq!(core.told(), rest);
+        assert_eq!(core.sent(), rest);
     }
 }
 
@@ -100,11 +100,11 @@ fn an_interrupted_pod_that_is_deleted_leaves_its_place_to_the_next() {
     let feed = Generation(1);
     core.pod(feed, pod("p").running(&["c1", "c2", "c3", "c4", "c5"]));
     core.connect();
-    core.told();
+    core.sent();
     core.pod_gone(feed, "p");
     core.pod(feed, pod("q").running(&["d1", "d2"]));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_delete p
     pod_new q v1
     pod_container q d1
@@ -113,18 +113,18 @@ fn an_interrupted_pod_that_is_deleted_leaves_its_place_to_the_next() {
 }
 
 #[test]
-fn a_change_that_finds_no_room_during_a_replay_is_told_by_another_pass() {
+fn a_change_that_finds_no_room_during_a_replay_is_sent_by_another_pass() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5"]);
     let feed = Generation(1);
     core.connect();
-    core.told();
+    core.sent();
     core.reducer.queued = SMALL.limit;
     core.pod(feed, pod("p1").running(&["c1"]));
     core.pod_gone(feed, "p2");
     core.pod(feed, pod("p6")); // in the place of p2
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p5 v1
     pod_delete p2
     pod_container p1 c1
@@ -137,10 +137,10 @@ fn a_connection_that_is_lost_during_a_replay_leaves_nothing_for_the_next() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5"]);
     core.connect();
     core.disconnect();
-    core.told();
+    core.sent();
     core.connect();
     core.rest();
-    assert_eq!(core.told().lines().count(), 5);
+    assert_eq!(core.sent().lines().count(), 5);
     assert_eq!(core.feeds.epoch().0, 1);
 }
 
@@ -148,40 +148,40 @@ fn a_connection_that_is_lost_during_a_replay_leaves_nothing_for_the_next() {
 fn a_stream_that_opens_during_a_replay_ends_it() {
     let mut core = holding(&["p1", "p2", "p3", "p4", "p5"]);
     core.connect();
-    core.told();
+    core.sent();
     let next = core.open();
     core.pod(next, pod("p5"));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_resync 2
     pod_new p5 v1
     ");
 }
 
 #[test]
-fn containers_of_one_id_are_told_as_often_as_the_event_names_them_and_known_once() {
+fn containers_of_one_id_are_sent_as_often_as_the_event_names_them_and_known_once() {
     let mut core = Core::new(legacy());
     let feed = core.open();
     core.pod(feed, pod("p").running(&["c1", "c1", ""]));
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p v1
     pod_container p c1
     pod_container p c1
     pod_container p 
     ");
-    let told = core.feeds.ledger().get(&Uid::new("p")).unwrap();
-    assert_eq!(told.containers(), 2);
+    let sent = core.feeds.ledger().get(&Uid::new("p")).unwrap();
+    assert_eq!(sent.containers(), 2);
 }
 
 #[test]
-fn a_pod_of_a_hundred_containers_is_told_each_of_them_once() {
+fn a_pod_of_a_hundred_containers_is_announced_each_of_them_once() {
     let ids: Vec<_> = (0..100).map(|n| format!("c{n}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let mut native = Native::new(Watermarks::default());
     for n in [1, 32, 33, 100, 100] {
         native.pod(pod("p").running(&ids[..n]));
     }
-    assert_eq!(native.told().lines().count(), 101);
+    assert_eq!(native.sent().lines().count(), 101);
 }
 
 // --- a full sink (D6) ---
@@ -191,18 +191,18 @@ fn when_the_sink_is_full_state_goes_on_and_a_resync_is_sent_once_it_has_drained(
     let mut core = holding(&["p1", "p2"]);
     let feed = Generation(1);
     core.connect();
-    core.told();
+    core.sent();
     core.reducer.queued = SMALL.limit - 1;
     core.pod(feed, pod("p1").running(&["c1", "c2"])); // the second finds no room
     core.pod(feed, pod("p3"));
     core.pod_gone(feed, "p2");
-    assert_snapshot!(core.told(), @"pod_container p1 c1");
+    assert_snapshot!(core.sent(), @"pod_container p1 c1");
     assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.queued = SMALL.low + 1;
     assert_eq!(core.resume(), CatchUp::Full);
     core.reducer.queued = SMALL.low;
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_resync 2
     pod_new p1 v1
     pod_container p1 c1
@@ -216,7 +216,7 @@ fn when_the_sink_is_full_state_goes_on_and_a_resync_is_sent_once_it_has_drained(
 }
 
 #[test]
-fn a_full_sink_owes_nothing_for_a_change_that_tells_nothing() {
+fn a_full_sink_owes_nothing_for_a_change_that_sends_nothing() {
     let mut native = Native::new(SMALL);
     native.pod(pod("p").running(&["c1"]));
     native.reducer.queued = SMALL.limit;
@@ -234,9 +234,9 @@ fn a_lost_connection_settles_an_owed_resync() {
     core.reducer.queued = SMALL.limit;
     core.pod(Generation(1), pod("p2"));
     core.disconnect();
-    core.told();
+    core.sent();
     core.connect();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p1 v1
     pod_new p2 v1
     ");
@@ -255,7 +255,7 @@ fn marks_in_any_order_let_a_replay_end() {
         }
         core.connect();
         core.rest();
-        assert_eq!(core.told().lines().count(), 60);
+        assert_eq!(core.sent().lines().count(), 60);
     }
 }
 
@@ -266,22 +266,22 @@ fn the_first_list_streams_and_a_later_one_takes_effect_at_its_end() {
     let mut native = Native::new(Watermarks::default());
     native.pod_event(Event::Init);
     native.pod_event(Event::InitApply(pod("a").running(&["c1"]).into()));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_container a c1
     ");
     native.pod_event(Event::InitApply(pod("b").into()));
     native.pod_event(Event::InitDone);
-    native.told();
+    native.sent();
 
     native.pod_event(Event::Init);
     native.pod_event(Event::InitApply(pod("c").into()));
     native.pod_event(Event::InitApply(
         pod("a").version("2").running(&["c1", "c2"]).into(),
     ));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     native.pod_event(Event::InitDone);
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_delete b
     pod_new c v1
     pod_container a c2
@@ -289,28 +289,28 @@ fn the_first_list_streams_and_a_later_one_takes_effect_at_its_end() {
 }
 
 #[test]
-fn a_list_that_changes_nothing_tells_nothing() {
+fn a_list_that_changes_nothing_sends_nothing() {
     let mut native = Native::new(Watermarks::default());
     let pods = || ["a", "b"].map(|name| PodMeta::from(pod(name).running(&["c"])));
     native.list_pods(pods());
-    native.told();
+    native.sent();
     native.list_pods(pods());
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
 }
 
 #[test]
 fn a_list_that_starts_again_forgets_what_it_had_staged() {
     let mut native = Native::new(Watermarks::default());
     native.list_pods([pod("a").into()]);
-    native.told();
+    native.sent();
     native.pod_event(Event::Init);
     native.pod_event(Event::InitApply(pod("never").into()));
     native.list_pods([pod("a").into(), pod("b").into()]);
-    assert_snapshot!(native.told(), @"pod_new b v1");
+    assert_snapshot!(native.sent(), @"pod_new b v1");
 }
 
 #[test]
-fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_too() {
+fn what_an_aborted_first_list_had_sent_is_gone_unless_the_next_attempt_sends_it_too() {
     let mut native = Native::new(Watermarks::default());
     native.pod_event(Event::Init);
     for name in ["a", "b", "waiting"] {
@@ -320,14 +320,14 @@ fn what_an_aborted_first_list_had_told_is_gone_unless_the_next_attempt_tells_it_
         native.pod_event(Event::InitApply(draft.into()));
     }
     native.list_pods([pod("b").into(), pod("c").into()]);
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_new b v1
     pod_new c v1
     pod_delete a
     ");
     native.pass(secs(3600));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
 }
 
 // --- what is kept for a while ---

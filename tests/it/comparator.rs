@@ -22,193 +22,185 @@ const PODS: usize = 1_200;
 
 #[test]
 fn a_comparison_becomes_whole_although_owners_never_stop_changing_hands() {
-    let mut twins = Twins::new();
+    let mut pair = Pair::new();
     let mut slices = 0;
-    while twins.attend().is_some() {
+    while pair.attend().is_some() {
         assert!(slices < 20, "the pass over all pods never ends");
-        twins.changes_hands(&format!("d{slices}"));
+        pair.changes_hands(&format!("d{slices}"));
         slices += 1;
     }
     assert!(slices > 2, "one pass takes several slices");
-    twins.changes_hands("another");
-    assert_eq!(twins.attend(), None, "what is whole stays so");
+    pair.changes_hands("another");
+    assert_eq!(pair.attend(), None, "what is whole stays so");
 }
 
 #[test]
 fn what_an_owner_changes_behind_the_pass_is_found_by_the_next_one() {
-    let mut twins = Twins::new();
-    assert_eq!(twins.attend(), Some(Pause::Looking));
-    twins.changes_hands("another");
-    while twins.more {
-        twins.attend();
+    let mut pair = Pair::new();
+    assert_eq!(pair.attend(), Some(Pause::Looking));
+    pair.changes_hands("another");
+    while pair.more {
+        pair.attend();
     }
-    let parity = twins
+    let parity = pair
         .compared
-        .comparison(twins.core.now)
-        .parity(twins.core.now);
+        .comparison(pair.core.now)
+        .parity(pair.core.now);
     assert_eq!(parity.by_field.get(&Field::Owner), Some(&1), "{parity:?}");
 }
 
 #[test]
 fn while_no_watcher_is_connected_the_hold_stands_still_and_starts_not_over() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.goes_by(4);
-    assert_eq!(twins.held(), secs(4));
-    twins.core.close(twins.stream);
-    assert_eq!(twins.attend(), Some(Pause::NoStream));
-    twins.goes_by(100);
-    twins.stream_opens();
-    twins.catch_up();
-    assert_eq!(twins.held(), secs(4));
-    twins.goes_by(2);
-    assert_eq!(twins.held(), secs(6));
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.goes_by(4);
+    assert_eq!(pair.held(), secs(4));
+    pair.core.close(pair.stream);
+    assert_eq!(pair.attend(), Some(Pause::NoStream));
+    pair.goes_by(100);
+    pair.stream_opens();
+    pair.catch_up();
+    assert_eq!(pair.held(), secs(4));
+    pair.goes_by(2);
+    assert_eq!(pair.held(), secs(6));
 }
 
 #[test]
-fn what_the_other_feed_tells_soon_never_differed() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.stream, "2");
-    assert_eq!((twins.differing(), twins.waiting()), (0, 1));
-    twins.goes_by(4);
-    assert_eq!((twins.differing(), twins.waiting()), (0, 1));
-    twins.tells(twins.native, "2");
-    assert_eq!((twins.differing(), twins.waiting()), (0, 0));
+fn what_the_other_feed_sends_soon_never_differed() {
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.stream, "2");
+    assert_eq!((pair.differing(), pair.waiting()), (0, 1));
+    pair.goes_by(4);
+    assert_eq!((pair.differing(), pair.waiting()), (0, 1));
+    pair.sends(pair.native, "2");
+    assert_eq!((pair.differing(), pair.waiting()), (0, 0));
 }
 
 #[test]
 fn what_a_stream_repeats_is_nothing_to_look_at() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.stream, "2");
-    twins.tells(twins.native, "2");
-    twins.tells(twins.stream, "2");
-    assert_eq!((twins.differing(), twins.waiting()), (0, 0));
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.stream, "2");
+    pair.sends(pair.native, "2");
+    pair.sends(pair.stream, "2");
+    assert_eq!((pair.differing(), pair.waiting()), (0, 0));
 }
 
 #[test]
-fn what_one_feed_alone_tells_is_looked_at_in_time_and_counts_when_it_would_have() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    let start = twins.core.now;
-    twins.tells(twins.native, "2");
-    twins.core.now = start + secs(4);
-    twins.attend();
-    assert_eq!(twins.waiting(), 1);
-    let due = twins.compared.poll_timeout().unwrap();
+fn what_one_feed_alone_sends_is_looked_at_in_time_and_counts_when_it_would_have() {
+    let mut pair = Pair::new();
+    pair.catch_up();
+    let start = pair.core.now;
+    pair.sends(pair.native, "2");
+    pair.core.now = start + secs(4);
+    pair.attend();
+    assert_eq!(pair.waiting(), 1);
+    let due = pair.compared.poll_timeout().unwrap();
     assert_eq!(due, start + secs(5));
-    twins.core.now = due;
-    twins.attend();
-    assert_eq!((twins.differing(), twins.waiting()), (1, 0));
-    twins.core.now = start + secs(9);
-    twins.attend();
-    assert_eq!((twins.counted(), twins.held()), (0, secs(9)));
-    twins.core.now = start + secs(10);
-    twins.attend();
-    assert_eq!((twins.counted(), twins.held()), (1, Duration::ZERO));
+    pair.core.now = due;
+    pair.attend();
+    assert_eq!((pair.differing(), pair.waiting()), (1, 0));
+    pair.core.now = start + secs(9);
+    pair.attend();
+    assert_eq!((pair.counted(), pair.held()), (0, secs(9)));
+    pair.core.now = start + secs(10);
+    pair.attend();
+    assert_eq!((pair.counted(), pair.held()), (1, Duration::ZERO));
 }
 
 #[test]
 fn a_pod_that_differs_is_looked_at_whenever_it_changes() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.stream, "2");
-    twins.goes_by(5);
-    assert_eq!(twins.differing(), 1);
-    twins.goes_by(3);
-    twins.tells(twins.stream, "1");
-    assert_eq!(twins.differing(), 0, "for a moment they were equal");
-    twins.tells(twins.stream, "3");
-    twins.goes_by(9);
-    assert_eq!((twins.differing(), twins.counted()), (1, 0));
-    twins.goes_by(1);
-    assert_eq!((twins.differing(), twins.counted()), (0, 1));
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.stream, "2");
+    pair.goes_by(5);
+    assert_eq!(pair.differing(), 1);
+    pair.goes_by(3);
+    pair.sends(pair.stream, "1");
+    assert_eq!(pair.differing(), 0, "for a moment they were equal");
+    pair.sends(pair.stream, "3");
+    pair.goes_by(9);
+    assert_eq!((pair.differing(), pair.counted()), (1, 0));
+    pair.goes_by(1);
+    assert_eq!((pair.differing(), pair.counted()), (0, 1));
 }
 
 #[test]
 fn a_pod_that_changes_again_while_it_waits_is_looked_at() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.stream, "2");
-    twins.goes_by(3);
-    twins.tells(twins.stream, "1");
-    assert_eq!(
-        (twins.differing(), twins.waiting()),
-        (0, 0),
-        "they are equal"
-    );
-    twins.goes_by(1);
-    twins.tells(twins.stream, "3");
-    twins.goes_by(9);
-    assert_eq!((twins.differing(), twins.counted()), (1, 0));
-    twins.goes_by(1);
-    assert_eq!(twins.counted(), 1);
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.stream, "2");
+    pair.goes_by(3);
+    pair.sends(pair.stream, "1");
+    assert_eq!((pair.differing(), pair.waiting()), (0, 0), "they are equal");
+    pair.goes_by(1);
+    pair.sends(pair.stream, "3");
+    pair.goes_by(9);
+    assert_eq!((pair.differing(), pair.counted()), (1, 0));
+    pair.goes_by(1);
+    assert_eq!(pair.counted(), 1);
 }
 
 #[test]
 fn a_pass_over_all_pods_finds_what_waits_as_old_as_it_is() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.native, "2");
-    twins.goes_by(3);
-    twins.changes_hands("another");
-    while twins.attend().is_some() || twins.more {}
-    assert_eq!(twins.waiting(), 0);
-    twins.tells(twins.stream, "2");
-    twins.tells(twins.stream, "3");
-    assert_eq!(
-        twins.waiting(),
-        1,
-        "another change, which waits in its turn"
-    );
-    twins.tells(twins.native, "3");
-    assert_eq!(twins.waiting(), 0);
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.native, "2");
+    pair.goes_by(3);
+    pair.changes_hands("another");
+    while pair.attend().is_some() || pair.more {}
+    assert_eq!(pair.waiting(), 0);
+    pair.sends(pair.stream, "2");
+    pair.sends(pair.stream, "3");
+    assert_eq!(pair.waiting(), 1, "another change, which waits in its turn");
+    pair.sends(pair.native, "3");
+    assert_eq!(pair.waiting(), 0);
 }
 
 #[test]
 fn a_question_finds_what_has_just_changed() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.core.pod(twins.stream, pod("p1").version("2"));
-    let now = twins.core.now;
-    twins.compared.catch_up(&mut twins.core.feeds, now);
-    assert_eq!((twins.differing(), twins.waiting()), (1, 0));
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.core.pod(pair.stream, pod("p1").version("2"));
+    let now = pair.core.now;
+    pair.compared.catch_up(&mut pair.core.feeds, now);
+    assert_eq!((pair.differing(), pair.waiting()), (1, 0));
 }
 
 #[test]
 fn a_question_does_not_wait_for_much() {
-    let mut twins = Twins::new();
-    twins.catch_up();
+    let mut pair = Pair::new();
+    pair.catch_up();
     for n in 0..PODS {
-        twins.core.pod(twins.stream, pod(&format!("new{n}")));
-        twins.attend();
+        pair.core.pod(pair.stream, pod(&format!("new{n}")));
+        pair.attend();
     }
-    let now = twins.core.now;
-    twins.compared.catch_up(&mut twins.core.feeds, now);
-    let (differ, wait) = (twins.differing(), twins.waiting());
+    let now = pair.core.now;
+    pair.compared.catch_up(&mut pair.core.feeds, now);
+    let (differ, wait) = (pair.differing(), pair.waiting());
     assert!(differ > 0 && wait > 0, "{differ} {wait}");
     assert_eq!(differ as usize + wait, PODS);
 }
 
 #[test]
 fn what_waits_when_the_watcher_goes_is_found_when_it_is_back() {
-    let mut twins = Twins::new();
-    twins.catch_up();
-    twins.tells(twins.native, "2");
-    twins.core.close(twins.stream);
-    assert_eq!(twins.attend(), Some(Pause::NoStream));
-    assert_eq!(twins.waiting(), 0);
-    twins.core.now += secs(100);
-    twins.stream_opens();
-    twins.catch_up();
-    assert_eq!(twins.differing(), 1);
-    twins.goes_by(9);
-    assert_eq!(twins.counted(), 0, "its clock began with the comparison");
+    let mut pair = Pair::new();
+    pair.catch_up();
+    pair.sends(pair.native, "2");
+    pair.core.close(pair.stream);
+    assert_eq!(pair.attend(), Some(Pause::NoStream));
+    assert_eq!(pair.waiting(), 0);
+    pair.core.now += secs(100);
+    pair.stream_opens();
+    pair.catch_up();
+    assert_eq!(pair.differing(), 1);
+    pair.goes_by(9);
+    assert_eq!(pair.counted(), 0, "its clock began with the comparison");
 }
 
 /// A stream and the native watches, both listed, with the same pods; the first pod has an owner.
-struct Twins {
+struct Pair {
     core: Core,
     stream: Generation,
     native: Generation,
@@ -225,7 +217,7 @@ fn pods() -> impl Iterator<Item = PodDraft> {
         .chain(others)
 }
 
-impl Twins {
+impl Pair {
     fn new() -> Self {
         let mut core = Core::new(Settings::default());
         core.feeds.compare(true);
@@ -268,7 +260,7 @@ impl Twins {
     }
 
     /// One of the feeds sends the version of a pod, and what is due is checked.
-    fn tells(&mut self, feed: Generation, version: &str) {
+    fn sends(&mut self, feed: Generation, version: &str) {
         self.core.pod(feed, pod("p1").version(version));
         self.attend();
     }

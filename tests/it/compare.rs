@@ -2,7 +2,7 @@
 
 mod ages;
 mod digests;
-mod laws;
+mod properties;
 mod rules;
 mod whole;
 

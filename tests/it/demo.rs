@@ -46,7 +46,7 @@ async fn scenario(args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn it_shows_how_the_picture_changes_and_ends_with_the_truth() {
+async fn it_shows_how_the_reducer_state_changes_and_ends_with_the_expected_state() {
     let scenario = scenario(&[]).await;
     for change in [
         "   + shop/web-5d4f-a      Deployment web   app=nginx:1.25, mesh=envoy:1.31\n",

@@ -51,7 +51,7 @@ fn the_digest_is_the_same_in_both_languages() {
         for pod in &vector.pods {
             let containers = pod.containers.iter();
             let parts = containers.map(|c| [&c.id, &c.name, &c.image].map(|text| text.as_bytes()));
-            digest += PodHasher::default().hash(&told(pod), parts);
+            digest += PodHasher::default().hash(&sent(pod), parts);
         }
         found.insert(&vector.name, digest.to_string());
         expected.insert(&vector.name, vector.digest.clone());
@@ -60,7 +60,7 @@ fn the_digest_is_the_same_in_both_languages() {
     assert!(found.len() > 10, "each name stands once");
 }
 
-fn told(pod: &Pod) -> PodNewWithName<'_> {
+fn sent(pod: &Pod) -> PodNewWithName<'_> {
     PodNewWithName {
         ip: pod.ip.parse().unwrap(),
         owner_kind: pod.owner_kind,

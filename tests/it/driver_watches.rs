@@ -31,13 +31,13 @@ struct World {
 }
 
 #[tokio::test]
-async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
+async fn what_the_watches_send_reaches_the_reducer_and_the_readers() {
     let world = World::new(SourceKind::Native).await;
     let reader = world.driver.reader();
     let (collect, watches) = (world.collect, world.watches);
     let script = async {
         let mut peer = Peer::accept(&world.listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         watches.send(pods(0, list_of([pod("a")]))).await.unwrap();
         assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
         assert!(reader.pod(&Uid::new("a")).is_some());
@@ -46,8 +46,8 @@ async fn what_the_watches_tell_reaches_the_reducer_and_the_readers() {
         drop(collect);
         watches.send(pods(1, list_of([pod("b")]))).await.unwrap();
         watches.send(pods(0, list_of([]))).await.unwrap();
-        let told = peer.names(2).await;
-        assert_eq!(told, ["pod_new_with_name", "pod_delete"]);
+        let sent = peer.names(2).await;
+        assert_eq!(sent, ["pod_new_with_name", "pod_delete"]);
         drop(watches);
         assert!(
             peer.name().await.is_none(),
@@ -72,7 +72,7 @@ async fn neither_source_starves_the_other() {
     };
     let script = async {
         let mut peer = Peer::accept(&world.listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         collect.send(opened(1)).await.unwrap();
         let events = vec![FeedEvent::Pod(Event::Apply(pod("a")))];
         let batch = CollectMessage::Batch {
@@ -117,7 +117,7 @@ async fn a_watch_that_is_denied_or_fails_holds_nothing_up() {
             watches.send(health).await.unwrap();
         }
         watches.send(pods(0, list_of([pod("a")]))).await.unwrap();
-        peer.greeted().await;
+        peer.handshake_done().await;
         assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
     };
     let run = async { drop(world.driver.run().await) };

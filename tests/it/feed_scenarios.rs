@@ -26,7 +26,7 @@ fn the_first_stream_is_epoch_1_and_the_second_one_sends_2() {
     let second = core.open();
     core.pod(second, pod("a"));
     core.open();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_resync 2
     pod_new a v1
@@ -35,7 +35,7 @@ fn the_first_stream_is_epoch_1_and_the_second_one_sends_2() {
 }
 
 #[test]
-fn a_new_stream_sends_no_resync_unless_pod_data_was_told_before() {
+fn a_new_stream_sends_no_resync_unless_pod_data_was_announced_before() {
     let mut core = Core::new(legacy());
     let first = core.open();
     core.replica_set(first, "rs", None);
@@ -46,7 +46,7 @@ fn a_new_stream_sends_no_resync_unless_pod_data_was_told_before() {
     core.pod(second, pod("a"));
     core.pod_gone(second, "a");
     core.open(); // what was told is deleted, yet it was told
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_delete a
     pod_resync 3
@@ -64,7 +64,7 @@ fn a_reconnect_and_a_stream_opened_meanwhile_send_no_resync() {
     let second = core.open();
     core.pod(second, pod("b"));
     core.connect();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_new a v1
     pod_new b v1
@@ -82,7 +82,7 @@ fn a_stream_opened_while_there_is_no_room_sends_its_own_number_later() {
     core.pod(second, pod("b"));
     assert_eq!(core.resume(), CatchUp::Full);
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_resync 2
     pod_new b v1
@@ -98,7 +98,7 @@ fn a_new_stream_is_active_at_once_and_older_ones_are_heard_in_silence() {
     core.pod(older, pod("a"));
     core.pod(newer, pod("b"));
     core.pod_gone(older, "b");
-    assert_snapshot!(core.told(), @"pod_new b v1");
+    assert_snapshot!(core.sent(), @"pod_new b v1");
     assert_eq!(
         (core.feeds.active_generation(), core.feeds.len()),
         (Some(newer), 2)
@@ -108,7 +108,7 @@ fn a_new_stream_is_active_at_once_and_older_ones_are_heard_in_silence() {
 }
 
 #[test]
-fn the_pods_of_an_ended_stream_stay_told_until_the_next_one_opens() {
+fn the_pods_of_an_ended_stream_stay_sent_until_the_next_one_opens() {
     let mut core = Core::new(legacy());
     let first = core.open();
     core.pod(first, pod("a"));
@@ -118,7 +118,7 @@ fn the_pods_of_an_ended_stream_stay_told_until_the_next_one_opens() {
     core.disconnect();
     core.connect();
     core.open();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_new a v1
     pod_resync 2
@@ -137,11 +137,11 @@ fn an_older_listed_stream_takes_over_5_seconds_after_the_end_by_difference() {
     core.pod(newer, pod("new"));
     core.pass(secs(60));
     core.close(newer);
-    core.told();
+    core.sent();
     core.pass(secs(5) - MOMENT);
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.pass(MOMENT);
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_delete new
     pod_container both c2
     pod_new old v1
@@ -153,7 +153,7 @@ fn an_older_listed_stream_takes_over_5_seconds_after_the_end_by_difference() {
         (Some(older), 1)
     );
     core.pod_gone(older, "old");
-    assert_snapshot!(core.told(), @"pod_delete old");
+    assert_snapshot!(core.sent(), @"pod_delete old");
 }
 
 #[test]
@@ -202,11 +202,11 @@ fn an_older_stream_that_is_listed_late_takes_over_then() {
     core.pod(older, pod("a"));
     core.pod(older, pod("told"));
     assert_eq!(core.feeds.active_generation(), Some(newer));
-    core.told();
+    core.sent();
     core.listed(older);
     core.pass(Duration::ZERO);
     assert_eq!(core.feeds.active_generation(), Some(older));
-    assert_snapshot!(core.told(), @"pod_new a v1");
+    assert_snapshot!(core.sent(), @"pod_new a v1");
 }
 
 // --- listed ---
@@ -267,7 +267,7 @@ fn a_dropped_stream_leaves_nothing_that_is_due() {
 // --- kept and withheld (D3) ---
 
 #[test]
-fn a_pod_that_the_new_feed_does_not_know_is_carried_for_10_seconds_since_it_was_touched() {
+fn a_pod_that_the_new_feed_does_not_know_is_kept_for_10_seconds_since_it_was_touched() {
     let (mut core, older, newer) = two_streams();
     core.listed(older);
     core.pod(newer, pod("still"));
@@ -275,51 +275,51 @@ fn a_pod_that_the_new_feed_does_not_know_is_carried_for_10_seconds_since_it_was_
     core.pass(secs(6));
     core.pod(newer, pod("touched"));
     core.close(newer);
-    core.told();
+    core.sent();
     core.pass(secs(5)); // 11 s after the one, 5 s after the other
-    assert_snapshot!(core.told(), @"pod_delete still");
+    assert_snapshot!(core.sent(), @"pod_delete still");
     core.pass(secs(5) - MOMENT);
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.pass(MOMENT);
-    assert_snapshot!(core.told(), @"pod_delete touched");
+    assert_snapshot!(core.sent(), @"pod_delete touched");
 }
 
 #[test]
-fn a_pod_that_waits_in_the_new_feed_is_carried_for_the_owner_wait() {
-    for (released_after, told) in [(59, ""), (60, "pod_delete a\npod_new a v1 Deployment/shop")] {
+fn a_pod_that_waits_in_the_new_feed_is_kept_for_the_owner_wait() {
+    for (released_after, sent) in [(59, ""), (60, "pod_delete a\npod_new a v1 Deployment/shop")] {
         let (mut core, older, newer) = two_streams();
         core.listed(older);
         core.replica_set(newer, "rs", Some(deployment("shop")));
         core.pod(older, pod("a").owned_by(replica_set("rs")));
         core.pod(newer, pod("a").owned_by(replica_set("rs")));
         core.close(newer);
-        core.told();
+        core.sent();
         core.pass(secs(5 + released_after));
         core.replica_set(older, "rs", Some(deployment("shop")));
-        assert_eq!(core.told(), told);
+        assert_eq!(core.sent(), sent);
         core.pass(secs(60));
         assert!(core.feeds.is_settled());
-        assert_eq!(core.told(), "");
+        assert_eq!(core.sent(), "");
     }
 }
 
 #[test]
-fn a_pod_without_address_in_the_new_feed_is_carried_for_10_seconds() {
+fn a_pod_without_address_in_the_new_feed_is_kept_for_10_seconds() {
     let (mut core, older, newer) = two_streams();
     core.listed(older);
     core.pod(older, pod("a").without_address());
     core.pod(newer, pod("a"));
     core.pass(secs(60));
     core.close(newer);
-    core.told();
+    core.sent();
     core.pass(secs(15) - MOMENT);
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.pass(MOMENT);
-    assert_snapshot!(core.told(), @"pod_delete a");
+    assert_snapshot!(core.sent(), @"pod_delete a");
 }
 
 #[test]
-fn a_carried_pod_ends_as_the_new_feed_tells_or_deletes_it() {
+fn a_kept_pod_ends_as_the_new_feed_sends_or_deletes_it() {
     let (mut core, older, newer) = two_streams();
     core.listed(older);
     for name in ["told", "deleted", "both"] {
@@ -327,13 +327,13 @@ fn a_carried_pod_ends_as_the_new_feed_tells_or_deletes_it() {
     }
     core.close(newer);
     core.pass(secs(5));
-    core.told();
+    core.sent();
     core.pod(older, pod("told").version("2").running(&["c1", "c2"]));
     core.pod_gone(older, "deleted");
     core.pod(older, pod("both"));
     core.pod_gone(older, "both");
     core.pod(older, pod("both"));
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_container told c2
     pod_delete deleted
     pod_delete both
@@ -341,23 +341,23 @@ fn a_carried_pod_ends_as_the_new_feed_tells_or_deletes_it() {
     ");
     assert!(core.feeds.is_settled());
     core.pass(secs(120));
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
 }
 
 #[test]
-fn a_carried_pod_that_comes_to_wait_for_its_owner_is_carried_on() {
+fn a_kept_pod_that_comes_to_wait_for_its_owner_is_kept_on() {
     let (mut core, older, newer) = two_streams();
     core.listed(older);
     core.pod(newer, pod("a"));
     core.close(newer);
     core.pass(secs(5));
     core.pod(older, pod("a").owned_by(replica_set("rs")));
-    core.told();
+    core.sent();
     core.pass(secs(50));
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.replica_set(older, "rs", None);
     core.pass(secs(60));
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     assert!(core.feeds.is_settled());
 }
 
@@ -376,21 +376,21 @@ fn a_pod_that_the_old_feed_deleted_lately_is_withheld_until_the_new_feed_speaks_
         core.pod_gone(newer, name);
     }
     core.close(newer);
-    core.told();
+    core.sent();
     core.pass(secs(5));
-    assert_snapshot!(core.told(), @"pod_new long-ago v1");
+    assert_snapshot!(core.sent(), @"pod_new long-ago v1");
     core.pod_gone(older, "gone");
     core.pod(older, pod("spoken"));
-    assert_snapshot!(core.told(), @"pod_new spoken v1");
+    assert_snapshot!(core.sent(), @"pod_new spoken v1");
     core.pass(secs(10) - MOMENT);
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
     core.pass(MOMENT);
-    assert_snapshot!(core.told(), @"pod_new late v1");
+    assert_snapshot!(core.sent(), @"pod_new late v1");
     assert!(core.feeds.is_settled());
 }
 
 #[test]
-fn a_delete_of_a_carried_pod_and_one_before_a_resync_are_remembered_for_the_next_take_over() {
+fn a_delete_of_a_kept_pod_and_one_before_a_resync_are_remembered_for_the_next_take_over() {
     let mut core = Core::new(legacy());
     let (eldest, older, newer) = (core.open(), core.open(), core.open());
     core.listed(eldest);
@@ -407,20 +407,20 @@ fn a_delete_of_a_carried_pod_and_one_before_a_resync_are_remembered_for_the_next
     core.disconnect();
     core.connect();
     core.close(older);
-    core.told();
+    core.sent();
     core.pass(secs(5));
     assert_eq!(core.feeds.active_generation(), Some(eldest));
-    assert_snapshot!(core.told(), @"");
+    assert_snapshot!(core.sent(), @"");
 }
 
 #[test]
 fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
     let (now, mut reducer) = (origin(), Recorder::default());
-    let mut telling = Announcer::new(Watermarks::default(), WindowConfig::default(), now);
+    let mut announcer = Announcer::new(Watermarks::default(), WindowConfig::default(), now);
     reducer.link(true);
-    telling.connected();
+    announcer.connected();
     let old = holding(&["a", "b"]);
-    telling.resume(Some(&old), now, &mut reducer);
+    announcer.resume(Some(&old), now, &mut reducer);
     reducer.take();
 
     let (new, later) = (holding(&["b", "c"]), now + secs(20));
@@ -430,20 +430,20 @@ fn towards_a_feed_that_is_not_listed_deletes_wait_until_it_is() {
         holds: true,
         compares: false,
     };
-    telling.change_feed(change, later);
+    announcer.change_feed(change, later);
     assert_eq!(
-        telling.resume(Some(&new), later, &mut reducer),
+        announcer.resume(Some(&new), later, &mut reducer),
         CatchUp::Done
     );
     assert_snapshot!(reducer.take(), @"pod_new c v1");
-    assert!(!telling.is_settled());
-    telling.hold(false);
+    assert!(!announcer.is_settled());
+    announcer.hold(false);
     assert_eq!(
-        telling.resume(Some(&new), later, &mut reducer),
+        announcer.resume(Some(&new), later, &mut reducer),
         CatchUp::Done
     );
     assert_snapshot!(reducer.take(), @"pod_delete a");
-    assert!(telling.is_settled());
+    assert!(announcer.is_settled());
 }
 
 #[test]
@@ -455,16 +455,16 @@ fn a_take_over_without_connection_or_with_a_resync_owed_needs_no_difference() {
     core.close(newer);
     core.disconnect();
     core.pass(secs(5));
-    core.told();
+    core.sent();
     core.connect();
-    assert_snapshot!(core.told(), @"pod_new old v1");
+    assert_snapshot!(core.sent(), @"pod_new old v1");
     assert!(core.feeds.is_settled());
 }
 
 // --- reset-watcher (D5) ---
 
 #[test]
-fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
+fn with_reset_watcher_a_reconnect_ends_all_streams_and_sends_nothing_again() {
     let on_reconnect = OnReconnect::ResetWatcher;
     let mut core = Core::offline(Settings {
         on_reconnect,
@@ -481,10 +481,10 @@ fn with_reset_watcher_a_reconnect_ends_all_streams_and_tells_nothing_again() {
     core.close(older);
     core.close(idle);
     core.pass(secs(3600));
-    assert_snapshot!(core.told(), @"pod_new a v1");
+    assert_snapshot!(core.sent(), @"pod_new a v1");
     let next = core.open();
     core.pod(next, pod("a"));
-    assert_snapshot!(core.told(), @"pod_new a v1");
+    assert_snapshot!(core.sent(), @"pod_new a v1");
     core.disconnect();
     core.pod(next, pod("b")); // would have been told
     assert!(core.connect());

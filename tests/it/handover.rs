@@ -3,8 +3,8 @@
 
 mod cost;
 mod histories;
-mod laws;
 mod migration;
+mod properties;
 mod reconnects;
 mod rules;
 mod world;

@@ -30,7 +30,7 @@ async fn closed(mut socket: TcpStream) {
 }
 
 #[tokio::test]
-async fn of_a_thousand_silent_streams_64_are_open_and_a_watcher_beside_them_goes_on() {
+async fn of_a_thousand_silent_streams_64_are_open_and_a_watcher_alongside_them_goes_on() {
     let options = Options {
         silence: Duration::from_secs(3600),
         ..Options::default()

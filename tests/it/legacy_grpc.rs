@@ -198,7 +198,7 @@ async fn the_health_of_the_server_and_of_collect_is_serving() {
 }
 
 #[tokio::test]
-async fn who_watches_the_health_is_told_of_the_end_before_the_server_goes() {
+async fn who_watches_the_health_is_informed_of_the_end_before_the_server_goes() {
     let options = Options {
         connections: grpc::Options {
             // A connection that had to be cut would make the test too late.

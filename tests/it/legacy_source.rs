@@ -26,7 +26,7 @@ fn uids<const N: usize>(uids: [&str; N]) -> Vec<Uid> {
 }
 
 #[tokio::test]
-async fn a_stream_is_opened_told_in_order_and_closed() {
+async fn a_stream_is_opened_sent_in_order_and_closed() {
     let mut served = Served::start(8).await;
     let mut call = call(&mut client(served.address).await).await.unwrap();
     let opened = served.opened().await;
@@ -328,7 +328,7 @@ async fn the_first_change_says_that_the_stream_is_listed() {
 }
 
 #[tokio::test]
-async fn at_the_end_every_call_is_told_before_the_server_goes() {
+async fn at_the_end_every_call_is_sent_before_the_server_goes() {
     let mut served = Served::start(64).await;
     let mut client = client(served.address).await;
     let mut calls = Vec::new();

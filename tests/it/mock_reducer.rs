@@ -18,7 +18,7 @@ async fn reducer(options: Options) -> MockReducer {
 }
 
 #[tokio::test]
-async fn it_logs_every_message_and_keeps_the_picture() {
+async fn it_logs_every_message_and_keeps_the_reducer_state() {
     let reducer = reducer(Options::default()).await;
     let mut peer = Peer::connect(reducer.addr()).await;
     peer.send_handshake().await;
@@ -38,8 +38,8 @@ async fn it_logs_every_message_and_keeps_the_picture() {
             .iter()
             .map(|entry| entry.message["msg"].as_str().unwrap())
             .collect();
-        let greeting = ["version_info", "connect", "metadata_complete"];
-        assert_eq!(names[..3], greeting);
+        let handshake = ["version_info", "connect", "metadata_complete"];
+        assert_eq!(names[..3], handshake);
         assert_eq!(
             names[3..],
             ["pod_new_with_name", "pod_container", "pod_container"]
@@ -50,11 +50,11 @@ async fn it_logs_every_message_and_keeps_the_picture() {
                 .iter()
                 .all(|entry| (entry.connection, entry.timestamp) == (1, 77))
         );
-        let picture = state.picture().unwrap();
-        assert_eq!((picture.pods(), picture.containers()), (1, 1));
-        assert_eq!(picture.counts().containers_without_pod, 1);
+        let reducer_state = state.reducer_state().unwrap();
+        assert_eq!((reducer_state.pods(), reducer_state.containers()), (1, 1));
+        assert_eq!(reducer_state.counts().containers_without_pod, 1);
         let connection = state.latest().unwrap();
-        assert!(connection.greeted());
+        assert!(connection.handshake_done());
         assert_eq!(
             (
                 connection.index,
@@ -153,13 +153,13 @@ async fn a_disconnect_is_an_end_and_a_reset_is_an_error_for_the_peer() {
     let reducer = reducer(Options::default()).await;
     let mut first = Peer::connect(reducer.addr()).await;
     first.send_handshake().await;
-    soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.greeted()))).await;
+    soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.handshake_done()))).await;
     soon(reducer.disconnect()).await;
     assert_eq!(soon(first.stream.read(&mut [0; 8])).await.unwrap(), 0);
 
     let mut second = Peer::connect(reducer.addr()).await;
     second.send_handshake().await;
-    soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.greeted()))).await;
+    soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.handshake_done()))).await;
     soon(reducer.reset()).await;
     let error = soon(second.stream.read(&mut [0; 8])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -174,7 +174,7 @@ async fn a_disconnect_is_an_end_and_a_reset_is_an_error_for_the_peer() {
 }
 
 #[tokio::test]
-async fn how_a_peer_ended_is_told() {
+async fn how_a_peer_ended_is_sent() {
     let reducer = reducer(Options::default()).await;
     let mut cut = Peer::connect(reducer.addr()).await;
     cut.push(VersionInfo {
@@ -213,13 +213,13 @@ async fn it_stops_listening_and_starts_again_on_the_same_port() {
     let refused = soon(TcpStream::connect(reducer.addr())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     open.send_handshake().await;
-    soon(reducer.wait_until(|state| state.connections[0].greeted())).await;
+    soon(reducer.wait_until(|state| state.connections[0].handshake_done())).await;
 
     reducer.start_listening().await.unwrap();
     reducer.start_listening().await.unwrap();
     let mut again = Peer::connect(reducer.addr()).await;
     again.send_handshake().await;
-    soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.greeted()))).await;
+    soon(reducer.wait_until(|state| state.connection(2).is_some_and(|c| c.handshake_done()))).await;
     assert_eq!(reducer.connections(), 2);
     soon(reducer.shutdown()).await;
 }
@@ -237,7 +237,7 @@ async fn a_paused_reducer_stalls_its_peer_and_loses_nothing() {
         .set_send_buffer_size(4096)
         .unwrap();
     peer.send_handshake().await;
-    soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.greeted()))).await;
+    soon(reducer.wait_until(|state| state.latest().is_some_and(|c| c.handshake_done()))).await;
     reducer.pause_reading();
 
     let mut uid = vec![0; 16_000];
@@ -264,7 +264,10 @@ async fn a_paused_reducer_stalls_its_peer_and_loses_nothing() {
         (0, 0),
         "only counters are kept"
     );
-    assert_eq!(state.picture().unwrap().counts().deletes_unknown, sent);
+    assert_eq!(
+        state.reducer_state().unwrap().counts().deletes_unknown,
+        sent
+    );
 }
 
 #[tokio::test]
@@ -285,9 +288,9 @@ async fn garbage_reaches_the_peer() {
 }
 
 #[tokio::test]
-async fn a_rejecting_reducer_closes_after_each_greeting() {
+async fn a_rejecting_reducer_closes_after_each_handshake() {
     let reducer = reducer(Options {
-        close_after_greeting: true,
+        close_after_handshake: true,
         ..Options::default()
     })
     .await;
@@ -306,7 +309,7 @@ async fn a_rejecting_reducer_closes_after_each_greeting() {
 }
 
 #[tokio::test]
-async fn without_keeping_everything_old_pictures_are_forgotten() {
+async fn without_keeping_everything_old_reducer_states_are_forgotten() {
     let reducer = reducer(Options {
         keep_everything: false,
         ..Options::default()
@@ -324,9 +327,12 @@ async fn without_keeping_everything_old_pictures_are_forgotten() {
                 .is_some_and(|c| c.end.is_some() && c.messages == 4)
         }))
         .await;
-        reducer.with(|state| assert!(state.picture().unwrap().pod(uid.as_bytes()).is_some()));
+        reducer.with(|state| assert!(state.reducer_state().unwrap().pod(uid.as_bytes()).is_some()));
     }
     let state = soon(reducer.shutdown()).await;
-    assert_eq!(state.connections[0].picture().pods(), 0);
-    assert_eq!(state.connections[0].picture().counts().pods_told, 1);
+    assert_eq!(state.connections[0].reducer_state().pods(), 0);
+    assert_eq!(
+        state.connections[0].reducer_state().counts().pods_received,
+        1
+    );
 }

@@ -26,17 +26,17 @@ fn opening_the_watches_sends_nothing_and_is_no_epoch() {
     native.pod(pod("a"));
     native.reconnect();
     assert_eq!(native.feeds.epoch().0, 0);
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_new a v1
     ");
 }
 
 #[test]
-fn streams_beside_active_watches_are_heard_in_silence() {
+fn streams_alongside_active_watches_are_heard_in_silence() {
     let mut native = new();
     native.pod(pod("a"));
-    native.told();
+    native.sent();
     let stream = native.open();
     native.core.pod(stream, pod("b"));
     native.core.pod_gone(stream, "a");
@@ -44,18 +44,18 @@ fn streams_beside_active_watches_are_heard_in_silence() {
     native.close(stream);
     let stream = native.open();
     native.pass(secs(3600));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     assert_eq!(native.feeds.epoch().0, 0);
     assert_eq!(native.feeds.active_generation(), Some(native.feed));
     for n in 0..10_000 {
         let waiting = pod(&format!("p{n}")).owned_by(replica_set("rs"));
         native.core.pod(stream, waiting);
     }
-    assert_snapshot!(native.told(), @"feed_overflow 3");
+    assert_snapshot!(native.sent(), @"feed_overflow 3");
 }
 
 #[test]
-fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
+fn watches_alongside_an_active_stream_are_heard_in_silence_and_never_take_over() {
     let mut core = crate::support::core::Core::new(Settings::default());
     let watches = core.feeds.open_native(1, core.now);
     let stream = core.open();
@@ -66,12 +66,12 @@ fn watches_beside_an_active_stream_are_heard_in_silence_and_never_take_over() {
     }
     core.close(stream);
     core.pass(secs(3600));
-    assert_snapshot!(core.told(), @"pod_new told v1");
+    assert_snapshot!(core.sent(), @"pod_new told v1");
     assert_eq!(core.feeds.active_generation(), Some(stream));
 }
 
 #[test]
-fn with_reset_watcher_a_reconnect_ends_no_watch_and_tells_from_memory() {
+fn with_reset_watcher_a_reconnect_ends_no_watch_and_sends_from_memory() {
     let settings = Settings {
         on_reconnect: OnReconnect::ResetWatcher,
         ..native(Watermarks::default())
@@ -80,7 +80,7 @@ fn with_reset_watcher_a_reconnect_ends_no_watch_and_tells_from_memory() {
     native.pod(pod("a"));
     native.disconnect();
     assert!(!native.connect(), "no call is ended");
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_new a v1
     ");
@@ -131,43 +131,43 @@ fn watches_are_listed_when_each_kind_has_listed_or_was_denied_in_each_scope() {
 fn a_kind_that_is_denied_after_it_had_listed_keeps_what_is_known() {
     let mut native = new();
     native.list_pods([pod("a").into(), pod("b").into()]);
-    native.told();
+    native.sent();
     let now = native.now;
     native.feeds.denied(Kind::POD, Scope(0), now);
     native.rest();
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     // Allowed again: what was missed is sent.
     native.list_pods([pod("b").into()]);
-    assert_snapshot!(native.told(), @"pod_delete a");
+    assert_snapshot!(native.sent(), @"pod_delete a");
 }
 
 #[test]
-fn pods_of_jobs_that_are_denied_are_told_under_their_job_after_the_owner_wait() {
+fn pods_of_jobs_that_are_denied_are_announced_under_their_job_after_the_owner_wait() {
     let mut native = new();
     let now = native.now;
     native.feeds.denied(Kind::JOB, Scope(0), now);
     native.list_pods([pod("a").owned_by(job("backup")).into()]);
     native.pass(secs(59));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     native.pass(secs(1));
-    assert_snapshot!(native.told(), @"pod_new a v1 Job/backup");
+    assert_snapshot!(native.sent(), @"pod_new a v1 Job/backup");
 }
 
 // --- re-lists ---
 
 #[test]
-fn a_re_list_tells_the_difference_deletes_that_were_missed_included() {
+fn a_re_list_sends_the_difference_deletes_that_were_missed_included() {
     let mut native = new();
     native.list_pods(["a", "b", "c"].map(|name| pod(name).running(&["c1"]).into()));
     native.list_owners(OwnerSort::ReplicaSet, [object("rs", None)]);
-    native.told();
+    native.sent();
     let now = [
         pod("a").running(&["c1"]),
         pod("c").running(&["c1", "c2"]),
         pod("d").owned_by(replica_set("rs")),
     ];
     native.list_pods(now.map(PodMeta::from));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_delete b
     pod_container c c2
     pod_new d v1 ReplicaSet/rs
@@ -181,7 +181,7 @@ fn a_list_of_one_scope_says_nothing_about_the_others() {
     native.list_pods_in(Scope(0), [pod("a").into()]);
     native.list_pods_in(Scope(1), [pod("b").into()]);
     native.list_pods_in(Scope(1), [pod("c").into()]);
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_new b v1
     pod_delete b
@@ -199,7 +199,7 @@ fn pods_that_wait_or_have_no_address_go_with_the_list_that_lacks_them() {
     assert_eq!((native.counts().pods, native.counts().waiting), (0, 0));
     native.replica_set("rs", None);
     native.pass(secs(3600));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn owners_that_a_list_lacks_resolve_for_a_minute_more() {
     native.pass(secs(1));
     native.pod(pod("late").owned_by(replica_set("gone")));
     native.pod(pod("a").owned_by(replica_set("stays")));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new early v1 Deployment/gone
     pod_new a v1 Deployment/stays
     ");
@@ -236,14 +236,14 @@ fn a_re_list_does_not_move_the_time_when_a_pod_is_given_up_or_an_owner_forgotten
     assert_eq!((native.counts().waiting, native.counts().owners), (1, 1));
     native.pass(Duration::from_millis(1));
     assert_eq!((native.counts().waiting, native.counts().owners), (0, 0));
-    assert_snapshot!(native.told(), @"pod_new a v1 ReplicaSet/rs");
+    assert_snapshot!(native.sent(), @"pod_new a v1 ReplicaSet/rs");
 }
 
 #[test]
 fn an_event_in_the_middle_of_a_list_is_neither_lost_nor_undone_by_it() {
     let mut native = new();
     native.list_pods(["a", "b", "c"].map(|name| pod(name).into()));
-    native.told();
+    native.sent();
     let mut list = list_of(["a", "b", "c"].map(|name| {
         let changed = pod(name).version("listed").running(&["listed"]);
         PodMeta::from(changed)
@@ -254,19 +254,19 @@ fn an_event_in_the_middle_of_a_list_is_neither_lost_nor_undone_by_it() {
     native.pod_gone("b");
     native.pod_gone("c");
     native.pod(pod("new"));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_container a later
     pod_delete b
     pod_delete c
     pod_new new v1
     ");
     list.for_each(|event| native.pod_event(event));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     assert_eq!(native.counts().pods, 2);
 }
 
 #[test]
-fn an_event_that_changes_nothing_keeps_the_handle_and_tells_nothing() {
+fn an_event_that_changes_nothing_keeps_the_handle_and_sends_nothing() {
     let mut native = new();
     let first = PodMeta::from(pod("a").running(&["c1"]));
     native.pod(first.clone());
@@ -283,11 +283,11 @@ fn an_event_that_changes_nothing_keeps_the_handle_and_tells_nothing() {
             .pod
             .ptr_eq(&first)
     );
-    native.told();
+    native.sent();
 }
 
 #[test]
-fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
+fn a_difference_larger_than_the_buffer_is_sent_in_passes_without_a_resync() {
     let marks = Watermarks {
         low: MESSAGE,
         high: 5 * MESSAGE,
@@ -304,15 +304,15 @@ fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
         "also the first list waits for room"
     );
     native.rest();
-    assert_eq!(native.reducer.picture.pods.len(), 100);
+    assert_eq!(native.reducer.reducer_state.pods.len(), 100);
     native.list_pods(pods(50, 150));
     assert_eq!(native.resume(), CatchUp::Full);
     native.pod_gone("p149"); // while it is being told
     native.rest();
     assert!(native.feeds.is_settled());
-    let picture = &native.reducer.picture.pods;
-    assert_eq!(picture.len(), 99);
-    assert!(picture.values().all(|pod| pod.containers.len() == 2));
+    let reducer_state = &native.reducer.reducer_state.pods;
+    assert_eq!(reducer_state.len(), 99);
+    assert!(reducer_state.values().all(|pod| pod.containers.len() == 2));
     assert_eq!((native.reducer.resyncs, native.feeds.epoch().0), (0, 0));
     // A list that releases many pods: the same.
     let waiting = (0..100).map(|n| pod(&format!("w{n}")).owned_by(replica_set("rs")).into());
@@ -320,16 +320,16 @@ fn a_difference_larger_than_the_buffer_is_told_in_passes_without_a_resync() {
     native.rest();
     native.list_owners(OwnerSort::ReplicaSet, [object("rs", None)]);
     native.rest();
-    assert_eq!(native.reducer.picture.pods.len(), 100);
+    assert_eq!(native.reducer.reducer_state.pods.len(), 100);
     // Many that wait in vain, too.
     let waiting = (0..100).map(|n| pod(&format!("j{n}")).owned_by(job("job")).into());
     native.list_pods(waiting);
     native.pass(secs(60));
     assert_eq!(native.resume(), CatchUp::Full);
     native.rest();
-    assert_eq!(native.reducer.picture.pods.len(), 100);
+    assert_eq!(native.reducer.reducer_state.pods.len(), 100);
     assert_eq!((native.reducer.resyncs, native.feeds.epoch().0), (0, 0));
-    native.told();
+    native.sent();
 }
 
 #[test]
@@ -337,11 +337,11 @@ fn an_event_outside_of_lists_that_finds_no_room_owes_a_resync_as_ever() {
     let mut native = new();
     native.list_pods([pod("a").into()]);
     native.rest();
-    native.told();
+    native.sent();
     native.reducer.queued = Watermarks::default().limit;
     native.pod(pod("b"));
     native.rest();
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_resync 1
     pod_new a v1
     pod_new b v1
@@ -349,7 +349,7 @@ fn an_event_outside_of_lists_that_finds_no_room_owes_a_resync_as_ever() {
 }
 
 #[test]
-fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_anew() {
+fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_again() {
     let settings = Settings {
         relist_resync: true,
         ..self::native(Watermarks::default())
@@ -364,7 +364,7 @@ fn with_relist_resync_the_end_of_a_re_list_of_pods_sends_everything_anew() {
     native.list_pods(["b", "c"].map(|name| pod(name).into()));
     native.connect();
     native.rest();
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1
     pod_new b v1
     pod_resync 1

@@ -24,24 +24,24 @@ use crate::support::{
 fn a_pod_moves_with_what_owns_it_and_with_what_owns_that_from_orphan_to_adopted_and_back() {
     let mut native = Native::reannouncing(Watermarks::default());
     let (mut stream, feed) = reannouncing();
-    let mut tell = |owner: Option<_>, controller: Option<_>| {
+    let mut report = |owner: Option<_>, controller: Option<_>| {
         let mut web = pod("web");
         web.0.owner = owner;
         native.replica_set("rs", Clone::clone(&controller));
         native.pod(web.clone());
         stream.replica_set(feed, "rs", controller);
         stream.pod(feed, web);
-        let told = native.told();
-        assert_eq!(stream.told(), told, "both feeds tell the same");
-        told
+        let sent = native.sent();
+        assert_eq!(stream.sent(), sent, "both feeds tell the same");
+        sent
     };
     let (rs, shop) = (|| Some(replica_set("rs")), || Some(deployment("shop")));
-    assert_eq!(tell(rs(), shop()), "pod_new web v1 Deployment/shop");
-    assert_eq!(tell(rs(), None), "pod_new web v1 ReplicaSet/rs");
-    assert_eq!(tell(rs(), shop()), "pod_new web v1 Deployment/shop");
-    assert_eq!(tell(None, shop()), "pod_new web v1");
-    assert_eq!(tell(None, None), "");
-    assert_eq!(tell(rs(), None), "pod_new web v1 ReplicaSet/rs");
+    assert_eq!(report(rs(), shop()), "pod_new web v1 Deployment/shop");
+    assert_eq!(report(rs(), None), "pod_new web v1 ReplicaSet/rs");
+    assert_eq!(report(rs(), shop()), "pod_new web v1 Deployment/shop");
+    assert_eq!(report(None, shop()), "pod_new web v1");
+    assert_eq!(report(None, None), "");
+    assert_eq!(report(rs(), None), "pod_new web v1 ReplicaSet/rs");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_pod_is_announced_again_with_its_containers_when_anything_that_was_announced
             .owned_by(deployment("shop"))
             .running(&["c1", "c2"]);
         native.pod(draft.clone());
-        native.told();
+        native.sent();
         change(&mut draft);
         let (version, owner) = (draft.0.version.clone(), draft.0.owner.clone().unwrap());
         native.pod(draft.clone());
@@ -72,7 +72,7 @@ fn a_pod_is_announced_again_with_its_containers_when_anything_that_was_announced
             "pod_new web v{version} Deployment/{}\npod_container web c1\npod_container web c2",
             owner.name
         );
-        assert_eq!(native.told(), expected, "{what}");
+        assert_eq!(native.sent(), expected, "{what}");
     }
 }
 
@@ -81,48 +81,48 @@ fn a_pod_that_has_no_owner_any_longer_is_announced_without() {
     let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("web").owned_by(deployment("shop")));
     native.pod(pod("web"));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new web v1 Deployment/shop
     pod_new web v1
     ");
 }
 
 #[test]
-fn an_event_that_changes_nothing_tells_in_a_native_feed_nothing_and_in_a_stream_its_containers() {
+fn an_event_that_changes_nothing_sends_in_a_native_feed_nothing_and_in_a_stream_its_containers() {
     let web = || pod("web").running(&["c1", "c1", "c2"]);
     let mut native = Native::reannouncing(Watermarks::default());
     native.pod(web());
-    native.told();
+    native.sent();
     native.pod(web());
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
 
     let (mut core, feed) = reannouncing();
     core.pod(feed, web());
-    core.told();
+    core.sent();
     core.pod(feed, web());
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_container web c1
     pod_container web c2
     ");
 }
 
 #[test]
-fn the_api_group_of_an_owner_is_not_told_and_a_change_of_it_neither() {
+fn the_api_group_of_an_owner_is_not_sent_and_a_change_of_it_neither() {
     let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", None);
     native.pod(pod("web").owned_by(replica_set("rs")));
-    native.told();
+    native.sent();
     native.pod(pod("web").owned_by(custom(OwnerKind::ReplicaSet, "rs")));
     native.replica_set("rs", Some(deployment("shop")));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     native.pod(pod("web").owned_by(replica_set("rs")));
-    assert_snapshot!(native.told(), @"pod_new web v1 Deployment/shop");
+    assert_snapshot!(native.sent(), @"pod_new web v1 Deployment/shop");
 }
 
 // --- containers ---
 
 #[test]
-fn a_pod_is_deleted_and_told_anew_when_a_told_container_is_gone_or_another_one() {
+fn a_pod_is_deleted_and_sent_again_when_a_sent_container_is_gone_or_another_one() {
     for (what, now) in [
         ("gone", pod("web").running(&["c2"])),
         ("replaced", pod("web").running(&["c2", "c3"])),
@@ -139,7 +139,7 @@ fn a_pod_is_deleted_and_told_anew_when_a_told_container_is_gone_or_another_one()
     ] {
         let mut native = Native::reannouncing(Watermarks::default());
         native.pod(pod("web").running(&["c1", "c2"]));
-        native.told();
+        native.sent();
         let mut expected = vec![
             "pod_delete web".to_owned(),
             format!("pod_new web v{}", now.0.version),
@@ -150,17 +150,17 @@ fn a_pod_is_deleted_and_told_anew_when_a_told_container_is_gone_or_another_one()
         }));
         native.pod(now.clone());
         native.pod(now);
-        assert_eq!(native.told(), expected.join("\n"), "{what}");
+        assert_eq!(native.sent(), expected.join("\n"), "{what}");
     }
 }
 
 #[test]
-fn a_new_container_is_told_alone() {
+fn a_new_container_is_sent_alone() {
     let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("web").running(&["c1"]));
-    native.told();
+    native.sent();
     native.pod(pod("web").running(&["c0", "c1"]));
-    assert_snapshot!(native.told(), @"pod_container web c0");
+    assert_snapshot!(native.sent(), @"pod_container web c0");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn of_containers_with_one_id_the_first_counts_as_it_does_for_the_reducer() {
     for images in [["a", "b"], ["a", "c"], ["a", "a"], ["b", "a"]] {
         native.pod(of_images(images));
     }
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new web v1
     pod_container web c1 a
     pod_delete web
@@ -186,16 +186,16 @@ fn of_containers_with_one_id_the_first_counts_as_it_does_for_the_reducer() {
 }
 
 #[test]
-fn a_pod_of_a_hundred_containers_is_told_anew_when_one_of_them_goes() {
+fn a_pod_of_a_hundred_containers_is_sent_again_when_one_of_them_goes() {
     let ids: Vec<_> = (0..100).map(|n| format!("c{n}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let mut native = Native::reannouncing(Watermarks::default());
     for n in [33, 100, 100] {
         native.pod(pod("p").running(&ids[..n]));
     }
-    assert_eq!(native.told().lines().count(), 1 + 100);
+    assert_eq!(native.sent().lines().count(), 1 + 100);
     native.pod(pod("p").running(&ids[1..]));
-    assert_eq!(native.told().lines().count(), 2 + 99);
+    assert_eq!(native.sent().lines().count(), 2 + 99);
     assert_eq!(native.feeds.ledger().containers(), 99);
 }
 
@@ -213,7 +213,7 @@ fn pods_follow_their_replica_set_or_job_from_one_controller_to_another_and_to_no
     native.pod(pod("moved").owned_by(replica_set("rs2")));
     native.pod(pod("gone").owned_by(replica_set("rs")));
     native.pod_gone("gone");
-    native.told();
+    native.sent();
     for controller in [
         Some(deployment("new")),
         None,
@@ -222,7 +222,7 @@ fn pods_follow_their_replica_set_or_job_from_one_controller_to_another_and_to_no
     ] {
         native.replica_set("rs", controller);
     }
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new web v1 Deployment/new
     pod_container web c1
     pod_new web v1 ReplicaSet/rs
@@ -231,21 +231,21 @@ fn pods_follow_their_replica_set_or_job_from_one_controller_to_another_and_to_no
     native.owner_event(OwnerSort::Job, applied("j", None));
     native.pod(pod("batch").owned_by(job("j")));
     native.owner_event(OwnerSort::Job, applied("j", Some("nightly")));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new batch v1 Job/j
     pod_new batch v1 CronJob/nightly
     ");
 }
 
 #[test]
-fn told_once_a_pod_does_not_follow_its_replica_set() {
+fn sent_once_a_pod_does_not_follow_its_replica_set() {
     let mut native = Native::new(Watermarks::default());
     native.replica_set("rs", Some(deployment("old")));
     native.pod(pod("web").owned_by(replica_set("rs")).running(&["c1"]));
-    native.told();
+    native.sent();
     native.replica_set("rs", Some(deployment("new")));
     native.pod(pod("web").version("2").owned_by(replica_set("rs")));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
 }
 
 #[test]
@@ -256,30 +256,30 @@ fn the_pods_of_a_stream_follow_their_replica_set_too() {
         pod("web").owned_by(replica_set("rs")).running(&["c1"]),
     );
     core.replica_set(feed, "rs", None);
-    core.told();
+    core.sent();
     core.replica_set(feed, "rs", Some(deployment("adopter")));
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new web v1 Deployment/adopter
     pod_container web c1
     ");
 }
 
 #[test]
-fn a_live_pod_that_loses_its_address_stays_with_the_last_one_and_is_told_otherwise_as_it_is() {
+fn a_live_pod_that_loses_its_address_stays_with_the_last_one_and_is_announced_otherwise_as_it_is() {
     let mut native = Native::reannouncing(Watermarks::default());
     native.replica_set("rs", Some(deployment("shop")));
     let of_rs = || pod("web").address(7).owned_by(replica_set("rs"));
     native.pod(of_rs());
-    native.told();
+    native.sent();
     native.pod(of_rs().without_address());
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     native.pod(of_rs().version("2").without_address());
     native.replica_set("rs", Some(deployment("new")));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new web v2 Deployment/shop
     pod_new web v2 Deployment/new
     ");
-    let known = &native.reducer.picture.pods[&Uid::new("web")];
+    let known = &native.reducer.reducer_state.pods[&Uid::new("web")];
     assert_eq!(known.pod.address, Some([10, 0, 0, 7].into()));
 }
 
@@ -287,7 +287,7 @@ fn a_live_pod_that_loses_its_address_stays_with_the_last_one_and_is_told_otherwi
 
 #[test]
 fn when_its_owner_is_forgotten_a_pod_is_replayed_under_the_controller_that_this_had_at_last() {
-    for (native, told) in [
+    for (native, sent) in [
         (
             Native::reannouncing(Watermarks::default()),
             "pod_new web v1 Deployment/new",
@@ -304,19 +304,19 @@ fn when_its_owner_is_forgotten_a_pod_is_replayed_under_the_controller_that_this_
         native.replica_set("rs", Some(deployment("old")));
         native.pod(web.clone());
         native.replica_set("rs", Some(deployment("new")));
-        native.told();
+        native.sent();
         native.owner_gone(OwnerSort::ReplicaSet, "rs");
         native.pass(secs(61));
         assert_eq!(native.counts().owners, 0);
         native.pod(web); // the very same
-        assert_eq!(native.told(), "");
+        assert_eq!(native.sent(), "");
         native.reconnect();
-        assert_eq!(native.told(), told);
+        assert_eq!(native.sent(), sent);
     }
 }
 
 #[test]
-fn told_once_any_change_of_a_pod_brings_the_owner_up_to_date_that_a_replay_tells_of_it() {
+fn sent_once_any_change_of_a_pod_brings_the_owner_up_to_date_that_a_replay_reports_it() {
     let mut native = Native::new(Watermarks::default());
     let web = || pod("web").owned_by(replica_set("rs"));
     native.replica_set("rs", Some(deployment("old")));
@@ -325,9 +325,9 @@ fn told_once_any_change_of_a_pod_brings_the_owner_up_to_date_that_a_replay_tells
     native.pod(web().version("2"));
     native.owner_gone(OwnerSort::ReplicaSet, "rs");
     native.pass(secs(61));
-    native.told();
+    native.sent();
     native.reconnect();
-    assert_snapshot!(native.told(), @"pod_new web v2 Deployment/new");
+    assert_snapshot!(native.sent(), @"pod_new web v2 Deployment/new");
 }
 
 #[test]
@@ -337,19 +337,19 @@ fn an_owner_that_is_back_after_it_was_forgotten_is_followed_again() {
     native.pod(pod("web").owned_by(replica_set("rs")));
     native.owner_gone(OwnerSort::ReplicaSet, "rs");
     native.pass(secs(61));
-    native.told();
+    native.sent();
     native.replica_set("rs", Some(deployment("old")));
-    assert_snapshot!(native.told(), @"");
+    assert_snapshot!(native.sent(), @"");
     native.replica_set("rs", None);
-    assert_snapshot!(native.told(), @"pod_new web v1 ReplicaSet/rs");
+    assert_snapshot!(native.sent(), @"pod_new web v1 ReplicaSet/rs");
 }
 
 // --- pods that waited too long (D9) ---
 
 #[test]
-fn a_pod_told_under_its_direct_owner_is_told_again_only_if_the_owner_that_turns_up_makes_a_difference()
+fn a_pod_announced_under_its_direct_owner_is_announced_again_only_if_the_owner_that_turns_up_makes_a_difference()
  {
-    for (native, controller, told) in [
+    for (native, controller, sent) in [
         (Native::reannouncing(Watermarks::default()), None, ""),
         (
             Native::reannouncing(Watermarks::default()),
@@ -367,24 +367,24 @@ fn a_pod_told_under_its_direct_owner_is_told_again_only_if_the_owner_that_turns_
         native.pod(of_rs());
         native.pass(secs(60));
         native.pod(of_rs().version("2"));
-        native.told();
+        native.sent();
         native.replica_set("rs", controller);
-        assert_eq!(native.told(), told);
+        assert_eq!(native.sent(), sent);
         native.replica_set("rs", Some(deployment("later")));
         let follows = native.feeds.ledger().reannounce() == Reannounce::OnChange;
-        assert_eq!(native.told().contains("Deployment/later"), follows);
+        assert_eq!(native.sent().contains("Deployment/later"), follows);
     }
 }
 
 #[test]
-fn a_pod_told_under_its_direct_owner_changes_that_as_any_other() {
+fn a_pod_announced_under_its_direct_owner_changes_that_as_any_other() {
     let mut native = Native::reannouncing(Watermarks::default());
     native.pod(pod("a").owned_by(replica_set("unknown")));
     native.pass(secs(60));
     native.pod(pod("a").owned_by(replica_set("unknown2")));
     native.replica_set("unknown", Some(deployment("wrong")));
     native.replica_set("unknown2", Some(deployment("right")));
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new a v1 ReplicaSet/unknown
     pod_new a v1 ReplicaSet/unknown2
     pod_new a v1 Deployment/right
@@ -394,11 +394,11 @@ fn a_pod_told_under_its_direct_owner_changes_that_as_any_other() {
 // --- differences, replays, full sinks ---
 
 #[test]
-fn a_list_tells_of_a_known_pod_what_has_changed_meanwhile() {
+fn a_list_reports_a_known_pod_what_has_changed_meanwhile() {
     let mut native = Native::reannouncing(Watermarks::default());
     let pods = ["same", "new-version", "lost-container"];
     native.list_pods(pods.map(|name| pod(name).running(&["c1", "c2"]).into()));
-    native.told();
+    native.sent();
     native.list_pods([
         pod("same").running(&["c1", "c2"]).into(),
         pod("new-version")
@@ -407,7 +407,7 @@ fn a_list_tells_of_a_known_pod_what_has_changed_meanwhile() {
             .into(),
         pod("lost-container").running(&["c2"]).into(),
     ]);
-    assert_snapshot!(native.told(), @r"
+    assert_snapshot!(native.sent(), @r"
     pod_new new-version v2
     pod_container new-version c1
     pod_container new-version c2
@@ -418,8 +418,8 @@ fn a_list_tells_of_a_known_pod_what_has_changed_meanwhile() {
 }
 
 #[test]
-fn a_take_over_tells_again_the_pods_that_the_other_stream_knows_otherwise() {
-    for (reannounce, told) in [
+fn a_take_over_sends_again_the_pods_that_the_other_stream_knows_otherwise() {
+    for (reannounce, sent) in [
         (
             Reannounce::OnChange,
             "pod_new web v1 Deployment/older\npod_delete api\npod_new api v1\npod_container api c1",
@@ -439,9 +439,9 @@ fn a_take_over_tells_again_the_pods_that_the_other_stream_knows_otherwise() {
         core.pod(older, pod("api").running(&["c1"]));
         core.pod(newer, pod("api").running(&["c1", "c2"]));
         core.close(newer);
-        core.told();
+        core.sent();
         core.pass(secs(5));
-        assert_eq!(core.told(), told, "{reannounce:?}");
+        assert_eq!(core.sent(), sent, "{reannounce:?}");
     }
 }
 
@@ -449,12 +449,12 @@ fn a_take_over_tells_again_the_pods_that_the_other_stream_knows_otherwise() {
 fn ahead_of_the_cursor_of_a_replay_there_and_back_again_is_no_change() {
     let (mut core, feed) = holding(&["p1", "p2", "p3", "p4", "p5", "p6"]);
     core.connect();
-    core.told();
+    core.sent();
     core.pod(feed, pod("p1").version("2"));
     core.pod(feed, pod("p6").version("2"));
     core.pod(feed, pod("p6"));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p1 v2
     pod_new p5 v1
     pod_new p6 v1
@@ -462,14 +462,14 @@ fn ahead_of_the_cursor_of_a_replay_there_and_back_again_is_no_change() {
 }
 
 #[test]
-fn a_pod_interrupted_between_its_containers_is_told_anew_if_it_loses_one_that_was_told() {
+fn a_pod_interrupted_between_its_containers_is_sent_again_if_it_loses_one_that_was_announced() {
     let (mut core, feed) = holding(&[]);
     core.pod(feed, pod("p").running(&["c1", "c2", "c3", "c4", "c5"]));
     core.connect();
-    assert_eq!(core.told().lines().last(), Some("pod_container p c3"));
+    assert_eq!(core.sent().lines().last(), Some("pod_container p c3"));
     core.pod(feed, pod("p").running(&["c1", "c3", "c5"]));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_delete p
     pod_new p v1
     pod_container p c1
@@ -479,15 +479,15 @@ fn a_pod_interrupted_between_its_containers_is_told_anew_if_it_loses_one_that_wa
 }
 
 #[test]
-fn a_change_that_finds_no_room_is_told_by_a_resync_or_within_a_difference_by_another_pass() {
+fn a_change_that_finds_no_room_is_sent_by_a_resync_or_within_a_difference_by_another_pass() {
     let (mut core, feed) = holding(&["p1"]);
     core.connect();
-    core.told();
+    core.sent();
     core.reducer.queued = SMALL.limit;
     core.pod(feed, pod("p1")); // nothing new, nothing owed
     core.pod(feed, pod("p1").version("2"));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_resync 2
     pod_new p1 v2
     ");
@@ -496,12 +496,12 @@ fn a_change_that_finds_no_room_is_told_by_a_resync_or_within_a_difference_by_ano
     core.replica_set(feed, "rs", None);
     core.pod(feed, pod("p1").owned_by(replica_set("rs")).running(&["c1"]));
     core.connect();
-    core.told();
+    core.sent();
     core.reducer.queued = SMALL.limit;
     core.replica_set(feed, "rs", Some(deployment("new")));
     core.pod(feed, pod("p2").version("2"));
     core.rest();
-    assert_snapshot!(core.told(), @r"
+    assert_snapshot!(core.sent(), @r"
     pod_new p4 v1
     pod_new p5 v1
     pod_new p1 v1 Deployment/new

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_relay::reducer::{Loss, Reducer, ReducerEvent, Times};
 use tokio::net::TcpListener;
 
-use crate::support::reducer::{Peer, during, listen, next, quiet, soon, tell_pods};
+use crate::support::reducer::{Peer, during, listen, next, quiet, send_pods, soon};
 
 /// More than the kernel takes for a peer that does not read.
 const TOO_MANY: u64 = 60_000;
@@ -17,14 +17,14 @@ async fn reads_to_eof(listener: &TcpListener) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn an_ordinary_end_tells_everything_and_then_eof() {
+async fn an_ordinary_end_sends_everything_and_then_eof() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, TOO_MANY);
+    send_pods(&mut reducer, TOO_MANY);
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         peer.rest().await
     };
     let ((names, end), unsent) =
@@ -43,7 +43,7 @@ async fn an_end_does_not_wait_for_a_reducer_that_takes_nothing_and_it_still_gets
     options.tcp.user_timeout = Duration::from_millis(300);
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, TOO_MANY);
+    send_pods(&mut reducer, TOO_MANY);
     let start = Instant::now();
     assert!(soon(reducer.close(limit)).await > 0, "bytes are left");
     assert!(start.elapsed() >= limit + linger);
@@ -58,7 +58,7 @@ async fn an_end_at_once_waits_for_nothing_and_it_still_gets_eof() {
     options.times.linger = Duration::from_secs(3600);
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, TOO_MANY);
+    send_pods(&mut reducer, TOO_MANY);
     let unsent = soon(reducer.close_at_once()).await;
     assert!(unsent > 0, "bytes are left");
     assert_eq!(reducer.counters().unflushed_ends, 1);
@@ -67,7 +67,7 @@ async fn an_end_at_once_waits_for_nothing_and_it_still_gets_eof() {
 }
 
 #[tokio::test]
-async fn an_end_without_connection_is_immediate_and_nothing_is_dialled_afterwards() {
+async fn an_end_without_connection_is_immediate_and_nothing_is_connected_to_afterwards() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     soon(reducer.close(Duration::from_secs(20))).await;
@@ -77,7 +77,7 @@ async fn an_end_without_connection_is_immediate_and_nothing_is_dialled_afterward
 }
 
 #[tokio::test]
-async fn a_stalled_reducer_is_dropped_dialled_again_and_gets_eof_when_it_resumes() {
+async fn a_stalled_reducer_is_dropped_connected_to_again_and_gets_eof_when_it_resumes() {
     let (listener, mut options) = listen().await;
     options.times = Times {
         stall: Duration::from_millis(200),
@@ -86,7 +86,7 @@ async fn a_stalled_reducer_is_dropped_dialled_again_and_gets_eof_when_it_resumes
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
     let mut stalled = Peer::accept(&listener).await;
-    tell_pods(&mut reducer, TOO_MANY);
+    send_pods(&mut reducer, TOO_MANY);
     let lost = next(&mut reducer).await;
     assert!(
         matches!(
@@ -100,7 +100,7 @@ async fn a_stalled_reducer_is_dropped_dialled_again_and_gets_eof_when_it_resumes
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
     let script = async {
         // The new connection lives while the old one learns of its end.
-        Peer::accept(&listener).await.greeted().await;
+        Peer::accept(&listener).await.handshake_done().await;
         stalled.rest().await.0
     };
     let names = during(&mut reducer, &mut Vec::new(), script).await;
@@ -127,7 +127,7 @@ async fn a_stall_that_outlasts_the_kernels_limit_ends_with_eof_as_well() {
     options.tcp.user_timeout = Duration::from_millis(1100);
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, TOO_MANY);
+    send_pods(&mut reducer, TOO_MANY);
     let lost = next(&mut reducer).await;
     assert!(
         matches!(
@@ -144,7 +144,7 @@ async fn a_stall_that_outlasts_the_kernels_limit_ends_with_eof_as_well() {
 
 /// What waits fits into the kernel's buffers: only the next heartbeat meets the closed window.
 #[tokio::test]
-async fn a_stall_with_little_to_tell_is_seen_before_the_kernels_limit_and_ends_with_eof() {
+async fn a_stall_with_little_to_send_is_seen_before_the_kernels_limit_and_ends_with_eof() {
     let (listener, mut options) = listen().await;
     let receive_buffer = socket2::SockRef::from(&listener).set_recv_buffer_size(8 * 1024);
     receive_buffer.unwrap();
@@ -156,7 +156,7 @@ async fn a_stall_with_little_to_tell_is_seen_before_the_kernels_limit_and_ends_w
     options.tcp.user_timeout = Duration::from_millis(1400);
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, 1000);
+    send_pods(&mut reducer, 1000);
     let lost = next(&mut reducer).await;
     assert!(
         matches!(
@@ -173,7 +173,7 @@ async fn a_stall_with_little_to_tell_is_seen_before_the_kernels_limit_and_ends_w
 }
 
 #[tokio::test]
-async fn a_reducer_that_ends_its_half_only_still_reads_what_was_told_and_eof() {
+async fn a_reducer_that_ends_its_half_only_still_reads_what_was_sent_and_eof() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
@@ -181,7 +181,7 @@ async fn a_reducer_that_ends_its_half_only_still_reads_what_was_told_and_eof() {
     socket2::SockRef::from(&peer.stream)
         .shutdown(std::net::Shutdown::Write)
         .unwrap();
-    tell_pods(&mut reducer, 3);
+    send_pods(&mut reducer, 3);
     let lost = next(&mut reducer).await;
     assert!(
         matches!(
@@ -192,7 +192,7 @@ async fn a_reducer_that_ends_its_half_only_still_reads_what_was_told_and_eof() {
         ),
         "{lost:?}"
     );
-    soon(peer.greeted()).await;
+    soon(peer.handshake_done()).await;
     assert_eq!(
         soon(peer.rest()).await,
         (vec!["pod_new_with_name"; 3], Ok(()))

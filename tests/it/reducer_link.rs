@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::support::reducer::{
-    GREETING, Peer, during, listen, next, options, pod, quiet, resolver, soon, tell_pods,
+    HANDSHAKE, Peer, during, listen, next, options, pod, quiet, resolver, send_pods, soon,
 };
 
 fn is_disconnect(event: &ReducerEvent) -> bool {
@@ -27,13 +27,13 @@ fn is_disconnect(event: &ReducerEvent) -> bool {
 }
 
 #[tokio::test]
-async fn the_greeting_comes_first_in_its_frames_and_its_first_message_is_plain() {
+async fn the_handshake_comes_first_in_its_frames_and_its_first_message_is_plain() {
     for (labels, label_names) in [
         (vec![], vec![]),
         (vec!["zone", "env"], vec!["set_config_label"; 2]),
     ] {
         let (listener, mut options) = listen().await;
-        options.greeting.labels = labels.iter().map(|l| ((*l).into(), "x".into())).collect();
+        options.handshake.labels = labels.iter().map(|l| ((*l).into(), "x".into())).collect();
         let mut reducer = Reducer::new(options).unwrap();
         let script = async {
             let mut peer = Peer::accept(&listener).await;
@@ -44,7 +44,7 @@ async fn the_greeting_comes_first_in_its_frames_and_its_first_message_is_plain()
                 [0x36, 1, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0]
             );
             peer.reader.push(&raw);
-            let expected = [&GREETING[..3], &label_names, &GREETING[3..]].concat();
+            let expected = [&HANDSHAKE[..3], &label_names, &HANDSHAKE[3..]].concat();
             assert_eq!(peer.names(expected.len()).await, expected);
             assert_eq!(
                 peer.reader.counters().frames,
@@ -68,7 +68,7 @@ async fn verbs_arrive_in_order_as_soon_as_they_are_flushed() {
     // A flush alone moves bytes: nobody awaits `next` here.
     reducer.flush(Instant::now());
     let mut peer = Peer::accept(&listener).await;
-    soon(peer.greeted()).await;
+    soon(peer.handshake_done()).await;
     assert_eq!(
         soon(peer.names(2)).await,
         ["pod_new_with_name", "pod_delete"]
@@ -96,7 +96,7 @@ async fn heartbeats_and_health_go_on_by_themselves() {
     let mut reducer = Reducer::new(options).unwrap();
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         let mut names = Vec::new();
         while names.iter().filter(|name| **name == "heartbeat").count() < 3 {
             names.push(peer.name().await.unwrap());
@@ -131,7 +131,7 @@ async fn a_heartbeat_interval_of_zero_means_one_at_once_and_none_later() {
     let mut reducer = Reducer::new(options).unwrap();
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         peer.names(11).await
     };
     let names = during(&mut reducer, &mut Vec::new(), script).await;
@@ -140,7 +140,7 @@ async fn a_heartbeat_interval_of_zero_means_one_at_once_and_none_later() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_refuses_is_dialled_until_it_listens() {
+async fn a_reducer_that_refuses_is_connected_to_until_it_listens() {
     let (listener, live) = listen().await;
     let bound = TcpSocket::new_v4().unwrap();
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -204,12 +204,12 @@ async fn a_resolver_that_never_answers_is_given_up_and_asked_again() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_vanishes_is_greeted_anew_and_hears_nothing_of_before() {
+async fn a_reducer_that_vanishes_is_given_a_new_handshake_and_hears_nothing_of_before() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
     let mut peer = Peer::accept(&listener).await;
-    soon(peer.greeted()).await;
+    soon(peer.handshake_done()).await;
     drop(peer);
     let lost = next(&mut reducer).await;
     assert!(
@@ -228,7 +228,7 @@ async fn a_reducer_that_vanishes_is_greeted_anew_and_hears_nothing_of_before() {
     reducer.flush(Instant::now());
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         assert_eq!(peer.names(1).await, ["pod_new_with_name"]);
         assert!(peer.plain.windows(2).any(|bytes| bytes == b"p1"));
     };
@@ -237,12 +237,12 @@ async fn a_reducer_that_vanishes_is_greeted_anew_and_hears_nothing_of_before() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_resets_is_dialled_again() {
+async fn a_reducer_that_resets_is_connected_to_again() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
     let mut peer = Peer::accept(&listener).await;
-    soon(peer.greeted()).await;
+    soon(peer.handshake_done()).await;
     SockRef::from(&peer.stream)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
@@ -261,7 +261,7 @@ async fn a_reducer_that_resets_is_dialled_again() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_closes_in_the_middle_of_a_frame_is_greeted_from_the_start() {
+async fn a_reducer_that_closes_in_the_middle_of_a_frame_gets_the_handshake_from_the_start() {
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     let mut events = Vec::new();
@@ -270,7 +270,7 @@ async fn a_reducer_that_closes_in_the_middle_of_a_frame_is_greeted_from_the_star
         let mut some = [0; 40];
         peer.stream.read_exact(&mut some).await.unwrap();
         drop(peer);
-        Peer::accept(&listener).await.greeted().await;
+        Peer::accept(&listener).await.handshake_done().await;
     };
     during(&mut reducer, &mut events, script).await;
     assert!(matches!(events[0], ReducerEvent::Connected), "{events:?}");
@@ -287,7 +287,7 @@ async fn a_reducer_that_talks_is_not_listened_to_but_read() {
     let mut peer = during(&mut reducer, &mut events, async {
         let mut peer = Peer::accept(&listener).await;
         peer.stream.write_all(&noise).await.unwrap();
-        peer.greeted().await;
+        peer.handshake_done().await;
         peer
     })
     .await;
@@ -312,7 +312,7 @@ async fn a_reducer_that_talks_is_not_listened_to_but_read() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_rejects_every_connection_is_dialled_ever_more_slowly() {
+async fn a_reducer_that_rejects_every_connection_is_connected_to_ever_more_slowly() {
     let (listener, mut options) = listen().await;
     options.times = Times {
         backoff_min: Duration::from_millis(20),
@@ -323,7 +323,7 @@ async fn a_reducer_that_rejects_every_connection_is_dialled_ever_more_slowly() {
     let start = Instant::now();
     let script = async {
         for _ in 0..5 {
-            Peer::accept(&listener).await.greeted().await;
+            Peer::accept(&listener).await.handshake_done().await;
         }
         start.elapsed()
     };
@@ -340,11 +340,11 @@ async fn a_big_backlog_reaches_a_slow_reader_whole_and_says_when_it_has_drained(
     let (listener, options) = listen().await;
     let mut reducer = Reducer::new(options).unwrap();
     assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-    tell_pods(&mut reducer, 40_000);
+    send_pods(&mut reducer, 40_000);
     assert!(reducer.outbox().queued() > 1 << 20);
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         let names = peer.names(40_000).await;
         assert!(names.iter().all(|name| *name == "pod_new_with_name"));
         peer
@@ -367,10 +367,10 @@ async fn a_recording_is_what_the_reducer_has_read_on_all_connections() {
     let mut heard = Vec::new();
     for n in 0..2 {
         assert!(matches!(next(&mut reducer).await, ReducerEvent::Connected));
-        tell_pods(&mut reducer, 10);
+        send_pods(&mut reducer, 10);
         let script = async {
             let mut peer = Peer::accept(&listener).await;
-            peer.greeted().await;
+            peer.handshake_done().await;
             assert_eq!(peer.names(11).await.last(), Some(&"heartbeat"));
             peer.plain
         };
@@ -411,12 +411,12 @@ async fn a_recording_on_a_full_disk_ends_and_the_connection_stays() {
     let mut reducer = Reducer::new(options).unwrap();
     let script = async {
         let mut peer = Peer::accept(&listener).await;
-        peer.greeted().await;
+        peer.handshake_done().await;
         peer
     };
     let mut events = Vec::new();
     let mut peer = during(&mut reducer, &mut events, script).await;
-    tell_pods(&mut reducer, 2);
+    send_pods(&mut reducer, 2);
     assert_eq!(soon(peer.names(2)).await, ["pod_new_with_name"; 2]);
     assert_eq!(events.len(), 1);
 }

@@ -20,7 +20,7 @@ use tokio_rustls::{
     server,
 };
 
-use crate::support::reducer::{Peer, during, listen, soon, tell_pods};
+use crate::support::reducer::{Peer, during, listen, send_pods, soon};
 
 /// TLS above TCP, as a client speaks it.
 struct Tls(client::TlsStream<TcpStream>);
@@ -106,9 +106,9 @@ async fn all_arrives_over_a_layer_and_both_say_goodbye() {
     let mut reducer = Reducer::new(options).unwrap();
     let mut events = Vec::new();
     let mut peer = during(&mut reducer, &mut events, accept(&listener, &acceptor)).await;
-    during(&mut reducer, &mut events, peer.greeted()).await;
+    during(&mut reducer, &mut events, peer.handshake_done()).await;
     assert!(matches!(events.as_slice(), [ReducerEvent::Connected]));
-    tell_pods(&mut reducer, PODS);
+    send_pods(&mut reducer, PODS);
     let close = reducer.close(Duration::from_secs(20));
     // Fails at an end without the layer's last word: somebody may have cut it short.
     let ((names, end), unsent) = soon(async { tokio::join!(peer.rest(), close) }).await;
@@ -123,7 +123,7 @@ async fn a_peer_that_takes_nothing_gets_fin_though_the_layer_cannot_say_goodbye(
     let mut events = Vec::new();
     let mut peer = during(&mut reducer, &mut events, accept(&listener, &acceptor)).await;
     // More than the kernel and the layer take for a peer that does not read.
-    tell_pods(&mut reducer, 120_000);
+    send_pods(&mut reducer, 120_000);
     assert!(soon(reducer.close(Duration::from_millis(50))).await > 0);
     assert_eq!(reducer.counters().unflushed_ends, 1);
     let mut read = Vec::new();

@@ -17,19 +17,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn whatever_happens_is_told_in_the_same_words_and_order_under_every_seed(
+    fn whatever_happens_is_sent_in_the_same_words_and_order_under_every_seed(
         settings in any_reannounce().prop_flat_map(any_settings),
         happenings in history::of_streams(),
         random in any::<[u64; 2]>(),
     ) {
-        let fixed = told(settings, &happenings);
+        let fixed = sent(settings, &happenings);
         let settings = Settings { seed: Seed::new(random), ..settings };
-        assert_eq!(told(settings, &happenings), fixed);
+        assert_eq!(sent(settings, &happenings), fixed);
     }
 }
 
 /// Everything that is sent to the reducer, in order.
-fn told(settings: Settings, happenings: &[Happening]) -> String {
+fn sent(settings: Settings, happenings: &[Happening]) -> String {
     let mut core = Core::new(settings);
     let mut streams = Vec::new();
     for happening in happenings.iter().cloned() {
@@ -74,7 +74,7 @@ fn told(settings: Settings, happenings: &[Happening]) -> String {
         core.connect();
     }
     core.rest();
-    core.told()
+    core.sent()
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_thousand_pods_are_replayed_in_the_order_of_arrival_under_every_seed() {
         core.reducer.take();
         core.connect();
         core.rest();
-        core.told()
+        core.sent()
     };
     let fixed = replay(Seed::FIXED);
     assert!(fixed.lines().count() >= 41_000);

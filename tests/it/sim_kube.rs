@@ -166,7 +166,7 @@ async fn objects_have_the_size_of_real_ones() {
 }
 
 #[tokio::test]
-async fn owners_are_told_as_metadata_alone_to_who_asks_for_it() {
+async fn owners_are_sent_as_metadata_alone_to_who_asks_for_it() {
     let (api, client) = small().await;
     api.apply(Object::job(
         Meta::new("shop", "nightly-1", "uid-j")
@@ -198,7 +198,7 @@ async fn owners_are_told_as_metadata_alone_to_who_asks_for_it() {
 }
 
 #[tokio::test]
-async fn a_watch_tells_what_changes_after_its_version_in_order() {
+async fn a_watch_sends_what_changes_after_its_version_in_order() {
     let (api, client) = small().await;
     let mut events = watch(&client, &WatchParams::default(), api.version()).await;
     api.apply(Pod::new("a", "one", "u"));
@@ -239,7 +239,7 @@ async fn who_asks_for_some_objects_sees_them_come_and_go_as_they_begin_and_cease
 }
 
 #[tokio::test]
-async fn bookmarks_tell_how_far_a_watch_is_and_only_those_who_want_them() {
+async fn bookmarks_send_how_far_a_watch_is_and_only_those_who_want_them() {
     let (api, client) = small().await;
     let mut events = watch(&client, &WatchParams::default(), api.version()).await;
     let mut without = watch(

@@ -1,9 +1,9 @@
 //! What thin decoding makes of an API server's JSON: pods, owners, lines and pages.
 
 mod bad;
-mod laws;
 mod lines;
 mod pages;
+mod properties;
 mod typed;
 
 use std::net::Ipv4Addr;
@@ -94,7 +94,7 @@ fn counts(dropped: &Dropped) -> Vec<(ObjectError, u64)> {
 }
 
 #[test]
-fn a_pod_keeps_what_the_reducer_is_told() {
+fn a_pod_keeps_what_the_reducer_is_announced() {
     let pod = pod(&whole_pod()).unwrap();
     assert!(pod.uid == *UID);
     assert_eq!((&*pod.name, &*pod.namespace), ("web-1", "shop"));
@@ -229,7 +229,7 @@ fn a_namesake_of_a_built_in_kind_is_custom() {
 }
 
 #[test]
-fn a_container_is_told_once_it_has_an_id() {
+fn a_container_is_sent_once_it_has_an_id() {
     let object = pod_with(&[
         (
             "/status/containerStatuses",
@@ -270,7 +270,7 @@ fn the_version_is_made_of_the_main_containers_images() {
 }
 
 #[test]
-fn init_and_ephemeral_containers_are_not_read_unless_they_are_told() {
+fn init_and_ephemeral_containers_are_not_read_unless_they_are_sent() {
     let decoding = Decoding {
         containers: Containers::Main,
         keep: None,

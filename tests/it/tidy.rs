@@ -173,7 +173,7 @@ const PURE: &[&str] = &[
     "src/sim/kube/status.rs",
     "src/sim/kube/store.rs",
     "src/sim/kube/scenario.rs",
-    "src/sim/kube/truth.rs",
+    "src/sim/kube/expected_state.rs",
     "src/sim/reducer_state.rs",
     "src/sim/session.rs",
     "src/sim/scenario.rs",

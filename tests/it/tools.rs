@@ -65,7 +65,7 @@ struct Tool {
 
 /// Starts `k8s-relay reducer`, without a process around it.
 async fn start(
-    picture: bool,
+    reducer_state: bool,
     connections: Option<usize>,
     out: impl Write + Send + 'static,
 ) -> Tool {
@@ -74,7 +74,7 @@ async fn start(
     let args = ReducerArgs {
         listen,
         json: false,
-        state: picture,
+        state: reducer_state,
         connections,
     };
     let (bound, addr) = oneshot::channel();
@@ -90,7 +90,7 @@ async fn start(
     }
 }
 
-async fn tell_one_pod(addr: SocketAddr, uid: &str) {
+async fn send_one_pod(addr: SocketAddr, uid: &str) {
     let mut peer = Peer::connect(addr).await;
     peer.send_handshake().await;
     peer.pod(uid);
@@ -111,8 +111,8 @@ async fn tell_one_pod(addr: SocketAddr, uid: &str) {
 async fn the_reducer_shows_messages_in_the_form_of_the_recordings() {
     let out = Output::default();
     let tool = start(false, Some(2), out.clone()).await;
-    tell_one_pod(tool.addr, "a").await;
-    tell_one_pod(tool.addr, "b").await;
+    send_one_pod(tool.addr, "a").await;
+    send_one_pod(tool.addr, "b").await;
     soon(tool.task).await.unwrap().unwrap();
     let lines = out.lines();
     assert_eq!(lines.len(), 13);
@@ -125,12 +125,12 @@ async fn the_reducer_shows_messages_in_the_form_of_the_recordings() {
 }
 
 #[tokio::test]
-async fn the_reducer_shows_a_picture_at_the_end() {
+async fn the_reducer_shows_a_reducer_state_at_the_end() {
     let out = Output::default();
     let tool = start(true, Some(2), out.clone()).await;
-    tell_one_pod(tool.addr, "a").await;
+    send_one_pod(tool.addr, "a").await;
     assert!(out.lines().is_empty());
-    tell_one_pod(tool.addr, "b").await;
+    send_one_pod(tool.addr, "b").await;
     soon(tool.task).await.unwrap().unwrap();
     let [pod, first, second] = &out.lines()[..] else {
         panic!("{:?}", out.lines())
@@ -180,8 +180,8 @@ async fn the_reducer_shows_what_it_knows_when_it_is_asked() {
         [json!({"connection": null})],
         "there is no connection yet"
     );
-    tell_one_pod(tool.addr, "a").await;
-    tell_one_pod(tool.addr, "b").await;
+    send_one_pod(tool.addr, "a").await;
+    send_one_pod(tool.addr, "b").await;
     let sum = shown(Wish::Sum, 1).await;
     assert_eq!(sum[0]["connection"], 2);
     assert_eq!(sum[0]["pods"], 1);
@@ -196,7 +196,7 @@ async fn the_reducer_shows_what_it_knows_when_it_is_asked() {
 async fn the_reducer_shows_what_it_read_when_it_is_stopped() {
     let out = Output::default();
     let tool = start(false, None, out.clone()).await;
-    tell_one_pod(tool.addr, "a").await;
+    send_one_pod(tool.addr, "a").await;
     tool.wishes.send(Wish::End).await.unwrap();
     soon(tool.task).await.unwrap().unwrap();
     assert_eq!(out.lines().len(), 6);
@@ -268,7 +268,7 @@ async fn capture() -> Vec<u8> {
     let reducer = k8s_relay::sim::reducer::MockReducer::bind(listen, options)
         .await
         .unwrap();
-    tell_one_pod(reducer.addr(), "a").await;
+    send_one_pod(reducer.addr(), "a").await;
     let mut state = soon(reducer.shutdown()).await;
     std::mem::take(&mut state.connections[0].raw)
 }

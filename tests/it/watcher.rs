@@ -184,37 +184,37 @@ async fn the_watch_test_leaves_one_pod_of_each_round_with_the_reducer() {
 
     reducer.with(|state| {
         assert_eq!(state.latest().unwrap().count("pod_delete"), 3);
-        assert_eq!(state.picture().unwrap().pods(), 3);
+        assert_eq!(state.reducer_state().unwrap().pods(), 3);
     });
     assert!(relay.stop().await.success());
 }
 
 #[tokio::test]
-async fn the_old_watchers_stand_in_tells_owners_before_pods_and_then_what_happens() {
+async fn the_legacy_watchers_stand_in_sends_owners_before_pods_and_then_what_happens() {
     let (api, kubeconfig) = cluster().await;
     let (address, mut calls) = server().await;
     let _watcher = legacy_watcher(&kubeconfig, &address);
     let mut seen = calls.next().await;
-    assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
+    assert_eq!(seen.sent().await, ["ADDED uid-set", "ADDED uid-web"]);
     // Its watch begins where its list has ended, so nothing between them is lost.
     api.delete(Kind::POD, "shop", "web-1");
     assert_eq!(seen.next().await, "DELETED uid-web");
 }
 
 #[tokio::test]
-async fn the_old_watchers_stand_in_begins_anew_when_its_call_ends_though_nothing_happens() {
+async fn the_legacy_watchers_stand_in_begins_again_when_its_call_ends_though_nothing_happens() {
     let (_api, kubeconfig) = cluster().await;
     let (address, mut calls) = server().await;
     let _watcher = legacy_watcher(&kubeconfig, &address);
     for _ in 0..2 {
         let mut seen = calls.next().await;
-        assert_eq!(seen.told().await, ["ADDED uid-set", "ADDED uid-web"]);
+        assert_eq!(seen.sent().await, ["ADDED uid-set", "ADDED uid-web"]);
         seen.end(Status::cancelled("")).await;
     }
 }
 
 #[tokio::test]
-async fn the_old_watchers_stand_in_says_what_is_wrong_with_its_kubeconfig() {
+async fn the_legacy_watchers_stand_in_says_what_is_wrong_with_its_kubeconfig() {
     let missing = tempfile::tempdir().unwrap().path().join("none");
     let args = WatcherArgs {
         kubeconfig: Some(missing.clone()),
@@ -327,7 +327,7 @@ impl SeenCall {
     }
 
     /// The next two.
-    async fn told(&mut self) -> [String; 2] {
+    async fn sent(&mut self) -> [String; 2] {
         [self.next().await, self.next().await]
     }
 

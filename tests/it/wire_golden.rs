@@ -11,7 +11,7 @@ use crate::support::wire::unhex;
 
 const T: u64 = 1_700_000_000_123_456_789;
 const VERSION_INFO: &str = "15cd853dfe9c97173601000000000000 0b00000000000000";
-const GREETING: &str = "04224d184040c021000000f40515cd853dfe9c971724020c000372656c61792d31140080180200000400000000000000";
+const HANDSHAKE: &str = "04224d184040c021000000f40515cd853dfe9c971724020c000372656c61792d31140080180200000400000000000000";
 const NODE: &str = "04224d184040c033000000c415cd853dfe9c97179d0100000c00f4029f01110000000000070072656c61792d31190021640118009000000000000000000000000000";
 const HEARTBEAT: &str = "04224d184040c00a00008015cd853dfe9c9717880100000000";
 
@@ -208,7 +208,7 @@ fn read_capture(bytes: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn the_first_bytes_of_every_recorded_connection_are_its_greeting() {
+fn the_first_bytes_of_every_recorded_connection_are_its_handshake() {
     let folder = format!("{}/compat/golden/relay", env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
     for file in std::fs::read_dir(folder).unwrap() {
@@ -257,7 +257,7 @@ fn recorded_outputs_are_shown_field_by_field_in_the_same_order() {
 #[test]
 fn the_sample_bytes_of_the_protocol_are_read() {
     let bytes = unhex(
-        &[VERSION_INFO, GREETING, NODE, HEARTBEAT]
+        &[VERSION_INFO, HANDSHAKE, NODE, HEARTBEAT]
             .concat()
             .replace(' ', ""),
     );
@@ -324,7 +324,7 @@ fn the_writer_opens_a_connection_as_the_samples_do() {
     writer.flush(&mut out);
     assert_eq!(
         out[24..31],
-        unhex(GREETING)[..7],
+        unhex(HANDSHAKE)[..7],
         "the legacy's frame header"
     );
 

@@ -108,7 +108,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "source_unhealthy_streams",
         "Of those, how many are not healthy",
-        |scrape| each(scrape, |feed| Some(number(feed.unwell))),
+        |scrape| each(scrape, |feed| Some(number(feed.unhealthy))),
     ).by(&["source"]),
     counter(
         "source_expired_owner_waits",

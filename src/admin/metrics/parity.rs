@@ -92,7 +92,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Expected differences of the sources, by allow rule",
         |scrape| {
             let names = Rule::ALL.map(Rule::as_str);
-            rows(scrape, |parity| named("rule", names, &parity.excused))
+            rows(scrape, |parity| named("rule", names, &parity.expected))
         },
     ).by(&["rule"]),
     gauge(

@@ -60,8 +60,8 @@ impl Scenario {
         }
     }
 
-    fn watches_fail(&mut self, unwell: u64) {
-        self.facts.native.as_mut().unwrap().unwell = unwell;
+    fn watches_fail(&mut self, unhealthy: u64) {
+        self.facts.native.as_mut().unwrap().unhealthy = unhealthy;
         self.look();
     }
 
@@ -74,7 +74,7 @@ impl Scenario {
 }
 
 /// Facts of two listed feeds.
-fn facts(watcher: bool, unwell: u64, held: Duration) -> Facts {
+fn facts(watcher: bool, unhealthy: u64, held: Duration) -> Facts {
     Facts {
         legacy: Some(LegacyFacts {
             open: watcher,
@@ -83,7 +83,7 @@ fn facts(watcher: bool, unwell: u64, held: Duration) -> Facts {
         native: Some(NativeFacts {
             listed: true,
             watches: 3,
-            unwell,
+            unhealthy,
         }),
         parity: Some(ParityFacts {
             comparing: true,
@@ -160,7 +160,7 @@ fn it_rolls_back_only_to_a_watcher_that_is_listed() {
 }
 
 #[test]
-fn a_forced_cut_over_to_failing_watches_gets_its_time() {
+fn a_forced_cutover_to_failing_watches_gets_its_time() {
     let mut s = Scenario::new(Stage::Shadow);
     s.watches_fail(3);
     s.pass(ROLLBACK_AFTER * 2);
@@ -330,10 +330,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         proptest::option::weighted(0.9, (prop::bool::weighted(0.8), 0..4_000_u64, 0..2_u64));
     (legacy, native, parity).prop_map(|(legacy, native, parity)| Facts {
         legacy: legacy.map(|(open, listed)| LegacyFacts { open, listed }),
-        native: native.map(|(listed, unwell)| NativeFacts {
+        native: native.map(|(listed, unhealthy)| NativeFacts {
             listed,
             watches: 3,
-            unwell,
+            unhealthy,
         }),
         parity: parity.map(|(comparing, held, counted)| ParityFacts {
             comparing,
@@ -354,7 +354,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn whatever_happens_it_keeps_its_laws(
+    fn whatever_happens_it_keeps_its_invariants(
         first in prop::sample::select(&Stage::ALL[..]),
         history in prop::collection::vec((any_event(), 0..200_u64, any::<bool>()), 1..120),
     ) {
@@ -364,7 +364,7 @@ proptest! {
         let mut autopilot = Autopilot::new(TIMEOUTS, Auto::default());
         let mut own_rollbacks = 0;
         // How long there has been a reason to roll back, standstills left out.
-        let mut unwell = Duration::ZERO;
+        let mut unhealthy = Duration::ZERO;
         for (event, seconds, stands_still) in history {
             let end = now + Duration::from_secs(seconds);
             // While nothing happens it looks when it wants to, if it can.
@@ -373,12 +373,12 @@ proptest! {
                 && at - now < STANDSTILL
                 && autopilot.clone().poll(stage, &facts, at).is_none()
             {
-                unwell += at - now;
+                unhealthy += at - now;
                 now = at;
                 prop_assert_eq!(autopilot.poll(stage, &facts, now), None);
             }
             if end - now < STANDSTILL {
-                unwell += end - now;
+                unhealthy += end - now;
             }
             now = end;
             match event {
@@ -394,9 +394,9 @@ proptest! {
                     }
                 }
             }
-            let well = facts.native.is_some_and(|native| native.listed && native.unwell == 0);
+            let well = facts.native.is_some_and(|native| native.listed && native.unhealthy == 0);
             if well || stage != Stage::ShadowNative {
-                unwell = Duration::ZERO;
+                unhealthy = Duration::ZERO;
             }
             let (hold, suspended) = (autopilot.hold(), autopilot.record().is_suspended());
             let command = autopilot.poll(stage, &facts, now);
@@ -410,7 +410,7 @@ proptest! {
                 Command::Rollback => {
                     own_rollbacks += 1;
                     prop_assert_eq!(stage, Stage::ShadowNative);
-                    prop_assert!(unwell >= ROLLBACK_AFTER);
+                    prop_assert!(unhealthy >= ROLLBACK_AFTER);
                     prop_assert!(facts.legacy.is_some_and(|legacy| legacy.open && legacy.listed));
                 }
                 Command::Shadow | Command::Finish => prop_assert!(false, "{command} is an operator's"),

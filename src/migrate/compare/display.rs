@@ -4,12 +4,12 @@ use std::{fmt::Write, time::Duration};
 
 use hashbrown::HashSet;
 
-use super::{Entry, Field, Told, normalize};
+use super::{Announced, Entry, Field, normalize};
 use crate::{matcher::PodStatus, migrate::Row, model::Seed};
 
 /// A divergence of the pod of `entry`.
 pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, seed: Seed) -> Row {
-    let native = &entry.told;
+    let native = &entry.announced;
     let (legacy, native) = match (field, entry.legacy()) {
         (Field::Presence, _) | (_, None) => (
             standing(entry.state.legacy).to_owned(),
@@ -21,9 +21,9 @@ pub(super) fn row(entry: &Entry, field: Field, stood: Duration, counts: bool, se
         ),
     };
     Row {
-        uid: entry.told.pod.uid.to_string(),
-        namespace: cut(entry.told.pod.namespace.to_string()),
-        name: cut(entry.told.pod.name.to_string()),
+        uid: entry.announced.pod.uid.to_string(),
+        namespace: cut(entry.announced.pod.namespace.to_string()),
+        name: cut(entry.announced.pod.name.to_string()),
         field: field.to_string(),
         legacy: cut(legacy),
         native: cut(native),
@@ -42,8 +42,8 @@ fn standing(standing: PodStatus) -> &'static str {
 }
 
 /// The value of one side, next to the other side's.
-fn value(field: Field, told: &Told, other: &Told, seed: Seed) -> String {
-    let Told { pod, owner, .. } = told;
+fn value(field: Field, this: &Announced, other: &Announced, seed: Seed) -> String {
+    let Announced { pod, owner, .. } = this;
     match (field, owner) {
         (Field::Presence, _) => String::new(),
         (Field::Owner, Some(owner)) => format!("{} ({})", owner.name, owner.uid),
@@ -54,20 +54,20 @@ fn value(field: Field, told: &Told, other: &Told, seed: Seed) -> String {
         (Field::Namespace, _) => pod.namespace.to_string(),
         (Field::HostNetwork, _) => pod.host_network.to_string(),
         (Field::Version, _) => pod.version.to_string(),
-        (Field::Containers, _) => containers(told, other, seed),
+        (Field::Containers, _) => containers(this, other, seed),
     }
 }
 
 /// The containers that the other side does not have.
-fn containers(told: &Told, other: &Told, seed: Seed) -> String {
+fn containers(this: &Announced, other: &Announced, seed: Seed) -> String {
     let mut others = HashSet::with_hasher(seed.state());
     others.extend(
-        normalize::told(&other.pod, seed)
+        normalize::announced(&other.pod, seed)
             .map(|container| (&container.id, &container.name, &container.image)),
     );
     let mut text = String::new();
     let mut common = 0;
-    for container in normalize::told(&told.pod, seed) {
+    for container in normalize::announced(&this.pod, seed) {
         if others.contains(&(&container.id, &container.name, &container.image)) {
             common += 1;
         } else if text.len() <= LONGEST {

@@ -34,8 +34,8 @@ fn a_pod_that_is_as_it_was_costs_no_allocation() {
     let mut comparison = Comparison::new(Duration::ZERO);
     let mut look = |legacy: &[PodMeta], native: &[PodMeta]| {
         for (legacy, native) in legacy.iter().zip(native) {
-            let (told, ours) = (seen(legacy, &owner), seen(native, &owner));
-            comparison.refresh(&native.uid, told, ours, now);
+            let (theirs, ours) = (seen(legacy, &owner), seen(native, &owner));
+            comparison.refresh(&native.uid, theirs, ours, now);
         }
     };
     look(&pods, &pods);

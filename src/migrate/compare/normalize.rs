@@ -20,7 +20,7 @@ use crate::{
 
 /// What both feeds make of one pod.
 #[derive(Debug)]
-pub(super) struct Verdict<'a> {
+pub(super) struct Normalized<'a> {
     /// As the legacy feed has it, if it is live there.
     pub(super) legacy: Option<Normal<'a>>,
     /// As the native watches have it, if it is live there.
@@ -31,7 +31,7 @@ pub(super) struct Verdict<'a> {
     pub(super) fields: Set<Field>,
 }
 
-/// A live pod without what is not compared. Of its containers [`told`] are.
+/// A live pod without what is not compared. Of its containers [`announced`] are.
 #[derive(Debug)]
 pub(super) struct Normal<'a> {
     pub(super) pod: Cow<'a, PodMeta>,
@@ -61,20 +61,20 @@ impl Judging {
     }
 
     /// Compares.
-    pub(super) fn judge<'a>(&mut self, legacy: Seen<'a>, native: Seen<'a>) -> Verdict<'a> {
+    pub(super) fn judge<'a>(&mut self, legacy: Seen<'a>, native: Seen<'a>) -> Normalized<'a> {
         match (legacy, native) {
-            (Seen::Live(legacy, told), Seen::Live(native, ours)) => {
-                self.both(legacy, told, native, ours)
+            (Seen::Live(legacy, legacy_owners), Seen::Live(native, native_owners)) => {
+                self.both(legacy, legacy_owners, native, native_owners)
             }
-            (Seen::Live(legacy, told), absent) => {
-                let rule = absent_in_native(&legacy, told, absent.standing());
-                Verdict::one_sided(Some(legacy), None, rule)
+            (Seen::Live(legacy, legacy_owners), absent) => {
+                let rule = absent_in_native(&legacy, legacy_owners, absent.standing());
+                Normalized::one_sided(Some(legacy), None, rule)
             }
-            (absent, Seen::Live(native, ours)) => {
-                let rule = self.absent_in_legacy(&native, ours, absent.standing());
-                Verdict::one_sided(None, Some(native), rule)
+            (absent, Seen::Live(native, native_owners)) => {
+                let rule = self.absent_in_legacy(&native, native_owners, absent.standing());
+                Normalized::one_sided(None, Some(native), rule)
             }
-            (_, _) => Verdict {
+            (_, _) => Normalized {
                 legacy: None,
                 native: None,
                 expected: Set::EMPTY,
@@ -100,7 +100,7 @@ impl Judging {
     fn absent_in_legacy(
         &self,
         native: &Live<'_>,
-        ours: &dyn Acquainted,
+        native_owners: &dyn Acquainted,
         legacy: PodStatus,
     ) -> Option<Rule> {
         match (legacy, &native.pod.owner) {
@@ -111,7 +111,7 @@ impl Judging {
                 .then_some(Rule::StickyAddress),
             (PodStatus::Waiting, None) => self.nothing_clears().then_some(Rule::StickyOwner),
             (PodStatus::Waiting, Some(direct)) if direct.custom => Some(Rule::CustomOwner),
-            (PodStatus::Waiting, direct) => match ours.acquaintance(native.pod) {
+            (PodStatus::Waiting, direct) => match native_owners.acquaintance(native.pod) {
                 OwnerStatus::Unknown if native.owner == direct.as_ref() => Some(Rule::OwnerWait),
                 OwnerStatus::Unknown | OwnerStatus::Deleted => Some(Rule::OwnerGone),
                 OwnerStatus::Unneeded | OwnerStatus::Known => None,
@@ -123,21 +123,21 @@ impl Judging {
     fn both<'a>(
         &mut self,
         legacy: Live<'a>,
-        told: &dyn Acquainted,
+        legacy_owners: &dyn Acquainted,
         native: Live<'a>,
-        ours: &dyn Acquainted,
-    ) -> Verdict<'a> {
-        let (expected, legacy) = self.normalise(legacy, told, &native, ours);
+        native_owners: &dyn Acquainted,
+    ) -> Normalized<'a> {
+        let (expected, legacy) = self.normalise(legacy, legacy_owners, &native, native_owners);
         let native = Normal::of(native);
         let mut fields = Set::EMPTY;
-        if !legacy.is_told_like(&native) {
+        if !legacy.is_sent_like(&native) {
             fields = legacy.different_fields(&native);
         }
         fields.add_if(
             Field::Containers,
             !self.same_containers(&legacy.pod, &native.pod),
         );
-        Verdict {
+        Normalized {
             legacy: Some(legacy),
             native: Some(native),
             expected,
@@ -149,9 +149,9 @@ impl Judging {
     fn normalise<'a>(
         &self,
         legacy: Live<'a>,
-        told: &dyn Acquainted,
+        legacy_owners: &dyn Acquainted,
         native: &Live<'a>,
-        ours: &dyn Acquainted,
+        native_owners: &dyn Acquainted,
     ) -> (Set<Rule>, Normal<'a>) {
         let mut expected = Set::EMPTY;
         let mut normal = Normal::of(legacy);
@@ -162,7 +162,7 @@ impl Judging {
         expected.add_if(Rule::ContainerWithoutId, without_id(l) || without_id(n));
 
         if !same_owner(normal.owner, native.owner)
-            && let Some(rule) = self.other_owner(&legacy, told, native, ours)
+            && let Some(rule) = self.other_owner(&legacy, legacy_owners, native, native_owners)
         {
             expected.add(rule);
             normal.owner = native.owner;
@@ -196,9 +196,9 @@ impl Judging {
     fn other_owner(
         &self,
         legacy: &Live<'_>,
-        told: &dyn Acquainted,
+        legacy_owners: &dyn Acquainted,
         native: &Live<'_>,
-        ours: &dyn Acquainted,
+        native_owners: &dyn Acquainted,
     ) -> Option<Rule> {
         let kept = legacy.pod.owner.as_ref()?;
         let Some(direct) = &native.pod.owner else {
@@ -208,13 +208,16 @@ impl Judging {
         if kept.uid != direct.uid || native.owner != Some(direct) || !escalated {
             return None;
         }
-        match ours.acquaintance(native.pod) {
+        match native_owners.acquaintance(native.pod) {
             // Where a lost controller is gone in a stream, too, that of another API group is left.
             OwnerStatus::Known | OwnerStatus::Deleted => {
-                let expected = self.nothing_clears() || ours.has_custom_controller(native.pod);
+                let expected =
+                    self.nothing_clears() || native_owners.has_custom_controller(native.pod);
                 expected.then_some(Rule::KeptController)
             }
-            OwnerStatus::Unknown if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
+            OwnerStatus::Unknown if is_gone(legacy_owners.acquaintance(legacy.pod)) => {
+                Some(Rule::OwnerGone)
+            }
             OwnerStatus::Unknown | OwnerStatus::Unneeded => None,
         }
     }
@@ -235,17 +238,23 @@ impl Judging {
     }
 
     fn note_containers(&mut self, pod: &PodMeta) {
-        for container in told(pod, self.seed) {
+        for container in announced(pod, self.seed) {
             note_container(pod, container, &mut self.hasher);
         }
     }
 }
 
 /// Why a pod that is live in the legacy feed need not be live in the native one.
-fn absent_in_native(legacy: &Live<'_>, told: &dyn Acquainted, native: PodStatus) -> Option<Rule> {
+fn absent_in_native(
+    legacy: &Live<'_>,
+    legacy_owners: &dyn Acquainted,
+    native: PodStatus,
+) -> Option<Rule> {
     match native {
         PodStatus::NoAddress if legacy.pod.containers.is_empty() => Some(Rule::StickyAddress),
-        PodStatus::Waiting if is_gone(told.acquaintance(legacy.pod)) => Some(Rule::OwnerGone),
+        PodStatus::Waiting if is_gone(legacy_owners.acquaintance(legacy.pod)) => {
+            Some(Rule::OwnerGone)
+        }
         PodStatus::Unknown | PodStatus::NoAddress | PodStatus::Waiting | PodStatus::Live => None,
     }
 }
@@ -257,7 +266,7 @@ fn is_gone(owner: OwnerStatus) -> bool {
     }
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> Normalized<'a> {
     fn one_sided(legacy: Option<Live<'a>>, native: Option<Live<'a>>, rule: Option<Rule>) -> Self {
         Self {
             legacy: legacy.map(Normal::of),
@@ -287,7 +296,7 @@ impl<'a> Normal<'a> {
     }
 
     /// Whether nothing but containers can differ. Projects nothing: most pods end here.
-    fn is_told_like(&self, other: &Self) -> bool {
+    fn is_sent_like(&self, other: &Self) -> bool {
         let (a, b) = (&self.pod, &other.pod);
         a.ptr_eq(b) && self.owner == other.owner
             || a.address == b.address
@@ -323,7 +332,7 @@ impl<'a> Normal<'a> {
 }
 
 /// The containers that are compared: the main ones that are [`kept`].
-pub(super) fn told(pod: &Pod, seed: Seed) -> impl Iterator<Item = &ContainerMeta> {
+pub(super) fn announced(pod: &Pod, seed: Seed) -> impl Iterator<Item = &ContainerMeta> {
     kept(pod.main_containers(), seed)
 }
 

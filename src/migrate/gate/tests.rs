@@ -16,7 +16,7 @@ fn all_is_well() -> Facts {
         native: Some(NativeFacts {
             listed: true,
             watches: 3,
-            unwell: 0,
+            unhealthy: 0,
         }),
         parity: Some(ParityFacts {
             comparing: true,
@@ -183,19 +183,19 @@ fn a_closed_gate_says_why_in_numbers() {
                 facts.native = Some(NativeFacts {
                     listed: false,
                     watches: 3,
-                    unwell: 2,
+                    unhealthy: 2,
                 });
             },
             "the native source is not synced yet: its first lists are not complete, 2 of 3 watches are failing",
         ),
         (
-            |facts| facts.native.as_mut().unwrap().unwell = 1,
+            |facts| facts.native.as_mut().unwrap().unhealthy = 1,
             "the native source is failing: 1 of 3 watches are failing, or are refused what they were allowed",
         ),
         (
             |facts| {
                 facts.legacy = None;
-                facts.native.as_mut().unwrap().unwell = 3;
+                facts.native.as_mut().unwrap().unhealthy = 3;
             },
             "the native source is failing: 3 of 3 watches are failing, or are refused what they were allowed; no watcher is connected",
         ),
@@ -260,7 +260,7 @@ fn force_waives_nothing_at_an_open_gate() {
 }
 
 #[test]
-fn nothing_forces_a_cut_over_to_a_feed_that_does_not_exist() {
+fn nothing_forces_a_cutover_to_a_feed_that_does_not_exist() {
     let facts = Facts {
         native: None,
         ..all_is_well()

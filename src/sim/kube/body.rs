@@ -180,7 +180,7 @@ pub(super) struct Watch {
     /// All changes up to here were looked at.
     cursor: u64,
     /// The newest version that was sent.
-    told: u64,
+    sent: u64,
     initial: VecDeque<Stored>,
     /// The mark of the end of the initial events is owed.
     mark_owed: bool,
@@ -236,7 +236,7 @@ impl Watch {
             options,
             form,
             cursor,
-            told: cursor,
+            sent: cursor,
             initial,
             mark_owed,
             changes,
@@ -367,7 +367,7 @@ impl Watch {
                 .renderer
                 .object(out, object, change.version, self.form, Place::Alone);
         });
-        self.told = change.version;
+        self.sent = change.version;
         true
     }
 
@@ -379,8 +379,8 @@ impl Watch {
     /// Sends how far the watch is, if that was asked for and is new.
     fn bookmark(&mut self, out: &mut String) {
         let version = self.cursor;
-        if self.options.bookmarks && version > self.told {
-            self.told = version;
+        if self.options.bookmarks && version > self.sent {
+            self.sent = version;
             event(out, "BOOKMARK", |out| {
                 let renderer = &self.world.renderer;
                 renderer.bookmark(out, self.target.kind, self.form, version, false);

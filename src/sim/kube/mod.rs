@@ -9,7 +9,7 @@
 //! | [`query`], [`selector`], [`status`] | what requests ask for, and refusals | yes |
 //! | [`scenario`] | a small cluster and a day in its life, for the demo | yes |
 //! | [`churn`] | what goes on in a cluster, without end, from a seed | yes |
-//! | [`truth`] | what a reducer should know, from the objects alone | yes |
+//! | [`expected_state`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
 //! | `server`, `answer`, `body` | connections, answers, streams | no |
 //! | [`SimApi`] | all of it, as one thing to start and to play with | no |
@@ -33,6 +33,7 @@ mod answer;
 mod body;
 pub mod churn;
 mod discovery;
+pub mod expected_state;
 pub mod faults;
 pub mod objects;
 mod pace;
@@ -44,7 +45,6 @@ pub mod selector;
 mod server;
 pub mod status;
 pub mod store;
-pub mod truth;
 mod world;
 
 use std::{
@@ -69,13 +69,13 @@ use self::{
 };
 pub use self::{
     churn::{Churn, Mix, Population},
+    expected_state::{ExpectedState, Strictness, View},
     faults::{Cut, Fault, FaultId, When},
     objects::{Container, Meta, Object, Owner, Phase, Pod, Raw, Report},
     render::Sizes,
     requests::{Request, Requests, Sort},
     status::Status,
     store::Store,
-    truth::{Strictness, Truth, View},
 };
 use super::{
     cluster::{self, Cluster},
@@ -288,8 +288,8 @@ impl SimApi {
     }
 
     /// What a reducer should know.
-    pub fn truth(&self, view: View) -> Truth {
-        Truth::of(&self.world.lock().store, view)
+    pub fn expected_state(&self, view: View) -> ExpectedState {
+        ExpectedState::of(&self.world.lock().store, view)
     }
 
     // === how it is served ===

@@ -1,8 +1,8 @@
 //! A small cluster and a day in its life, in chapters: what `demo --native` plays.
 //!
-//! Pure. Each chapter changes the objects; what is expected after it is computed by [`Truth`].
+//! Pure. Each chapter changes the objects; what is expected after it is computed by [`ExpectedState`].
 //!
-//! [`Truth`]: super::truth::Truth
+//! [`ExpectedState`]: super::truth::Truth
 
 use super::{
     objects::{Container, Meta, Object, Owner, Phase, Pod, Report},

@@ -77,7 +77,7 @@ pub(super) async fn serve(
             }
         }
         match result {
-            Ok(greeted) if greeted && options.close_after_greeting => {
+            Ok(handshake_done) if handshake_done && options.close_after_handshake => {
                 return close(&mut stream, &mut buffer).await;
             }
             Ok(_) => {}
@@ -128,7 +128,7 @@ fn take(
     connection.frames = reader.counters();
     result?;
     connection.session.check_frames(&connection.frames)?;
-    Ok(connection.greeted())
+    Ok(connection.handshake_done())
 }
 
 fn messages(

@@ -37,7 +37,7 @@ pub struct Options {
     /// Where each message is sent as it comes; a full channel holds back the reading.
     pub tap: Option<mpsc::Sender<Entry>>,
     /// Close each connection as soon as its handshake is complete.
-    pub close_after_greeting: bool,
+    pub close_after_handshake: bool,
     /// Accept so many connections, then listen no more.
     pub connections: Option<usize>,
     /// Bytes of the sockets' receive buffer, so that a stalled reducer is felt soon.
@@ -49,7 +49,7 @@ impl Default for Options {
         Self {
             keep_everything: true,
             tap: None,
-            close_after_greeting: false,
+            close_after_handshake: false,
             connections: None,
             receive_buffer: None,
         }

@@ -89,8 +89,8 @@ impl State {
 
     /// What the reducer knows of the newest connection's pods. The real one forgets them when
     /// the connection ends; here they can still be looked at.
-    pub fn picture(&self) -> Option<&ReducerState> {
-        self.latest().map(Connection::picture)
+    pub fn reducer_state(&self) -> Option<&ReducerState> {
+        self.latest().map(Connection::reducer_state)
     }
 
     /// What was wrong, with the connection's index.
@@ -114,13 +114,13 @@ impl State {
 
 impl Connection {
     /// What the reducer knows of this connection's pods, or knew when it ended.
-    pub fn picture(&self) -> &ReducerState {
-        self.session.picture()
+    pub fn reducer_state(&self) -> &ReducerState {
+        self.session.reducer_state()
     }
 
     /// Whether its handshake is complete.
-    pub fn greeted(&self) -> bool {
-        self.session.greeted()
+    pub fn handshake_done(&self) -> bool {
+        self.session.handshake_done()
     }
 
     /// How many messages of this name were read.

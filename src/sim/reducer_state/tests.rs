@@ -36,73 +36,81 @@ fn delete(uid: &str) -> Message<'_> {
 }
 
 fn after(messages: &[Message<'_>]) -> ReducerState {
-    let mut picture = ReducerState::with_pools(3, 4);
-    messages.iter().for_each(|message| picture.apply(message));
-    picture
+    let mut reducer_state = ReducerState::with_pools(3, 4);
+    messages
+        .iter()
+        .for_each(|message| reducer_state.apply(message));
+    reducer_state
 }
 
-fn ids(picture: &ReducerState, uid: &str) -> Vec<String> {
-    let containers = picture.pod(uid.as_bytes()).unwrap().containers();
+fn ids(reducer_state: &ReducerState, uid: &str) -> Vec<String> {
+    let containers = reducer_state.pod(uid.as_bytes()).unwrap().containers();
     containers
         .iter()
-        .map(|c| String::from_utf8_lossy(c.told_id()).into_owned())
+        .map(|c| String::from_utf8_lossy(c.received_id()).into_owned())
         .collect()
 }
 
 #[test]
-fn a_pod_told_again_gets_new_details_and_keeps_its_containers() {
-    let picture = after(&[
+fn a_pod_sent_again_gets_new_details_and_keeps_its_containers() {
+    let reducer_state = after(&[
         pod("a", "old"),
         container("a", "x://1", "i:1"),
         pod("a", "new"),
     ]);
-    assert_eq!(picture.pod(b"a").unwrap().pod_name(), b"new");
-    assert_eq!(ids(&picture, "a"), ["x://1"]);
-    assert_eq!((picture.pods(), picture.containers()), (1, 1));
-    assert_eq!(picture.counts().pods_told_again, 1);
+    assert_eq!(reducer_state.pod(b"a").unwrap().pod_name(), b"new");
+    assert_eq!(ids(&reducer_state, "a"), ["x://1"]);
+    assert_eq!((reducer_state.pods(), reducer_state.containers()), (1, 1));
+    assert_eq!(reducer_state.counts().pods_received_again, 1);
 }
 
 #[test]
 fn the_first_image_of_a_container_stays_whatever_its_runtime_is_called() {
-    let picture = after(&[
+    let reducer_state = after(&[
         pod("a", "a"),
         container("a", "docker://1", "i:1"),
         container("a", "containerd://1", "i:2"),
         container("a", "", "i:3"),
         container("a", "x://", "i:4"),
     ]);
-    let [first, empty] = picture.pod(b"a").unwrap().containers() else {
+    let [first, empty] = reducer_state.pod(b"a").unwrap().containers() else {
         panic!("two containers")
     };
     assert_eq!((first.id(), first.version()), (&b"1"[..], &b"1"[..]));
     assert_eq!((empty.id(), empty.version()), (&b""[..], &b"3"[..]));
-    assert_eq!(picture.counts().containers_known, 2);
+    assert_eq!(reducer_state.counts().containers_known, 2);
 }
 
 #[test]
 fn a_container_before_its_pod_is_lost() {
-    let picture = after(&[container("a", "1", "i"), pod("a", "a")]);
+    let reducer_state = after(&[container("a", "1", "i"), pod("a", "a")]);
     assert_eq!(
         (
-            ids(&picture, "a").len(),
-            picture.counts().containers_without_pod
+            ids(&reducer_state, "a").len(),
+            reducer_state.counts().containers_without_pod
         ),
         (0, 1)
     );
 }
 
 #[test]
-fn a_pod_deleted_and_told_again_has_no_containers() {
-    let picture = after(&[
+fn a_pod_deleted_and_sent_again_has_no_containers() {
+    let reducer_state = after(&[
         pod("a", "a"),
         container("a", "1", "i"),
         delete("a"),
         pod("a", "a"),
     ]);
-    assert_eq!((ids(&picture, "a").len(), picture.containers()), (0, 0));
-    let picture = after(&[delete("a"), pod("a", "a"), delete("a"), delete("a")]);
     assert_eq!(
-        (picture.counts().deletes, picture.counts().deletes_unknown),
+        (ids(&reducer_state, "a").len(), reducer_state.containers()),
+        (0, 0)
+    );
+    let reducer_state = after(&[delete("a"), pod("a", "a"), delete("a"), delete("a")]);
+    assert_eq!(
+        (
+            reducer_state.counts().deletes,
+            reducer_state.counts().deletes_unknown
+        ),
         (3, 2)
     );
 }
@@ -110,17 +118,17 @@ fn a_pod_deleted_and_told_again_has_no_containers() {
 #[test]
 fn a_resync_forgets_every_pod() {
     let resync = PodResync { resync_count: 7 }.into();
-    let picture = after(&[
+    let reducer_state = after(&[
         pod("a", "a"),
         container("a", "1", "i"),
         resync,
         container("a", "1", "i"),
     ]);
-    assert_eq!(picture, ReducerState::new());
+    assert_eq!(reducer_state, ReducerState::new());
     assert_eq!(
         (
-            picture.containers(),
-            picture.counts().containers_without_pod
+            reducer_state.containers(),
+            reducer_state.counts().containers_without_pod
         ),
         (0, 1)
     );
@@ -136,13 +144,13 @@ fn what_finds_no_room_is_counted() {
         pod("a", "a"),
     ];
     messages.extend(["1", "2", "3", "4", "5"].map(|id| container("a", id, "i")));
-    let picture = after(&messages);
-    assert_eq!((picture.pods(), picture.containers()), (3, 4));
-    assert_eq!(picture.counts().pods_beyond_pool, 1);
-    assert_eq!(picture.counts().containers_beyond_pool, 1);
+    let reducer_state = after(&messages);
+    assert_eq!((reducer_state.pods(), reducer_state.containers()), (3, 4));
+    assert_eq!(reducer_state.counts().pods_beyond_pool, 1);
+    assert_eq!(reducer_state.counts().containers_beyond_pool, 1);
     messages.extend([delete("a"), pod("d", "d"), container("d", "5", "i")]);
-    let picture = after(&messages);
-    assert_eq!((picture.pods(), picture.containers()), (3, 1));
+    let reducer_state = after(&messages);
+    assert_eq!((reducer_state.pods(), reducer_state.containers()), (3, 1));
 }
 
 #[test]
@@ -159,8 +167,8 @@ fn older_forms_of_a_pod_have_no_name_or_version() {
         owner_uid,
         ns,
     };
-    let picture = after(&[oldest.into()]);
-    let pod = picture.pod(b"a").unwrap();
+    let reducer_state = after(&[oldest.into()]);
+    let pod = reducer_state.pod(b"a").unwrap();
     assert_eq!(
         (pod.pod_name(), pod.ns(), pod.version()),
         (&b""[..], ns, &b""[..])
@@ -177,8 +185,8 @@ fn older_forms_of_a_pod_have_no_name_or_version() {
         ns,
         version,
     };
-    let picture = after(&[oldest.into(), older.into()]);
-    assert_eq!(picture.pod(b"a").unwrap().version(), b"7");
+    let reducer_state = after(&[oldest.into(), older.into()]);
+    assert_eq!(reducer_state.pod(b"a").unwrap().version(), b"7");
 }
 
 #[test]
@@ -194,8 +202,8 @@ fn a_reducer_keeps_the_version_of_an_image() {
         ("", ""),
         (&long, &cut),
     ] {
-        let picture = after(&[pod("a", "a"), container("a", "1", image)]);
-        let [container] = picture.pod(b"a").unwrap().containers() else {
+        let reducer_state = after(&[pod("a", "a"), container("a", "1", image)]);
+        let [container] = reducer_state.pod(b"a").unwrap().containers() else {
             panic!("one container")
         };
         assert_eq!(container.version(), version.as_bytes(), "{image}");

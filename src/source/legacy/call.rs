@@ -101,12 +101,12 @@ impl Call {
             return;
         };
         self.counters.opened.fetch_add(1, Relaxed);
-        let mut told = Told::new(stream, self.peer, self.counters.clone());
+        let mut log = StreamLog::new(stream, self.peer, self.counters.clone());
         let peer = self.peer.map(tracing::field::display);
         tracing::debug!(stream = stream.0, peer, "a stream begins");
-        let ending = self.forward(&mut told, wanted).await;
+        let ending = self.forward(&mut log, wanted).await;
 
-        told.ended(ending);
+        log.ended(ending);
         // Gone watchers need no status.
         let _ = self.answer.send(ending);
         tokio::select! {
@@ -136,7 +136,7 @@ impl Call {
     }
 
     /// Passes on what the stream sends, until the call ends.
-    async fn forward(&mut self, told: &mut Told, wanted: oneshot::Receiver<CallEnd>) -> Ending {
+    async fn forward(&mut self, log: &mut StreamLog, wanted: oneshot::Receiver<CallEnd>) -> Ending {
         let shutdown = self.shutdown.clone();
         let gives_way = self.place.gives_way();
         let native_alone = self.native_alone.clone();
@@ -157,7 +157,7 @@ impl Call {
                 biased;
                 ending = &mut wanted => return ending,
                 () = unreported.due() => {
-                    unreported.report(told.stream, &self.inputs);
+                    unreported.report(log.stream, &self.inputs);
                     continue;
                 }
                 first = self.infos.next() => first,
@@ -170,9 +170,9 @@ impl Call {
                             Err(_) => return Ending::Wanted(CallEnd::Shutdown),
                         },
                     };
-                    tracing::debug!(stream = told.stream.0, "a quiet stream counts as synced");
+                    tracing::debug!(stream = log.stream.0, "a quiet stream counts as synced");
                     place.send(CollectMessage::Batch {
-                        stream: told.stream,
+                        stream: log.stream,
                         events: vec![FeedEvent::Listed],
                         infos: 0,
                         read: now(),
@@ -180,17 +180,17 @@ impl Call {
                     continue;
                 }
             };
-            if told.infos == 0 && matches!(first, Some(Ok(_))) {
+            if log.infos == 0 && matches!(first, Some(Ok(_))) {
                 // Already now: it may wait for long until the loop has room for its first Info.
                 self.place.keep();
             }
             if *self.native_alone.borrow() {
                 self.merger.clear();
                 quiet = Quiet::default();
-                let (infos, read) = self.ignore(first, told);
-                unreported.add(infos, told.stream, &self.inputs);
+                let (infos, read) = self.ignore(first, log);
+                unreported.add(infos, log.stream, &self.inputs);
                 if let Err(ending) = read {
-                    unreported.report(told.stream, &self.inputs);
+                    unreported.report(log.stream, &self.inputs);
                     return ending;
                 }
                 tokio::task::consume_budget().await;
@@ -198,7 +198,7 @@ impl Call {
             }
             let read = now();
             let mut batch = Batch::default();
-            let mut ending = batch.take(first, &mut self.merger, told).err();
+            let mut ending = batch.take(first, &mut self.merger, log).err();
             if batch.infos > 0 {
                 // One Info only is held while there is no place for it: the others wait where
                 // flow control counts them.
@@ -215,12 +215,12 @@ impl Call {
                     && batch.has_room()
                     && let Some(message) = self.infos.next().now_or_never()
                 {
-                    ending = batch.take(message, &mut self.merger, told).err();
+                    ending = batch.take(message, &mut self.merger, log).err();
                 }
                 quiet.broken_by(&batch.events);
-                told.took(batch.infos);
+                log.took(batch.infos);
                 place.send(CollectMessage::Batch {
-                    stream: told.stream,
+                    stream: log.stream,
                     events: batch.events,
                     infos: batch.infos,
                     read,
@@ -237,7 +237,7 @@ impl Call {
     fn ignore(
         &mut self,
         first: Option<Result<Bytes, Status>>,
-        told: &mut Told,
+        log: &mut StreamLog,
     ) -> (u64, Result<(), Ending>) {
         let (mut infos, mut message) = (0, Some(first));
         let read = loop {
@@ -251,7 +251,7 @@ impl Call {
                 .then(|| self.infos.next().now_or_never())
                 .flatten();
         };
-        told.took(infos);
+        log.took(infos);
         self.counters.ignored.fetch_add(infos, Relaxed);
         (infos, read)
     }
@@ -368,7 +368,7 @@ impl Batch {
         &mut self,
         message: Option<Result<Bytes, Status>>,
         merger: &mut Merger,
-        told: &mut Told,
+        log: &mut StreamLog,
     ) -> Result<(), Ending> {
         let bytes = match message {
             Some(Ok(bytes)) => bytes,
@@ -376,15 +376,15 @@ impl Batch {
             None => return Err(Ending::ByWatcher),
         };
         let info = Info::read(&bytes).map_err(|error| {
-            tracing::debug!(stream = told.stream.0, %error, "a message is not an Info");
+            tracing::debug!(stream = log.stream.0, %error, "a message is not an Info");
             Ending::Undecodable
         })?;
         self.infos += 1;
         self.bytes += bytes.len();
         let called = Called::of(&info);
         merger.apply(info, &mut self.events, |reason| {
-            told.dropped(reason);
-            told.lost(&called, reason);
+            log.dropped(reason);
+            log.lost(&called, reason);
         });
         Ok(())
     }
@@ -472,7 +472,7 @@ impl<'a> Called<'a> {
 }
 
 /// What one stream has sent, for its log lines.
-struct Told {
+struct StreamLog {
     stream: StreamId,
     peer: Option<SocketAddr>,
     infos: u64,
@@ -480,7 +480,7 @@ struct Told {
     counters: Arc<Counters>,
 }
 
-impl Told {
+impl StreamLog {
     fn new(stream: StreamId, peer: Option<SocketAddr>, counters: Arc<Counters>) -> Self {
         Self {
             stream,

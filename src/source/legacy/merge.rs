@@ -338,12 +338,12 @@ fn owner_says_all(
 
 impl Merging {
     /// Whether this text of an Info leaves what is known as it is, whatever that is.
-    fn keeps(self, told: &str) -> bool {
-        told.is_empty() && self == Self::NothingClears
+    fn keeps(self, sent: &str) -> bool {
+        sent.is_empty() && self == Self::NothingClears
     }
 
-    fn says_all(self, known: &str, told: &str) -> bool {
-        known == told || self.keeps(told)
+    fn says_all(self, known: &str, sent: &str) -> bool {
+        known == sent || self.keeps(sent)
     }
 
     fn host_network(self, known: bool, info: &PodInfo<'_>) -> bool {
@@ -399,9 +399,9 @@ fn new_pod(
     shared: &mut Interner,
 ) -> Pod {
     let containers = like.map_or(&[][..], |like| &like.containers);
-    let mut text = |like: Option<&SharedStr>, told: &str| match like {
-        Some(like) if **like == *told => like.clone(),
-        Some(_) | None => shared.text(told),
+    let mut text = |like: Option<&SharedStr>, sent: &str| match like {
+        Some(like) if **like == *sent => like.clone(),
+        Some(_) | None => shared.text(sent),
     };
     Pod {
         uid,
@@ -446,15 +446,15 @@ fn merge_owner(
     };
     let uid = match info.uid {
         "" => known.uid.clone(),
-        told => Uid::new(told),
+        sent => Uid::new(sent),
     };
     let name = match info.name {
         "" => &known.name,
-        told => told,
+        sent => sent,
     };
     let kind = match info.kind {
         "" => known.kind.clone(),
-        told => OwnerKind::parse(told, shared),
+        sent => OwnerKind::parse(sent, shared),
     };
     Some(shared.owner(uid, name, kind))
 }

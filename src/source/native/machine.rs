@@ -320,10 +320,10 @@ impl<T> WatchMachine<T> {
         });
     }
 
-    /// When [`Self::timed_out`] and [`Self::beside`] are to be called, if nothing else happens
+    /// When [`Self::timed_out`] and [`Self::alongside`] are to be called, if nothing else happens
     /// before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let others = [self.steady_at(), self.beside_at()];
+        let others = [self.steady_at(), self.alongside_at()];
         let others = others.into_iter().flatten();
         self.silent_at.into_iter().chain(others).min()
     }
@@ -348,10 +348,10 @@ impl<T> WatchMachine<T> {
 
     /// The first page, if it is to be requested alongside the streamed list that goes on: this list
     /// pauses, and perhaps its server does not know what a streamed list is.
-    pub fn beside(&mut self, now: Instant) -> Option<ApiRequest<'static>> {
-        self.beside_at().filter(|at| *at <= now)?;
+    pub fn alongside(&mut self, now: Instant) -> Option<ApiRequest<'static>> {
+        self.alongside_at().filter(|at| *at <= now)?;
         if let Phase::Streaming(list) = &mut self.phase {
-            list.ask_beside();
+            list.ask_alongside();
         }
         Some(ApiRequest::Page {
             limit: self.lists.limit(),
@@ -361,7 +361,7 @@ impl<T> WatchMachine<T> {
 
     /// That page has come, with so many objects. `true`: the stream is over, and the page is to be
     /// handed to [`Self::page`].
-    pub fn beside_came(&mut self, objects: usize) -> bool {
+    pub fn alongside_came(&mut self, objects: usize) -> bool {
         let Phase::Streaming(list) = &self.phase else {
             return false;
         };
@@ -377,10 +377,10 @@ impl<T> WatchMachine<T> {
     pub fn line(
         &mut self,
         line: Line<'_, T>,
-        mut tell: impl FnMut(Event<T>),
+        mut emit: impl FnMut(Event<T>),
     ) -> ControlFlow<RequestError> {
         match &mut self.phase {
-            Phase::Streaming(list) => match list.line(line, &mut tell) {
+            Phase::Streaming(list) => match list.line(line, &mut emit) {
                 ControlFlow::Continue(None) => {
                     self.list_open |= list.has_begun();
                     ControlFlow::Continue(())
@@ -390,14 +390,14 @@ impl<T> WatchMachine<T> {
                     self.streams = Some(true);
                     self.move_to(&version);
                     self.listed();
-                    tell(Event::InitDone);
-                    deleted.into_iter().map(Event::Delete).for_each(tell);
+                    emit(Event::InitDone);
+                    deleted.into_iter().map(Event::Delete).for_each(emit);
                     ControlFlow::Continue(())
                 }
                 ControlFlow::Break(end) => ControlFlow::Break(end),
             },
             Phase::List | Phase::Paging(_) | Phase::Checking | Phase::Following => {
-                self.follow(line, tell)
+                self.follow(line, emit)
             }
         }
     }
@@ -411,7 +411,7 @@ impl<T> WatchMachine<T> {
         objects: impl IntoIterator<Item = T>,
         version: &str,
         next: Option<&str>,
-        mut tell: impl FnMut(Event<T>),
+        mut emit: impl FnMut(Event<T>),
     ) -> Result<(), RequestError> {
         let Phase::Paging(token) = &mut self.phase else {
             return Err(RequestError::InvalidJson);
@@ -422,12 +422,12 @@ impl<T> WatchMachine<T> {
         }
         if token.is_none() {
             self.list_open = true;
-            tell(Event::Init);
+            emit(Event::Init);
         }
         let mut count = 0;
         for object in objects {
             count += 1;
-            tell(Event::InitApply(object));
+            emit(Event::InitApply(object));
         }
         let is_further = self.lists.took(count);
         match next {
@@ -447,7 +447,7 @@ impl<T> WatchMachine<T> {
                 self.phase = Phase::Following;
                 self.move_to(version);
                 self.listed();
-                tell(Event::InitDone);
+                emit(Event::InitDone);
             }
         }
         Ok(())
@@ -491,18 +491,18 @@ impl<T> WatchMachine<T> {
     fn follow(
         &mut self,
         line: Line<'_, T>,
-        mut tell: impl FnMut(Event<T>),
+        mut emit: impl FnMut(Event<T>),
     ) -> ControlFlow<RequestError> {
         if is_event(&line) {
             self.lists.event();
         }
         let version = match line {
             Line::Added { object, version } | Line::Modified { object, version } => {
-                tell(Event::Apply(object));
+                emit(Event::Apply(object));
                 Some(version)
             }
             Line::Deleted { object, version } => {
-                tell(Event::Delete(object));
+                emit(Event::Delete(object));
                 Some(version)
             }
             Line::Bookmark { version, .. } => Some(version),
@@ -555,9 +555,11 @@ impl<T> WatchMachine<T> {
     }
 
     /// When a page is requested alongside a streamed list.
-    fn beside_at(&self) -> Option<Instant> {
+    fn alongside_at(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Streaming(list) if self.is_open() && self.lists.may_choose() => list.beside_at(),
+            Phase::Streaming(list) if self.is_open() && self.lists.may_choose() => {
+                list.alongside_at()
+            }
             Phase::List
             | Phase::Streaming(_)
             | Phase::Paging(_)

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_told_from_what_says_that_it_is_not() {
+    fn what_is_encoded_is_sent_from_what_says_that_it_is_not() {
         for (values, expected) in [
             (&[][..], None),
             (&["identity"], None),

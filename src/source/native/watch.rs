@@ -99,13 +99,13 @@ impl SharedTexts for Texts {
 }
 
 /// A page that is requested alongside a stream.
-type Beside = Pin<Box<dyn Future<Output = Result<Vec<u8>, RequestError>> + Send>>;
+type Alongside = Pin<Box<dyn Future<Output = Result<Vec<u8>, RequestError>> + Send>>;
 
 /// What comes next while a stream is read.
 enum Heard {
     Part(Part),
     /// The page that was requested alongside it.
-    Beside(Result<Vec<u8>, RequestError>),
+    Alongside(Result<Vec<u8>, RequestError>),
     Over(RequestError),
 }
 
@@ -201,13 +201,13 @@ impl<K: WatchedKind> Watch<K> {
     /// Reads a stream to its end; `None` if a page took its place.
     async fn stream(&mut self, mut body: Body) -> Result<Option<RequestError>, Gone> {
         let mut frames = LineSplitter::new(MAX_OBJECT_LEN);
-        let mut beside = None;
+        let mut alongside = None;
         loop {
-            let mut part = match self.listen(&mut body, &mut beside).await? {
+            let mut part = match self.listen(&mut body, &mut alongside).await? {
                 Heard::Part(part) => part,
-                Heard::Beside(page) => {
+                Heard::Alongside(page) => {
                     if let Ok(text) = page
-                        && self.page_beside(text).await?
+                        && self.page_alongside(text).await?
                     {
                         return Ok(None);
                     }
@@ -244,7 +244,7 @@ impl<K: WatchedKind> Watch<K> {
     async fn listen(
         &mut self,
         body: &mut Body,
-        beside: &mut Option<Beside>,
+        alongside: &mut Option<Alongside>,
     ) -> Result<Heard, Gone> {
         self.machine.listening(now());
         loop {
@@ -252,23 +252,23 @@ impl<K: WatchedKind> Watch<K> {
             tokio::select! {
                 biased;
                 frame = body.frame() => return Ok(Heard::Part(Part::of(frame))),
-                page = page_of(beside) => {
-                    *beside = None;
-                    return Ok(Heard::Beside(page));
+                page = page_of(alongside) => {
+                    *alongside = None;
+                    return Ok(Heard::Alongside(page));
                 }
                 () = until(due) => match self.machine.timed_out(now()) {
                     Some(end) => return Ok(Heard::Over(end)),
                     None => self.report().await?,
                 },
             }
-            if let Some(ask) = self.machine.beside(now()) {
-                *beside = self.ask_beside(&ask);
+            if let Some(ask) = self.machine.alongside(now()) {
+                *alongside = self.ask_alongside(&ask);
             }
         }
     }
 
     /// Asks for a page while a stream is read.
-    fn ask_beside(&self, ask: &ApiRequest<'_>) -> Option<Beside> {
+    fn ask_alongside(&self, ask: &ApiRequest<'_>) -> Option<Alongside> {
         let request = request(&self.resource, ask, &self.shared.options).ok()?;
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let client = self.shared.server.client.clone();
@@ -340,7 +340,7 @@ impl<K: WatchedKind> Watch<K> {
         outlet.keep(decoding);
         let line = decode_line::<K>(line, decoding, texts, dropped);
         let seen = line.unusable().cloned();
-        let flow = machine.line(line, |event| tell(event, outlet, turn, &shared.counters));
+        let flow = machine.line(line, |event| emit(event, outlet, turn, &shared.counters));
         if let Some(seen) = seen {
             outlet.see(seen);
         }
@@ -350,14 +350,14 @@ impl<K: WatchedKind> Watch<K> {
     // === pages ===
 
     /// A page that was requested alongside a stream. `true` if it takes the stream's place.
-    async fn page_beside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
+    async fn page_alongside(&mut self, text: Vec<u8>) -> Result<bool, Gone> {
         let mut objects = 0;
         self.outlet.keep(&mut self.decoding);
         let decoding = &self.decoding;
         let mut texts = Interner::new(self.shared.options.seed);
         let page = decode_page::<K>(&text, decoding, &mut texts, |_| objects += 1);
         let usable = page.is_ok_and(|page| objects > 0 || page.unusable.is_empty());
-        if !usable || !self.machine.beside_came(objects) {
+        if !usable || !self.machine.alongside_came(objects) {
             return Ok(false);
         }
         let mut objects = Vec::new();
@@ -401,7 +401,7 @@ impl<K: WatchedKind> Watch<K> {
                     if let Event::InitDone = event {
                         seen.by_ref().for_each(|uid| outlet.see(uid));
                     }
-                    tell(event, outlet, turn, &shared.counters);
+                    emit(event, outlet, turn, &shared.counters);
                 });
                 if taken.is_ok() {
                     seen.for_each(|uid| outlet.see(uid));
@@ -512,7 +512,7 @@ impl Shared {
     }
 }
 
-fn tell<T: Stored>(event: Event<T>, outlet: &mut Outlet<T>, turn: &mut Turn, counters: &Counters) {
+fn emit<T: Stored>(event: Event<T>, outlet: &mut Outlet<T>, turn: &mut Turn, counters: &Counters) {
     if let Event::InitDone = event {
         counters.lists.fetch_add(1, Relaxed);
         turn.listed();
@@ -520,8 +520,8 @@ fn tell<T: Stored>(event: Event<T>, outlet: &mut Outlet<T>, turn: &mut Turn, cou
     outlet.take(event);
 }
 
-async fn page_of(beside: &mut Option<Beside>) -> Result<Vec<u8>, RequestError> {
-    match beside {
+async fn page_of(alongside: &mut Option<Alongside>) -> Result<Vec<u8>, RequestError> {
+    match alongside {
         Some(page) => page.await,
         None => pending().await,
     }

@@ -52,13 +52,13 @@ impl Case {
         Self { comparison, now }
     }
 
-    fn told(&mut self, side: Side, message: &Message<'_>) {
+    fn sent(&mut self, side: Side, message: &Message<'_>) {
         self.comparison.apply(side, message, self.now);
     }
 
     fn both(&mut self, message: &Message<'_>) {
-        self.told(Side::First, message);
-        self.told(Side::Second, message);
+        self.sent(Side::First, message);
+        self.sent(Side::Second, message);
     }
 
     /// What changes within this time, as lines.
@@ -85,13 +85,13 @@ impl Case {
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn a_difference_is_told_once_it_has_settled_and_once_it_is_gone() {
+fn a_difference_is_sent_once_it_has_settled_and_once_it_is_gone() {
     let mut case = Case::new();
-    case.told(Side::First, &pod("p", "1"));
+    case.sent(Side::First, &pod("p", "1"));
     assert_eq!(case.pass(9), NOTHING);
     assert_eq!(case.pass(1), ["shop/web-1 known: yes | no after 10s"]);
     assert_eq!((case.comparison.standing(), case.pass(60)), (1, vec![]));
-    case.told(Side::Second, &pod("p", "1"));
+    case.sent(Side::Second, &pod("p", "1"));
     assert_eq!(
         case.pass(0),
         ["no longer shop/web-1 known: yes | yes after 70s"]
@@ -106,9 +106,9 @@ fn a_difference_is_told_once_it_has_settled_and_once_it_is_gone() {
 fn honest_delay_is_no_difference() {
     let mut case = Case::new();
     for version in ["1", "2", "3"] {
-        case.told(Side::First, &pod("p", version));
+        case.sent(Side::First, &pod("p", version));
         assert_eq!(case.pass(9), NOTHING);
-        case.told(Side::Second, &pod("p", version));
+        case.sent(Side::Second, &pod("p", version));
         assert_eq!(case.pass(9), NOTHING);
     }
     assert_eq!(
@@ -121,14 +121,14 @@ fn honest_delay_is_no_difference() {
 fn each_field_has_a_clock_of_its_own() {
     let mut case = Case::new();
     case.both(&pod("p", "1"));
-    case.told(Side::First, &container("p", "containerd://a"));
+    case.sent(Side::First, &container("p", "containerd://a"));
     assert_eq!(case.pass(6), NOTHING);
-    case.told(Side::Second, &pod("p", "2"));
+    case.sent(Side::Second, &pod("p", "2"));
     assert_eq!(
         case.pass(4),
         ["shop/web-1 containers: [app=app:1 containerd://a] | [] after 10s"]
     );
-    case.told(Side::Second, &container("p", "containerd://a"));
+    case.sent(Side::Second, &container("p", "containerd://a"));
     assert_eq!(
         case.pass(6),
         [
@@ -144,7 +144,7 @@ fn the_order_of_containers_does_not_matter() {
     case.both(&pod("p", "1"));
     for (side, ids) in [(Side::First, ["a", "b"]), (Side::Second, ["b", "a"])] {
         for id in ids {
-            case.told(side, &container("p", id));
+            case.sent(side, &container("p", id));
         }
     }
     assert_eq!((case.comparison.unequal(), case.pass(100)), (0, vec![]));
@@ -154,20 +154,20 @@ fn the_order_of_containers_does_not_matter() {
 fn a_resync_and_a_new_connection_start_the_clocks_of_all_pods() {
     let mut case = Case::new();
     case.both(&pod("p", "1"));
-    case.told(Side::First, &PodResync { resync_count: 1 }.into());
+    case.sent(Side::First, &PodResync { resync_count: 1 }.into());
     assert_eq!((case.pass(9), case.comparison.unequal()), (vec![], 1));
-    case.told(Side::First, &pod("p", "1"));
+    case.sent(Side::First, &pod("p", "1"));
     assert_eq!((case.pass(60), case.comparison.unequal()), (vec![], 0));
     case.comparison.renew(Side::Second, case.now);
     assert_eq!(case.pass(10), ["shop/web-1 known: yes | no after 10s"]);
-    case.told(Side::First, &delete("p"));
+    case.sent(Side::First, &delete("p"));
     assert_eq!(case.pass(0), ["no longer  known: no | no after 10s"]);
 }
 
 #[test]
 fn nothing_is_judged_while_a_side_is_not_comparable() {
     let mut case = Case::new();
-    case.told(Side::First, &pod("p", "1"));
+    case.sent(Side::First, &pod("p", "1"));
     assert_eq!(case.pass(9), NOTHING);
     case.comparison.pause();
     assert_eq!(case.pass(100), NOTHING);
@@ -180,7 +180,7 @@ fn nothing_is_judged_while_a_side_is_not_comparable() {
 fn of_very_many_changes_some_are_given_and_all_are_counted() {
     let mut case = Case::new();
     for uid in ["a", "b", "c"] {
-        case.told(Side::First, &pod(uid, "1"));
+        case.sent(Side::First, &pod(uid, "1"));
     }
     case.now += SETTLE;
     assert_eq!(case.comparison.changes(case.now, 2).len(), 2);
@@ -200,13 +200,13 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
 
 proptest! {
     #[test]
-    fn clocks_run_exactly_where_the_pictures_differ(
+    fn clocks_run_exactly_where_the_reducer_states_differ(
         history in vec((any::<bool>(), any_message(), 0..5_u64), 0..60),
     ) {
         let mut case = Case::new();
         let mut stands = BTreeSet::new();
         for (first, message, seconds) in history {
-            case.told(if first { Side::First } else { Side::Second }, &message);
+            case.sent(if first { Side::First } else { Side::Second }, &message);
             case.now += Duration::from_secs(seconds);
             for change in case.comparison.changes(case.now, 1_000) {
                 let key = (change.uid, change.field);

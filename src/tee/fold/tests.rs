@@ -145,8 +145,8 @@ proptest! {
     #[test]
     fn the_replay_leads_a_fresh_stream_to_the_same_state(messages in vec(any_info(), 0..60)) {
         let replay = folded(&messages).replay();
-        let told = Known::of(messages.iter().map(Vec::as_slice));
-        prop_assert_eq!(Known::of(replay.iter().map(|message| &message[..])), told);
+        let sent = Known::of(messages.iter().map(Vec::as_slice));
+        prop_assert_eq!(Known::of(replay.iter().map(|message| &message[..])), sent);
     }
 
     #[test]
@@ -195,7 +195,7 @@ fn a_message_that_says_all_is_kept_as_it_came() {
 }
 
 #[test]
-fn deleted_owners_are_told_and_deleted_and_only_the_last_ten_thousand() {
+fn deleted_owners_are_sent_and_deleted_and_only_the_last_ten_thousand() {
     let names: Vec<String> = (0..=GONE).map(|n| format!("s{n}")).collect();
     let all = |event| names.iter().map(move |uid| set(event, uid, "web"));
     let messages: Vec<_> = all(Event::Added).chain(all(Event::Deleted)).collect();

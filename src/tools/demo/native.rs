@@ -15,7 +15,7 @@ use crate::{
             scenario::{Chapter, Scene, scenario},
         },
         reducer::{MockReducer, State},
-        scenario::{Truth, known},
+        scenario::{ExpectedState, known},
     },
 };
 
@@ -46,9 +46,9 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
         reducer: &reducer,
         pause: args.pauses(),
     };
-    let played = super::beside(relay, async {
-        let told = timeout(AT_MOST, stage.play(first.into_iter().chain(chapters))).await;
-        told.unwrap_or(Err(DemoError::TooSlow))
+    let played = super::alongside(relay, async {
+        let outcome = timeout(AT_MOST, stage.play(first.into_iter().chain(chapters))).await;
+        outcome.unwrap_or(Err(DemoError::TooSlow))
     });
     let played = played.await;
     api.shutdown().await;
@@ -66,7 +66,7 @@ impl Stage<'_> {
     async fn play(&self, chapters: impl Iterator<Item = Chapter>) -> Result<(), DemoError> {
         say("API server ──watches──► relay ──ingest──► reducer    (all in this process)\n")?;
         say(super::SIGNS)?;
-        let mut before = Truth::new();
+        let mut before = ExpectedState::new();
         for (number, chapter) in (1..).zip(chapters) {
             let Chapter { title, remark, .. } = chapter;
             say(&format!("\n{number}. {title}\n   {remark}\n"))?;
@@ -109,17 +109,17 @@ impl Stage<'_> {
     }
 
     /// Waits until the reducer knows what the cluster says of itself.
-    async fn comes_to_know(&self, chapter: usize) -> Result<Truth, DemoError> {
-        let truth = self.api.truth(View::default());
-        let difference = |state: &State| match state.picture() {
-            Some(picture) => truth.difference(picture, Strictness::Everything),
+    async fn comes_to_know(&self, chapter: usize) -> Result<ExpectedState, DemoError> {
+        let expected_state = self.api.expected_state(View::default());
+        let difference = |state: &State| match state.reducer_state() {
+            Some(reducer_state) => expected_state.difference(reducer_state, Strictness::Everything),
             None => Some("the reducer knows nothing".to_owned()),
         };
         let knows = |state: &State| difference(state).is_none();
         // Else the comparison says what is missing.
         let _ = timeout(PATIENCE, self.reducer.wait_until(knows)).await;
         self.reducer.with(|state| match difference(state) {
-            None => Ok(state.picture().map(known).unwrap_or_default()),
+            None => Ok(state.reducer_state().map(known).unwrap_or_default()),
             Some(difference) => Err(DemoError::NotTheTruth {
                 chapter,
                 difference,
@@ -128,16 +128,20 @@ impl Stage<'_> {
     }
 
     /// Says what both sides know, and what it took.
-    fn sum_up(&self, known: &Truth) -> Result<(), DemoError> {
-        let truth = self.api.truth(View::default());
-        let said: usize = truth.pods.values().map(|pod| pod.containers.len()).sum();
-        let told: usize = known.values().map(|pod| pod.containers.len()).sum();
+    fn sum_up(&self, known: &ExpectedState) -> Result<(), DemoError> {
+        let expected_state = self.api.expected_state(View::default());
+        let said: usize = expected_state
+            .pods
+            .values()
+            .map(|pod| pod.containers.len())
+            .sum();
+        let sent: usize = known.values().map(|pod| pod.containers.len()).sum();
         let lists = self
             .api
             .requests(|book| book.count(Kind::POD, Sort::WatchList));
         say(&format!(
-            "   cluster: {} pods, {said} containers; reducer: {} pods, {told} containers; list requests so far: {lists}\n",
-            truth.pods.len(),
+            "   cluster: {} pods, {said} containers; reducer: {} pods, {sent} containers; list requests so far: {lists}\n",
+            expected_state.pods.len(),
             known.len(),
         ))
     }

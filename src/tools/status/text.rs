@@ -332,9 +332,9 @@ fn source(name: &str, feed: &Feed) -> [Cell; 9] {
     };
     let fed_by = match name {
         "native" => {
-            let healthy = feed.sources.saturating_sub(feed.unwell);
+            let healthy = feed.sources.saturating_sub(feed.unhealthy);
             let text = format!("{healthy} of {}", counted(feed.sources, "watch"));
-            match feed.unwell {
+            match feed.unhealthy {
                 0 => Cell::from(text),
                 _ => Cell::new(Tone::Odd, text),
             }

@@ -228,9 +228,9 @@ impl<'a> TapDecoder<'a> {
             }
         }
         if let Hears::Relay(reader, connection) = &mut self.hears
-            && self.session.told(*connection, reader)?
+            && self.session.sent(*connection, reader)?
         {
-            self.session.greeted(*connection);
+            self.session.handshake_done(*connection);
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ const WAITING_LINES: usize = 10_000;
 const SHOWN: usize = 50;
 
 const NOT_CALLED: &str = "it has not called its reducer yet";
-const NOT_GREETED: &str = "it has not sent its reducer handshake yet";
+const NO_HANDSHAKE: &str = "it has not sent its reducer handshake yet";
 
 /// What the whole tee shares.
 pub(super) struct Session {
@@ -187,7 +187,7 @@ impl Session {
         *number += 1;
         let number = *number;
         drop(state);
-        self.out(side, Cause::Reducer, NOT_GREETED.to_owned());
+        self.out(side, Cause::Reducer, NO_HANDSHAKE.to_owned());
         Connection { side, number }
     }
 
@@ -214,7 +214,7 @@ impl Session {
     ///
     /// # Errors
     /// The connection cannot be read on.
-    pub(super) fn told(
+    pub(super) fn sent(
         &self,
         connection: Connection,
         reader: &mut Reader,
@@ -222,18 +222,18 @@ impl Session {
         let now = now();
         let mut state = self.lock();
         let newest = *state.connection_mut(connection.side) == connection.number;
-        let mut greeted = false;
+        let mut handshake_done = false;
         while let Some((_, message)) = reader.next_message()? {
-            greeted |= matches!(message, Message::MetadataComplete(_));
+            handshake_done |= matches!(message, Message::MetadataComplete(_));
             if newest && let Some(comparison) = &mut state.comparison {
                 comparison.apply(connection.side, &message, now);
             }
         }
-        Ok(greeted)
+        Ok(handshake_done)
     }
 
     /// The handshake of this connection is complete.
-    pub(super) fn greeted(&self, connection: Connection) {
+    pub(super) fn handshake_done(&self, connection: Connection) {
         if let Some(state) = self.newest(connection) {
             self.cleared(state, connection.side, |known| known != Cause::Reducer);
         }
@@ -247,7 +247,7 @@ impl Session {
     }
 
     /// Prints what has changed since the last call.
-    pub(super) fn tell_changes(&self) {
+    pub(super) fn print_changes(&self) {
         let mut state = self.lock();
         let Some(comparison) = &mut state.comparison else {
             return;
@@ -308,7 +308,7 @@ impl Session {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn verdict(&self) -> Result<(), String> {
+    pub(super) fn result(&self) -> Result<(), String> {
         let state = self.lock();
         let Some(comparison) = &state.comparison else {
             return Ok(());
@@ -328,14 +328,14 @@ impl Session {
         let ([a, b], [first, second]) = (&self.names, &change.values);
         let (uid, field) = (String::from_utf8_lossy(&change.uid), change.field.name());
         let stood = Duration::from_millis(change.stood.as_millis().try_into().unwrap_or(u64::MAX));
-        let (verdict, time) = if change.stands {
+        let (result, time) = if change.stands {
             ("DIFFERENT", format!("for {stood:?}"))
         } else {
             ("EQUAL AGAIN", format!("after {stood:?}"))
         };
         let pod = &change.pod;
         format!(
-            "{verdict} pod {pod} ({uid}), {field}: {a} says {first:?}, {b} says {second:?}, {time}"
+            "{result} pod {pod} ({uid}), {field}: {a} says {first:?}, {b} says {second:?}, {time}"
         )
     }
 
@@ -417,7 +417,7 @@ mod tests {
         let names = ["first", "second"].map(str::to_owned);
         let (session, lines) = Session::new(names, Some(Duration::ZERO));
         for side in [Side::First, Side::Second] {
-            session.greeted(session.connected(side));
+            session.handshake_done(session.connected(side));
         }
         (session, lines)
     }
@@ -429,9 +429,9 @@ mod tests {
             session.back(Side::Second, stream);
         }
         session.out(Side::Second, Cause::Stream(1), "lost".to_owned());
-        assert!(session.verdict().is_err());
+        assert!(session.result().is_err());
         session.over(Side::Second, 1);
-        assert_eq!(session.verdict(), Ok(()));
+        assert_eq!(session.result(), Ok(()));
     }
 
     #[test]
@@ -440,8 +440,8 @@ mod tests {
         session.back(Side::Second, 1);
         session.out(Side::Second, Cause::Stream(1), "lost".to_owned());
         session.over(Side::Second, 1);
-        assert!(session.verdict().is_err());
+        assert!(session.result().is_err());
         session.back(Side::Second, 2);
-        assert_eq!(session.verdict(), Ok(()));
+        assert_eq!(session.result(), Ok(()));
     }
 }

@@ -223,7 +223,7 @@ async fn answering(listener: &TcpListener, answers: &[(&str, String)]) {
 }
 
 #[tokio::test]
-async fn a_step_that_takes_longer_is_waited_for_and_its_end_is_told() {
+async fn a_step_that_takes_longer_is_waited_for_and_its_end_is_sent() {
     let ended = |number, done: Option<&str>, failed: Option<&str>, not_kept: Option<&str>| {
         Some(EndedStep {
             number,
@@ -291,9 +291,9 @@ async fn a_step_that_takes_longer_is_waited_for_and_its_end_is_told() {
             status(None, last_step),
         ];
         let args = ["migrate", "shadow", "--admin-address", &place];
-        let ((ended, told, said), ()) =
+        let ((ended, sent, said), ()) =
             tokio::join!(run(&[], &args), answering(&listener, &answers));
-        assert_eq!((ended, told.as_str()), (Some(code), out), "{said}");
+        assert_eq!((ended, sent.as_str()), (Some(code), out), "{said}");
         let progress = "`shadow` is in progress for 6.0s: the native watches start\n";
         assert_eq!(said, format!("{progress}{error}"));
     }

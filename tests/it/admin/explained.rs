@@ -37,7 +37,7 @@ pub(super) fn pod(uid: &str, name: &str, ip: &str, set: Option<&str>) -> Info {
     }
 }
 
-async fn told(call: &mut Call, infos: impl IntoIterator<Item = Info>) {
+async fn sent(call: &mut Call, infos: impl IntoIterator<Item = Info>) {
     for info in infos {
         call.send(info).await.unwrap();
     }
@@ -55,7 +55,7 @@ async fn one(world: &World, pod: &str) -> Explanation {
 }
 
 #[tokio::test]
-async fn each_reason_for_a_pod_not_to_be_told_is_said() {
+async fn each_reason_for_a_pod_not_to_be_announced_is_said() {
     let world = World::start().await;
     let watcher = world.watcher().await;
     let mut call = watcher.open();
@@ -67,14 +67,14 @@ async fn each_reason_for_a_pod_not_to_be_told_is_said() {
         pod(&too_long, "long-uid", "10.0.0.2", None),
         pod("told", "told", "10.0.0.3", None),
     ];
-    told(&mut call, infos).await;
+    sent(&mut call, infos).await;
     world.knows("told").await;
 
     let known = one(&world, "told").await;
-    let as_told = known.told.unwrap();
-    assert_eq!((as_told.epoch, as_told.containers), (0, 1));
+    let as_sent = known.announced.unwrap();
+    assert_eq!((as_sent.epoch, as_sent.containers), (0, 1));
     assert_eq!(
-        (as_told.carried, as_told.outdated, known.untold),
+        (as_sent.kept, as_sent.outdated, known.not_announced),
         (None, false, None)
     );
     let [feed] = known.feeds.as_slice() else {
@@ -87,10 +87,13 @@ async fn each_reason_for_a_pod_not_to_be_told_is_said() {
 
     let none = one(&world, "shop/no-address").await;
     let why = "in the active feed: it has no address yet";
-    assert_eq!((none.told, none.untold.as_deref()), (None, Some(why)));
+    assert_eq!(
+        (none.announced, none.not_announced.as_deref()),
+        (None, Some(why))
+    );
 
     let waits = one(&world, "waits").await;
-    let why = waits.untold.unwrap();
+    let why = waits.not_announced.unwrap();
     assert!(
         why.starts_with("in the active feed: it has waited "),
         "{why}"
@@ -127,15 +130,15 @@ async fn an_old_pod_and_its_successor_of_one_name_are_both_shown() {
     // More than one slice of the store is between them.
     let old = [pod("old", "db-0", "10.0.0.1", None)];
     let others = (0..700).map(|n| pod(&format!("u{n}"), &format!("n{n}"), "10.0.0.9", None));
-    told(&mut call, old.into_iter().chain(others)).await;
-    told(&mut call, [pod("new", "db-0", "10.0.0.2", None)]).await;
+    sent(&mut call, old.into_iter().chain(others)).await;
+    sent(&mut call, [pod("new", "db-0", "10.0.0.2", None)]).await;
     world.knows("new").await;
     let both = explained(&world, "shop/db-0").await;
     let uids: Vec<_> = both.pods.iter().map(|pod| pod.uid.as_str()).collect();
     assert_eq!((uids, both.more), (vec!["old", "new"], false));
     // Of many of one name some are shown.
     let many = (0..30).map(|n| pod(&format!("m{n}"), "many", "10.0.0.9", None));
-    told(&mut call, many).await;
+    sent(&mut call, many).await;
     world.knows("m29").await;
     let many = explained(&world, "shop/many").await;
     assert_eq!((many.pods.len(), many.more), (20, true));
@@ -143,7 +146,7 @@ async fn an_old_pod_and_its_successor_of_one_name_are_both_shown() {
 }
 
 #[tokio::test]
-async fn what_has_changed_since_it_was_told_shows_and_so_does_an_owner_that_comes() {
+async fn what_has_changed_since_it_was_sent_shows_and_so_does_an_owner_that_comes() {
     let world = World::start().await;
     let watcher = world.watcher().await;
     let mut call = watcher.open();
@@ -160,7 +163,7 @@ async fn what_has_changed_since_it_was_told_shows_and_so_does_an_owner_that_come
         }),
         ..Info::default()
     };
-    told(&mut call, [pod("a", "a", "10.0.0.1", Some("web-1")), set]).await;
+    sent(&mut call, [pod("a", "a", "10.0.0.1", Some("web-1")), set]).await;
     world.knows("a").await;
     let explained = one(&world, "a").await;
     let feed = &explained.feeds[0];
@@ -174,7 +177,7 @@ async fn what_has_changed_since_it_was_told_shows_and_so_does_an_owner_that_come
     );
     assert_eq!(feed.missing_seconds, None);
     // An address is announced to the reducer once.
-    told(
+    sent(
         &mut call,
         [
             pod("a", "a", "10.0.0.7", Some("web-1")),
@@ -183,7 +186,7 @@ async fn what_has_changed_since_it_was_told_shows_and_so_does_an_owner_that_come
     )
     .await;
     world.knows("b").await;
-    assert!(one(&world, "a").await.told.unwrap().outdated);
+    assert!(one(&world, "a").await.announced.unwrap().outdated);
     world.end().await;
 }
 
@@ -196,13 +199,13 @@ async fn without_a_reducer_a_live_pod_waits_for_it() {
     world.until("/statusz", gone).await;
     let watcher = world.watcher().await;
     let mut call = watcher.open();
-    told(&mut call, [pod("a", "a", "10.0.0.1", None)]).await;
+    sent(&mut call, [pod("a", "a", "10.0.0.1", None)]).await;
     let answer = world
         .until("/explain?pod=a", |answer| answer.code == 200)
         .await;
     let findings: Findings = serde_json::from_value(answer.json()).unwrap();
     let why = "the reducer is not connected; the relay announces the pod when it is back";
-    assert_eq!(findings.pods[0].untold.as_deref(), Some(why));
+    assert_eq!(findings.pods[0].not_announced.as_deref(), Some(why));
     let undone = "the relay did not end cleanly: the reducer is not connected: \
                   1 of 1 pods were not announced to it";
     assert_eq!(world.end_undone().await, undone);

@@ -32,12 +32,12 @@ async fn a_native_relay_is_ready_once_its_watches_have_listed() {
     api.stop_listening().await;
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(|config| native(config, &api, &dir)).await;
-    let unwell = |answer: &Answer| {
+    let unhealthy = |answer: &Answer| {
         answer
             .body
             .contains("the native source is not synced: 3 of 3 watches are not healthy")
     };
-    let not_yet = world.until("/readyz", unwell).await;
+    let not_yet = world.until("/readyz", unhealthy).await;
     assert_eq!(not_yet.code, 503, "{}", not_yet.body);
     assert_eq!(world.get("/livez").await.code, 200, "alive all the same");
     let why = |answer: &Answer| {
@@ -162,7 +162,7 @@ async fn a_pod_that_the_watches_cannot_use_or_that_lost_its_owner_is_explained()
             .pods
             .remove(0);
         let feed = &orphan.feeds[0];
-        assert!(orphan.told.is_some() && feed.live && feed.feed == "native");
+        assert!(orphan.announced.is_some() && feed.live && feed.feed == "native");
         assert!(feed.missing_seconds.is_some_and(|seconds| seconds >= 0.02));
         for asked in ["shop/bad", "uid-bad"] {
             let path = format!("/explain?pod={asked}");

@@ -73,8 +73,8 @@ impl World {
     /// Waits until the reducer knows this pod.
     pub(super) async fn knows(&self, uid: &str) {
         let known = |state: &State| {
-            let picture = state.picture();
-            picture.is_some_and(|picture| picture.pod(uid.as_bytes()).is_some())
+            let reducer_state = state.reducer_state();
+            reducer_state.is_some_and(|reducer_state| reducer_state.pod(uid.as_bytes()).is_some())
         };
         must(uid, self.reducer.wait_until(known)).await;
     }

@@ -91,7 +91,7 @@ fn a_divergence_counts_once_it_has_stood_for_the_settle_window() {
 }
 
 #[test]
-fn a_divergence_that_ends_in_time_never_counts_and_a_new_one_begins_anew() {
+fn a_divergence_that_ends_in_time_never_counts_and_a_new_one_begins_again() {
     let mut watch = Watch::running();
     for _ in 0..5 {
         watch.differ("p");
@@ -104,7 +104,7 @@ fn a_divergence_that_ends_in_time_never_counts_and_a_new_one_begins_anew() {
 }
 
 #[test]
-fn a_divergence_that_is_told_again_goes_on_and_another_field_has_its_own_time() {
+fn a_divergence_that_is_sent_again_goes_on_and_another_field_has_its_own_time() {
     let mut watch = Watch::running();
     watch.differ("p");
     watch.pass(6);
@@ -329,7 +329,7 @@ fn pods_can_be_visited_all_or_those_that_differ() {
 }
 
 #[test]
-fn a_switch_announces_deletes_and_changes_what_differs_excused_or_not() {
+fn a_switch_announces_deletes_and_changes_what_differs_expected_or_not() {
     let mut comparison = Comparison::new(SETTLE);
     let own = |name: &str| live(pod(name));
     for (uid, legacy, native) in [

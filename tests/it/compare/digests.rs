@@ -91,7 +91,7 @@ fn sets_that_are_not_the_same_have_different_digests() {
 }
 
 #[test]
-fn a_pod_that_is_told_twice_counts_once() {
+fn a_pod_that_is_announced_twice_counts_once() {
     let (p, q) = (live(pod("p")), live(pod("q")));
     let mut comparison = of(&[p.clone(), q.clone()], &[p.clone(), q]);
     let before = comparison.digests(Side::Native).clone();
@@ -154,7 +154,7 @@ fn equal_pods_have_the_same_digests_for_each_namespace() {
 }
 
 /// Pods as both feeds send them, with texts that are truncated, and containers of one id.
-fn told() -> impl Strategy<Value = Vec<Known>> {
+fn sent() -> impl Strategy<Value = Vec<Known>> {
     let owner = prop_oneof![
         Just(None),
         Just(Some(deployment("web"))),
@@ -175,17 +175,17 @@ fn told() -> impl Strategy<Value = Vec<Known>> {
         }
         Known::Live(PodMeta::new(pod), owner, Met)
     });
-    vec(live, 0..12).prop_map(|mut told: Vec<Known>| {
-        told.sort_by_key(uid);
-        told.dedup_by_key(|known| uid(known));
-        told
+    vec(live, 0..12).prop_map(|mut sent: Vec<Known>| {
+        sent.sort_by_key(uid);
+        sent.dedup_by_key(|known| uid(known));
+        sent
     })
 }
 
 proptest! {
     #[test]
-    fn without_excuses_a_digest_is_that_of_the_picture_of_what_is_sent(
-        legacy in told(), native in told(),
+    fn without_expected_differences_a_digest_is_that_of_the_reducer_state_of_what_is_sent(
+        legacy in sent(), native in sent(),
     ) {
         for (legacy, native) in [(&legacy, &native), (&legacy, &vec![]), (&native, &native)] {
             let mut comparison = of(legacy, native);
@@ -215,5 +215,5 @@ fn pictured(feed: &[Known]) -> Digests {
             wired.outbox.pod_container(&pod.uid, container);
         }
     }
-    wired.picture().digests()
+    wired.reducer_state().digests()
 }

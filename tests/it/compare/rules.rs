@@ -125,7 +125,7 @@ fn every_field_that_differs_is_named_and_no_other_one() {
 }
 
 #[test]
-fn what_is_cut_before_it_is_told_is_no_difference() {
+fn what_is_cut_before_it_is_sent_is_no_difference() {
     let long = |end: &str| {
         with(p(), |pod| {
             pod.version = (&*("v".repeat(20_000) + end)).into()
@@ -143,7 +143,7 @@ fn what_is_cut_before_it_is_told_is_no_difference() {
 }
 
 /// Cases of each rule.
-fn excused() -> Vec<(Rule, Known, Known)> {
+fn expected() -> Vec<(Rule, Known, Known)> {
     let auxiliary = |draft: PodDraft, auxiliary| with(draft, |pod| pod.auxiliary = auxiliary);
     let bare = || p().running(&[]);
     let without = |change: fn(&mut Pod)| with(p(), change);
@@ -198,12 +198,12 @@ fn excused() -> Vec<(Rule, Known, Known)> {
 }
 
 #[test]
-fn a_difference_on_purpose_is_excused_by_its_rule_alone() {
-    for (rule, legacy, native) in excused() {
+fn a_difference_on_purpose_is_expected_by_its_rule_alone() {
+    for (rule, legacy, native) in expected() {
         let got = compared(&legacy, &native);
         assert_eq!(got, (vec![], vec![rule]), "{legacy:?} {native:?}");
     }
-    let tested: BTreeSet<_> = excused().into_iter().map(|(rule, ..)| rule).collect();
+    let tested: BTreeSet<_> = expected().into_iter().map(|(rule, ..)| rule).collect();
     assert_eq!(tested, Rule::ALL.into());
 }
 
@@ -215,7 +215,7 @@ fn what_a_rule_excuses_in_one_direction_is_a_difference_in_the_other() {
         Rule::StickyAddress,
         Rule::OwnerGone,
     ];
-    for (rule, legacy, native) in excused() {
+    for (rule, legacy, native) in expected() {
         // A stream never gives up waiting: a pod that is live there was announced under its owner.
         let mirrored = match rule {
             Rule::OwnerWait => Rule::OwnerGone,
@@ -298,7 +298,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
 }
 
 #[test]
-fn beside_an_excuse_everything_else_is_still_compared() {
+fn alongside_an_expected_difference_everything_else_is_still_compared() {
     let native = with(p().running(&["c1", "init"]).version("2"), |pod| {
         pod.auxiliary = 1
     });

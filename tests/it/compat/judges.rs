@@ -8,9 +8,8 @@ use crate::harness::{
     exceptions::{self, Exceptions},
     outcome::new_connection,
     peers::Peers,
-    picture,
     player::Played,
-    recording, run,
+    recording, reducer_state, run,
     sequences::Sequences,
     verdict::{Side, Verdict, Word},
 };
@@ -60,7 +59,7 @@ fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
     let mut played = Played {
         outcome: case.recorded.clone().unwrap(),
         sequences: Sequences::default(),
-        picture: k8s_relay::sim::reducer_state::ReducerState::new(),
+        reducer_state: k8s_relay::sim::reducer_state::ReducerState::new(),
         took: Duration::ZERO,
         end: None,
         log: String::new(),
@@ -104,12 +103,12 @@ fn only_the_order_within_a_pod_and_around_a_mark_matters() {
             Some("the order of connections and resyncs"),
         ),
     ] {
-        let difference = told(&b).difference(&told(&a));
+        let difference = sent(&b).difference(&sent(&a));
         assert_eq!(difference.map(|d| d.what).as_deref(), what, "{b:?}");
     }
 }
 
-fn told(messages: &[&str]) -> Sequences {
+fn sent(messages: &[&str]) -> Sequences {
     let mut sequences = Sequences::default();
     for message in messages {
         let fields: Map<String, Value> = match message.split_once(' ') {
@@ -127,8 +126,8 @@ fn told(messages: &[&str]) -> Sequences {
 }
 
 #[test]
-fn a_picture_is_shown_as_the_messages_that_tell_it() {
-    let mut picture = k8s_relay::sim::reducer_state::ReducerState::new();
+fn a_reducer_state_is_shown_as_the_messages_that_send_it() {
+    let mut reducer_state = k8s_relay::sim::reducer_state::ReducerState::new();
     let container = k8s_relay::wire::messages::PodContainer {
         uid: b"p",
         container_id: b"c\xff",
@@ -146,11 +145,14 @@ fn a_picture_is_shown_as_the_messages_that_tell_it() {
         ns: b"shop",
         version: b"1",
     };
-    picture.apply(&pod.into());
-    picture.apply(&container.into());
-    insta::assert_snapshot!(picture::lines(&picture, |_| true).join("\n"), @r#"
+    reducer_state.apply(&pod.into());
+    reducer_state.apply(&container.into());
+    insta::assert_snapshot!(reducer_state::lines(&reducer_state, |_| true).join("\n"), @r#"
     pod_new_with_name owner_kind=254 is_host_network=0 uid="p" owner_name="one" pod_name="one" owner_uid="" ns="shop" version="1" ip=10.0.0.1
     pod_container uid="p" container_id={"$bytes_hex":"63ff"} container_name="app" container_image="app:1"
     "#);
-    assert_eq!(picture::lines(&picture, |ns| ns != b"shop"), [""; 0]);
+    assert_eq!(
+        reducer_state::lines(&reducer_state, |ns| ns != b"shop"),
+        [""; 0]
+    );
 }

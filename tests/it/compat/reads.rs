@@ -311,17 +311,17 @@ fn each_peer_is_compared_with_the_one_before_it_and_a_heavy_case_costs_one_play(
 }
 
 #[test]
-fn a_case_says_states_or_as_it_once_did_pictures() {
+fn a_case_says_states_or_as_it_once_did_reducer_states() {
     for word in ["states", "pictures"] {
         let text = format!("name = \"a b\"\ncompared = \"{word}\"\nsteps = [\"settle\"]");
         let case = case::parse(&text, &case::folder()).unwrap();
-        assert_eq!(case.compared, Compared::Pictures, "{word}");
+        assert_eq!(case.compared, Compared::ReducerStates, "{word}");
     }
 }
 
 #[test]
 fn the_lesser_demand_holds() {
-    assert!(Compared::Pictures < Compared::Sequences);
+    assert!(Compared::ReducerStates < Compared::Sequences);
 }
 
 #[test]
@@ -364,8 +364,8 @@ fn what_watchers_were_heard_to_say_is_a_case_that_settles_where_they_paused() {
 
 #[test]
 fn what_a_tee_has_recorded_is_a_case_up_to_where_it_was_cut() {
-    let told = bytes::Bytes::from_static(b"info");
-    let records = [What::Opened, What::Message(told.clone()), What::HalfClosed];
+    let sent = bytes::Bytes::from_static(b"info");
+    let records = [What::Opened, What::Message(sent.clone()), What::HalfClosed];
     let (mut file, mut writer) = (Vec::new(), None);
     for what in records {
         let writer = writer.get_or_insert_with(|| Writer::new(0, &mut file));

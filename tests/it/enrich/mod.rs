@@ -6,12 +6,12 @@ mod events;
 mod exposed;
 mod generated;
 mod go_regexp;
-mod laws;
 mod lookups;
 mod manifest;
 mod otel;
 mod owners;
 mod profiles;
+mod properties;
 mod surfaces;
 mod world;
 

@@ -65,7 +65,7 @@ fn an_owner_of_a_custom_kind_is_named_if_the_settings_say_so() {
 }
 
 #[test]
-fn the_kind_text_decides_and_the_uid_tells_groups_apart() {
+fn the_kind_text_decides_and_the_uid_distinguishes_groups() {
     let pod = owned(
         "Pod",
         "p",

@@ -220,7 +220,7 @@ fn an_expression_that_does_not_compile_is_one_warning() {
 #[test]
 fn the_scope_follows_from_the_node_unless_it_is_set() {
     let node = |name: &str| ScopeSetting::Node(name.to_owned());
-    for (settings, told, expected) in [
+    for (settings, sent, expected) in [
         (json!({}), None, ScopeSetting::Cluster),
         (json!({}), Some("n"), node("n")),
         (json!({ "node": "m" }), Some("n"), node("m")),
@@ -231,7 +231,7 @@ fn the_scope_follows_from_the_node_unless_it_is_set() {
         ),
         (json!({ "scope": "node" }), None, node("")),
     ] {
-        let profile = Profile::read(&setting(&settings), told, &environment).unwrap();
+        let profile = Profile::read(&setting(&settings), sent, &environment).unwrap();
         assert_eq!(profile.scope, expected, "{settings}");
     }
 }

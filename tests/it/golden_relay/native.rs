@@ -3,15 +3,15 @@
 //! `compat/native.toml` says which recordings cannot be played so. See `compat/README.md`.
 
 mod list;
-mod picture;
 mod play;
+mod reducer_state;
 mod script;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use self::{list::Lists, picture::Expected, script::Script};
+use self::{list::Lists, reducer_state::Expected, script::Script};
 use crate::harness::{
     exceptions::{self, Exception, Native},
     outcome::first_difference,
@@ -23,9 +23,9 @@ use crate::harness::{
 const AT_ONCE: usize = 8;
 
 #[test]
-fn every_recording_is_told_natively_too_or_there_is_a_reason() {
+fn every_recording_is_sent_natively_too_or_there_is_a_reason() {
     let lists = Lists::read();
-    let all = lists.told().chain(lists.not_expressible());
+    let all = lists.played().chain(lists.not_expressible());
     let mut times: BTreeMap<&str, u32> = BTreeMap::new();
     all.for_each(|case| *times.entry(case).or_default() += 1);
     assert!(times.values().all(|times| *times == 1), "twice: {times:?}");
@@ -50,7 +50,10 @@ fn every_native_exception_has_a_reason_and_a_real_difference() {
     let natives = exceptions::read_native().unwrap();
     for (at, native) in natives.iter().enumerate() {
         let case = &native.case;
-        assert!(Lists::read().told().any(|told| told == case), "{case}?");
+        assert!(
+            Lists::read().played().any(|played| played == case),
+            "{case}?"
+        );
         assert!(
             natives[..at].iter().all(|n| n.case != *case),
             "{case} twice"
@@ -64,12 +67,12 @@ fn every_native_exception_has_a_reason_and_a_real_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_recording_told_natively_ends_in_its_picture() {
+async fn every_recording_sent_natively_ends_in_its_reducer_state() {
     let exceptions = exceptions::read().unwrap();
     let natives = exceptions::read_native().unwrap();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut plays = JoinSet::new();
-    for case in Lists::read().told().map(str::to_owned) {
+    for case in Lists::read().played().map(str::to_owned) {
         let expected = expected(&case, &exceptions, &natives).unwrap();
         let places = Arc::clone(&places);
         plays.spawn(async move {

@@ -41,14 +41,14 @@ fn a_second_stream_of_the_same_pods_costs_at_most_40_percent_more() {
 }
 
 #[test]
-fn only_a_pod_in_the_very_form_in_which_it_is_told_is_shared() {
-    let told = |held: Option<PodMeta>| {
+fn only_a_pod_in_the_very_form_in_which_it_is_announced_is_shared() {
+    let sent = |held: Option<PodMeta>| {
         let mut merger = Merger::new(Merging::NothingClears, Seed::FIXED)
             .sharing(Elsewhere::new(move |_| held.clone()));
         first_pod(&mut merger, &pod(7))
     };
-    let held = told(None);
-    let again = told(Some(held.clone()));
+    let held = sent(None);
+    let again = sent(Some(held.clone()));
     assert!(again.ptr_eq(&held));
     let changes: [fn(&mut PodInfo); 6] = [
         |pod| pod.name.clear(),
@@ -66,9 +66,9 @@ fn only_a_pod_in_the_very_form_in_which_it_is_told_is_shared() {
         let other = held.clone();
         let mut sharing = Merger::new(Merging::NothingClears, Seed::FIXED)
             .sharing(Elsewhere::new(move |_| Some(other.clone())));
-        let beside = first_pod(&mut sharing, &said);
-        assert_eq!(beside, alone);
-        assert!(!beside.ptr_eq(&held), "{alone:?}");
+        let alongside = first_pod(&mut sharing, &said);
+        assert_eq!(alongside, alone);
+        assert!(!alongside.ptr_eq(&held), "{alone:?}");
     }
 }
 

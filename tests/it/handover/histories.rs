@@ -20,7 +20,7 @@ fn an_api_server_that_goes_away_costs_no_message_and_one_warning() {
         world.pass(Duration::from_millis(200));
         world.core.close(silent);
     }
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     assert_eq!(world.known(), PODS);
     assert_eq!(world.pending(), Some((Why::NoStream, PODS)));
     let warnings = world.warnings();
@@ -32,7 +32,7 @@ fn an_api_server_that_goes_away_costs_no_message_and_one_warning() {
     // It is back.
     let back = world.restarts(0..PODS);
     world.core.listed(back);
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     assert_eq!(world.pending(), None);
     assert_eq!(world.active(), Some(back));
     assert_eq!(world.warnings(), []);
@@ -63,7 +63,7 @@ fn a_silent_stream_that_stays_for_10_minutes_changes_nothing() {
         }
         let active = world.active();
         world.pass(secs(600));
-        assert_eq!((world.told(), world.known()), (String::new(), PODS));
+        assert_eq!((world.sent(), world.known()), (String::new(), PODS));
         assert_eq!(world.active(), active);
         assert_ne!(world.active(), Some(silent));
         assert_eq!(world.pending().is_none(), healthy);
@@ -81,7 +81,7 @@ fn a_restart_in_an_unchanged_cluster_costs_no_message() {
     world.pass(secs(60));
     world.core.listed(next);
     world.pass(secs(60));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     assert_eq!(world.warnings(), []);
     assert!(world.core.feeds.is_settled());
 }
@@ -92,14 +92,14 @@ fn a_restart_in_a_cluster_that_changed_sends_the_difference_at_the_right_moments
     world.ends();
     let next = world.core.open();
     world.sends(next, 0..90);
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     world.core.pod(next, numbered(90).version("2"));
     world.core.pod(next, numbered(91).running(&["c", "d"]));
     world.core.pod(next, numbered(92).running(&["e"]));
     world.core.pod(next, numbered(93).image("nginx:2"));
     world.core.pod(next, numbered(94).address(9));
     world.core.pod(next, pod("new"));
-    assert_snapshot!(world.told(), @r"
+    assert_snapshot!(world.sent(), @r"
     pod_new p90 v2
     pod_container p90 c
     pod_container p91 d
@@ -115,7 +115,7 @@ fn a_restart_in_a_cluster_that_changed_sends_the_difference_at_the_right_moments
     ");
     assert_eq!(world.pending(), Some((Why::NotSynced, 5)));
     world.core.listed(next);
-    assert_snapshot!(world.told(), @r"
+    assert_snapshot!(world.sent(), @r"
     pod_delete p95
     pod_delete p96
     pod_delete p97
@@ -130,16 +130,16 @@ fn what_changed_before_the_restart_and_was_not_sent_is_healed_by_it() {
     let mut world = World::new();
     // Announced once, under `never`.
     world.core.pod(world.stream, numbered(0).version("2"));
-    assert_snapshot!(world.told(), @"pod_container p0 c");
+    assert_snapshot!(world.sent(), @"pod_container p0 c");
     world.ends();
     let next = world.core.open();
     world.core.pod(next, numbered(0).version("2"));
-    assert_snapshot!(world.told(), @r"
+    assert_snapshot!(world.sent(), @r"
     pod_new p0 v2
     pod_container p0 c
     ");
     world.core.pod(next, numbered(0).version("3"));
-    assert_snapshot!(world.told(), @"pod_container p0 c");
+    assert_snapshot!(world.sent(), @"pod_container p0 c");
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn a_list_that_is_cut_three_times_costs_no_message_and_no_pod() {
         world.core.close(cut);
         world.pass(secs(3));
     }
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     let whole = world.restarts(0..99);
     world.core.listed(whole);
-    assert_snapshot!(world.told(), @"pod_delete p99");
+    assert_snapshot!(world.sent(), @"pod_delete p99");
 }
 
 #[test]
@@ -165,14 +165,14 @@ fn a_delete_in_a_list_that_is_cut_is_followed() {
     let cut = world.restarts(0..60);
     world.core.pod_gone(cut, "p5");
     world.core.pod_gone(cut, "p70");
-    assert_snapshot!(world.told(), @r"
+    assert_snapshot!(world.sent(), @r"
     pod_delete p5
     pod_delete p70
     ");
     world.core.close(cut);
     world.core.disconnect();
     world.core.connect();
-    world.told();
+    world.sent();
     assert_eq!(world.known(), PODS - 2);
 }
 
@@ -186,7 +186,7 @@ fn an_ingress_that_cuts_every_minute_costs_nothing_while_nothing_changes() {
         let next = world.restarts(0..PODS);
         world.core.listed(next);
     }
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     assert_eq!(world.warnings(), []);
     assert_eq!(world.core.feeds.len(), 1);
 }
@@ -201,7 +201,7 @@ fn a_first_info_that_is_modified_deletes_nobody_who_is_listed_next() {
         core.rest();
         core.pass(secs(60));
         core.close(first);
-        core.told();
+        core.sent();
         let next = core.open();
         core.listed(next);
         core.pod(next, numbered(0));
@@ -211,10 +211,10 @@ fn a_first_info_that_is_modified_deletes_nobody_who_is_listed_next() {
             core.pod(next, numbered(n));
             core.rest();
         }
-        assert_eq!(core.told(), "", "of {pods}");
+        assert_eq!(core.sent(), "", "of {pods}");
         core.pass(secs(10));
         core.rest();
-        assert_eq!(core.told(), format!("pod_delete p{}", pods - 1));
+        assert_eq!(core.sent(), format!("pod_delete p{}", pods - 1));
     }
 }
 
@@ -231,12 +231,12 @@ fn two_watchers_that_overlap_hand_over_for_nothing() {
         world.pass(secs(5));
         world.core.close(old);
         assert_eq!(world.active(), Some(new));
-        assert_eq!(world.told(), "");
+        assert_eq!(world.sent(), "");
         world.core.pod_gone(new, "p0");
         world.core.pod(new, pod("new"));
-        assert_eq!(world.told(), "pod_delete p0\npod_new new v1");
+        assert_eq!(world.sent(), "pod_delete p0\npod_new new v1");
         world.core.listed(new);
-        assert_eq!(world.told(), "");
+        assert_eq!(world.sent(), "");
     }
 }
 
@@ -247,7 +247,7 @@ fn a_stranger_next_to_a_healthy_watcher_changes_nothing_and_is_one_warning() {
     let mut world = World::new();
     let stranger = world.stranger(40);
     world.pass(secs(60));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     let warnings = world.warnings();
     assert!(
         matches!(&warnings[..], [Notice::Disagree { active, other, shared: 0, of: PODS }]
@@ -273,14 +273,14 @@ fn a_stranger_on_standby_while_the_watcher_restarts_changes_nothing() {
         };
         world.ends();
         world.pass(secs(20));
-        assert_eq!((world.told(), world.known()), (String::new(), PODS));
+        assert_eq!((world.sent(), world.known()), (String::new(), PODS));
         assert_eq!(world.active() == Some(stranger), !synced);
         let next = world.restarts(0..PODS);
         world.pass(secs(20));
         world.core.listed(next);
         assert_eq!(world.active(), Some(next));
         world.pass(secs(600));
-        assert_eq!((world.told(), world.known()), (String::new(), PODS));
+        assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     }
 }
 
@@ -294,7 +294,7 @@ fn a_stranger_that_opens_while_the_watcher_lists_does_not_disturb_it() {
     world.sends(next, 30..PODS);
     world.core.listed(next);
     world.pass(secs(600));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn two_scopes_of_which_one_is_quiet_for_10_minutes_stay_apart() {
         world.pass(secs(10));
         world.core.pod(other, pod(&format!("busy-{n}")));
     }
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
 }
 
 #[test]
@@ -313,20 +313,20 @@ fn a_hung_watcher_is_left_after_the_silence_once_a_newer_one_is_ahead() {
     let mut world = World::new();
     let hung = world.stream;
     world.core.pod(hung, numbered(0));
-    world.told();
+    world.sent();
     let newer = world.restarts(0..PODS);
     world.core.listed(newer);
     world.core.pod(newer, pod("new"));
     world.pass(secs(9));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     world.pass(secs(2));
     world.core.pod(newer, numbered(0));
     world.pass(secs(299));
     assert_eq!(world.active(), Some(hung));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     world.pass(secs(1));
     assert_eq!(world.active(), Some(newer));
-    assert_snapshot!(world.told(), @"pod_new new v1");
+    assert_snapshot!(world.sent(), @"pod_new new v1");
 }
 
 #[test]
@@ -339,10 +339,10 @@ fn a_quiet_watcher_that_speaks_again_stays() {
     world.core.pod(newer, numbered(0));
     world.pass(secs(200));
     world.core.pod(quiet, numbered(1));
-    world.told();
+    world.sent();
     world.pass(secs(3600));
     assert_eq!(world.active(), Some(quiet), "nobody was ahead of it since");
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn a_hung_watcher_that_has_not_listed_is_left_at_once() {
     assert_eq!(world.active(), Some(hung));
     world.core.listed(newer);
     assert_eq!(world.active(), Some(newer));
-    assert_snapshot!(world.told(), @"pod_delete p99");
+    assert_snapshot!(world.sent(), @"pod_delete p99");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn a_first_info_that_is_modified_deletes_nobody_of_a_few_pods_either() {
     core.listed(first);
     core.pass(secs(60));
     core.close(first);
-    core.told();
+    core.sent();
     // So few pods let a stream fit that lacks them.
     let next = core.open();
     core.listed(next);
@@ -395,10 +395,10 @@ fn a_first_info_that_is_modified_deletes_nobody_of_a_few_pods_either() {
         core.pod(next, numbered(n));
         core.rest();
     }
-    assert_eq!(core.told(), "");
+    assert_eq!(core.sent(), "");
     core.pass(secs(60));
     core.rest();
-    assert_eq!(core.told(), "pod_delete p4");
+    assert_eq!(core.sent(), "pod_delete p4");
 }
 
 #[test]
@@ -410,13 +410,13 @@ fn a_stream_of_owners_alone_is_not_synced_by_time_while_pods_are_announced() {
     }
     core.listed(first);
     core.pass(secs(60));
-    core.told();
+    core.sent();
     let owners = core.open();
     core.replica_set(owners, "rs", None);
     core.pass(secs(600));
     core.close(first);
     core.pass(secs(600));
     core.rest();
-    assert_eq!(core.told(), "");
-    assert_eq!(core.reducer.picture.pods.len(), 5);
+    assert_eq!(core.sent(), "");
+    assert_eq!(core.reducer.reducer_state.pods.len(), 5);
 }

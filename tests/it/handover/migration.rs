@@ -25,7 +25,7 @@ fn native() -> (World, Generation) {
         }
     }
     world.core.feeds.switch(SourceKind::Native, world.core.now);
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     assert_eq!(world.active(), Some(native));
     (world, native)
 }
@@ -44,7 +44,7 @@ fn a_rollback_onto_a_silent_stream_keeps_our_own_watches_announced_and_kept_up()
     assert_eq!(world.active(), Some(native));
     assert!(world.core.feeds.waits_for_stream());
     world.core.pod(native, pod("new"));
-    assert_eq!(world.told(), "pod_new new v1");
+    assert_eq!(world.sent(), "pod_new new v1");
     world.core.close(silent);
     // One that lists is not enough, one that has listed is.
     let next = world.restarts(0..PODS);
@@ -53,7 +53,7 @@ fn a_rollback_onto_a_silent_stream_keeps_our_own_watches_announced_and_kept_up()
     world.core.listed(next);
     assert_eq!(world.active(), Some(next));
     world.pass(secs(600));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -65,11 +65,11 @@ fn a_rollback_onto_a_stream_that_does_not_fit_waits_for_one_that_does() {
     rolls_back(&mut world);
     world.pass(secs(600));
     assert_eq!(world.active(), Some(native));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     world.sends(few, 20..PODS);
     assert_eq!(world.active(), Some(few));
     world.pass(secs(600));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_rollback_onto_a_synced_stream_is_done_at_once() {
     let stream = world.stream;
     rolls_back(&mut world);
     assert_eq!(world.active(), Some(stream));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn a_stream_that_opens_after_a_rollback_is_announced_when_it_is_synced_and_fits(
     for n in 5..PODS {
         world.core.pod_gone(native, &format!("p{n}"));
     }
-    world.told();
+    world.sent();
     let next = world.restarts(0..5);
     assert_eq!(world.active(), Some(native));
     world.core.listed(next);
     assert_eq!(world.active(), Some(next));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn between_sources_nothing_is_sent_again_that_reannounce_does_not_ask_for() {
     world.core.pod(stream, numbered(3).version("2"));
     rolls_back(&mut world);
     assert_eq!(world.active(), Some(stream));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn after_a_rollback_to_legacy_without_a_stream_everything_stays() {
     rolls_back(&mut world);
     world.core.feeds.close_native(world.core.now);
     world.pass(secs(600));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     let next = world.restarts(0..99);
     assert_eq!(world.active(), Some(next));
     world.core.disconnect();
@@ -129,7 +129,7 @@ fn after_a_rollback_to_legacy_without_a_stream_everything_stays() {
     assert_eq!(world.counted(), (0, PODS));
     world.core.listed(next);
     world.pass(secs(10));
-    assert_eq!(world.told(), "pod_delete p99");
+    assert_eq!(world.sent(), "pod_delete p99");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn in_native_what_streams_send_is_dropped_and_only_later_ones_count() {
     rolls_back(&mut world);
     assert_eq!(world.active(), Some(later));
     assert_ne!(world.active(), Some(native));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn the_compared_stream_is_the_one_that_the_rules_would_choose() {
     world.core.close(silent);
     let few = world.restarts(0..3);
     assert_eq!(compared(&world), Some(few), "it has not sent all it has");
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
 }

@@ -26,10 +26,10 @@ fn while_the_next_stream_lists_a_reconnect_sends_what_it_has_not_listed_too() {
     world.core.disconnect();
     world.core.connect();
     assert_eq!(world.counted(), (0, PODS));
-    let containers = world.core.reducer.picture.pods.values();
+    let containers = world.core.reducer.reducer_state.pods.values();
     assert!(containers.into_iter().all(|pod| pod.containers.len() == 1));
     world.sends(next, 30..95);
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     world.core.listed(next);
     assert_eq!(
         world.counted(),
@@ -81,11 +81,11 @@ fn with_little_room_all_of_it_arrives() {
     }
     world.core.close(next);
     let last = world.restarts(0..90);
-    world.told();
+    world.sent();
     assert_eq!(world.known(), PODS);
     world.core.listed(last);
     world.pass(secs(10));
-    world.told();
+    world.sent();
     assert_eq!(world.known(), 90);
     assert!(world.core.feeds.is_settled());
 }

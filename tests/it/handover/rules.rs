@@ -43,7 +43,7 @@ fn what_does_not_fit_is_believed_after_the_silence_only() {
     let shrunk = world.restarts(0..40);
     world.core.listed(shrunk);
     world.pass(secs(299));
-    assert_eq!(world.told(), "");
+    assert_eq!(world.sent(), "");
     assert_eq!(world.pending(), Some((Why::DoesNotFit, 60)));
     assert_eq!(world.warnings().len(), 1);
     world.pass(secs(1));
@@ -60,7 +60,7 @@ fn a_stream_that_comes_to_fit_is_believed_then() {
     world.pass(secs(20));
     world.sends(next, 40..50);
     world.pass(secs(9));
-    assert_eq!(world.told(), "", "it is still listing");
+    assert_eq!(world.sent(), "", "it is still listing");
     assert_eq!(world.pending(), Some((Why::StillListing, 50)));
     world.pass(secs(2));
     assert_eq!(world.counted(), (50, 0));
@@ -73,7 +73,7 @@ fn a_standby_that_does_not_fit_is_active_after_the_silence_with_a_warning() {
     world.ends();
     world.warnings();
     world.pass(secs(299));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
     assert_eq!(world.pending(), Some((Why::NoStreamFits, PODS)));
     world.pass(secs(2));
     assert_eq!(world.active(), Some(stranger));
@@ -95,7 +95,7 @@ fn a_synced_standby_takes_over_from_an_active_stream_that_does_not_fit() {
     world.core.listed(many);
     assert_eq!(world.active(), Some(many));
     world.pass(secs(600));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn a_guard_rail_that_is_met_is_like_an_end() {
         world.core.pod(full, waiting);
     }
     assert_eq!(world.active(), Some(standby));
-    let told = world.told();
-    assert_eq!(told, format!("feed_overflow {}", full.0));
+    let sent = world.sent();
+    assert_eq!(sent, format!("feed_overflow {}", full.0));
     world.core.close(full);
     world.pass(secs(60));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn a_guard_rail_without_a_standby_leaves_what_was_announced() {
         let waiting = pod(&format!("w{n}")).owned_by(replica_set("rs"));
         world.core.pod(full, waiting);
     }
-    world.told();
+    world.sent();
     assert_eq!(world.pending(), Some((Why::NoStream, PODS)));
     let next = world.restarts(0..PODS);
     assert_eq!(world.active(), Some(next));
     world.core.close(full);
     world.core.listed(next);
     world.pass(secs(600));
-    assert_eq!((world.told(), world.known()), (String::new(), PODS));
+    assert_eq!((world.sent(), world.known()), (String::new(), PODS));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_guard_rail_that_is_met_ends_no_window_by_a_delete() {
     core.listed(first);
     core.pass(secs(60));
     core.close(first);
-    core.told();
+    core.sent();
     let next = core.open();
     core.pod(next, pod("a").owned_by(replica_set("rs")));
     core.listed(next);
@@ -172,10 +172,10 @@ fn a_guard_rail_that_is_met_ends_no_window_by_a_delete() {
     for n in 0..10_000 {
         core.pod(next, pod(&format!("w{n}")).owned_by(replica_set("rs")));
     }
-    assert_eq!(core.told(), format!("feed_overflow {}", next.0));
+    assert_eq!(core.sent(), format!("feed_overflow {}", next.0));
     core.pass(secs(600));
     core.rest();
-    assert_eq!(core.told(), "");
+    assert_eq!(core.sent(), "");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn pods_that_wait_for_their_owner_in_the_new_stream_stay_announced() {
     core.listed(first);
     core.pass(secs(60));
     core.close(first);
-    core.told();
+    core.sent();
     let next = core.open();
     core.pod(next, pod("a").owned_by(replica_set("rs")));
     core.rest();
@@ -211,7 +211,7 @@ fn pods_that_wait_for_their_owner_in_the_new_stream_stay_announced() {
     core.listed(next);
     core.rest();
     core.pass(secs(120));
-    assert_eq!(core.told(), "");
+    assert_eq!(core.sent(), "");
     assert!(core.feeds.is_settled());
 }
 
@@ -226,7 +226,7 @@ fn under_on_change_a_hand_over_sends_no_more_than_under_never() {
     let next = world.restarts(0..98);
     world.core.pod(next, numbered(98).version("2"));
     world.core.listed(next);
-    assert_snapshot!(world.told(), @r"
+    assert_snapshot!(world.sent(), @r"
     pod_new p98 v2
     pod_container p98 c
     pod_delete p99
@@ -269,7 +269,7 @@ fn in_legacy_mode_a_new_stream_is_active_at_once() {
     });
     let silent = world.silent();
     assert_eq!(world.active(), Some(silent));
-    assert_snapshot!(world.told(), @"pod_resync 2");
+    assert_snapshot!(world.sent(), @"pod_resync 2");
     let resends = world.core.feeds.resends();
     assert_eq!(resends.of(k8s_relay::announce::ResendReason::Stream), 1);
 }

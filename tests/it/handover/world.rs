@@ -36,7 +36,7 @@ impl World {
         world.core.listed(stream);
         world.core.rest();
         world.core.pass(secs(60));
-        world.told();
+        world.sent();
         world.notices();
         world
     }
@@ -83,21 +83,21 @@ impl World {
     }
 
     /// What the reducer was sent since this was asked.
-    pub fn told(&mut self) -> String {
+    pub fn sent(&mut self) -> String {
         self.core.rest();
-        self.core.told()
+        self.core.sent()
     }
 
     /// Of what it was sent, how many pods were deleted and how many announced.
     pub fn counted(&mut self) -> (usize, usize) {
-        let told = self.told();
-        let count = |verb: &str| told.lines().filter(|line| line.starts_with(verb)).count();
+        let sent = self.sent();
+        let count = |verb: &str| sent.lines().filter(|line| line.starts_with(verb)).count();
         assert_eq!(count("pod_resync"), 0);
         (count("pod_delete "), count("pod_new "))
     }
 
     pub fn known(&self) -> usize {
-        self.core.reducer.picture.pods.len()
+        self.core.reducer.reducer_state.pods.len()
     }
 
     pub fn active(&self) -> Option<Generation> {

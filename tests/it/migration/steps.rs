@@ -14,7 +14,7 @@ async fn the_way_to_our_own_watches_and_back_never_blinks() {
     let mut world = World::new(Source::Legacy).await;
     world.watcher().await;
     world.known().await;
-    let before = world.told();
+    let before = world.sent();
     world.step(Command::Shadow).await.unwrap();
     world.stage(Stage::Shadow).await;
     world.goes_on("2").await;
@@ -42,10 +42,10 @@ async fn the_way_to_our_own_watches_and_back_never_blinks() {
     assert!(status.native.is_none() && status.parity.is_none());
     world.goes_on(&version.to_string()).await;
     // `b` has another image each time, which is a delete, the pod, and its container (D14).
-    let told = world.told_since(before);
+    let sent = world.sent_since(before);
     assert!(
-        told.iter().all(|line| line.ends_with(" uid-b")),
-        "no resync, and of no other pod a word: {told:?}"
+        sent.iter().all(|line| line.ends_with(" uid-b")),
+        "no resync, and of no other pod a word: {sent:?}"
     );
     world.stop().await;
 }
@@ -82,18 +82,18 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
     world.known().await;
-    let told = world.reducer.with(|state| {
-        let picture = state.picture().unwrap();
-        picture.digests().total().to_string()
+    let sent = world.reducer.with(|state| {
+        let reducer_state = state.reducer_state().unwrap();
+        reducer_state.digests().total().to_string()
     });
     world
         .until("the same digest three times", |status| {
             let parity = status.parity.as_ref().filter(|parity| parity.comparing);
             parity
-                .is_some_and(|parity| parity.legacy_digest == told && parity.native_digest == told)
+                .is_some_and(|parity| parity.legacy_digest == sent && parity.native_digest == sent)
         })
         .await;
-    assert_eq!(world.truth().digests().total().to_string(), told);
+    assert_eq!(world.expected_state().digests().total().to_string(), sent);
     let counted = world.digests().await;
     let counted: Vec<_> = counted
         .iter()
@@ -101,7 +101,7 @@ async fn equal_feeds_have_equal_digests_and_the_reducer_has_the_same() {
         .collect();
     assert_eq!(
         counted,
-        [("legacy", true, &*told), ("native", true, &*told)]
+        [("legacy", true, &*sent), ("native", true, &*sent)]
     );
     world.stop().await;
 }
@@ -154,7 +154,7 @@ async fn a_restart_goes_on_with_the_stage_of_the_state_file() {
 }
 
 #[tokio::test]
-async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail() {
+async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_native_watches_fail() {
     let mut world = World::with(Source::Shadow, |config| {
         config.migrate.mode = k8s_relay::config::Migrate::Auto;
         config.native.list = k8s_relay::config::Lists::WatchList;
@@ -163,7 +163,7 @@ async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail(
     world.watcher().await;
     world.stage(Stage::ShadowNative).await;
     world.goes_on("2").await;
-    let messages = world.told();
+    let messages = world.sent();
     // Both must list again. Ours asks for streamed lists, which fail; the legacy watcher does not.
     world.api.fault(When::watch_list(), Fault::code(500));
     world.api.end_watches();
@@ -179,20 +179,20 @@ async fn the_autopilot_cuts_over_by_itself_and_rolls_back_when_our_watches_fail(
     let status = world.stage(Stage::Shadow).await;
     assert_eq!(status.auto.unwrap().rollbacks, 1);
     world.known().await;
-    let told = world.told_since(messages);
+    let sent = world.sent_since(messages);
     assert!(
-        !told.iter().any(|line| line.ends_with(" uid-c")),
-        "{told:?}"
+        !sent.iter().any(|line| line.ends_with(" uid-c")),
+        "{sent:?}"
     );
     assert!(
-        !told.iter().any(|line| line.starts_with("pod_resync")),
-        "{told:?}"
+        !sent.iter().any(|line| line.starts_with("pod_resync")),
+        "{sent:?}"
     );
     world.stop().await;
 }
 
 #[tokio::test]
-async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
+async fn the_autopilot_rolls_back_when_rights_are_taken_that_native_watches_had() {
     let mut world = World::with(Source::Shadow, |config| {
         config.migrate.mode = k8s_relay::config::Migrate::Auto;
         config.native.list = k8s_relay::config::Lists::WatchList;
@@ -208,7 +208,7 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
         .api
         .apply(Object::job(Meta::new("shop", "job", "uid-job")));
     world.goes_on("2").await;
-    let messages = world.told();
+    let messages = world.sent();
     // Only ours asks for streamed lists: the legacy watcher may read pods, and lists again.
     let taken = world
         .api
@@ -225,7 +225,7 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
         .await;
     assert_eq!(status.auto.unwrap().rollbacks, 1);
     let native = status.native.unwrap();
-    assert_eq!((native.revoked, native.unwell), (1, 1));
+    assert_eq!((native.revoked, native.unhealthy), (1, 1));
     assert_eq!(native.live, 3, "what it knew is kept");
     let refused = world.step(Command::Cutover).await.unwrap_err();
     assert!(
@@ -233,14 +233,14 @@ async fn the_autopilot_rolls_back_when_rights_are_taken_that_our_watches_had() {
         "{refused}"
     );
     world.known().await;
-    let told = world.told_since(messages);
+    let sent = world.sent_since(messages);
     let of_c = |line: &String| line.ends_with(" uid-c") || line.starts_with("pod_resync");
-    assert!(!told.iter().any(of_c), "{told:?}");
+    assert!(!sent.iter().any(of_c), "{sent:?}");
     world.api.cancel(taken);
     world
         .until("its rights are back", |status| {
             let native = status.native.as_ref();
-            native.is_some_and(|native| native.unwell == 0 && native.revoked == 0)
+            native.is_some_and(|native| native.unhealthy == 0 && native.revoked == 0)
         })
         .await;
     world.stop().await;

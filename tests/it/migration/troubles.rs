@@ -38,7 +38,7 @@ async fn without_a_way_to_the_api_server_no_step_is_taken() {
 }
 
 #[tokio::test]
-async fn a_cut_over_while_the_reducer_is_away_is_told_when_it_is_back() {
+async fn a_cutover_while_the_reducer_is_away_is_sent_when_it_is_back() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
     world.known().await;
@@ -52,11 +52,11 @@ async fn a_cut_over_while_the_reducer_is_away_is_told_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_cut_over_while_our_watches_list_is_refused_and_a_forced_one_deletes_nothing() {
+async fn a_cutover_while_native_watches_list_is_refused_and_a_forced_one_deletes_nothing() {
     let mut world = World::with(Source::Legacy, |_| ()).await;
     world.watcher().await;
     world.known().await;
-    let messages = world.told();
+    let messages = world.sent();
     // Our own list of pods never comes to its end.
     let lists = When::watch_list().or(Sort::List).of(Kind::POD);
     world.api.fault(lists, Fault::Silence);
@@ -67,19 +67,19 @@ async fn a_cut_over_while_our_watches_list_is_refused_and_a_forced_one_deletes_n
     world.stage(Stage::ShadowNative).await;
     world.step(Command::Rollback).await.unwrap();
     world.goes_on("2").await;
-    let told = world.told_since(messages);
-    assert!(told.iter().all(|line| line.ends_with(" uid-b")), "{told:?}");
+    let sent = world.sent_since(messages);
+    assert!(sent.iter().all(|line| line.ends_with(" uid-b")), "{sent:?}");
     world.stop().await;
 }
 
 #[tokio::test]
-async fn a_rollback_without_a_watcher_keeps_the_picture_until_one_is_there() {
+async fn a_rollback_without_a_watcher_keeps_the_reducer_state_until_one_is_there() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
     world.cut_over().await;
     world.known().await;
     world.watcher_dies().await;
-    let messages = world.told();
+    let messages = world.sent();
     world.step(Command::Rollback).await.unwrap();
     let status = world.stage(Stage::Shadow).await;
     assert!(status.waiting_for_watcher);
@@ -88,27 +88,27 @@ async fn a_rollback_without_a_watcher_keeps_the_picture_until_one_is_there() {
     let status = world.status().await;
     assert!(!status.waiting_for_watcher && status.legacy.unwrap().active);
     world.goes_on("3").await;
-    let told = world.told_since(messages);
+    let sent = world.sent_since(messages);
     assert!(
-        told.iter()
+        sent.iter()
             .all(|line| line.ends_with(" uid-b") || line.ends_with(" uid-a")),
-        "{told:?}"
+        "{sent:?}"
     );
     world.stop().await;
 }
 
 #[tokio::test]
-async fn a_legacy_stream_that_breaks_leaves_the_gate_closed_and_a_forced_cut_over_safe() {
+async fn a_legacy_stream_that_breaks_leaves_the_gate_closed_and_a_forced_cutover_safe() {
     let mut world = World::new(Source::Shadow).await;
     world.watcher().await;
     world.known().await;
-    let messages = world.told();
+    let messages = world.sent();
     world.watcher_dies().await;
     let refused = world.step(Command::Cutover).await.unwrap_err();
     assert!(refused.contains("no watcher is connected"), "{refused}");
     world.force(Command::Cutover).await.unwrap();
     world.goes_on("2").await;
-    let told = world.told_since(messages);
-    assert!(told.iter().all(|line| line.ends_with(" uid-b")), "{told:?}");
+    let sent = world.sent_since(messages);
+    assert!(sent.iter().all(|line| line.ends_with(" uid-b")), "{sent:?}");
     world.stop().await;
 }

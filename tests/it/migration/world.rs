@@ -15,7 +15,7 @@ use k8s_relay::{
     migrate::{Command, Stage},
     net::BoundAddr,
     sim::{
-        kube::{Options, Owner, Pod, SimApi, Strictness, Truth, View},
+        kube::{ExpectedState, Options, Owner, Pod, SimApi, Strictness, View},
         legacy_watcher,
         reducer::{self, MockReducer, State},
     },
@@ -130,7 +130,7 @@ impl World {
         self.watcher = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             legacy_watcher::watch(client, &relay, Duration::from_millis(10), drop).await;
         })));
-        let pods = self.api.truth(View::default()).pods.len() as u64;
+        let pods = self.api.expected_state(View::default()).pods.len() as u64;
         self.until("the watcher has told all", |status| {
             status.legacy.as_ref().is_some_and(|feed| {
                 feed.open && feed.last_event_seconds.is_some() && feed.live >= pods
@@ -232,8 +232,8 @@ impl World {
     }
 
     /// What the reducer should know, from the cluster's own objects.
-    pub(super) fn truth(&self) -> Truth {
-        self.api.truth(View {
+    pub(super) fn expected_state(&self) -> ExpectedState {
+        self.api.expected_state(View {
             main_containers_only: true,
             ..View::default()
         })
@@ -241,8 +241,10 @@ impl World {
 
     /// Waits until the reducer has the expected state.
     pub(super) async fn known(&self) {
-        let difference = |state: &State| match state.picture() {
-            Some(picture) => self.truth().difference(picture, Strictness::Everything),
+        let difference = |state: &State| match state.reducer_state() {
+            Some(reducer_state) => self
+                .expected_state()
+                .difference(reducer_state, Strictness::Everything),
             None => Some("the reducer knows nothing".to_owned()),
         };
         let known = self.reducer.wait_until(|state| difference(state).is_none());
@@ -252,12 +254,12 @@ impl World {
     }
 
     /// What was sent to the reducer so far, in so many messages.
-    pub(super) fn told(&self) -> usize {
+    pub(super) fn sent(&self) -> usize {
         self.reducer.with(|state| state.log.len())
     }
 
     /// The names and uids of messages of pods since so many messages.
-    pub(super) fn told_since(&self, messages: usize) -> Vec<String> {
+    pub(super) fn sent_since(&self, messages: usize) -> Vec<String> {
         self.reducer.with(|state| {
             let news = state.log.iter().skip(messages).map(|entry| &entry.message);
             let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

@@ -52,10 +52,10 @@ async fn it_says_how_far_each_kind_is_whenever_it_is_at_rest() {
 
 #[tokio::test]
 async fn at_its_end_it_says_how_many_watches_there_were_and_how_many_were_not_well() {
-    for unwell in [0, 2] {
+    for unhealthy in [0, 2] {
         let (api, reducer, dir) = (api().await, reducer().await, tempfile::tempdir().unwrap());
         let path = kubeconfig(&dir, &api.kubeconfig());
-        if unwell > 0 {
+        if unhealthy > 0 {
             api.deny(Kind::JOB);
         }
         api.apply(bare("one"));
@@ -71,14 +71,15 @@ async fn at_its_end_it_says_how_many_watches_there_were_and_how_many_were_not_we
                 relay.logged("how a watch fares", said).await;
             }
         }
-        let known = reducer.wait_until(|state| state.picture().is_some_and(|p| p.pods() == 1));
+        let known =
+            reducer.wait_until(|state| state.reducer_state().is_some_and(|p| p.pods() == 1));
         must("the pod", known).await;
         relay.signal(Signal::SIGTERM);
         assert_eq!(relay.ended().await.code(), Some(0));
         let log = relay.log();
         let state = log.iter().rfind(|line| line["message"] == "state").unwrap();
         let said = ["watches", "unhealthy", "pods", "streams"].map(|name| state[name].as_u64());
-        assert_eq!(said, [6, unwell, 1, 0].map(Some), "{state}");
+        assert_eq!(said, [6, unhealthy, 1, 0].map(Some), "{state}");
     }
 }
 

@@ -58,7 +58,7 @@ async fn a_reducer_that_stalls_holds_nothing_up_and_catches_up() {
         ..Options::default()
     };
     let world = World::between(api().await, reducer_with(stalling).await, |_| ()).await;
-    world.greeted(1).await;
+    world.handshake_done(1).await;
     world.reducer.pause_reading();
     world.api.populate(&Cluster::new(100, 3_000));
     world.api.apply(bare("gone"));
@@ -71,7 +71,10 @@ async fn a_reducer_that_stalls_holds_nothing_up_and_catches_up() {
         .held(|held| held.pod(&Uid::new("gone")).is_none())
         .await;
     assert!(
-        world.reducer.with(|state| state.picture().unwrap().pods()) < 3_000,
+        world
+            .reducer
+            .with(|state| state.reducer_state().unwrap().pods())
+            < 3_000,
         "it does stall"
     );
     world.reducer.resume_reading();
@@ -109,10 +112,10 @@ async fn a_reducer_that_reads_message_by_message_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_reducer_that_comes_and_goes_knows_the_truth_whenever_it_is_there() {
+async fn a_reducer_that_comes_and_goes_knows_the_expected_state_whenever_it_is_there() {
     let world = World::of(cluster).await;
     for round in 1..=3 {
-        world.greeted(round).await;
+        world.handshake_done(round).await;
         world.known().await;
         world.api.apply(bare(&format!("before-{round}")));
         match round {
@@ -124,7 +127,7 @@ async fn a_reducer_that_comes_and_goes_knows_the_truth_whenever_it_is_there() {
             .api
             .delete(Kind::POD, "shop", &format!("before-{}", round - 1));
     }
-    world.greeted(4).await;
+    world.handshake_done(4).await;
     world.known().await;
     assert_eq!(world.lists(), ONE_LIST_OF_EACH);
 }
@@ -136,10 +139,10 @@ async fn owners_that_are_gone_still_name_their_pods_to_a_reducer_that_comes_back
     world.api.delete(Kind::REPLICA_SET, "shop", "set").unwrap();
     world.quiet().await;
     world.reducer.reset().await;
-    world.greeted(2).await;
+    world.handshake_done(2).await;
     world.known().await;
     world.reducer.with(|state| {
-        let pod = state.picture().unwrap().pod(b"stays").unwrap();
+        let pod = state.reducer_state().unwrap().pod(b"stays").unwrap();
         assert_eq!(pod.owner_name(), b"web");
     });
 }

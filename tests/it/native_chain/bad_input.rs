@@ -73,25 +73,25 @@ async fn names_and_images_may_be_empty_or_long_and_containers_many() {
 }
 
 #[tokio::test]
-async fn texts_that_no_message_holds_are_cut_and_all_else_is_told() {
+async fn texts_that_no_message_holds_are_cut_and_all_else_is_sent() {
     let world = World::with(|api| sized(api, 30_000), |_| ()).await;
     world.quiet().await;
     sized(&world.api, 30_001);
     world.quiet().await;
-    let truth = world.truth();
+    let expected_state = world.expected_state();
     world.reducer.with(|state| {
-        let picture = state.picture().unwrap();
-        assert_eq!(picture.pods(), truth.pods.len());
-        for (uid, known) in &truth.pods {
-            let pod = picture.pod(uid.as_bytes()).unwrap();
-            for (told, whole) in [
+        let reducer_state = state.reducer_state().unwrap();
+        assert_eq!(reducer_state.pods(), expected_state.pods.len());
+        for (uid, known) in &expected_state.pods {
+            let pod = reducer_state.pod(uid.as_bytes()).unwrap();
+            for (sent, whole) in [
                 (pod.pod_name(), &known.name),
                 (pod.ns(), &known.namespace),
                 (pod.owner_name(), &known.owner_name),
                 (pod.version(), &known.version),
             ] {
-                assert!(whole.as_bytes().starts_with(told), "{uid}");
-                assert_eq!(told.is_empty(), whole.is_empty(), "{uid}");
+                assert!(whole.as_bytes().starts_with(sent), "{uid}");
+                assert_eq!(sent.is_empty(), whole.is_empty(), "{uid}");
             }
             assert_eq!(pod.owner_uid(), known.owner_uid.as_bytes(), "{uid}");
             assert_eq!(pod.containers().len(), known.containers.len(), "{uid}");
@@ -154,7 +154,7 @@ async fn deletes_may_come_twice_or_for_nothing() {
     world.quiet().await;
     let twin = |name: &str| {
         world.reducer.with(|state| {
-            let pod = state.picture().unwrap().pod(b"twin");
+            let pod = state.reducer_state().unwrap().pod(b"twin");
             pod.is_some_and(|pod| pod.pod_name() == name.as_bytes())
         })
     };
@@ -173,8 +173,8 @@ async fn deletes_may_come_twice_or_for_nothing() {
     world.quiet().await;
     assert_eq!(world.wrong(), None);
     let state = world.end().await;
-    let picture = state.picture().unwrap();
-    assert_eq!(picture.counts().deletes_unknown, 0);
+    let reducer_state = state.reducer_state().unwrap();
+    assert_eq!(reducer_state.counts().deletes_unknown, 0);
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn a_delete_that_the_server_sends_twice_counts_once() {
         world.api.delete(Kind::POD, "shop", uid).unwrap();
         world.api.delete(Kind::POD, "shop", "echo").unwrap();
         world.quiet().await;
-        assert_eq!(world.told_since(before), [format!("pod_delete {uid}")]);
+        assert_eq!(world.sent_since(before), [format!("pod_delete {uid}")]);
     }
     for _ in 0..2 {
         world
@@ -207,7 +207,7 @@ async fn a_delete_that_the_server_sends_twice_counts_once() {
     world.quiet().await;
     assert_eq!(world.wrong(), None);
     let state = world.end().await;
-    assert_eq!(state.picture().unwrap().counts().deletes_unknown, 0);
+    assert_eq!(state.reducer_state().unwrap().counts().deletes_unknown, 0);
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn of_two_objects_with_one_uid_the_later_word_counts_and_a_list_finds_the_
         let twin = |name: &str| Pod::new("shop", name, "twin").address("10.0.0.1");
         let known = || {
             world.reducer.with(|state| {
-                let pod = state.picture().unwrap().pod(b"twin")?;
+                let pod = state.reducer_state().unwrap().pod(b"twin")?;
                 Some(String::from_utf8(pod.pod_name().to_owned()).unwrap())
             })
         };
@@ -249,7 +249,7 @@ async fn of_two_objects_with_one_uid_the_later_word_counts_and_a_list_finds_the_
         world.quiet().await;
         assert_eq!(known(), None, "{list}");
         let state = world.end().await;
-        assert_eq!(state.picture().unwrap().counts().deletes_unknown, 0);
+        assert_eq!(state.reducer_state().unwrap().counts().deletes_unknown, 0);
     }
 }
 
@@ -317,15 +317,15 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
             })
             .await;
         world.quiet().await;
-        let told = world.told_since(before);
+        let sent = world.sent_since(before);
         assert_eq!(
-            told,
+            sent,
             ["pod_delete other", "pod_new_with_name new"],
             "{list}"
         );
         let under = |pod: &str| {
             world.reducer.with(|state| {
-                let pod = state.picture().unwrap().pod(pod.as_bytes()).unwrap();
+                let pod = state.reducer_state().unwrap().pod(pod.as_bytes()).unwrap();
                 String::from_utf8(pod.owner_name().to_owned()).unwrap()
             })
         };
@@ -333,7 +333,7 @@ async fn what_is_known_of_an_object_stays_while_it_is_there_in_a_form_that_canno
         // It is still known which one it was.
         world.api.delete(Kind::POD, "shop", "good").unwrap();
         world.quiet().await;
-        assert_eq!(world.told_since(before)[2..], ["pod_delete good"]);
+        assert_eq!(world.sent_since(before)[2..], ["pod_delete good"]);
         world.end().await;
     }
 }
@@ -382,12 +382,12 @@ async fn a_bad_object_costs_itself_alone_in_pages_streams_and_watches() {
             world.api.delete(Kind::POD, "shop", &name).unwrap();
         }
         world.quiet().await;
-        let good: Vec<String> = world.truth().pods.into_keys().collect();
+        let good: Vec<String> = world.expected_state().pods.into_keys().collect();
         world.knows(&good).await;
         assert_eq!(world.lists(), [1, 1, 1], "{list}");
         let state = world.end().await;
-        let told = state.picture().unwrap();
-        let strays: Vec<_> = told
+        let sent = state.reducer_state().unwrap();
+        let strays: Vec<_> = sent
             .sorted()
             .into_iter()
             .map(|(uid, _)| String::from_utf8_lossy(uid).into_owned())

@@ -200,21 +200,21 @@ async fn live(seed: u64, reannounce: Reannounce, strays: bool) {
 }
 
 #[tokio::test]
-async fn told_on_change_everything_is_true_at_every_quiet_moment() {
+async fn sent_on_change_everything_is_true_at_every_quiet_moment() {
     for seed in 1..=6 {
         live(seed, Reannounce::OnChange, false).await;
     }
 }
 
 #[tokio::test]
-async fn pods_that_come_under_owners_that_are_not_there_are_told_so_in_time() {
+async fn pods_that_come_under_owners_that_are_not_there_are_announced_so_in_time() {
     for seed in 1..=6 {
         live(seed, Reannounce::OnChange, true).await;
     }
 }
 
 #[tokio::test]
-async fn told_once_the_same_pods_are_known_and_what_cannot_change_is_true() {
+async fn sent_once_the_same_pods_are_known_and_what_cannot_change_is_true() {
     for seed in 1..=6 {
         live(seed, Reannounce::Never, false).await;
     }

@@ -40,7 +40,7 @@ fn cluster(api: &SimApi) {
 
 fn owner(world: &World, pod: &str) -> Option<String> {
     world.reducer.with(|state| {
-        let pod = state.picture()?.pod(pod.as_bytes())?;
+        let pod = state.reducer_state()?.pod(pod.as_bytes())?;
         Some(String::from_utf8(pod.owner_name().to_owned()).unwrap())
     })
 }
@@ -48,7 +48,9 @@ fn owner(world: &World, pod: &str) -> Option<String> {
 /// Waits until the reducer knows this owner of a pod.
 async fn under(world: &World, pod: &str, wanted: &str) {
     let known = world.reducer.wait_until(|state| {
-        let pod = state.picture().and_then(|known| known.pod(pod.as_bytes()));
+        let pod = state
+            .reducer_state()
+            .and_then(|known| known.pod(pod.as_bytes()));
         pod.is_some_and(|pod| pod.owner_name() == wanted.as_bytes())
     });
     must(&format!("{pod} under {wanted}"), known).await;
@@ -78,7 +80,8 @@ async fn pods_of_jobs_wait_for_them_and_all_others_do_not() {
 }
 
 #[tokio::test]
-async fn pods_of_jobs_are_told_under_their_job_in_time_and_under_the_cron_job_once_it_is_granted() {
+async fn pods_of_jobs_are_announced_under_their_job_in_time_and_under_the_cron_job_once_it_is_granted()
+ {
     let fill = |api: &SimApi| {
         api.deny(Kind::JOB);
         cluster(api);
@@ -95,12 +98,12 @@ async fn pods_of_jobs_are_told_under_their_job_in_time_and_under_the_cron_job_on
     under(&world, "night-pod", "night").await;
     world.quiet().await;
     assert_eq!(world.wrong(), None);
-    let told = world.told_since(before);
+    let sent = world.sent_since(before);
     assert!(
-        !told.iter().any(|told| told.contains("web-pod")),
-        "{told:?}"
+        !sent.iter().any(|sent| sent.contains("web-pod")),
+        "{sent:?}"
     );
-    assert!(!told.iter().any(|told| told.contains("delete")), "{told:?}");
+    assert!(!sent.iter().any(|sent| sent.contains("delete")), "{sent:?}");
 }
 
 #[tokio::test]
@@ -120,17 +123,17 @@ async fn a_permission_that_is_taken_keeps_what_is_known_and_goes_on_when_it_is_b
     }
     world.api.apply(bare("new"));
     world.api.delete(Kind::POD, "shop", "bare").unwrap();
-    assert_eq!(world.told_since(before), [""; 0]);
+    assert_eq!(world.sent_since(before), [""; 0]);
     world.api.allow(Kind::POD);
     world.api.allow(Kind::JOB);
     world.quiet().await;
-    let mut told = world.told_since(before);
-    told.sort_unstable();
-    assert_eq!(told, ["pod_delete bare", "pod_new_with_name new"]);
+    let mut sent = world.sent_since(before);
+    sent.sort_unstable();
+    assert_eq!(sent, ["pod_delete bare", "pod_new_with_name new"]);
 }
 
 #[tokio::test]
-async fn without_pods_there_is_nothing_to_tell_until_they_are_granted() {
+async fn without_pods_there_is_nothing_to_send_until_they_are_granted() {
     let fill = |api: &SimApi| {
         api.deny(Kind::POD);
         cluster(api);
@@ -138,7 +141,7 @@ async fn without_pods_there_is_nothing_to_tell_until_they_are_granted() {
     let world = World::of(fill).await;
     let lists = |book: &Requests| book.lists(Kind::POD) >= 3;
     must("pods are asked for", world.api.wait_until(lists)).await;
-    assert_eq!(world.told_since(0), [""; 0]);
+    assert_eq!(world.sent_since(0), [""; 0]);
     world.api.allow(Kind::POD);
     world.known().await;
     assert_eq!(world.lists()[1..], [1, 1], "nobody else is delayed");
@@ -150,8 +153,11 @@ async fn one_line_says_what_to_grant() {
     api.deny(Kind::JOB);
     cluster(&api);
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &["--owner-wait", "10ms"]).await;
-    let known =
-        reducer.wait_until(|state| state.picture().is_some_and(|picture| picture.pods() == 4));
+    let known = reducer.wait_until(|state| {
+        state
+            .reducer_state()
+            .is_some_and(|reducer_state| reducer_state.pods() == 4)
+    });
     must("all pods", known).await;
     let urgent = |line: &serde_json::Value| line["level"] == "WARN";
     relay.logged("a warning", urgent).await;

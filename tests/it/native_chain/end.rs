@@ -6,7 +6,7 @@ use k8s_relay::{
     config::Reannounce,
     proto::info::Event,
     sim::{
-        cluster::{Cluster, told_as},
+        cluster::{Cluster, sent_as},
         kube::{Fault, Pod, Requests, SimApi, When},
         reducer::{End, MockReducer, State},
         watcher::Watcher,
@@ -54,7 +54,7 @@ fn bare(name: &str) -> Pod {
 }
 
 #[tokio::test]
-async fn a_collect_stream_beside_the_watches_is_read_and_adds_nothing() {
+async fn a_collect_stream_alongside_the_watches_is_read_and_adds_nothing() {
     let mut of_the_watches = Cluster::new(3, 20);
     of_the_watches.seed = 7;
     let world = World::with(
@@ -68,13 +68,13 @@ async fn a_collect_stream_beside_the_watches_is_read_and_adds_nothing() {
     let mut call = watcher.open();
     let other = Cluster::new(4, 2_000);
     // It knows of one of the same pods, and says that it is gone.
-    let same = told_as(Event::Deleted, of_the_watches.pod(0));
+    let same = sent_as(Event::Deleted, of_the_watches.pod(0));
     // More than the channels hold: it must have been read.
     for info in other.list().chain([same]) {
         must("the relay reads", call.send(info)).await.unwrap();
     }
     world.quiet().await;
-    assert_eq!(world.told_since(before), [""; 0]);
+    assert_eq!(world.sent_since(before), [""; 0]);
     assert_eq!(world.wrong(), None);
     assert_eq!(call.outcome(), None, "it stays open");
     let state = world.end().await;
@@ -106,7 +106,7 @@ async fn sigterm_ends_the_watches_and_the_reducer_sees_fin() {
     let api = api().await;
     api.apply(bare("one"));
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &[]).await;
-    let known = |state: &State| state.picture().is_some_and(|p| p.pods() == 1);
+    let known = |state: &State| state.reducer_state().is_some_and(|p| p.pods() == 1);
     must("the pod", reducer.wait_until(known)).await;
     ends_in_time(relay, reducer).await;
     let closed = |book: &Requests| book.open_watches == 0;
@@ -118,8 +118,8 @@ async fn sigterm_ends_it_in_time_while_the_api_server_hangs() {
     let api = api().await;
     api.fault(When::any(), Fault::Silence);
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &[]).await;
-    let greeted = |state: &State| state.latest().is_some_and(|c| c.greeted());
-    must("a greeting", reducer.wait_until(greeted)).await;
+    let handshake_done = |state: &State| state.latest().is_some_and(|c| c.handshake_done());
+    must("a greeting", reducer.wait_until(handshake_done)).await;
     must("two hang", api.wait_until(|book| book.total() >= 2)).await;
     ends_in_time(relay, reducer).await;
 }
@@ -133,7 +133,7 @@ async fn sigterm_ends_it_in_time_while_a_list_is_being_read() {
         Fault::Cut(4_000, k8s_relay::sim::kube::Cut::Stall),
     );
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &["--list", "watch-list"]).await;
-    let known = |state: &State| state.picture().is_some_and(|p| p.pods() > 0);
+    let known = |state: &State| state.reducer_state().is_some_and(|p| p.pods() > 0);
     must("some pods", reducer.wait_until(known)).await;
     ends_in_time(relay, reducer).await;
 }

@@ -230,7 +230,7 @@ async fn watches_that_start_again_list_into_what_is_known() {
 }
 
 #[tokio::test]
-async fn a_relay_serves_a_further_kind_beside_the_three_that_it_matches() {
+async fn a_relay_serves_a_further_kind_alongside_the_three_that_it_matches() {
     let (kinds, rollouts, zones) = table();
     let api = api(&kinds).await;
     api.apply(Pod::new("shop", "web-1", "uid-1").address("10.0.0.1"));

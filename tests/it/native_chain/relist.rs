@@ -23,7 +23,7 @@ fn cluster(api: &SimApi) {
 }
 
 #[tokio::test]
-async fn nothing_has_changed_and_nothing_is_told() {
+async fn nothing_has_changed_and_nothing_is_sent() {
     for reannounce in [Reannounce::Never, Reannounce::OnChange] {
         let world = World::with(cluster, |config| config.reannounce = reannounce).await;
         world.quiet().await;
@@ -38,13 +38,13 @@ async fn nothing_has_changed_and_nothing_is_told() {
             .await;
         world.quiet().await;
         assert_eq!(world.lists(), [2, 2, 2]);
-        assert_eq!(world.told_since(before), [""; 0]);
+        assert_eq!(world.sent_since(before), [""; 0]);
         assert_eq!(world.wrong(), None);
     }
 }
 
 #[tokio::test]
-async fn only_the_difference_is_told() {
+async fn only_the_difference_is_sent() {
     let world = World::of(cluster).await;
     world.quiet().await;
     let before = world.messages();
@@ -62,8 +62,8 @@ async fn only_the_difference_is_told() {
         })
         .await;
     world.quiet().await;
-    let mut told = world.told_since(before);
-    told.sort_unstable();
+    let mut sent = world.sent_since(before);
+    sent.sort_unstable();
     let expected = [
         "pod_container four",
         "pod_container three",
@@ -73,7 +73,7 @@ async fn only_the_difference_is_told() {
         "pod_new_with_name four",
         "pod_new_with_name two-again",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(sent, expected);
     assert_eq!(world.wrong(), None);
 }
 
@@ -94,11 +94,11 @@ async fn what_expires_while_it_is_watched_is_listed_again_at_once() {
     world.api.end_watches();
     world.quiet().await;
     assert_eq!(world.lists(), [3, 1, 1]);
-    assert_eq!(world.told_since(before), [""; 0]);
+    assert_eq!(world.sent_since(before), [""; 0]);
 }
 
 #[tokio::test]
-async fn who_wants_everything_anew_gets_it_after_a_resync() {
+async fn who_wants_everything_again_gets_it_after_a_resync() {
     let world = World::with(cluster, |config| config.native.relist_resync = true).await;
     world.quiet().await;
     let before = world.messages();
@@ -108,12 +108,12 @@ async fn who_wants_everything_anew_gets_it_after_a_resync() {
         })
         .await;
     world.quiet().await;
-    let told = world.told_since(before);
-    let resyncs = told.iter().filter(|told| told.starts_with("pod_resync"));
-    assert_eq!(resyncs.count(), 1, "{told:?}");
+    let sent = world.sent_since(before);
+    let resyncs = sent.iter().filter(|sent| sent.starts_with("pod_resync"));
+    assert_eq!(resyncs.count(), 1, "{sent:?}");
     for pod in ["two", "three", "web"] {
-        let told = told.contains(&format!("pod_new_with_name {pod}"));
-        assert!(told, "{pod} is told again");
+        let sent = sent.contains(&format!("pod_new_with_name {pod}"));
+        assert!(sent, "{pod} is told again");
     }
     assert_eq!(world.wrong(), None);
 }
@@ -131,6 +131,6 @@ async fn an_etcd_that_was_restored_is_listed_again() {
     });
     world.api.reset_to_version(3);
     world.quiet().await;
-    assert_eq!(world.told_since(before), ["pod_delete one"]);
+    assert_eq!(world.sent_since(before), ["pod_delete one"]);
     assert_eq!(world.wrong(), None);
 }

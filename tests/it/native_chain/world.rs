@@ -14,7 +14,8 @@ use k8s_relay::{
     model::Kind,
     sim::{
         kube::{
-            Meta, Options, Owner, Pod, Request, Requests, SimApi, Sort, Strictness, Truth, View,
+            ExpectedState, Meta, Options, Owner, Pod, Request, Requests, SimApi, Sort, Strictness,
+            View,
         },
         reducer::{self, MockReducer, State},
     },
@@ -119,7 +120,7 @@ impl World {
     /// Waits until it knows what is true of these pods, and no others.
     pub(super) async fn known_of(
         &self,
-        wanted: impl Fn(&k8s_relay::sim::kube::truth::Known) -> bool,
+        wanted: impl Fn(&k8s_relay::sim::kube::expected_state::Known) -> bool,
     ) {
         let known = |state: &State| self.difference(state, &wanted).is_none();
         if tokio::time::timeout(PATIENCE, self.reducer.wait_until(known))
@@ -134,19 +135,21 @@ impl World {
     fn difference(
         &self,
         state: &State,
-        wanted: impl Fn(&k8s_relay::sim::kube::truth::Known) -> bool,
+        wanted: impl Fn(&k8s_relay::sim::kube::expected_state::Known) -> bool,
     ) -> Option<String> {
-        let mut truth = self.truth();
-        truth.pods.retain(|_, pod| wanted(pod));
-        match state.latest().filter(|one| one.greeted()) {
-            Some(connection) => truth.difference(connection.picture(), self.strictness),
+        let mut expected_state = self.expected_state();
+        expected_state.pods.retain(|_, pod| wanted(pod));
+        match state.latest().filter(|one| one.handshake_done()) {
+            Some(connection) => {
+                expected_state.difference(connection.reducer_state(), self.strictness)
+            }
             None => Some("there is no connection".to_owned()),
         }
     }
 
     /// What is true, as the relay's settings show it.
-    pub(super) fn truth(&self) -> Truth {
-        self.api.truth(self.view)
+    pub(super) fn expected_state(&self) -> ExpectedState {
+        self.api.expected_state(self.view)
     }
 
     /// Waits until the reducer knows all that has happened so far: something of each kind happens
@@ -186,10 +189,10 @@ impl World {
     /// Waits until the reducer knows these pods.
     pub(super) async fn knows(&self, uids: &[impl AsRef<str>]) {
         let known = |state: &State| {
-            let picture = state.picture();
-            picture.is_some_and(|picture| {
+            let reducer_state = state.reducer_state();
+            reducer_state.is_some_and(|reducer_state| {
                 let mut uids = uids.iter();
-                uids.all(|uid| picture.pod(uid.as_ref().as_bytes()).is_some())
+                uids.all(|uid| reducer_state.pod(uid.as_ref().as_bytes()).is_some())
             })
         };
         let what = format!(
@@ -210,7 +213,7 @@ impl World {
     }
 
     /// What was sent of pods after so many messages, but for what [`Self::quiet`] added.
-    pub(super) fn told_since(&self, messages: usize) -> Vec<String> {
+    pub(super) fn sent_since(&self, messages: usize) -> Vec<String> {
         self.reducer.with(|state| {
             let news = state.log.iter().skip(messages).map(|entry| &entry.message);
             let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
@@ -246,9 +249,13 @@ impl World {
     }
 
     /// Waits until this many connections of the relay have completed the handshake.
-    pub(super) async fn greeted(&self, connections: usize) {
-        let greeted = |state: &State| state.connection(connections).is_some_and(|c| c.greeted());
-        must("a greeting", self.reducer.wait_until(greeted)).await;
+    pub(super) async fn handshake_done(&self, connections: usize) {
+        let handshake_done = |state: &State| {
+            state
+                .connection(connections)
+                .is_some_and(|c| c.handshake_done())
+        };
+        must("a greeting", self.reducer.wait_until(handshake_done)).await;
     }
 
     /// Waits until the relay itself holds something.

@@ -150,12 +150,17 @@ async fn only_the_named_namespaces_are_watched_each_by_its_own_watches() {
         config.native.namespaces = vec!["a".to_owned(), "b".to_owned()];
     })
     .await;
-    let watched = |pod: &k8s_relay::sim::kube::truth::Known| ["a", "b"].contains(&&*pod.namespace);
+    let watched =
+        |pod: &k8s_relay::sim::kube::expected_state::Known| ["a", "b"].contains(&&*pod.namespace);
     world.known_of(watched).await;
     live_on(&world.api);
     world.known_of(watched).await;
     assert!(
-        world.truth().pods.values().any(|pod| !watched(pod)),
+        world
+            .expected_state()
+            .pods
+            .values()
+            .any(|pod| !watched(pod)),
         "there is more in the cluster"
     );
     assert_eq!(world.lists(), [2, 2, 2]);
@@ -168,7 +173,7 @@ async fn only_the_named_namespaces_are_watched_each_by_its_own_watches() {
         .await;
     world.known_of(watched).await;
     world.quiet_in("a").await;
-    assert_eq!(world.told_since(before), ["pod_delete b-bare"]);
+    assert_eq!(world.sent_since(before), ["pod_delete b-bare"]);
 }
 
 #[tokio::test]
@@ -183,7 +188,8 @@ async fn a_selector_chooses_pods_and_leaves_their_owners_be() {
             "tier=front" => &chosen[2..],
             _ => &chosen[..2],
         };
-        let is_chosen = |pod: &k8s_relay::sim::kube::truth::Known| two.contains(&&*pod.name);
+        let is_chosen =
+            |pod: &k8s_relay::sim::kube::expected_state::Known| two.contains(&&*pod.name);
         world.known_of(is_chosen).await;
         live_on(&world.api);
         world.known_of(is_chosen).await;
@@ -199,7 +205,7 @@ async fn who_wants_main_containers_only_gets_no_others() {
     .strict();
     world.known().await;
     world.reducer.with(|state| {
-        let pod = state.picture().unwrap().pod(b"a-sidecars").unwrap();
+        let pod = state.reducer_state().unwrap().pod(b"a-sidecars").unwrap();
         assert_eq!(pod.containers().len(), 1);
     });
 }
@@ -212,7 +218,7 @@ async fn any_controller_of_a_replica_set_may_be_the_owner() {
             .strict();
         world.known().await;
         world.reducer.with(|state| {
-            let pod = state.picture().unwrap().pod(b"a-canary-1-x").unwrap();
+            let pod = state.reducer_state().unwrap().pod(b"a-canary-1-x").unwrap();
             assert_eq!(pod.owner_name(), owner.as_bytes());
         });
     }

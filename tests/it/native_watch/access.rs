@@ -272,7 +272,7 @@ async fn a_server_with_tls_is_known_by_its_authority_and_knows_us_by_our_token()
     let access = kubeconfig(&dir, &server, "token: secret");
     let server = native::connect(&access, Limits::default()).await.unwrap();
     assert_eq!(*server.url(), *format!("https://localhost:{port}"));
-    let (inputs, _told) = mpsc::channel(8);
+    let (inputs, _sent) = mpsc::channel(8);
     let stop = CancellationToken::new();
     let watch = native::watch(
         server,

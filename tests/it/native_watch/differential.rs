@@ -151,9 +151,9 @@ async fn ours(acts: Vec<Act>, page_expires: bool, list: ListMode) -> String {
     let address = api.address;
     let serving = tokio::spawn(Cluster::new(acts, page_expires).serve(api));
     let mut watched = Watched::with(Api::elsewhere(address), options, "").await;
-    let told = watched.until(&format!("apply-{LAST}")).await;
+    let sent = watched.until(&format!("apply-{LAST}")).await;
     serving.abort();
-    let events = told
+    let events = sent
         .split(' ')
         .filter(|one| !["well", "failing"].contains(one));
     events.collect::<Vec<_>>().join(" ")
@@ -173,14 +173,14 @@ async fn reference(acts: Vec<Act>, page_expires: bool, list: ListMode) -> String
         list == ListMode::Pages
     );
     let mut events = pin!(watcher::watcher(kube::Api::<Pod>::all(client), config));
-    let mut told = Vec::new();
-    while told
+    let mut sent = Vec::new();
+    while sent
         .last()
         .is_none_or(|one| *one != format!("apply-{LAST}"))
     {
         // Its errors are no events.
         if let Ok(event) = events.next().await.unwrap() {
-            told.push(match event {
+            sent.push(match event {
                 Event::Init => "init".to_owned(),
                 Event::InitApply(pod) => format!("+{}", pod.name_any()),
                 Event::InitDone => "done".to_owned(),
@@ -190,7 +190,7 @@ async fn reference(acts: Vec<Act>, page_expires: bool, list: ListMode) -> String
         }
     }
     serving.abort();
-    told.join(" ")
+    sent.join(" ")
 }
 
 #[test]

@@ -61,7 +61,7 @@ async fn a_watch_that_ends_without_news_is_no_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_told_something_is_opened_again_at_once_however_it_ends() {
+async fn a_watch_that_sent_something_is_opened_again_at_once_however_it_ends() {
     for how in [How::Ends, How::IsCut, How::IsReset, How::IsGarbage] {
         let (mut watched, mut stream) = Watched::following().await;
         for n in 6..12 {

@@ -25,8 +25,8 @@ async fn a_list_says_of_an_object_that_it_cannot_be_used_but_is_there() {
     let nameless = "{}".to_owned();
     call.page(&[flawed("b"), nameless, object("c", "2")], "5", None)
         .await;
-    let told = watched.until("done").await;
-    assert_eq!(told, "init seen-a well +c seen-b done");
+    let sent = watched.until("done").await;
+    assert_eq!(sent, "init seen-a well +c seen-b done");
 
     let mut watched = Watched::start(ListMode::WatchList).await;
     let mut stream = watched.api.asked("stream").await.stream().await;

@@ -92,7 +92,7 @@ async fn owners_are_listed_as_metadata() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_list_and_what_follows_is_told_as_it_comes() {
+async fn a_streamed_list_and_what_follows_is_sent_as_it_comes() {
     let mut watched = Watched::start(ListMode::Auto).await;
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.line(added("a", "2")).await;
@@ -132,9 +132,9 @@ async fn a_long_list_comes_in_many_batches() {
     call.page(&items[..500], "5", Some("t/1=")).await;
     let call = watched.api.asked("page 500 after t/1=").await;
     call.page(&items[500..], "5", None).await;
-    let told = watched.until("done").await;
-    assert_eq!(told.matches('+').count(), 700);
-    assert_eq!(told.matches("init").count(), 1);
+    let sent = watched.until("done").await;
+    assert_eq!(sent.matches('+').count(), 700);
+    assert_eq!(sent.matches("init").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,8 +176,8 @@ async fn a_slow_listener_holds_back_the_watch_and_costs_it_nothing() {
         tokio::time::sleep(SECOND).await;
     }
     tokio::time::sleep(3_600 * SECOND).await;
-    let told = watched.until(&format!("apply-p{}", ROOM + 19)).await;
-    assert_eq!(told.matches("apply").count(), ROOM + 20, "{told}");
+    let sent = watched.until(&format!("apply-p{}", ROOM + 19)).await;
+    assert_eq!(sent.matches("apply").count(), ROOM + 20, "{sent}");
     assert_eq!(watched.rest(), "", "no failure, no list");
 }
 

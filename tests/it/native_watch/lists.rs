@@ -48,9 +48,9 @@ async fn a_server_that_ignores_the_wish_for_a_streamed_list_is_found_out_without
     assert!(waited <= SECOND, "{waited:?}");
     call.page(&[object("a", "11"), object("c", "7")], "12", None)
         .await;
-    let told = watched.until("well").await;
-    assert!(told.ends_with("init +a +c done well"), "{told}");
-    assert!(!told.contains("delete"), "{told}");
+    let sent = watched.until("well").await;
+    assert!(sent.ends_with("init +a +c done well"), "{sent}");
+    assert!(!sent.contains("delete"), "{sent}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +75,7 @@ async fn an_expired_version_leads_to_a_list_at_once_and_is_not_asked_for_again()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_page_begins_the_list_anew() {
+async fn an_expired_page_begins_the_list_again() {
     let mut watched = Watched::start(ListMode::Pages).await;
     let call = watched.api.asked("page 500").await;
     call.page(&[object("a", "1")], "5", Some("t")).await;
@@ -140,9 +140,9 @@ async fn a_streamed_list_that_is_cut_is_tried_more_and_more_seldom() {
     assert_slower_and_slower(&asked);
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    let told = watched.until("well").await;
-    assert!(told.ends_with("init +b done well"), "{told}");
-    assert_eq!(told.matches("failing").count(), 1);
+    let sent = watched.until("well").await;
+    assert!(sent.ends_with("init +b done well"), "{sent}");
+    assert_eq!(sent.matches("failing").count(), 1);
     assert_eq!(watched.logged().len(), 2, "failing, and well again");
 }
 
@@ -175,30 +175,30 @@ async fn a_list_that_is_cut_twice_comes_in_pages_and_pages_that_fail_twice_lead_
     }
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    let told = watched.until("well").await;
-    assert!(told.ends_with("init +b done well"), "{told}");
+    let sent = watched.until("well").await;
+    assert!(sent.ends_with("init +b done well"), "{sent}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_mark_that_comes_before_the_page_beside_it_counts() {
+async fn an_end_mark_that_comes_before_the_page_alongside_it_counts() {
     let mut watched = Watched::start(ListMode::Auto).await;
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.line(added("a", "1")).await;
-    let beside = watched.api.asked("page 500").await;
+    let alongside = watched.api.asked("page 500").await;
     stream.line(end_mark("5")).await;
     assert_eq!(watched.until("well").await, "init +a done well");
-    beside.page(&[object("b", "1")], "5", None).await;
+    alongside.page(&[object("b", "1")], "5", None).await;
     stream.line(added("c", "6")).await;
     assert_eq!(watched.until("apply-c").await, "apply-c");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_beside_a_stream_that_fails_changes_nothing() {
+async fn a_page_alongside_a_stream_that_fails_changes_nothing() {
     let mut watched = Watched::start(ListMode::Auto).await;
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.line(added("a", "1")).await;
-    let beside = watched.api.asked("page 500").await;
-    beside.refuse(503, "busy").await;
+    let alongside = watched.api.asked("page 500").await;
+    alongside.refuse(503, "busy").await;
     tokio::time::sleep(SECOND).await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
     assert_eq!(watched.until("well").await, "init +a +b done well");
@@ -219,6 +219,6 @@ async fn three_errors_from_one_version_lead_to_a_list_and_it_gives_way_to_the_wa
     call.refuse(403, "pods is forbidden").await;
     stream = watched.reopened("6").await.1;
     stream.line(added("y", "7")).await;
-    let told = watched.until("apply-y").await;
-    assert!(!told.contains("init"), "{told}");
+    let sent = watched.until("apply-y").await;
+    assert!(!sent.contains("init"), "{sent}");
 }

@@ -25,8 +25,8 @@ async fn a_server_that_answers_each_request_with_another_code_in_turn_is_outlive
         } else {
             call.page(&[object("a", "1")], "5", None).await;
         }
-        let told = watched.until("well").await;
-        assert!(told.ends_with("init +a done well"), "{list:?}: {told}");
+        let sent = watched.until("well").await;
+        assert!(sent.ends_with("init +a done well"), "{list:?}: {sent}");
         drop(open);
     }
 }
@@ -101,8 +101,8 @@ async fn a_server_whose_watches_are_worth_nothing_is_listed() {
         assert_eq!(list.ask(), "page 500", "{bad:?}");
         assert!((1..=most).contains(&watches), "{bad:?}: {watches}");
         list.page(&[object("b", "8")], "9", None).await;
-        let told = watched.until("done").await;
-        assert!(told.ends_with("init +b done"), "{bad:?}: {told}");
+        let sent = watched.until("done").await;
+        assert!(sent.ends_with("init +b done"), "{bad:?}: {sent}");
         let _open = watched.api.asked("watch 9").await;
     }
 }

@@ -38,7 +38,7 @@ pub struct Watched {
     pub api: Api,
     pub inputs: mpsc::Receiver<WatchMessage>,
     /// Of pods, not asked for yet.
-    told: VecDeque<String>,
+    sent: VecDeque<String>,
     /// What the watch of pods said of its health last.
     pub health: Option<(WatchHealth, Instant, Option<WatchFailure>)>,
     pub stop: CancellationToken,
@@ -88,7 +88,7 @@ impl Watched {
         Self {
             api,
             inputs,
-            told: VecDeque::new(),
+            sent: VecDeque::new(),
             health: None,
             stop,
             counters,
@@ -125,16 +125,16 @@ impl Watched {
 
     /// What is sent of pods, up to and with this.
     pub async fn until(&mut self, last: &str) -> String {
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         loop {
-            while let Some(one) = self.told.pop_front() {
-                told.push(one);
-                if told.last().is_some_and(|one| one == last) {
-                    return told.join(" ");
+            while let Some(one) = self.sent.pop_front() {
+                sent.push(one);
+                if sent.last().is_some_and(|one| one == last) {
+                    return sent.join(" ");
                 }
             }
             let input = timeout(LONG, self.inputs.recv()).await;
-            let input = input.unwrap_or_else(|_| panic!("no `{last}` after {told:?}"));
+            let input = input.unwrap_or_else(|_| panic!("no `{last}` after {sent:?}"));
             self.take(input.expect("the watches have ended"));
         }
     }
@@ -144,7 +144,7 @@ impl Watched {
         while let Ok(input) = self.inputs.try_recv() {
             self.take(input);
         }
-        Vec::from(std::mem::take(&mut self.told)).join(" ")
+        Vec::from(std::mem::take(&mut self.sent)).join(" ")
     }
 
     /// Ends the watches.
@@ -158,7 +158,7 @@ impl Watched {
         match input {
             WatchMessage::Batch { events, .. } => {
                 assert!((1..=256).contains(&events.len()), "{}", events.len());
-                self.told.extend(events.into_iter().filter_map(text));
+                self.sent.extend(events.into_iter().filter_map(text));
             }
             WatchMessage::Health {
                 kind: Kind::POD,
@@ -169,7 +169,7 @@ impl Watched {
             } => {
                 let before = self.health.replace((health, since, last_failure));
                 if before.is_none_or(|(before, ..)| before != health) {
-                    self.told.push_back(format!("{health:?}").to_lowercase());
+                    self.sent.push_back(format!("{health:?}").to_lowercase());
                 }
             }
             WatchMessage::Health { .. } => {}

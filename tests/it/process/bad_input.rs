@@ -11,7 +11,7 @@ use k8s_relay::{
 use serde_json::Value;
 use tonic::Code;
 
-use super::world::{MIB, Truth, World, connect, reducer, relay_to};
+use super::world::{ExpectedState, MIB, World, connect, reducer, relay_to};
 use crate::support::{collect::Raw, must};
 
 fn pod(uid: &str, change: impl FnOnce(&mut PodInfo)) -> Info {
@@ -54,7 +54,7 @@ const TEXTS: [(&str, TextOf); 6] = [
 ];
 
 #[tokio::test]
-async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_told() {
+async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_sent() {
     let world = World::start().await;
     let mut call = world.watcher.open();
     let mut sent = BTreeMap::new();
@@ -74,25 +74,27 @@ async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_told() {
             }
         }
     }
-    world.told(1, sent.len() as u64).await;
+    world.announced(1, sent.len() as u64).await;
     assert_eq!(world.relay.stop().await.code(), Some(0));
     let state = world.reducer.shutdown().await;
     assert_eq!(state.violations().count(), 0);
     for (uid, (field, long)) in sent {
-        let mut told = state
+        let mut announced = state
             .log
             .iter()
             .filter(|e| e.message.get("uid") == Some(&uid.as_str().into()));
-        let told = told
+        let announced = announced
             .find_map(|e| e.message.get(field))
             .unwrap_or_else(|| panic!("{uid}"));
         // Bytes that are no text would not be a string here.
-        let told = told.as_str().unwrap_or_else(|| panic!("{uid}: {told}"));
-        assert!(long.starts_with(told), "{uid}");
+        let announced = announced
+            .as_str()
+            .unwrap_or_else(|| panic!("{uid}: {announced}"));
+        assert!(long.starts_with(announced), "{uid}");
         if long.len() <= 301 {
-            assert_eq!(told, long, "{uid}: what fits is told uncut");
+            assert_eq!(announced, long, "{uid}: what fits is told uncut");
         } else {
-            let cut = told.len();
+            let cut = announced.len();
             assert!((MAX_PLAIN - 300..MAX_PLAIN).contains(&cut), "{uid}: {cut}");
         }
     }
@@ -115,10 +117,10 @@ async fn ids_that_would_have_to_be_cut_are_dropped_with_one_line_each() {
         pod("good", |_| ()),
     ];
     let sent = World::send(&mut call, infos).await;
-    world.told(1, sent).await;
+    world.announced(1, sent).await;
     let state = world.reducer.shutdown().await;
     let pods: Vec<&[u8]> = state
-        .picture()
+        .reducer_state()
         .unwrap()
         .sorted()
         .iter()
@@ -174,7 +176,7 @@ async fn pods_that_wait_for_owners_that_never_come_cost_their_call_and_no_memory
         relay,
         watcher,
     };
-    world.known(&Truth::of(cluster, 0..100)).await;
+    world.known(&ExpectedState::of(cluster, 0..100)).await;
     assert_eq!(world.relay.stop().await.code(), Some(0));
 }
 
@@ -221,7 +223,7 @@ async fn two_thousand_streams_that_send_nothing_cost_nothing_and_fill_no_log() {
         relay,
         watcher,
     };
-    world.known(&Truth::of(cluster, 0..100)).await;
+    world.known(&ExpectedState::of(cluster, 0..100)).await;
     assert_eq!(world.relay.stop().await.code(), Some(0));
 }
 
@@ -252,7 +254,7 @@ async fn streams_cancelled_as_fast_as_they_are_opened_cost_little() {
         relay,
         watcher,
     };
-    world.known(&Truth::of(cluster, 0..100)).await;
+    world.known(&ExpectedState::of(cluster, 0..100)).await;
     let most = world.relay.memory_peak() - before;
     assert!(most < STREAMS as u64 * BYTES_PER_STREAM, "{most} bytes");
     assert_eq!(world.relay.stop().await.code(), Some(0));

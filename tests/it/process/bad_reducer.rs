@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_relay::sim::{cluster::Cluster, reducer::Options, watcher::Call};
 use serde_json::Value;
 
-use super::world::{Truth, World, reducer};
+use super::world::{ExpectedState, World, reducer};
 
 /// Far more than a few attempts cost, far less than a loop without a pause would.
 const IDLE: Duration = Duration::from_millis(500);
@@ -21,16 +21,16 @@ fn count(world: &World, message: &str) -> usize {
 }
 
 /// A world in which the reducer knows this cluster.
-async fn told(cluster: Cluster) -> (World, Call) {
+async fn sent(cluster: Cluster) -> (World, Call) {
     let world = World::start().await;
     let mut call = world.watcher.open();
     let infos = World::send(&mut call, cluster.list()).await;
-    world.told(1, infos).await;
+    world.announced(1, infos).await;
     (world, call)
 }
 
 #[tokio::test]
-async fn one_that_refuses_is_told_everything_once_it_listens() {
+async fn one_that_refuses_is_sent_everything_once_it_listens() {
     let reducer = reducer(Options::default()).await;
     reducer.stop_listening().await;
     let world = World::not_yet_connected(reducer, &[]).await;
@@ -48,7 +48,7 @@ async fn one_that_refuses_is_told_everything_once_it_listens() {
     let spent = world.relay.busy() - busy;
     assert!(spent < IDLE, "{spent:?}");
     world.reducer.start_listening().await.unwrap();
-    world.known(&Truth::of(cluster, 0..200)).await;
+    world.known(&ExpectedState::of(cluster, 0..200)).await;
     let lines = count(
         &world,
         "cannot connect to the reducer; the relay tries again",
@@ -57,17 +57,17 @@ async fn one_that_refuses_is_told_everything_once_it_listens() {
 }
 
 #[tokio::test]
-async fn one_that_vanishes_or_resets_is_told_everything_again() {
+async fn one_that_vanishes_or_resets_is_sent_everything_again() {
     for reset in [false, true] {
         let cluster = Cluster::new(10, 200);
-        let (world, call) = told(cluster).await;
+        let (world, call) = sent(cluster).await;
         if reset {
             world.reducer.reset().await;
         } else {
             world.reducer.disconnect().await;
         }
-        world.greeted(2).await;
-        world.known(&Truth::of(cluster, 0..200)).await;
+        world.handshake_done(2).await;
+        world.known(&ExpectedState::of(cluster, 0..200)).await;
         let line = says("reducer disconnected");
         let line = world.relay.logged("it has noticed", line).await;
         let reason = line["reason"].as_str().unwrap();
@@ -84,7 +84,7 @@ async fn one_that_vanishes_or_resets_is_told_everything_again() {
 #[tokio::test]
 async fn one_that_talks_is_read_and_not_listened_to() {
     let cluster = Cluster::new(10, 200);
-    let (world, mut call) = told(cluster).await;
+    let (world, mut call) = sent(cluster).await;
     let memory = world.relay.memory();
     for _ in 0..64 {
         world.reducer.send_garbage(&[0xa5; 64 << 10]);
@@ -93,20 +93,20 @@ async fn one_that_talks_is_read_and_not_listened_to() {
     world.relay.logged("it has noticed", noticed).await;
     let more = Cluster::new(10, 210);
     World::send(&mut call, (200..210).map(|n| more.pod(n))).await;
-    world.known(&Truth::of(more, 0..210)).await;
+    world.known(&ExpectedState::of(more, 0..210)).await;
     assert_eq!(world.reducer.connections(), 1);
     assert!(world.relay.memory() < memory + (2 << 20));
 }
 
 #[tokio::test]
-async fn one_that_rejects_every_connection_is_dialled_ever_more_slowly() {
+async fn one_that_rejects_every_connection_is_connected_to_ever_more_slowly() {
     let rejecting = Options {
-        close_after_greeting: true,
+        close_after_handshake: true,
         ..Options::default()
     };
     let world = World::with(rejecting, &[]).await;
     let busy = world.relay.busy();
-    world.greeted(3).await;
+    world.handshake_done(3).await;
     let third = |line: &Value| line["connection"] == 3 && line["reason"].is_string();
     world.relay.logged("the third end", third).await;
     let spent = world.relay.busy() - busy;

@@ -34,7 +34,7 @@ async fn seen(reducer: MockReducer) -> State {
 }
 
 #[tokio::test]
-async fn everything_told_arrives_and_then_eof() {
+async fn everything_sent_arrives_and_then_eof() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let cluster = Cluster::new(50, 500);
         let mut world = World::start().await;

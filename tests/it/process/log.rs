@@ -38,7 +38,7 @@ async fn an_ordinary_life_is_a_few_lines_and_nothing_to_look_at() {
     let world = World::start().await;
     let mut call = world.watcher.open();
     let infos = World::send(&mut call, Cluster::new(3, 10).list()).await;
-    world.told(1, infos).await;
+    world.announced(1, infos).await;
     call.half_close();
     must("the call ends", call.ended()).await;
     let mut relay = world.relay;

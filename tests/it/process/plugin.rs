@@ -15,7 +15,7 @@ use tokio::{
     process::Command,
 };
 
-use super::world::{Truth, World, reducer, relay_to};
+use super::world::{ExpectedState, World, reducer, relay_to};
 use crate::support::must;
 
 /// A kubeconfig whose plugin hangs, and so does a child of its own.
@@ -135,7 +135,7 @@ async fn a_plugin_that_hangs_stops_nothing_else_in_a_relay_that_serves_streams()
     let ids = hanging.running().await;
 
     World::send(&mut call, rest.iter().cloned()).await;
-    world.known(&Truth::of(cluster, 0..200)).await;
+    world.known(&ExpectedState::of(cluster, 0..200)).await;
     let beats = |state: &k8s_relay::sim::reducer::State| {
         state
             .log

@@ -5,7 +5,7 @@ use std::process::Command;
 use k8s_relay::sim::{cluster::Cluster, reducer::Options};
 use serde_json::Value;
 
-use super::world::{Truth, World};
+use super::world::{ExpectedState, World};
 
 #[tokio::test]
 async fn a_recording_decodes_to_exactly_what_the_reducer_read() {
@@ -16,10 +16,10 @@ async fn a_recording_decodes_to_exactly_what_the_reducer_read() {
     let world = World::with(Options::default(), &["--record-intake-output", path]).await;
     let mut call = world.watcher.open();
     let infos = World::send(&mut call, cluster.list()).await;
-    world.told(1, infos).await;
+    world.announced(1, infos).await;
     world.reducer.disconnect().await;
-    world.greeted(2).await;
-    world.known(&Truth::of(cluster, 0..300)).await;
+    world.handshake_done(2).await;
+    world.known(&ExpectedState::of(cluster, 0..300)).await;
     assert_eq!(world.relay.stop().await.code(), Some(0));
 
     let state = world.reducer.shutdown().await;
@@ -58,8 +58,8 @@ async fn a_recording_on_a_full_disk_ends_with_one_line_and_the_relay_goes_on() {
     let cluster = Cluster::new(20, 1_000);
     let mut call = world.watcher.open();
     let infos = World::send(&mut call, cluster.list()).await;
-    world.told(1, infos).await;
-    world.known(&Truth::of(cluster, 0..1_000)).await;
+    world.announced(1, infos).await;
+    world.known(&ExpectedState::of(cluster, 0..1_000)).await;
     let log = world.relay.log();
     let errors: Vec<_> = log.iter().filter(|l| l["level"] == "ERROR").collect();
     assert_eq!(errors.len(), 1);

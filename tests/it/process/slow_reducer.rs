@@ -5,12 +5,12 @@ use futures_util::stream;
 use k8s_relay::{
     proto::{Info, info::Event},
     sim::{
-        cluster::{Cluster, told_as},
+        cluster::{Cluster, sent_as},
         reducer::{Options, State},
     },
 };
 
-use super::world::{MIB, Truth, World};
+use super::world::{ExpectedState, MIB, World};
 use crate::support::must;
 
 /// As large as they are, half of them fill the buffer.
@@ -20,7 +20,7 @@ const PODS: u32 = 900;
 const HIGH_MARK: u64 = 4 * MIB;
 
 #[tokio::test]
-async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_truth() {
+async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_expected_state() {
     let stalling = Options {
         keep_everything: false,
         receive_buffer: Some(64 << 10),
@@ -31,7 +31,7 @@ async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_trut
     let mut call = world.watcher.open();
     let mut sent = World::send(&mut call, cluster.all_replica_sets()).await;
     sent += World::send(&mut call, (0..100).map(|n| large(cluster.pod(n)))).await;
-    world.told(1, sent).await;
+    world.announced(1, sent).await;
 
     world.reducer.pause_reading();
     sent += World::send(&mut call, (100..PODS).map(|n| large(cluster.pod(n)))).await;
@@ -41,10 +41,10 @@ async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_trut
     let memory = world.relay.memory();
     // Now all of them change and some go, and nothing of it can be sent.
     for _ in 0..3 {
-        let again = (0..PODS).map(|n| told_as(Event::Modified, large(cluster.pod(n))));
+        let again = (0..PODS).map(|n| sent_as(Event::Modified, large(cluster.pod(n))));
         sent += World::send(&mut call, again).await;
     }
-    let gone = (50..300).map(|n| told_as(Event::Deleted, cluster.pod(n)));
+    let gone = (50..300).map(|n| sent_as(Event::Deleted, cluster.pod(n)));
     sent += World::send(&mut call, gone).await;
     world.applied(1, sent).await;
     let full = world.relay.until("it rests", |_| true).await;
@@ -54,7 +54,7 @@ async fn a_flood_over_a_reducer_that_reads_nothing_ends_in_a_resync_and_the_trut
     assert!(grown < 8 * MIB, "{} KiB more", grown >> 10);
 
     world.reducer.resume_reading();
-    let left = Truth::of(cluster, 0..50).and(Truth::of(cluster, 300..PODS));
+    let left = ExpectedState::of(cluster, 0..50).and(ExpectedState::of(cluster, 300..PODS));
     world.known(&left).await;
     world.reducer.with(|state| {
         assert_eq!(state.connections.len(), 1, "the connection has stood");
@@ -87,10 +87,10 @@ async fn a_reducer_that_restarts_in_the_middle_of_a_list_knows_it_all_in_the_end
     let cluster = Cluster::new(1_000, 20_000);
     let list = world.watcher.play(stream::iter(cluster.list()));
     let restarts = async {
-        let some = |state: &State| state.picture().is_some_and(|p| p.pods() >= 2_000);
+        let some = |state: &State| state.reducer_state().is_some_and(|p| p.pods() >= 2_000);
         must("some pods", world.reducer.wait_until(some)).await;
         world.reducer.disconnect().await;
-        world.known(&Truth::of(cluster, 0..20_000)).await;
+        world.known(&ExpectedState::of(cluster, 0..20_000)).await;
     };
     let (_, ()) = tokio::join!(list, restarts);
     world.reducer.with(|state| {

@@ -33,7 +33,7 @@ impl World {
 
     pub(super) async fn with(options: Options, arguments: &[&str]) -> Self {
         let world = Self::not_yet_connected(reducer(options).await, arguments).await;
-        world.greeted(1).await;
+        world.handshake_done(1).await;
         world
     }
 
@@ -57,38 +57,48 @@ impl World {
     }
 
     /// Waits until that is so, and the reducer has read all that came of it.
-    pub(super) async fn told(&self, stream: u64, infos: u64) {
+    pub(super) async fn announced(&self, stream: u64, infos: u64) {
         let what = format!("{infos} Infos of stream {stream} are told");
-        let told = self
+        let announced = self
             .relay
             .until(&what, |p| {
                 p.connected && p.streams.get(&stream) == Some(&infos)
             })
             .await;
-        let connection = usize::try_from(told.connection).unwrap();
+        let connection = usize::try_from(announced.connection).unwrap();
         let read = |state: &State| {
             let connection = state.connection(connection);
-            connection.is_some_and(|c| c.bytes >= told.sent + told.queued)
+            connection.is_some_and(|c| c.bytes >= announced.sent + announced.queued)
         };
         must(&what, self.reducer.wait_until(read)).await;
     }
 
     /// Waits until this many connections have completed the handshake.
-    pub(super) async fn greeted(&self, connections: usize) {
-        let greeted = |state: &State| state.connection(connections).is_some_and(|c| c.greeted());
-        must("a greeting", self.reducer.wait_until(greeted)).await;
+    pub(super) async fn handshake_done(&self, connections: usize) {
+        let handshake_done = |state: &State| {
+            state
+                .connection(connections)
+                .is_some_and(|c| c.handshake_done())
+        };
+        must("a greeting", self.reducer.wait_until(handshake_done)).await;
     }
 
     /// Waits until the reducer knows exactly this.
-    pub(super) async fn known(&self, truth: &Truth) {
-        let known = |state: &State| state.picture().is_some_and(|picture| *truth == *picture);
+    pub(super) async fn known(&self, expected_state: &ExpectedState) {
+        let known = |state: &State| {
+            state
+                .reducer_state()
+                .is_some_and(|reducer_state| *expected_state == *reducer_state)
+        };
         let in_time =
             tokio::time::timeout(crate::support::PATIENCE, self.reducer.wait_until(known));
         if in_time.await.is_err() {
-            let pods = self.reducer.with(|s| s.picture().map(ReducerState::pods));
+            let pods = self
+                .reducer
+                .with(|s| s.reducer_state().map(ReducerState::pods));
             panic!(
                 "the reducer should know {} pods, but knows {pods:?}; log:\n{}",
-                truth.0.len(),
+                expected_state.0.len(),
                 self.relay.log_tail()
             );
         }
@@ -135,11 +145,11 @@ pub(super) async fn connect(relay: &Relay) -> Watcher {
 /// What a reducer should know of each pod by its uid: namespace, name, name of the owner, and
 /// ids of the containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Truth(BTreeMap<String, Row>);
+pub(super) struct ExpectedState(BTreeMap<String, Row>);
 
 type Row = (String, String, String, Vec<String>);
 
-impl Truth {
+impl ExpectedState {
     /// These pods of a cluster whose ReplicaSets are known.
     pub(super) fn of(cluster: Cluster, pods: Range<u32>) -> Self {
         let pods = pods.map(|n| cluster.pod(n).pod_info.unwrap());
@@ -165,15 +175,15 @@ fn row(pod: &PodInfo) -> Row {
     )
 }
 
-impl PartialEq<ReducerState> for Truth {
-    fn eq(&self, picture: &ReducerState) -> bool {
+impl PartialEq<ReducerState> for ExpectedState {
+    fn eq(&self, reducer_state: &ReducerState) -> bool {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
         // Looked at after each read: first at what costs nothing.
-        picture.pods() == self.0.len()
-            && picture.containers() == self.0.values().map(|row| row.3.len()).sum::<usize>()
+        reducer_state.pods() == self.0.len()
+            && reducer_state.containers() == self.0.values().map(|row| row.3.len()).sum::<usize>()
             && self.0.iter().all(|(uid, row)| {
-                picture.pod(uid.as_bytes()).is_some_and(|pod| {
-                    let ids = pod.containers().iter().map(|c| text(c.told_id()));
+                reducer_state.pod(uid.as_bytes()).is_some_and(|pod| {
+                    let ids = pod.containers().iter().map(|c| text(c.received_id()));
                     let owner = text(pod.owner_name());
                     *row == (text(pod.ns()), text(pod.pod_name()), owner, ids.collect())
                 })

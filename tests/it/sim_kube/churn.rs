@@ -27,10 +27,10 @@ async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
         }
         let all = pods(&client).list(&ListParams::default()).await.unwrap();
         let names = all.items.iter();
-        let truth: BTreeMap<_, _> = names
+        let expected_state: BTreeMap<_, _> = names
             .map(|pod| (pod.name_any(), pod.uid().unwrap()))
             .collect();
-        while !listed || seen != truth {
+        while !listed || seen != expected_state {
             match must("an event", events.next()).await.unwrap().unwrap() {
                 Event::Init => seen.clear(),
                 Event::InitDone => listed = true,
@@ -44,7 +44,7 @@ async fn the_watcher_of_kube_keeps_step_with_a_cluster_that_lives() {
 }
 
 #[tokio::test]
-async fn who_watches_a_life_knows_the_truth_of_it_whenever_it_pauses() {
+async fn who_watches_a_life_knows_the_expected_state_of_it_whenever_it_pauses() {
     let (api, client) = started(Options::small()).await;
     let cluster = Cluster::new(10, 60);
     api.begin(
@@ -62,11 +62,11 @@ async fn who_watches_a_life_knows_the_truth_of_it_whenever_it_pauses() {
         if round == 5 {
             api.reset_connections();
         }
-        let truth = || api.truth(View::default()).pods.into_iter();
-        let truth: BTreeMap<_, _> = truth()
+        let expected_state = || api.expected_state(View::default()).pods.into_iter();
+        let expected_state: BTreeMap<_, _> = expected_state()
             .map(|(uid, pod)| (uid, pod.containers.len()))
             .collect();
-        while !listed || seen != truth {
+        while !listed || seen != expected_state {
             // The reset is an error; the watcher goes on after it.
             match must("an event", events.next()).await.unwrap() {
                 Ok(Event::Init) => seen.clear(),
@@ -92,7 +92,7 @@ async fn who_watches_a_life_knows_the_truth_of_it_whenever_it_pauses() {
 }
 
 #[tokio::test]
-async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
+async fn the_expected_state_names_the_workloads_behind_replica_sets_and_jobs() {
     let api = SimApi::start(Options {
         sizes: Sizes::SMALL,
         ..Options::default()
@@ -113,7 +113,7 @@ async fn the_truth_names_the_workloads_behind_replica_sets_and_jobs() {
     api.apply(pod("e").of(Owner::controller("Job", "unknown", "j-2")));
     api.apply(Pod::new("shop", "f", "without address"));
     let owners = |view| {
-        let pods = api.truth(view).pods.into_values();
+        let pods = api.expected_state(view).pods.into_values();
         pods.map(|pod| (pod.owner_name, pod.waits))
             .collect::<Vec<_>>()
     };

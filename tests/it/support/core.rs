@@ -138,7 +138,7 @@ pub const MESSAGE: usize = 100;
 #[derive(Default)]
 pub struct Recorder {
     pub lines: Vec<String>,
-    pub picture: ReducerState,
+    pub reducer_state: ReducerState,
     pub queued: usize,
     pub connected: bool,
     /// How often a pod was announced that the reducer had.
@@ -186,17 +186,17 @@ impl ReducerState {
 
     /// What differs between this and the fold of the ledger.
     pub fn differs_from(&self, ledger: &Ledger) -> Option<String> {
-        let told: BTreeMap<_, _> = ledger.iter().map(|told| (told.uid.clone(), told)).collect();
-        if !told.keys().eq(self.pods.keys()) {
-            let told: Vec<_> = told.keys().collect();
-            return Some(format!("ledger {told:?}, reducer {:?}", self.uids()));
+        let sent: BTreeMap<_, _> = ledger.iter().map(|sent| (sent.uid.clone(), sent)).collect();
+        if !sent.keys().eq(self.pods.keys()) {
+            let sent: Vec<_> = sent.keys().collect();
+            return Some(format!("ledger {sent:?}, reducer {:?}", self.uids()));
         }
         self.pods.iter().find_map(|(uid, known)| {
-            let told = told[uid];
-            let same_containers = told.containers() == known.containers.len()
+            let sent = sent[uid];
+            let same_containers = sent.containers() == known.containers.len()
                 && known.containers.values().all(|one| ledger.has(uid, one));
-            let same = told.fields == known.fields_under(ledger.seed()) && same_containers;
-            (!same).then(|| format!("{told:?} and {known:?}"))
+            let same = sent.fields == known.fields_under(ledger.seed()) && same_containers;
+            (!same).then(|| format!("{sent:?} and {known:?}"))
         })
     }
 }
@@ -215,14 +215,14 @@ impl Recorder {
         if let Some(wrong) = self.wrong.first() {
             return Some(wrong.clone());
         }
-        let wanted = || self.picture.pods.values().map(Row::of);
+        let wanted = || self.reducer_state.pods.values().map(Row::of);
         if let Some(wired) = &mut self.wired {
             let pictured = wired.pictured();
             if !pictured.iter().eq(wanted().collect::<Vec<_>>().iter()) {
                 return Some(format!("on the wire: {pictured:?}"));
             }
         }
-        self.picture.differs_from(ledger)
+        self.reducer_state.differs_from(ledger)
     }
 
     /// The connection is there or gone; either way the reducer knows nothing.
@@ -231,7 +231,7 @@ impl Recorder {
             wired.link(connected);
         }
         self.connected = connected;
-        self.picture.pods.clear();
+        self.reducer_state.pods.clear();
         self.queued = 0;
     }
 
@@ -261,14 +261,14 @@ impl Recorder {
             self.wrong
                 .push(format!("announced without address: {pod:?}"));
         }
-        let known = self.picture.pods.remove(&pod.uid);
+        let known = self.reducer_state.pods.remove(&pod.uid);
         self.announced_again += u64::from(known.is_some());
         let pictured = Pictured {
             pod: pod.clone(),
             owner: owner.cloned(),
             containers: known.map(|known| known.containers).unwrap_or_default(),
         };
-        self.picture.pods.insert(pod.uid.clone(), pictured);
+        self.reducer_state.pods.insert(pod.uid.clone(), pictured);
     }
 }
 
@@ -306,7 +306,7 @@ impl Sink for Recorder {
             other => format!(" {other}"),
         };
         self.message(format!("pod_container {pod} {}{image}", container.id));
-        match self.picture.pods.get_mut(pod) {
+        match self.reducer_state.pods.get_mut(pod) {
             Some(known) => {
                 let id = container.id.clone();
                 known
@@ -325,7 +325,7 @@ impl Sink for Recorder {
             wired.outbox.pod_delete(pod);
         }
         self.message(format!("pod_delete {pod}"));
-        if self.picture.pods.remove(pod).is_none() {
+        if self.reducer_state.pods.remove(pod).is_none() {
             self.wrong.push(format!("delete of an unknown pod: {pod}"));
         }
     }
@@ -340,7 +340,7 @@ impl Sink for Recorder {
         }
         self.epoch = Some(epoch);
         self.resyncs += 1;
-        self.picture.pods.clear();
+        self.reducer_state.pods.clear();
     }
 }
 
@@ -363,11 +363,11 @@ impl Core {
     }
 
     pub fn offline(settings: Settings) -> Self {
-        Self::telling(Recorder::default(), settings)
+        Self::with(Recorder::default(), settings)
     }
 
     /// Not connected yet.
-    pub fn telling(reducer: Recorder, settings: Settings) -> Self {
+    pub fn with(reducer: Recorder, settings: Settings) -> Self {
         let start = origin();
         Self {
             feeds: Feeds::new(settings, start),
@@ -469,7 +469,7 @@ impl Core {
     }
 
     /// The lines since this was asked the last time.
-    pub fn told(&mut self) -> String {
+    pub fn sent(&mut self) -> String {
         assert_eq!(self.reducer.complaint(self.feeds.ledger()), None);
         self.reducer.take()
     }

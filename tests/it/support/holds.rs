@@ -10,7 +10,7 @@ use k8s_relay::{
 
 use super::{
     core::{Recorder, ReducerState},
-    truth::{Form, Truth},
+    expected_state::{ExpectedState, Form},
 };
 
 /// Every form in which each pod was live since the reducer's state was empty: an announced pod has
@@ -34,10 +34,10 @@ impl Forms {
             self.see(&live_before);
         }
         self.see(live);
-        for (uid, told) in &reducer.picture.pods {
+        for (uid, sent) in &reducer.reducer_state.pods {
             assert!(
-                self.seen[uid].contains(&told.fields()),
-                "{told:?} was never true"
+                self.seen[uid].contains(&sent.fields()),
+                "{sent:?} was never true"
             );
         }
     }
@@ -63,30 +63,33 @@ pub fn same_live_set(matcher: &Matcher, live: &BTreeMap<Uid, Form>) {
     assert_eq!(matcher.counts().live, live.len());
 }
 
-pub fn same_picture(picture: &ReducerState, live: &BTreeMap<Uid, Form>) {
-    let told = picture.pods.iter().map(|(uid, told)| {
-        let containers = told.containers.clone();
+pub fn same_reducer_state(reducer_state: &ReducerState, live: &BTreeMap<Uid, Form>) {
+    let sent = reducer_state.pods.iter().map(|(uid, sent)| {
+        let containers = sent.containers.clone();
         (
             uid.clone(),
             Form {
-                fields: told.fields(),
+                fields: sent.fields(),
                 containers,
             },
         )
     });
-    assert_eq!(&told.collect::<BTreeMap<_, _>>(), live);
+    assert_eq!(&sent.collect::<BTreeMap<_, _>>(), live);
 }
 
 /// Fields may be older, and containers that are gone may have stayed (D14).
-pub fn same_pods_with_their_containers(picture: &ReducerState, truth: &Truth) {
-    assert_eq!(picture.uids(), truth.live_uids());
-    for (uid, form) in truth.live() {
-        let told = &picture.pods[&uid];
+pub fn same_pods_with_their_containers(
+    reducer_state: &ReducerState,
+    expected_state: &ExpectedState,
+) {
+    assert_eq!(reducer_state.uids(), expected_state.live_uids());
+    for (uid, form) in expected_state.live() {
+        let sent = &reducer_state.pods[&uid];
         assert!(
             form.containers
                 .keys()
-                .all(|id| told.containers.contains_key(id)),
-            "{told:?} lacks of {form:?}"
+                .all(|id| sent.containers.contains_key(id)),
+            "{sent:?} lacks of {form:?}"
         );
     }
 }

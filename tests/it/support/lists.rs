@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 pub struct Lists<T> {
     pub known: BTreeMap<Uid, T>,
     /// Which scope spoke last of each known object.
-    told_by: BTreeMap<Uid, Scope>,
+    reported_by: BTreeMap<Uid, Scope>,
     open: BTreeMap<Scope, Open<T>>,
     listed: BTreeSet<Scope>,
 }
@@ -35,7 +35,7 @@ impl<T: HasUid + Clone + PartialEq> Lists<T> {
     pub fn new() -> Self {
         Self {
             known: BTreeMap::new(),
-            told_by: BTreeMap::new(),
+            reported_by: BTreeMap::new(),
             open: BTreeMap::new(),
             listed: BTreeSet::new(),
         }
@@ -79,7 +79,7 @@ impl<T: HasUid + Clone + PartialEq> Lists<T> {
         if let Some(open) = open.filter(|open| !open.decided.contains(uid)) {
             open.named.insert(uid.clone());
             if self.known.contains_key(uid) {
-                self.told_by.insert(uid.clone(), scope);
+                self.reported_by.insert(uid.clone(), scope);
             }
         }
     }
@@ -97,7 +97,7 @@ impl<T: HasUid + Clone + PartialEq> Lists<T> {
             return self.apply(scope, object);
         }
         if self.known.contains_key(&uid) {
-            self.told_by.insert(uid.clone(), scope);
+            self.reported_by.insert(uid.clone(), scope);
         }
         if self.known.get(&uid) == Some(&object) {
             open.news.remove(&uid);
@@ -111,7 +111,7 @@ impl<T: HasUid + Clone + PartialEq> Lists<T> {
         let mut facts = Vec::new();
         for uid in self.known.keys().cloned().collect::<Vec<_>>() {
             let said = open.named.contains(&uid) || open.decided.contains(&uid);
-            if self.told_by[&uid] == scope && !said {
+            if self.reported_by[&uid] == scope && !said {
                 self.known.remove(&uid);
                 facts.push(Fact::Delete(uid));
             }
@@ -123,7 +123,7 @@ impl<T: HasUid + Clone + PartialEq> Lists<T> {
     }
 
     fn apply(&mut self, scope: Scope, object: T) -> Vec<Fact<T>> {
-        self.told_by.insert(object.uid().clone(), scope);
+        self.reported_by.insert(object.uid().clone(), scope);
         let before = self.known.insert(object.uid().clone(), object.clone());
         if before.as_ref() == Some(&object) {
             return Vec::new();

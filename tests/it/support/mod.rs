@@ -3,6 +3,7 @@
 pub mod api;
 pub mod collect;
 pub mod core;
+pub mod expected_state;
 pub mod gate;
 pub mod history;
 pub mod holds;
@@ -11,7 +12,6 @@ pub mod native;
 pub mod peer;
 pub mod reducer;
 pub mod relay;
-pub mod truth;
 pub mod wire;
 pub mod wired;
 

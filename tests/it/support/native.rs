@@ -33,7 +33,7 @@ impl Native {
     }
 
     pub fn with(reducer: Recorder, settings: Settings, scopes: u16) -> Self {
-        let mut core = Core::telling(reducer, settings);
+        let mut core = Core::with(reducer, settings);
         let feed = core.feeds.open_native(scopes, core.now);
         core.connect();
         Self { core, feed }

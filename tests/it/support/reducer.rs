@@ -23,7 +23,7 @@ use tokio::{
 };
 
 /// Names of the handshake without labels.
-pub const GREETING: [&str; 6] = [
+pub const HANDSHAKE: [&str; 6] = [
     "version_info",
     "connect",
     "report_cpu_cores",
@@ -183,8 +183,8 @@ impl<S: AsyncRead + Unpin> Peer<S> {
         (names, self.reader.finish())
     }
 
-    pub async fn greeted(&mut self) {
-        assert_eq!(self.names(GREETING.len()).await, GREETING);
+    pub async fn handshake_done(&mut self) {
+        assert_eq!(self.names(HANDSHAKE.len()).await, HANDSHAKE);
     }
 }
 
@@ -203,7 +203,7 @@ pub fn pod(uid: &str) -> PodMeta {
 }
 
 /// Sends `count` pods whose bytes compress badly.
-pub fn tell_pods(reducer: &mut Reducer, count: u64) {
+pub fn send_pods(reducer: &mut Reducer, count: u64) {
     for n in 0..count {
         let noise = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let noise = format!(

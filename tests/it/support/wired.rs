@@ -15,7 +15,7 @@ use super::core::{Pictured, origin};
 pub struct Wired {
     pub outbox: Outbox,
     reader: Reader,
-    picture: ReducerState,
+    reducer_state: ReducerState,
     /// How many bytes of those that wait for the network were read in advance.
     read: usize,
 }
@@ -26,7 +26,7 @@ impl Wired {
         Self {
             outbox: Outbox::new(clock, 0, Recorder::off()),
             reader: Reader::new(),
-            picture: ReducerState::new(),
+            reducer_state: ReducerState::new(),
             read: 0,
         }
     }
@@ -37,7 +37,7 @@ impl Wired {
         } else {
             self.outbox.close();
         }
-        (self.reader, self.picture, self.read) = (Reader::new(), ReducerState::new(), 0);
+        (self.reader, self.reducer_state, self.read) = (Reader::new(), ReducerState::new(), 0);
     }
 
     /// The network takes so many bytes.
@@ -55,12 +55,12 @@ impl Wired {
     /// What the reducer will know once it has all bytes of a flush.
     pub fn pictured(&mut self) -> Vec<Row> {
         self.read_all();
-        let counts = self.picture.counts();
+        let counts = self.reducer_state.counts();
         assert_eq!(
             (counts.containers_without_pod, counts.deletes_unknown),
             (0, 0)
         );
-        let pods = self.picture.sorted();
+        let pods = self.reducer_state.sorted();
         let row = |(uid, pod): (&[u8], &k8s_relay::sim::reducer_state::Pod)| Row {
             texts: [
                 uid,
@@ -76,7 +76,7 @@ impl Wired {
                 .containers()
                 .iter()
                 .map(|container| {
-                    [container.told_id(), container.name(), container.image()]
+                    [container.received_id(), container.name(), container.image()]
                         .map(|text| String::from_utf8(text.to_vec()).unwrap())
                 })
                 .collect(),
@@ -85,9 +85,9 @@ impl Wired {
     }
 
     /// The same, as the mock reducer keeps it.
-    pub fn picture(&mut self) -> &ReducerState {
+    pub fn reducer_state(&mut self) -> &ReducerState {
         self.read_all();
-        &self.picture
+        &self.reducer_state
     }
 
     fn read_all(&mut self) {
@@ -96,7 +96,7 @@ impl Wired {
         self.reader.push(&unsent[self.read..]);
         self.read = unsent.len();
         while let Some((_, message)) = self.reader.next_message().unwrap() {
-            self.picture.apply(&message);
+            self.reducer_state.apply(&message);
         }
         self.reader.finish().unwrap();
     }
@@ -112,8 +112,8 @@ pub struct Row {
 
 impl Row {
     /// What the wire should say of a pod that was announced so (protocol 6.5, 13.4).
-    pub fn of(told: &Pictured) -> Self {
-        let (pod, owner) = (&told.pod, told.owner.as_ref());
+    pub fn of(sent: &Pictured) -> Self {
+        let (pod, owner) = (&sent.pod, sent.owner.as_ref());
         let kind = match owner.map(|owner| &owner.kind) {
             Some(OwnerKind::ReplicaSet) => 0,
             Some(OwnerKind::Deployment) => 1,
@@ -132,7 +132,7 @@ impl Row {
                 owner.map_or(String::new(), |owner| owner.uid.to_string()),
             ],
             facts: (pod.address.unwrap().octets(), kind, pod.host_network.into()),
-            containers: told
+            containers: sent
                 .containers
                 .values()
                 .map(|one| {

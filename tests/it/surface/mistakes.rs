@@ -183,9 +183,9 @@ fn a_wrong_variable_is_refused_with_code_2() {
         ),
     ] {
         refused(&[(variable, value)], &[], 2, end);
-        let told = run(&[(variable, value)], &[]).stderr;
+        let sent = run(&[(variable, value)], &[]).stderr;
         let tip = format!("tip: the value comes from the variable {variable}");
-        assert!(told.contains(&tip), "{told}");
+        assert!(sent.contains(&tip), "{sent}");
     }
 }
 

@@ -39,7 +39,7 @@ async fn relay() -> (MockReducer, Behind) {
 }
 
 async fn knows(reducer: &MockReducer, pods: usize) {
-    let known = reducer.wait_until(|s| s.picture().is_some_and(|p| p.pods() == pods));
+    let known = reducer.wait_until(|s| s.reducer_state().is_some_and(|p| p.pods() == pods));
     must("the reducer knows the pods", known).await;
 }
 
@@ -67,7 +67,7 @@ fn write(file: &Path, records: &[Record]) {
 }
 
 #[tokio::test]
-async fn what_was_recorded_before_two_relays_leads_a_third_to_the_same_picture() {
+async fn what_was_recorded_before_two_relays_leads_a_third_to_the_same_reducer_state() {
     let (_dir, file) = new_file();
     let world = World::with(|tee| tee.record = Some(file.clone()), |_| ()).await;
     world.compared().await;
@@ -78,7 +78,7 @@ async fn what_was_recorded_before_two_relays_leads_a_third_to_the_same_picture()
     let mut call = world.tee.call().await;
     send(&mut call, Cluster::new(5, 40).list()).await;
     world.tee.equal(40).await;
-    world.told(40).await;
+    world.sent(40).await;
     world.tee.stop().await.0.unwrap();
 
     let (reducer, third) = relay().await;
@@ -90,7 +90,8 @@ async fn what_was_recorded_before_two_relays_leads_a_third_to_the_same_picture()
     );
     assert!(numbers.ends_with("ends: Cancelled 2\n"), "{numbers}");
     knows(&reducer, 40).await;
-    let digest = |reducer: &MockReducer| reducer.with(|s| s.picture().unwrap().digests().total());
+    let digest =
+        |reducer: &MockReducer| reducer.with(|s| s.reducer_state().unwrap().digests().total());
     assert_eq!(digest(&reducer), digest(&world.reducer));
 }
 

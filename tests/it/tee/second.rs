@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_relay::{
     config::Reannounce,
     proto::info::Event,
-    sim::cluster::{Cluster, told_as},
+    sim::cluster::{Cluster, sent_as},
     tools::ToolError,
 };
 
@@ -13,7 +13,7 @@ use super::world::{World, send};
 use crate::support::{gate::Way, must};
 
 #[tokio::test]
-async fn a_second_that_stalls_is_cut_and_told_everything_when_it_is_back() {
+async fn a_second_that_stalls_is_cut_and_sent_everything_when_it_is_back() {
     let world = World::start().await;
     world.compared().await;
     world.gate.set(Way::Stalled);
@@ -21,17 +21,17 @@ async fn a_second_that_stalls_is_cut_and_told_everything_when_it_is_back() {
     let mut call = world.tee.call().await;
     send(&mut call, cluster.list()).await;
     // The first has it all, whatever the second does.
-    world.told(3_500).await;
+    world.sent(3_500).await;
     world
         .tee
         .shows("it has fallen behind by more than 1 MiB and was cut")
         .await;
     send(
         &mut call,
-        (0..100).map(|n| told_as(Event::Deleted, cluster.pod(n))),
+        (0..100).map(|n| sent_as(Event::Deleted, cluster.pod(n))),
     )
     .await;
-    world.told(3_400).await;
+    world.sent(3_400).await;
     world.gate.set(Way::Open(world.second.address));
     world.compared().await;
     world.tee.equal(3_400).await;
@@ -42,7 +42,7 @@ async fn a_second_that_stalls_is_cut_and_told_everything_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_second_that_dies_and_returns_is_told_the_folded_state() {
+async fn a_second_that_dies_and_returns_is_sent_the_folded_state() {
     let world = World::start().await;
     world.compared().await;
     let cluster = Cluster::new(10, 100);
@@ -60,11 +60,11 @@ async fn a_second_that_dies_and_returns_is_told_the_folded_state() {
     // Meanwhile pods go and come; their owners are known from before.
     send(
         &mut call,
-        (0..30).map(|n| told_as(Event::Deleted, cluster.pod(n))),
+        (0..30).map(|n| sent_as(Event::Deleted, cluster.pod(n))),
     )
     .await;
     send(&mut call, (20..30).map(|n| cluster.pod(n))).await;
-    world.told(80).await;
+    world.sent(80).await;
 
     world.gate.set(Way::Open(world.second.address));
     world.compared().await;
@@ -79,7 +79,7 @@ async fn a_second_that_was_never_there_is_out_of_comparison_until_it_comes() {
     world.gate.set(Way::Shut);
     let mut call = world.tee.call().await;
     send(&mut call, Cluster::new(4, 40).list()).await;
-    world.told(40).await;
+    world.sent(40).await;
     world
         .tee
         .shows("is out of comparison: its stream has ended")
@@ -126,7 +126,7 @@ async fn a_difference_that_stands_is_shown_with_both_sides_and_so_is_its_end() {
     let mut call = world.tee.call().await;
     send(&mut call, cluster.list()).await;
     world.tee.equal(2).await;
-    let mut changed = told_as(Event::Modified, cluster.pod(0));
+    let mut changed = sent_as(Event::Modified, cluster.pod(0));
     let pod = changed.pod_info.as_mut().unwrap();
     let (uid, before) = (pod.uid.clone(), pod.version.clone());
     pod.version = "'other:2'".to_owned();
@@ -140,7 +140,7 @@ async fn a_difference_that_stands_is_shown_with_both_sides_and_so_is_its_end() {
     );
     assert!(line.contains(r#"says "'other:2'", for "#), "{line}");
 
-    send(&mut call, [told_as(Event::Deleted, cluster.pod(0))]).await;
+    send(&mut call, [sent_as(Event::Deleted, cluster.pod(0))]).await;
     world.tee.shows("EQUAL AGAIN pod").await;
     world.tee.equal(1).await;
     world.tee.stop().await.0.unwrap();
@@ -158,7 +158,7 @@ async fn a_difference_that_stands_at_the_end_is_the_exit_status() {
     let mut call = world.tee.call().await;
     send(&mut call, cluster.list()).await;
     world.tee.equal(1).await;
-    let mut changed = told_as(Event::Modified, cluster.pod(0));
+    let mut changed = sent_as(Event::Modified, cluster.pod(0));
     changed.pod_info.as_mut().unwrap().version = "'other:2'".to_owned();
     send(&mut call, [changed]).await;
     world.tee.shows("DIFFERENT pod").await;
@@ -174,7 +174,7 @@ async fn a_difference_that_stands_at_the_end_is_the_exit_status() {
 }
 
 #[tokio::test]
-async fn a_second_that_has_lost_several_streams_tells_on_the_newest_when_it_is_back() {
+async fn a_second_that_has_lost_several_streams_sends_on_the_newest_when_it_is_back() {
     let world = World::start().await;
     world.compared().await;
     let mut older = world.tee.call().await;
@@ -191,7 +191,7 @@ async fn a_second_that_has_lost_several_streams_tells_on_the_newest_when_it_is_b
         world.tee.shows_after(mark, lost).await;
         world.gate.set(Way::Open(world.second.address));
         world.tee.shows_after(mark, "is in comparison").await;
-        let deleted = told_as(Event::Deleted, cluster.pod(gone));
+        let deleted = sent_as(Event::Deleted, cluster.pod(gone));
         send(&mut newer, [deleted]).await;
         world.tee.equal(19 - gone as usize).await;
     }
@@ -199,7 +199,7 @@ async fn a_second_that_has_lost_several_streams_tells_on_the_newest_when_it_is_b
 }
 
 #[tokio::test]
-async fn an_older_stream_that_is_lost_is_told_again_when_the_newer_one_is_over() {
+async fn an_older_stream_that_is_lost_is_sent_again_when_the_newer_one_is_over() {
     let world = World::start().await;
     world.compared().await;
     let cluster = Cluster::new(10, 100);
@@ -213,9 +213,9 @@ async fn an_older_stream_that_is_lost_is_told_again_when_the_newer_one_is_over()
     let mark = world.tee.mark();
     world.gate.cut(1);
     // It says more while the second does not hear it.
-    let gone = [0, 1].map(|n| told_as(Event::Deleted, cluster.pod(n)));
+    let gone = [0, 1].map(|n| sent_as(Event::Deleted, cluster.pod(n)));
     send(&mut older, gone).await;
-    send(&mut newer, [told_as(Event::Deleted, cluster.pod(0))]).await;
+    send(&mut newer, [sent_as(Event::Deleted, cluster.pod(0))]).await;
     world.tee.equal(19).await;
     let shown = world.tee.shown();
     assert!(!shown[mark..].contains("comparison"), "{shown}");

@@ -4,7 +4,7 @@ use k8s_relay::{
     config::Reconnect,
     proto::info::Event,
     sim::{
-        cluster::{Cluster, told_as},
+        cluster::{Cluster, sent_as},
         watcher::Message,
     },
 };
@@ -14,19 +14,19 @@ use super::world::{Behind, Tee, World, mock_reducer, send, to};
 use crate::support::must;
 
 #[tokio::test]
-async fn two_relays_behind_one_watcher_tell_the_same() {
+async fn two_relays_behind_one_watcher_send_the_same() {
     let world = World::start().await;
     world.compared().await;
     let cluster = Cluster::new(5, 60);
     let mut call = world.tee.call().await;
     send(&mut call, cluster.list()).await;
-    world.told(60).await;
+    world.sent(60).await;
     world.tee.equal(60).await;
     for (event, pods) in [(Event::Modified, 0..60), (Event::Deleted, 0..20)] {
-        send(&mut call, pods.map(|n| told_as(event, cluster.pod(n)))).await;
+        send(&mut call, pods.map(|n| sent_as(event, cluster.pod(n)))).await;
     }
     world.tee.equal(40).await;
-    world.told(40).await;
+    world.sent(40).await;
     let (verdict, shown) = world.tee.stop().await;
     verdict.unwrap();
     assert!(
@@ -47,8 +47,8 @@ async fn the_watcher_gets_the_response_and_the_status_of_the_first_relay() {
     let tee = Tee::start(to(&[first.address, second.address])).await;
     let mut call = tee.call().await;
     send(&mut call, Cluster::new(1, 3).list()).await;
-    let told = reducer.wait_until(|s| s.picture().is_some_and(|p| p.pods() == 3));
-    must("the pods are told", told).await;
+    let sent = reducer.wait_until(|s| s.reducer_state().is_some_and(|p| p.pods() == 3));
+    must("the pods are told", sent).await;
     reducer.disconnect().await;
     let outcome = must("the relay resets its watcher", call.ended()).await;
     assert_eq!(outcome.responses, 1);
@@ -70,8 +70,8 @@ async fn with_a_dead_first_relay_the_call_fails_as_with_a_dead_relay() {
     let tee = Tee::start(to(&[first.address, second.address])).await;
     let mut open = tee.call().await;
     send(&mut open, Cluster::new(1, 2).list()).await;
-    let told = reducer.wait_until(|s| s.picture().is_some_and(|p| p.pods() == 2));
-    must("both are told", told).await;
+    let sent = reducer.wait_until(|s| s.reducer_state().is_some_and(|p| p.pods() == 2));
+    must("both are told", sent).await;
     first.stop().await;
     assert_eq!(
         must("it ends", open.ended()).await.status,
@@ -94,13 +94,13 @@ async fn what_a_watcher_sent_before_it_cancelled_reaches_both() {
     world.compared().await;
     let mut call = world.tee.call().await;
     send(&mut call, Cluster::new(3, 30).list()).await;
-    world.told(30).await;
+    world.sent(30).await;
     call.cancel();
     world.tee.equal(30).await;
     // The next stream begins again, as with a relay alone.
     let mut call = world.tee.call().await;
     send(&mut call, Cluster::new(3, 10).list()).await;
-    world.told(10).await;
+    world.sent(10).await;
     world.tee.equal(10).await;
     let (verdict, shown) = world.tee.stop().await;
     verdict.unwrap();

@@ -315,11 +315,11 @@ impl World {
     }
 
     /// Waits until the real reducer, behind the tap, knows so many pods.
-    pub(super) async fn told(&self, pods: usize) {
+    pub(super) async fn sent(&self, pods: usize) {
         let knows = |state: &State| {
             state
-                .picture()
-                .is_some_and(|picture| picture.pods() == pods)
+                .reducer_state()
+                .is_some_and(|reducer_state| reducer_state.pods() == pods)
         };
         must("the reducer knows the pods", self.reducer.wait_until(knows)).await;
     }

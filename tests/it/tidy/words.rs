@@ -250,7 +250,7 @@ fn banned_words_are_found_where_users_read_them_only() {
     let mut found = banned_in(&prose(markdown));
     found.sort_unstable();
     assert_eq!(found, [(0, "old watcher"), (6, "verdict")]);
-    let code = "// told\nfn f() { warn!(told, %x(\")\"), \"the {told} \\\"picture\\\" \\\n  says\"); }\n\
+    let code = "// told\nfn f() { warn!(told, %x(\")\"), \"the {sent} \\\"picture\\\" \\\n  says\"); }\n\
                 #[error(\n\"cut-over {0}\")] struct E;";
     let texts: Vec<_> = shown_by(code)
         .into_iter()

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::sim::kube::truth::{Truth, View};
+use crate::sim::kube::expected_state::{ExpectedState, View};
 
 fn churn(mix: Mix) -> (Churn, Store) {
     let mut store = Store::new(1_000_000);
@@ -34,7 +34,10 @@ fn the_same_seed_lives_the_same_life() {
         second.0.step(&mut second.1);
     }
     let view = View::default();
-    assert_eq!(Truth::of(&first.1, view), Truth::of(&second.1, view));
+    assert_eq!(
+        ExpectedState::of(&first.1, view),
+        ExpectedState::of(&second.1, view)
+    );
 }
 
 #[test]
@@ -77,13 +80,13 @@ fn everything_happens_and_most_of_it_changes_nothing() {
         counts["added"] > 500 && counts["deleted"] > 500,
         "{counts:?}"
     );
-    let truth = Truth::of(&store, View::default());
-    let kinds: std::collections::BTreeSet<_> = truth
+    let expected_state = ExpectedState::of(&store, View::default());
+    let kinds: std::collections::BTreeSet<_> = expected_state
         .pods
         .values()
         .map(|pod| pod.owner_kind.as_deref())
         .collect();
-    assert!(truth.pods.values().all(|pod| !pod.waits));
+    assert!(expected_state.pods.values().all(|pod| !pod.waits));
     let all = [
         "CloneSet",
         "CronJob",

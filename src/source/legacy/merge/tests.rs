@@ -369,7 +369,7 @@ fn an_owner_that_is_present_but_empty_is_an_owner_of_another_kind() {
 fn replica_sets_and_jobs_merge_their_owners_by_field() {
     for kind in [0, 1] {
         let mut merger = merger();
-        let mut tell = |owner| {
+        let mut send = |owner| {
             let info = set_and_job(ADDED, "o-1", owner)[kind].clone();
             let (events, dropped) = apply(&mut merger, info);
             assert_eq!(dropped, [""; 0]);
@@ -380,10 +380,10 @@ fn replica_sets_and_jobs_merge_their_owners_by_field() {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(tell(None), None);
-        let first = tell(Some(owner_info("d-1", "web", "Deployment")));
-        assert_eq!(tell(None), first);
-        let hybrid = tell(Some(owner_info("d-2", "", ""))).expect("an owner");
+        assert_eq!(send(None), None);
+        let first = send(Some(owner_info("d-1", "web", "Deployment")));
+        assert_eq!(send(None), first);
+        let hybrid = send(Some(owner_info("d-2", "", ""))).expect("an owner");
         assert_eq!(hybrid.uid, Uid::new("d-2"));
         assert_eq!(
             (&*hybrid.name, &hybrid.kind),
@@ -393,7 +393,7 @@ fn replica_sets_and_jobs_merge_their_owners_by_field() {
 }
 
 #[test]
-fn a_delete_tells_what_was_known_and_forgets_it() {
+fn a_delete_sends_what_was_known_and_forgets_it() {
     let mut merger = merger();
     let known = apply_pod(&mut merger, web());
     let bare = |event| {
@@ -417,10 +417,10 @@ fn a_delete_tells_what_was_known_and_forgets_it() {
     };
     assert_eq!((unknown.uid(), unknown.name.len()), (known.uid(), 0));
     let (events, _) = apply(&mut merger, bare(ADDED));
-    let [FeedEvent::Pod(Event::Apply(anew))] = &*events else {
+    let [FeedEvent::Pod(Event::Apply(again))] = &*events else {
         panic!("{events:?}")
     };
-    assert_eq!((anew.owner.as_ref(), anew.address), (None, None));
+    assert_eq!((again.owner.as_ref(), again.address), (None, None));
 }
 
 #[test]
@@ -481,9 +481,9 @@ struct Naive {
 
 impl Naive {
     fn merge(&mut self, info: &PodInfo) {
-        let overwrite = |known: &mut String, told: &String| {
-            if !told.is_empty() {
-                known.clone_from(told);
+        let overwrite = |known: &mut String, sent: &String| {
+            if !sent.is_empty() {
+                known.clone_from(sent);
             }
         };
         overwrite(&mut self.texts[0], &info.name);
@@ -493,11 +493,11 @@ impl Naive {
             self.address = Some(inet_addr(&info.ip));
         }
         self.host_network |= info.is_host_network;
-        if let Some(told) = &info.owner {
+        if let Some(sent) = &info.owner {
             let known = self.owner.get_or_insert_default();
-            overwrite(&mut known[0], &told.uid);
-            overwrite(&mut known[1], &told.name);
-            overwrite(&mut known[2], &told.kind);
+            overwrite(&mut known[0], &sent.uid);
+            overwrite(&mut known[1], &sent.name);
+            overwrite(&mut known[2], &sent.kind);
         }
         let containers = info.container_infos.iter();
         self.containers = containers

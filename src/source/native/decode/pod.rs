@@ -134,7 +134,7 @@ impl<'de> Partial<'de> for PartialPod<'de> {
         };
         let owner = metadata.controller(texts)?;
         let (name, namespace) = (metadata.name()?, metadata.namespace()?);
-        let (containers, auxiliary) = status.told(texts, dropped)?;
+        let (containers, auxiliary) = status.announced(texts, dropped)?;
         Ok(PodMeta::new(Pod {
             uid,
             name: SharedStr::from(name),
@@ -244,7 +244,7 @@ impl PartialPod<'_> {
 
 impl Status<'_> {
     /// The containers to announce, in their order, and how many at their end are not main ones.
-    fn told(
+    fn announced(
         &self,
         texts: &mut Interner,
         dropped: &mut Dropped,
@@ -260,7 +260,7 @@ impl Status<'_> {
         for _ in 0..lists.iter().map(|list| list.wrong).sum() {
             dropped.count(ObjectError::ContainerWrongType);
         }
-        let mut told: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
+        let mut announced: SmallVec<[ContainerMeta; 4]> = SmallVec::new();
         let mut auxiliary = 0;
         for (nth, list) in lists.iter().enumerate() {
             for container in &list.containers {
@@ -270,7 +270,7 @@ impl Status<'_> {
                     1..=MAX_ID_LEN => {
                         // Two lists of at most `MAX_CONTAINERS` fit.
                         auxiliary += u16::from(nth > 0);
-                        told.push(ContainerMeta {
+                        announced.push(ContainerMeta {
                             id: ContainerId::new(id),
                             name: texts.text(name),
                             image: texts.text(image),
@@ -280,7 +280,7 @@ impl Status<'_> {
                 }
             }
         }
-        Ok((told.into_iter().collect(), auxiliary))
+        Ok((announced.into_iter().collect(), auxiliary))
     }
 }
 

@@ -168,9 +168,9 @@ impl<T> WatchMachine<T> {
         let has_worked = request.opened.is_some() || matches!(end, RequestError::Refused(_));
         self.list_ended(end, request, at);
         if has_worked {
-            let begins_anew = !self.is_within_pages();
+            let begins_again = !self.is_within_pages();
             let asked = request.asked;
-            let wait = self.lists.in_vain(asked, begins_anew, last_word, at.now);
+            let wait = self.lists.in_vain(asked, begins_again, last_word, at.now);
             // What follows at once costs the lists after it.
             self.pause = self.pause.map(|pause| pause.max(at.now + wait));
         }

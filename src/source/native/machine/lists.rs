@@ -226,16 +226,16 @@ impl Lists {
         self.way(streams) != way
     }
 
-    /// The server has worked in vain since `asked`, or since the list began, which `begins_anew`;
+    /// The server has worked in vain since `asked`, or since the list began, which `begins_again`;
     /// until its last word. How long the next attempt has to wait, at `now`: a few are free.
     pub(super) fn in_vain(
         &mut self,
         asked: Instant,
-        begins_anew: bool,
+        begins_again: bool,
         last_word: Instant,
         now: Instant,
     ) -> Duration {
-        let list = self.began.take_if(|_| begins_anew);
+        let list = self.began.take_if(|_| begins_again);
         let began = list.unwrap_or(asked);
         let took = last_word.saturating_duration_since(began);
         self.charge(began, took);

@@ -50,7 +50,7 @@ pub(super) struct Streaming<T> {
     /// Since when something comes that is no first event.
     live_since: Option<Instant>,
     /// First events that had come when a page was asked for.
-    beside: Option<usize>,
+    alongside: Option<usize>,
 }
 
 /// A streamed list has come to its end.
@@ -70,7 +70,7 @@ impl<T> Default for Streaming<T> {
             noted: 0,
             pauses_since: None,
             live_since: None,
-            beside: None,
+            alongside: None,
         }
     }
 }
@@ -96,21 +96,21 @@ impl<T> Streaming<T> {
     }
 
     /// When a page is requested alongside it, once.
-    pub(super) fn beside_at(&self) -> Option<Instant> {
+    pub(super) fn alongside_at(&self) -> Option<Instant> {
         let since = self.live_since.min(self.pauses_since);
         let since = since
             .or(self.pauses_since)
-            .filter(|_| self.beside.is_none())?;
+            .filter(|_| self.alongside.is_none())?;
         Some(since + PAUSE)
     }
 
-    pub(super) fn ask_beside(&mut self) {
-        self.beside = Some(self.firsts);
+    pub(super) fn ask_alongside(&mut self) {
+        self.alongside = Some(self.firsts);
     }
 
     /// Whether a page of so many objects was quicker.
     pub(super) fn is_slower(&self, objects: usize) -> bool {
-        let meanwhile = self.firsts - self.beside.unwrap_or(self.firsts);
+        let meanwhile = self.firsts - self.alongside.unwrap_or(self.firsts);
         meanwhile == 0 || meanwhile < objects
     }
 
@@ -118,17 +118,17 @@ impl<T> Streaming<T> {
     pub(super) fn line<'a>(
         &mut self,
         line: Line<'a, T>,
-        tell: &mut impl FnMut(Event<T>),
+        emit: &mut impl FnMut(Event<T>),
     ) -> ControlFlow<RequestError, Option<Ended<'a, T>>> {
         match line {
             Line::Added { object, .. } => {
                 self.firsts += 1;
-                self.object(object, tell);
+                self.object(object, emit);
             }
             // Its list may be older than its watch: then it reports what happened between them.
             Line::Modified { object, .. } => {
                 self.live = true;
-                self.object(object, tell);
+                self.object(object, emit);
             }
             Line::Deleted { object, .. } => {
                 self.live = true;
@@ -141,7 +141,7 @@ impl<T> Streaming<T> {
                 version,
                 initial_events_end: true,
             } => {
-                self.begin(tell);
+                self.begin(emit);
                 let deleted = std::mem::take(&mut self.deleted);
                 return ControlFlow::Continue(Some(Ended { version, deleted }));
             }
@@ -149,7 +149,7 @@ impl<T> Streaming<T> {
             // One of the list all the same.
             Line::Unusable { uid: Some(_), .. } => {
                 self.firsts += 1;
-                self.begin(tell);
+                self.begin(emit);
             }
             Line::Unusable { uid: None, .. } => {}
             Line::Error(status) => {
@@ -163,14 +163,14 @@ impl<T> Streaming<T> {
         }
     }
 
-    fn object(&mut self, object: T, tell: &mut impl FnMut(Event<T>)) {
-        self.begin(tell);
-        tell(Event::InitApply(object));
+    fn object(&mut self, object: T, emit: &mut impl FnMut(Event<T>)) {
+        self.begin(emit);
+        emit(Event::InitApply(object));
     }
 
-    fn begin(&mut self, tell: &mut impl FnMut(Event<T>)) {
+    fn begin(&mut self, emit: &mut impl FnMut(Event<T>)) {
         if !std::mem::replace(&mut self.begun, true) {
-            tell(Event::Init);
+            emit(Event::Init);
         }
     }
 }

@@ -8,9 +8,9 @@
 )]
 
 mod advice;
-mod laws;
 mod lists;
 mod progress;
+mod properties;
 mod recovery;
 mod rounds;
 
@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Scenario {
     machine: WatchMachine<&'static str>,
     now: Instant,
-    told: Vec<String>,
+    sent: Vec<String>,
     known: Option<bool>,
 }
 
@@ -42,7 +42,7 @@ impl Scenario {
             }),
             #[allow(clippy::disallowed_methods)]
             now: Instant::now(),
-            told: Vec::new(),
+            sent: Vec::new(),
             known: None,
         }
     }
@@ -52,7 +52,7 @@ impl Scenario {
         let mut scenario = Self::new(ListMode::Pages);
         assert_eq!(scenario.next(), "page 500");
         scenario.page(&["a"], "5", None);
-        assert_eq!(scenario.told(), "init +a done");
+        assert_eq!(scenario.sent(), "init +a done");
         scenario.notes();
         assert_eq!(scenario.next(), "watch 5");
         scenario.opened();
@@ -108,17 +108,17 @@ impl Scenario {
 
     /// A line; the end of the request, if it is one.
     fn line(&mut self, line: Line<'_, &'static str>) -> Option<RequestError> {
-        let told = &mut self.told;
-        let flow = self.machine.line(line, |event| told.push(text(event)));
+        let sent = &mut self.sent;
+        let flow = self.machine.line(line, |event| sent.push(text(event)));
         self.machine.listening(self.now);
         flow.break_value()
     }
 
     fn page(&mut self, objects: &[&'static str], version: &str, next: Option<&str>) {
-        let told = &mut self.told;
+        let sent = &mut self.sent;
         self.machine
             .page(objects.to_vec(), version, next, |event| {
-                told.push(text(event));
+                sent.push(text(event));
             })
             .unwrap();
     }
@@ -140,12 +140,12 @@ impl Scenario {
                 return (self.now - start, end);
             }
             // A page is requested alongside the stream, and does not come.
-            let _ = self.machine.beside(self.now);
+            let _ = self.machine.alongside(self.now);
         }
     }
 
-    fn told(&mut self) -> String {
-        std::mem::take(&mut self.told).join(" ")
+    fn sent(&mut self) -> String {
+        std::mem::take(&mut self.sent).join(" ")
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -223,13 +223,13 @@ fn a_streamed_list_goes_over_into_following() {
     let mut scenario = Scenario::new(ListMode::Auto);
     assert_eq!(scenario.next(), "stream");
     scenario.opened();
-    assert_eq!(scenario.told(), "", "a mere answer is nothing to tell");
+    assert_eq!(scenario.sent(), "", "a mere answer is nothing to tell");
     assert_eq!(scenario.line(added("a", "3")), None);
     assert_eq!(scenario.line(added("b", "2")), None);
     assert_eq!(scenario.line(end_mark("7")), None);
     assert_eq!(scenario.line(modified("a", "8")), None);
     assert_eq!(scenario.line(deleted("b", "9")), None);
-    assert_eq!(scenario.told(), "init +a +b done apply a delete b");
+    assert_eq!(scenario.sent(), "init +a +b done apply a delete b");
     assert_eq!(scenario.machine.streams(), Some(true));
     assert_eq!(scenario.notes(), ["well after 0"]);
     scenario.over(RequestError::Regular);
@@ -244,7 +244,7 @@ fn an_empty_streamed_list_is_a_list_too() {
     scenario.next();
     scenario.opened();
     scenario.line(end_mark("7"));
-    assert_eq!(scenario.told(), "init done");
+    assert_eq!(scenario.sent(), "init done");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_list_of_pages_goes_over_into_following() {
     scenario.page(&["a", "b"], "7", Some("t"));
     assert_eq!(scenario.next(), "page 500 after t");
     scenario.page(&["c"], "7", None);
-    assert_eq!(scenario.told(), "init +a +b +c done");
+    assert_eq!(scenario.sent(), "init +a +b +c done");
     assert_eq!(
         scenario.next(),
         "watch 7",
@@ -363,7 +363,7 @@ fn a_streamed_list_that_breaks_off_is_no_success_whatever_it_brought() {
         waits.push(scenario.wait().as_secs_f64());
     }
     assert_eq!(waits, [0.8, 1.6, 3.2, 6.4]);
-    assert_eq!(scenario.told(), "init +a init +a init +a init +a");
+    assert_eq!(scenario.sent(), "init +a init +a init +a init +a");
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn a_page_that_fails_is_asked_for_again_without_a_new_list() {
     }
     scenario.next();
     scenario.page(&["b"], "7", None);
-    assert_eq!(scenario.told(), "init +a +b done");
+    assert_eq!(scenario.sent(), "init +a +b done");
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn an_error_within_a_stream_is_a_failure_of_the_watch_not_of_what_is_listed() {
     assert_eq!(scenario.next(), "version");
     scenario.machine.checked("6").unwrap();
     assert_eq!(scenario.next(), "watch 6");
-    assert_eq!(scenario.told(), "");
+    assert_eq!(scenario.sent(), "");
 }
 
 // === access ===

@@ -73,9 +73,9 @@ impl StatusText {
                 &format!("{pods} changed in one source a moment ago, to be compared"),
             );
         }
-        if !parity.excused.is_empty() {
-            let all = parity.excused.values().sum();
-            let rules = listed(&parity.excused);
+        if !parity.expected.is_empty() {
+            let all = parity.expected.values().sum();
+            let rules = listed(&parity.expected);
             self.item(
                 "",
                 &format!("{}{rules}", counted(all, "expected difference")),

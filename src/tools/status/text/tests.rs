@@ -101,7 +101,7 @@ fn a_relay_that_reaches_nobody_says_whom_since_when_and_why() {
         native: Some(Feed {
             listed: false,
             sources: 3,
-            unwell: 3,
+            unhealthy: 3,
             last_event_seconds: None,
             watches: vec![
                 watch(
@@ -194,7 +194,7 @@ fn a_relay_in_shadow_shows_how_the_sources_compare() {
             parity.unsettled = 1;
             parity.waiting = 2;
             parity.by_field = BTreeMap::from([("owner".to_owned(), 30), ("version".to_owned(), 1)]);
-            parity.excused = BTreeMap::from([("init-containers".to_owned(), 12)]);
+            parity.expected = BTreeMap::from([("init-containers".to_owned(), 12)]);
             parity.native_digest = "3:11ee".to_owned();
             parity.rows = vec![row(true), row(false)];
             parity.switch = Switch {
@@ -376,16 +376,16 @@ fn a_watcher_that_has_gone_leaves_a_state_whose_age_is_said() {
 
 #[test]
 fn what_is_left_until_a_cutover_is_said_in_numbers() {
-    let told = |parity: &Parity, stage| parity::held(parity, stage).1;
+    let line = |parity: &Parity, stage| parity::held(parity, stage).1;
     let held = parity(|_| ());
     assert_eq!(
-        told(&held, Stage::Shadow),
+        line(&held, Stage::Shadow),
         "held for 5m 10s of 5m: long enough for a cut-over"
     );
-    assert_eq!(told(&held, Stage::ShadowNative), "held for 5m 10s");
+    assert_eq!(line(&held, Stage::ShadowNative), "held for 5m 10s");
     let young = parity(|parity| parity.held_seconds = 100.0);
     assert_eq!(
-        told(&young, Stage::Shadow),
+        line(&young, Stage::Shadow),
         "held for 1m 40s of 5m: cutover is blocked for 3m 20s more"
     );
     let rolled_back = parity(|parity| parity.auto_hold_seconds = Some(910.0));

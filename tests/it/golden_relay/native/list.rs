@@ -7,7 +7,8 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lists {
-    told: Vec<String>,
+    #[serde(rename = "told")]
+    played: Vec<String>,
     not_expressible: Vec<Group>,
 }
 
@@ -25,8 +26,8 @@ impl Lists {
         toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    pub fn told(&self) -> impl Iterator<Item = &str> {
-        self.told.iter().map(String::as_str)
+    pub fn played(&self) -> impl Iterator<Item = &str> {
+        self.played.iter().map(String::as_str)
     }
 
     pub fn not_expressible(&self) -> impl Iterator<Item = &str> {

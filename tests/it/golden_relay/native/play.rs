@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    picture::ASIDE,
+    reducer_state::ASIDE,
     script::{Move, Script},
 };
 use crate::support::must;
@@ -114,7 +114,7 @@ impl Player {
             }
             Move::Rest => self.rest(case).await,
             Move::Away => self.server_goes(case).await,
-            Move::Anew => {
+            Move::Again => {
                 self.server_goes(case).await;
                 self.api.change(clear);
                 self.changed = Some(Kind::POD);
@@ -130,10 +130,10 @@ impl Player {
             Move::StopListening => self.reducer.stop_listening().await,
             Move::StartListening => self.reducer.start_listening().await.unwrap(),
             Move::Connections(n) => {
-                let greeted = self
+                let handshake_done = self
                     .reducer
-                    .wait_until(|state| state.connection(n).is_some_and(|c| c.greeted()));
-                must(&format!("{case}: the reducer is greeted"), greeted).await;
+                    .wait_until(|state| state.connection(n).is_some_and(|c| c.handshake_done()));
+                must(&format!("{case}: the reducer is greeted"), handshake_done).await;
                 self.reducer_is_away = false;
             }
         }
@@ -188,12 +188,14 @@ impl Player {
             };
             return must(&format!("{case}: all is seen"), seen).await;
         }
-        let told = self.reducer.wait_until(|state| {
-            let known =
-                |picture: &ReducerState| uids.iter().all(|u| picture.pod(u.as_bytes()).is_some());
-            state.picture().is_some_and(known)
+        let sent = self.reducer.wait_until(|state| {
+            let known = |reducer_state: &ReducerState| {
+                uids.iter()
+                    .all(|u| reducer_state.pod(u.as_bytes()).is_some())
+            };
+            state.reducer_state().is_some_and(known)
         });
-        must(&format!("{case}: all is told"), told).await;
+        must(&format!("{case}: all is told"), sent).await;
     }
 
     /// A pod that is announced when its owner and itself have been seen.
@@ -210,13 +212,15 @@ impl Player {
     }
 
     async fn finish(self) -> ReducerState {
-        let picture = self.reducer.with(|state| state.picture().unwrap().clone());
+        let reducer_state = self
+            .reducer
+            .with(|state| state.reducer_state().unwrap().clone());
         self.stop.cancel();
         let ended = must("the relay ends", self.relay).await.unwrap();
         ended.unwrap();
         assert_eq!(self.reducer.shutdown().await.violations().next(), None);
         self.api.shutdown().await;
-        picture
+        reducer_state
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Move {
     /// The stream ends: the API server cannot be reached from now on.
     Away,
     /// A new stream begins: the server is back, with nothing but what follows.
-    Anew,
+    Again,
     Disconnect,
     Reset,
     StopListening,
@@ -82,8 +82,8 @@ impl Script {
                 Step::Control(control) => writer.control(control)?,
             }
         }
-        let tells = |a_move: &Move| matches!(a_move, Move::Apply(_));
-        if !writer.moves.iter().any(tells) {
+        let sends = |a_move: &Move| matches!(a_move, Move::Apply(_));
+        if !writer.moves.iter().any(sends) {
             return Err(Inexpressible::Nothing);
         }
         Ok(Self {
@@ -169,7 +169,7 @@ impl Writer {
             return Err(Inexpressible::TwoStreams);
         }
         if current.is_some() {
-            self.moves.push(Move::Anew);
+            self.moves.push(Move::Again);
             self.there.clear();
         }
         self.last_has_ended = false;

@@ -109,7 +109,7 @@ fn what_is_no_identity_is_one_line_that_says_so() {
 }
 
 #[test]
-fn authorities_are_certificates_and_junk_beside_them_does_not_matter() {
+fn authorities_are_certificates_and_junk_alongside_them_does_not_matter() {
     let (certificate, key) = pair();
     let by = |authority: &str| {
         Tls::new(&Material {

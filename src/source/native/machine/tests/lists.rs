@@ -19,11 +19,11 @@ fn an_expired_version_is_never_asked_for_again() {
     for expire in [start, within] {
         let mut scenario = Scenario::following();
         scenario.line(added("b", "6"));
-        scenario.told();
+        scenario.sent();
         expire(&mut scenario);
         assert_eq!(scenario.next(), "page 500", "the first time at once");
         scenario.page(&["b"], "9", None);
-        assert_eq!(scenario.told(), "init +b done");
+        assert_eq!(scenario.sent(), "init +b done");
         assert_eq!(scenario.next(), "watch 9");
     }
 }
@@ -171,7 +171,7 @@ fn what_others_have_learned_about_the_server_is_heeded() {
 }
 
 #[test]
-fn a_list_without_an_end_mark_is_made_anew_in_pages_and_leaves_no_gap() {
+fn a_list_without_an_end_mark_is_made_again_in_pages_and_leaves_no_gap() {
     let mut scenario = Scenario::new(ListMode::Auto);
     scenario.next();
     scenario.opened();
@@ -191,9 +191,9 @@ fn a_list_without_an_end_mark_is_made_anew_in_pages_and_leaves_no_gap() {
     scenario.over(end);
     assert_eq!(scenario.next(), "page 500");
     scenario.page(&["a", "c"], "6", None);
-    let told = scenario.told();
-    assert!(told.ends_with("init +a +c done"), "{told}");
-    assert!(!told.contains("delete"), "{told}");
+    let sent = scenario.sent();
+    assert!(sent.ends_with("init +a +c done"), "{sent}");
+    assert!(!sent.contains("delete"), "{sent}");
     assert_eq!(scenario.machine.streams(), Some(false));
     assert_eq!(scenario.notes(), ["well after 0"]);
 }
@@ -207,7 +207,7 @@ fn a_list_with_nothing_in_it_and_no_end_mark_ends_too() {
 }
 
 #[test]
-fn a_delete_before_the_end_mark_is_told_behind_it() {
+fn a_delete_before_the_end_mark_is_sent_behind_it() {
     let mut scenario = Scenario::new(ListMode::Auto);
     scenario.next();
     scenario.opened();
@@ -220,7 +220,7 @@ fn a_delete_before_the_end_mark_is_told_behind_it() {
     ] {
         assert_eq!(scenario.line(line), None);
     }
-    assert_eq!(scenario.told(), "init +a +b +c done delete a");
+    assert_eq!(scenario.sent(), "init +a +b +c done delete a");
 }
 
 #[test]

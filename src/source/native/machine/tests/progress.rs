@@ -55,7 +55,7 @@ fn three_errors_in_a_row_from_one_version_lead_to_a_list() {
         scenario.ends(&how);
         assert_eq!(scenario.next(), "page 500", "{how:?}");
         scenario.page(&["b"], "9", None);
-        assert_eq!(scenario.told(), "init +b done");
+        assert_eq!(scenario.sent(), "init +b done");
         assert_eq!(scenario.next(), "watch 9");
     }
 }
@@ -81,12 +81,12 @@ fn overload_refusal_and_broken_transport_never_lead_to_a_list() {
             scenario.wait();
             scenario.watches("5");
         }
-        assert_eq!(scenario.told(), "", "{how:?}");
+        assert_eq!(scenario.sent(), "", "{how:?}");
     }
 }
 
 #[test]
-fn progress_or_a_quiet_watch_between_two_errors_begins_the_count_anew() {
+fn progress_or_a_quiet_watch_between_two_errors_begins_the_count_again() {
     let moves: fn(&mut Scenario) = |scenario| {
         scenario.line(bookmark("6"));
         scenario.over(RequestError::Regular);
@@ -170,7 +170,7 @@ fn a_list_that_errors_called_for_gives_way_to_the_watch_in_turns_when_it_is_not_
         scenario.watches("5");
         scenario.opened();
         scenario.line(added("b", "6"));
-        assert_eq!(scenario.told(), "apply b", "nothing was missed");
+        assert_eq!(scenario.sent(), "apply b", "nothing was missed");
     }
 }
 
@@ -373,7 +373,7 @@ fn a_list_that_fails_again_and_again_takes_a_fifth_of_the_time() {
 // === a page alongside a list that pauses ===
 
 #[test]
-fn a_page_is_asked_for_beside_a_list_that_pauses_and_takes_its_place() {
+fn a_page_is_asked_for_alongside_a_list_that_pauses_and_takes_its_place() {
     let mut scenario = Scenario::new(ListMode::Auto);
     scenario.next();
     scenario.opened();
@@ -386,29 +386,29 @@ fn a_page_is_asked_for_beside_a_list_that_pauses_and_takes_its_place() {
         limit: 500,
         token: None,
     };
-    assert_eq!(scenario.machine.beside(scenario.now), Some(page));
-    assert_eq!(scenario.machine.beside(scenario.now), None, "once");
-    assert!(scenario.machine.beside_came(2));
+    assert_eq!(scenario.machine.alongside(scenario.now), Some(page));
+    assert_eq!(scenario.machine.alongside(scenario.now), None, "once");
+    assert!(scenario.machine.alongside_came(2));
     scenario.page(&["a", "b"], "7", Some("t"));
     assert_eq!(scenario.next(), "page 500 after t");
     scenario.page(&["c"], "7", None);
-    assert_eq!(scenario.told(), "init +a init +a +b +c done");
+    assert_eq!(scenario.sent(), "init +a init +a +b +c done");
     assert_eq!(scenario.machine.streams(), None, "others may fare better");
     scenario.watches("7");
 }
 
 #[test]
-fn a_list_that_goes_on_as_quickly_as_the_page_beside_it_stays() {
+fn a_list_that_goes_on_as_quickly_as_the_page_alongside_it_stays() {
     for (meanwhile, objects, stays) in [(3, 3, true), (2, 3, false), (1, 0, true), (0, 0, false)] {
         let mut scenario = Scenario::new(ListMode::Auto);
         scenario.next();
         scenario.opened();
         scenario.now += SECOND;
-        assert!(scenario.machine.beside(scenario.now).is_some());
+        assert!(scenario.machine.alongside(scenario.now).is_some());
         for _ in 0..meanwhile {
             scenario.line(added("a", "1"));
         }
-        let gives_way = scenario.machine.beside_came(objects);
+        let gives_way = scenario.machine.alongside_came(objects);
         assert_eq!(gives_way, !stays, "{meanwhile} {objects}");
         if stays {
             scenario.line(end_mark("7"));
@@ -424,7 +424,7 @@ fn what_is_no_first_event_does_not_hide_that_a_list_pauses() {
     scenario.opened();
     scenario.line(added("a", "1"));
     let start = scenario.now;
-    while scenario.machine.beside(scenario.now).is_none() {
+    while scenario.machine.alongside(scenario.now).is_none() {
         scenario.now += SECOND / 10;
         scenario.line(modified("a", "2"));
         scenario.line(added("b", "3"));
@@ -433,23 +433,27 @@ fn what_is_no_first_event_does_not_hide_that_a_list_pauses() {
 }
 
 #[test]
-fn nothing_is_asked_beside_a_list_that_does_not_pause_or_must_be_streamed() {
+fn nothing_is_asked_alongside_a_list_that_does_not_pause_or_must_be_streamed() {
     let mut scenario = Scenario::new(ListMode::Auto);
     scenario.next();
     scenario.opened();
     for _ in 0..100 {
         scenario.line(added("a", "1"));
         scenario.now += SECOND / 4;
-        assert_eq!(scenario.machine.beside(scenario.now), None);
+        assert_eq!(scenario.machine.alongside(scenario.now), None);
     }
     scenario.line(end_mark("7"));
     scenario.now += 60 * SECOND;
-    assert_eq!(scenario.machine.beside(scenario.now), None, "it has ended");
+    assert_eq!(
+        scenario.machine.alongside(scenario.now),
+        None,
+        "it has ended"
+    );
     let mut scenario = Scenario::new(ListMode::WatchList);
     scenario.next();
     scenario.opened();
     scenario.now += 9 * SECOND;
-    assert_eq!(scenario.machine.beside(scenario.now), None);
+    assert_eq!(scenario.machine.alongside(scenario.now), None);
 }
 
 // === how watches are reopened (d) ===

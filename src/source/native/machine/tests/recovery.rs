@@ -273,10 +273,10 @@ impl World {
             return Some(end);
         }
         self.machine.reading(self.now);
-        self.tell_page(limit, at)
+        self.send_page(limit, at)
     }
 
-    fn tell_page(&mut self, limit: usize, at: Option<usize>) -> Option<RequestError> {
+    fn send_page(&mut self, limit: usize, at: Option<usize>) -> Option<RequestError> {
         if at.is_none() {
             self.snapshot = (self.objects.iter().copied().collect(), self.version);
         }
@@ -409,13 +409,13 @@ impl World {
             if let Some(end) = self.machine.timed_out(self.now) {
                 return Some(Some(end));
             }
-            let limit = match self.machine.beside(self.now) {
+            let limit = match self.machine.alongside(self.now) {
                 Some(ApiRequest::Page { limit, .. }) => limit as usize,
                 _ => continue,
             };
             self.requests.push(self.now);
-            if self.machine.beside_came(limit.min(self.objects.len())) {
-                return Some(self.tell_page(limit, None));
+            if self.machine.alongside_came(limit.min(self.objects.len())) {
+                return Some(self.send_page(limit, None));
             }
         }
         self.pass(until);

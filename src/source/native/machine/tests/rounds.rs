@@ -68,7 +68,7 @@ fn lists_that_work_do_not_hurry_a_watch_that_never_does() {
 }
 
 #[test]
-fn a_list_whose_pages_lead_round_in_a_circle_begins_anew_and_later_and_later() {
+fn a_list_whose_pages_lead_round_in_a_circle_begins_again_and_later_and_later() {
     for circle in 1..6 {
         let mut scenario = Scenario::new(ListMode::Pages);
         let mut lists = 0;
@@ -103,9 +103,9 @@ fn a_list_may_begin_with_a_circle_and_end_well() {
     assert_eq!(scenario.next(), "page 500");
     scenario.page(&["a"], "5", Some("u"));
     assert_eq!(scenario.next(), "page 500 after u", "at once");
-    scenario.told();
+    scenario.sent();
     scenario.page(&["b"], "6", None);
-    assert_eq!(scenario.told(), "+b done");
+    assert_eq!(scenario.sent(), "+b done");
     assert_eq!(scenario.next(), "watch 6");
 }
 
@@ -117,7 +117,8 @@ fn leads_on(scenario: &mut Scenario, objects: usize, pages: &mut usize) {
 }
 
 #[test]
-fn pages_with_objects_that_lead_on_for_ever_are_a_list_that_fails_and_takes_a_fifth_of_the_time() {
+fn pages_with_objects_that_lead_on_indefinitely_are_a_list_that_fails_and_takes_a_fifth_of_the_time()
+ {
     let mut scenario = Scenario::new(ListMode::Pages);
     let (mut pages, mut listing) = (0, Duration::ZERO);
     let (start, mut begun) = (scenario.now, Vec::new());
@@ -227,11 +228,11 @@ fn a_streamed_list_without_end_fails_by_its_objects_and_by_its_time() {
     let mut scenario = Scenario::new(ListMode::WatchList);
     scenario.next();
     scenario.opened();
-    let mut tell = |_| ();
+    let mut emit = |_| ();
     let endless = (0..=MOST_OBJECTS).find_map(|at| {
         let end = scenario
             .machine
-            .line(added("a", "1"), &mut tell)
+            .line(added("a", "1"), &mut emit)
             .break_value();
         end.map(|end| (at, end))
     });
@@ -260,7 +261,7 @@ fn a_streamed_list_without_end_fails_by_its_objects_and_by_its_time() {
 }
 
 #[test]
-fn pages_without_objects_that_lead_on_for_ever_are_no_progress() {
+fn pages_without_objects_that_lead_on_indefinitely_are_no_progress() {
     let mut scenario = Scenario::new(ListMode::Pages);
     let mut pages = 0;
     let most = most_in_a_minute(&mut scenario, |scenario, _| {

@@ -26,7 +26,7 @@ pub struct Watches {
 /// The watches of one kind, and what they have sent.
 struct Watched<T> {
     watches: Vec<Watch<T>>,
-    told: Lists<T>,
+    sent: Lists<T>,
 }
 
 /// A watch of one scope.
@@ -47,11 +47,11 @@ enum Of {
 
 impl Source for Watches {
     const PARTS: usize = 6;
-    const TELLS_DIFFERENCES: bool = true;
+    const SENDS_DIFFERENCES: bool = true;
 
     fn start(settings: Settings) -> (Core, Self, Option<Generation>) {
         let active = SourceKind::Native;
-        let mut core = Core::telling(Recorder::wired(), Settings { active, ..settings });
+        let mut core = Core::with(Recorder::wired(), Settings { active, ..settings });
         let feed = core.feeds.open_native(SCOPES, core.now);
         let watches = Self {
             pods: Watched::new(),
@@ -121,7 +121,7 @@ impl Source for Watches {
     }
 
     fn known(&self) -> BTreeMap<Uid, PodMeta> {
-        self.pods.told.known.clone()
+        self.pods.sent.known.clone()
     }
 
     /// Its parts list and are cut each by itself.
@@ -129,11 +129,11 @@ impl Source for Watches {
         false
     }
 
-    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta {
+    fn owner_as_sent(owner: &ObjectMeta) -> ObjectMeta {
         owner.clone()
     }
 
-    fn as_told(pod: &PodMeta) -> PodMeta {
+    fn as_sent(pod: &PodMeta) -> PodMeta {
         pod.clone()
     }
 }
@@ -148,8 +148,8 @@ impl Watches {
 
     fn pod(&mut self, scope: Scope, event: Event<PodMeta>) -> Word {
         let of_list = is_of_list(&event);
-        let facts = Facts::Pods(self.pods.told.take(scope, event.clone()));
-        Word::Tells {
+        let facts = Facts::Pods(self.pods.sent.take(scope, event.clone()));
+        Word::Sends {
             scope,
             of_list,
             input: Input::Pod(event),
@@ -159,8 +159,8 @@ impl Watches {
 
     fn owner(&mut self, sort: OwnerSort, scope: Scope, event: Event<ObjectMeta>) -> Word {
         let of_list = is_of_list(&event);
-        let facts = Facts::Owners(self.owners(sort).told.take(scope, event.clone()));
-        Word::Tells {
+        let facts = Facts::Owners(self.owners(sort).sent.take(scope, event.clone()));
+        Word::Sends {
             scope,
             of_list,
             input: Input::Owner(sort, event),
@@ -173,7 +173,7 @@ impl<T: HasUid + Clone + PartialEq> Watched<T> {
     fn new() -> Self {
         Self {
             watches: (0..SCOPES).map(|_| Watch::Away).collect(),
-            told: Lists::new(),
+            sent: Lists::new(),
         }
     }
 
@@ -219,7 +219,7 @@ impl<T: HasUid + Clone + PartialEq> Watched<T> {
 
     /// Whether a list would send anything that was not sent.
     fn has_news(&self, scope: Scope, now: &BTreeMap<Uid, T>) -> bool {
-        !in_scope(now, scope).eq(in_scope(&self.told.known, scope))
+        !in_scope(now, scope).eq(in_scope(&self.sent.known, scope))
     }
 }
 

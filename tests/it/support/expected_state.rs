@@ -16,7 +16,7 @@ use k8s_relay::{
 
 /// What one feed has been sent, and what follows from it. Good below the caps.
 #[derive(Clone, Debug, Default)]
-pub struct Truth {
+pub struct ExpectedState {
     pub pods: BTreeMap<Uid, TruePod>,
     owners: BTreeMap<Uid, TrueOwner>,
     owner_wait: Option<Duration>,
@@ -45,7 +45,7 @@ struct TrueOwner {
     deleted: Option<Instant>,
 }
 
-impl Truth {
+impl ExpectedState {
     pub fn new(policy: &Policy) -> Self {
         Self {
             owner_wait: policy.owner_wait,
@@ -152,11 +152,11 @@ impl Truth {
         let follows = self.reannounce == Reannounce::OnChange;
         for (uid, entry) in &mut self.pods {
             let resolved = resolve(&self.owners, entry.pod.owner.as_ref(), self.escalate);
-            let was_told = entry.live && !entry.provisional;
+            let was_announced = entry.live && !entry.provisional;
             entry.live |= entry.pod.address.is_some() && resolved.is_some();
             match (resolved, entry.pod.owner.as_ref()) {
                 (Some(owner), _) if entry.live => {
-                    if !was_told || follows || changed.is_some_and(|(one, _)| one == uid) {
+                    if !was_announced || follows || changed.is_some_and(|(one, _)| one == uid) {
                         entry.under = owner;
                     }
                     (entry.provisional, entry.waits) = (false, None);

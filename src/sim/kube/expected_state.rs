@@ -25,7 +25,7 @@ use crate::{
 
 /// All pods that count, by uid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Truth {
+pub struct ExpectedState {
     /// The pods.
     pub pods: BTreeMap<String, Known>,
 }
@@ -74,7 +74,7 @@ pub enum Strictness {
     ToldOnce,
 }
 
-impl Truth {
+impl ExpectedState {
     /// What is to be known of all that is in the store.
     pub fn of(store: &Store, view: View) -> Self {
         let owners = [Kind::REPLICA_SET, Kind::JOB].map(|kind| store.all(kind));
@@ -110,7 +110,7 @@ impl Truth {
                 .containers
                 .iter()
                 .map(|container| container.each_ref().map(|part| part.as_bytes()));
-            let hash = hasher.hash(&known.told(uid), containers);
+            let hash = hasher.hash(&known.wire_form(uid), containers);
             digests.add(known.namespace.as_bytes(), hash);
         }
         digests
@@ -118,9 +118,13 @@ impl Truth {
 
     /// What a reducer knows otherwise, first of all; `None` if it is the expected state. Pods that
     /// wait may be known or not.
-    pub fn difference(&self, picture: &ReducerState, strictness: Strictness) -> Option<String> {
+    pub fn difference(
+        &self,
+        reducer_state: &ReducerState,
+        strictness: Strictness,
+    ) -> Option<String> {
         for (uid, known) in &self.pods {
-            match picture.pod(uid.as_bytes()) {
+            match reducer_state.pod(uid.as_bytes()) {
                 Some(pod) => {
                     let found = Known::found(pod);
                     if !known.agrees(&found, strictness) {
@@ -133,10 +137,13 @@ impl Truth {
         }
         let known =
             |uid: &[u8]| std::str::from_utf8(uid).is_ok_and(|uid| self.pods.contains_key(uid));
-        if picture.pods() <= self.pods.len() && !self.pods.values().any(|pod| pod.waits) {
+        if reducer_state.pods() <= self.pods.len() && !self.pods.values().any(|pod| pod.waits) {
             return None;
         }
-        let (uid, pod) = picture.sorted().into_iter().find(|(uid, _)| !known(uid))?;
+        let (uid, pod) = reducer_state
+            .sorted()
+            .into_iter()
+            .find(|(uid, _)| !known(uid))?;
         let uid = String::from_utf8_lossy(uid);
         Some(format!("{uid} is gone, and known as {}", Known::found(pod)))
     }
@@ -192,7 +199,7 @@ impl Known {
     }
 
     /// As it is sent.
-    fn told<'a>(&'a self, uid: &'a str) -> PodNewWithName<'a> {
+    fn wire_form<'a>(&'a self, uid: &'a str) -> PodNewWithName<'a> {
         PodNewWithName {
             ip: self.address,
             owner_kind: match self.owner_kind.as_deref() {
@@ -235,7 +242,7 @@ impl Known {
             owner_name: text(pod.owner_name()),
             owner_uid: text(pod.owner_uid()),
             containers: containers
-                .map(|c| [c.told_id(), c.name(), c.image()].map(text))
+                .map(|c| [c.received_id(), c.name(), c.image()].map(text))
                 .collect(),
             waits: false,
         }

@@ -36,17 +36,17 @@ pub struct Stream {
     /// What is to be sent yet: the rest of the lists, and what has happened since.
     later: VecDeque<Change>,
     /// Objects that this stream has sent.
-    told: BTreeSet<Uid>,
+    sent: BTreeSet<Uid>,
     /// Pods as merged. They outlive the stream, until the next one is opened.
     known: BTreeMap<Uid, PodMeta>,
 }
 
 impl Source for Stream {
     const PARTS: usize = 1;
-    const TELLS_DIFFERENCES: bool = false;
+    const SENDS_DIFFERENCES: bool = false;
 
     fn start(settings: Settings) -> (Core, Self, Option<Generation>) {
-        let core = Core::telling(Recorder::wired(), settings);
+        let core = Core::with(Recorder::wired(), settings);
         let merging = match settings.reannounce {
             Reannounce::Never => Merging::NothingClears,
             Reannounce::OnChange => Merging::WholeObject,
@@ -62,7 +62,7 @@ impl Source for Stream {
             self.later.push_back(change);
             return Vec::new();
         }
-        self.tell(change)
+        self.send(change)
     }
 
     fn cut(&mut self, _: usize) -> Vec<Word> {
@@ -98,7 +98,7 @@ impl Source for Stream {
 
     fn step(&mut self, _: usize) -> Vec<Word> {
         match self.later.pop_front() {
-            Some(next) if self.is_open => self.tell(next),
+            Some(next) if self.is_open => self.send(next),
             _ => Vec::new(),
         }
     }
@@ -115,7 +115,7 @@ impl Source for Stream {
         self.is_open && self.later.is_empty()
     }
 
-    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta {
+    fn owner_as_sent(owner: &ObjectMeta) -> ObjectMeta {
         ObjectMeta::new(Owner {
             controller: without_group(owner.controller.as_ref()),
             ..Owner::clone(owner)
@@ -123,7 +123,7 @@ impl Source for Stream {
     }
 
     /// No API group is sent.
-    fn as_told(pod: &PodMeta) -> PodMeta {
+    fn as_sent(pod: &PodMeta) -> PodMeta {
         let owner = without_group(pod.owner.as_ref());
         PodMeta::new(Pod {
             owner,
@@ -149,12 +149,12 @@ impl Stream {
             pods_first: false,
             merger: Merger::new(merging, Seed::FIXED),
             later: VecDeque::new(),
-            told: BTreeSet::new(),
+            sent: BTreeSet::new(),
             known: BTreeMap::new(),
         }
     }
 
-    fn tell(&mut self, change: Change) -> Vec<Word> {
+    fn send(&mut self, change: Change) -> Vec<Word> {
         let info = self.info(change).encode_to_vec();
         let info = info::Info::read(&info).unwrap();
         let mut events = Vec::new();
@@ -179,7 +179,7 @@ impl Stream {
             FeedEvent::Listed => (Input::Listed, Facts::Pods(Vec::new())),
             FeedEvent::Seen(..) => unreachable!("a stream knows no lists"),
         };
-        Word::Tells {
+        Word::Sends {
             scope: Scope::default(),
             of_list: false,
             input,
@@ -194,8 +194,8 @@ impl Stream {
             Change::Owner(_, event) => gone(event),
         };
         let known = match gone {
-            true => self.told.remove(&uid),
-            false => !self.told.insert(uid),
+            true => self.sent.remove(&uid),
+            false => !self.sent.insert(uid),
         };
         let verb = match (gone, known) {
             (true, _) => Verb::Deleted,

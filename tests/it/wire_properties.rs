@@ -170,7 +170,7 @@ fn push_any(writer: &mut Writer, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), 
 #[derive(Clone, Debug)]
 struct AnyFrame {
     info: FrameInfo,
-    tell_size: bool,
+    declare_size: bool,
     flush_every: usize,
     skippable_after: Option<Vec<u8>>,
     empty_after: bool,
@@ -193,7 +193,7 @@ fn any_frame() -> impl Strategy<Value = AnyFrame> {
     let after = prop::option::of(prop::collection::vec(any::<u8>(), 0..50));
     (shape, 1..100_000_usize, after, any::<bool>()).prop_map(
         |(
-            (block_size, linked, block_sums, content_sum, tell_size),
+            (block_size, linked, block_sums, content_sum, declare_size),
             flush_every,
             skippable_after,
             empty_after,
@@ -210,7 +210,7 @@ fn any_frame() -> impl Strategy<Value = AnyFrame> {
                 .content_checksum(content_sum);
             AnyFrame {
                 info,
-                tell_size,
+                declare_size,
                 flush_every,
                 skippable_after,
                 empty_after,
@@ -221,7 +221,7 @@ fn any_frame() -> impl Strategy<Value = AnyFrame> {
 
 impl AnyFrame {
     fn write(&self, plain: &[u8], out: &mut Vec<u8>) {
-        let size = self.tell_size.then_some(plain.len() as u64);
+        let size = self.declare_size.then_some(plain.len() as u64);
         let mut encoder =
             FrameEncoder::with_frame_info(self.info.clone().content_size(size), &mut *out);
         for part in plain.chunks(self.flush_every) {
@@ -240,7 +240,7 @@ impl AnyFrame {
     }
 }
 
-fn greeted() -> (Vec<u8>, Writer) {
+fn handshake_done() -> (Vec<u8>, Writer) {
     let (mut out, mut writer) = (Vec::new(), Writer::new());
     writer
         .push(
@@ -268,7 +268,7 @@ fn blocks_of_four_mebibytes_are_read_linked_or_not() {
         .unwrap();
     }
     for mode in [BlockMode::Linked, BlockMode::Independent] {
-        let (mut out, _) = greeted();
+        let (mut out, _) = handshake_done();
         let info = FrameInfo::new()
             .block_size(BlockSize::Max4MB)
             .block_mode(mode)
@@ -289,8 +289,8 @@ fn blocks_of_four_mebibytes_are_read_linked_or_not() {
 }
 
 #[test]
-fn a_frame_that_never_ends_tells_its_messages_as_they_come() {
-    let (mut out, _) = greeted();
+fn a_frame_that_never_ends_sends_its_messages_as_they_come() {
+    let (mut out, _) = handshake_done();
     let mut reader = Reader::new();
     reader.push(&out);
     assert!(reader.next_message().unwrap().is_some());
@@ -317,7 +317,7 @@ fn a_frame_that_never_ends_tells_its_messages_as_they_come() {
 
 #[test]
 fn a_frame_is_filled_to_its_last_byte_and_not_beyond() {
-    let (mut out, mut writer) = greeted();
+    let (mut out, mut writer) = handshake_done();
     let uid = vec![b'u'; MAX_PLAIN];
     let exact = PodDelete {
         uid: &uid[..MAX_PLAIN - 12],
@@ -491,7 +491,7 @@ fn a_broken_stream_says_what_is_wrong_and_where() {
             FrameError::Checksum {
                 of: "header",
                 found: 0xc0,
-                told: 0xc1,
+                stated: 0xc1,
             },
         ),
         (
@@ -500,7 +500,7 @@ fn a_broken_stream_says_what_is_wrong_and_where() {
             FrameError::BlockTooLarge { limit: 65_536 },
         ),
     ] {
-        let (mut out, _) = greeted();
+        let (mut out, _) = handshake_done();
         let mut reader = Reader::new();
         out.extend(unhex(&bytes));
         reader.push(&out);
@@ -523,7 +523,7 @@ fn a_broken_stream_says_what_is_wrong_and_where() {
         "at plain byte 0: unknown message id 15"
     );
 
-    let (mut out, _) = greeted();
+    let (mut out, _) = handshake_done();
     out.extend(unhex(&frame(
         "4040c0",
         &format!("0a000080{heartbeat}00000000"),
@@ -551,7 +551,7 @@ fn checksums_and_sizes_of_frames_are_verified() {
         .block_checksums(true)
         .content_checksum(true)
         .content_size(Some(plain.len() as u64));
-    let (mut out, _) = greeted();
+    let (mut out, _) = handshake_done();
     let start = out.len();
     let mut encoder = FrameEncoder::with_frame_info(info, &mut out);
     encoder.write_all(&plain).unwrap();
@@ -570,7 +570,7 @@ fn checksums_and_sizes_of_frames_are_verified() {
 
 #[test]
 fn tiny_frames_in_great_number_need_no_room() {
-    let (mut out, _) = greeted();
+    let (mut out, _) = handshake_done();
     let mut reader = Reader::new();
     reader.push(&out);
     assert!(reader.next_message().unwrap().is_some());

@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn matchers_of_both_kinds_that_were_told_the_same_in_any_order_do_not_differ(
+    fn matchers_of_both_kinds_that_were_sent_the_same_in_any_order_do_not_differ(
         (one, other) in history::objects().prop_flat_map(|objects| {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
         }),
@@ -133,17 +133,17 @@ proptest! {
         let mut legacy = Matcher::new(Policy::LEGACY);
         let mut native = Matcher::new(Policy::native(secs(60), secs(60)));
         for object in &one {
-            tell(&mut legacy, without_groups(object));
+            send(&mut legacy, without_groups(object));
         }
         for object in &other {
-            tell(&mut native, with_ids(object));
+            send(&mut native, with_ids(object));
         }
         native.handle_timeout(origin() + secs(61), &mut |_| {});
         let mut comparison = Comparison::new(secs(5));
         for object in &one {
             if let Object::Pod(pod) = object {
-                let (told, ours) = (Seen::of(&legacy, &pod.uid), Seen::of(&native, &pod.uid));
-                comparison.refresh(&pod.uid, told, ours, origin());
+                let (sent, ours) = (Seen::of(&legacy, &pod.uid), Seen::of(&native, &pod.uid));
+                comparison.refresh(&pod.uid, sent, ours, origin());
             }
         }
         let rows = comparison.rows(20, origin());
@@ -151,7 +151,7 @@ proptest! {
     }
 }
 
-fn tell(matcher: &mut Matcher, object: Object) {
+fn send(matcher: &mut Matcher, object: Object) {
     match object {
         Object::Pod(pod) => matcher.apply_pod(pod, origin(), &mut |_| {}),
         Object::Owner(OwnerSort::ReplicaSet | OwnerSort::Job, owner) => {

@@ -95,7 +95,7 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
     let (mut in_a_row, mut most) = (0_u32, 0_u32);
     let mut acts = acts.into_iter().peekable();
     while acts.peek().is_some() {
-        let told = scenario.told.len();
+        let sent = scenario.sent.len();
         let before = scenario.machine.version.clone();
         if scenario.wait() > Duration::ZERO {
             in_a_row = 0;
@@ -128,7 +128,7 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
                 }
                 Some(Act::Page(more, version)) if ask.starts_with("page") => {
                     let version = version.to_string();
-                    let token = format!("t{}", scenario.told.len());
+                    let token = format!("t{}", scenario.sent.len());
                     scenario.page(&["a"], &version, more.then_some(token.as_str()));
                     break None;
                 }
@@ -139,32 +139,32 @@ fn play(list: ListMode, acts: Vec<Act>) -> (String, u32) {
                 Some(Act::Line(..) | Act::Page(..)) => {}
             }
         };
-        if scenario.told.len() > told || scenario.machine.version != before {
+        if scenario.sent.len() > sent || scenario.machine.version != before {
             in_a_row = 0;
         }
         if let Some(end) = over {
             scenario.over(end);
         }
     }
-    (scenario.told(), most)
+    (scenario.sent(), most)
 }
 
 proptest! {
     #[test]
     fn the_events_keep_the_protocol_of_lists(acts in acts(), pages in any::<bool>()) {
         let list = if pages { ListMode::Pages } else { ListMode::Auto };
-        let (told, _) = play(list, acts);
-        let told = told.replace("apply a", "apply").replace("delete a", "delete");
+        let (sent, _) = play(list, acts);
+        let sent = sent.replace("apply a", "apply").replace("delete a", "delete");
         let (mut listing, mut listed) = (false, false);
-        for event in told.split_whitespace() {
+        for event in sent.split_whitespace() {
             match event {
                 "init" => listing = true,
                 "done" => {
-                    prop_assert!(listing, "{}", told);
+                    prop_assert!(listing, "{}", sent);
                     (listing, listed) = (false, true);
                 }
-                "+a" => prop_assert!(listing, "{}", told),
-                _ => prop_assert!(listed && !listing, "{}: {}", event, told),
+                "+a" => prop_assert!(listing, "{}", sent),
+                _ => prop_assert!(listed && !listing, "{}: {}", event, sent),
             }
         }
     }
@@ -176,7 +176,7 @@ proptest! {
         pages in any::<bool>(),
     ) {
         let list = if pages { ListMode::Pages } else { ListMode::Auto };
-        let (told, most) = play(list, acts);
-        prop_assert!(most <= 8, "{} requests at once: {}", most, told);
+        let (sent, most) = play(list, acts);
+        prop_assert!(most <= 8, "{} requests at once: {}", most, sent);
     }
 }

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::outcome::line;
 
 /// Each pod by uid, and its containers after it; of the namespaces that are asked for.
-pub fn lines(picture: &ReducerState, namespaces: impl Fn(&[u8]) -> bool) -> Vec<String> {
+pub fn lines(reducer_state: &ReducerState, namespaces: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
-    for (uid, pod) in picture.sorted() {
+    for (uid, pod) in reducer_state.sorted() {
         if !namespaces(pod.ns()) {
             continue;
         }
@@ -32,7 +32,7 @@ pub fn lines(picture: &ReducerState, namespaces: impl Fn(&[u8]) -> bool) -> Vec<
                 "pod_container",
                 [
                     ("uid", text(uid)),
-                    ("container_id", text(container.told_id())),
+                    ("container_id", text(container.received_id())),
                     ("container_name", text(container.name())),
                     ("container_image", text(container.image())),
                 ],

@@ -12,10 +12,10 @@ use proptest::prelude::*;
 
 use crate::support::{
     core::{Core, MESSAGE, Recorder, deployment, object, pod, replica_set, secs},
+    expected_state::{ExpectedState, Form},
     history::{self, Happening, Object, any_marks, any_pod, any_reannounce, any_settings},
-    holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
+    holds::{Forms, same_live_set, same_pods_with_their_containers, same_reducer_state},
     native::Native,
-    truth::{Form, Truth},
 };
 
 proptest! {
@@ -30,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_streams_do_the_reducer_knows_under_on_change_the_live_set_whenever_nothing_is_left_to_tell(
+    fn whatever_streams_do_the_reducer_knows_under_on_change_the_live_set_whenever_nothing_is_left_to_send(
         settings in any_settings(Reannounce::OnChange),
         happenings in history::of_streams(),
     ) {
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn objects_told_once_in_any_order_end_in_the_same_picture(
+    fn objects_sent_once_in_any_order_end_in_the_same_reducer_state(
         (one, other) in history::objects().prop_flat_map(|objects| {
             (Just(objects.clone()).prop_shuffle(), Just(objects).prop_shuffle())
         }),
@@ -46,8 +46,8 @@ proptest! {
         settings in any_reannounce().prop_flat_map(any_settings),
     ) {
         let marks = Watermarks::default();
-        let ample = told_in_order(one, Settings { marks, ..settings }, u64::MAX);
-        let tight = told_in_order(other, settings, drains);
+        let ample = sent_in_order(one, Settings { marks, ..settings }, u64::MAX);
+        let tight = sent_in_order(other, settings, drains);
         prop_assert_eq!(ample, tight);
     }
 
@@ -59,33 +59,33 @@ proptest! {
         meanwhile in proptest::collection::vec((any_pod(), any::<bool>(), 0..6 * MESSAGE), 0..25),
     ) {
         let settings = Settings { marks, reannounce, ..Settings::default() };
-        let mut core = Core::telling(Recorder::wired(), settings);
+        let mut core = Core::with(Recorder::wired(), settings);
         let feed = core.open();
-        let mut truth = Truth::new(&Policy { reannounce, ..Policy::LEGACY });
+        let mut expected_state = ExpectedState::new(&Policy { reannounce, ..Policy::LEGACY });
         // The first pods, in the first slots, are those that events change.
         for name in (0..pods).map(|n| format!("p{n}")) {
             let pod = PodMeta::from(pod(&name).running(&["c0", "c1", "c2"]));
-            truth.apply_pod(pod.clone(), core.now);
+            expected_state.apply_pod(pod.clone(), core.now);
             core.pod(feed, pod);
         }
         core.connect();
         for (pod, gone, drained) in meanwhile {
             if gone {
-                truth.delete_pod(&pod.uid);
+                expected_state.delete_pod(&pod.uid);
                 core.pod_gone(feed, &pod.uid.to_string());
             } else {
-                truth.apply_pod(pod.clone(), core.now);
+                expected_state.apply_pod(pod.clone(), core.now);
                 core.pod(feed, pod);
             }
             core.reducer.drain(drained);
             core.resume();
-            core.told();
+            core.sent();
         }
         core.rest();
-        core.told();
-        same_pods_with_their_containers(&core.reducer.picture, &truth);
+        core.sent();
+        same_pods_with_their_containers(&core.reducer.reducer_state, &expected_state);
         if reannounce == Reannounce::OnChange {
-            same_picture(&core.reducer.picture, &truth.live());
+            same_reducer_state(&core.reducer.reducer_state, &expected_state.live());
         }
     }
 }
@@ -152,7 +152,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
         native.owner_gone(OwnerSort::ReplicaSet, &format!("rs{name}"));
         native.pod_gone(name);
     }
-    native.told();
+    native.sent();
 }
 
 // --- streams ---
@@ -161,7 +161,7 @@ fn fill_and_empty(native: &mut Native, round: usize) {
 struct Streams {
     core: Core,
     settings: Settings,
-    truths: BTreeMap<Generation, (Truth, Open)>,
+    truths: BTreeMap<Generation, (ExpectedState, Open)>,
     forms: Forms,
 }
 
@@ -174,7 +174,7 @@ enum Open {
 impl Streams {
     fn new(settings: Settings) -> Self {
         Self {
-            core: Core::telling(Recorder::wired(), settings),
+            core: Core::with(Recorder::wired(), settings),
             settings,
             truths: BTreeMap::new(),
             forms: Forms::default(),
@@ -198,7 +198,8 @@ impl Streams {
                     ..Policy::LEGACY
                 };
                 let feed = self.core.open();
-                self.truths.insert(feed, (Truth::new(&policy), Open::Yes));
+                self.truths
+                    .insert(feed, (ExpectedState::new(&policy), Open::Yes));
             }
             Happening::Close(at) => {
                 if let Some((feed, _)) = self.open_stream(at) {
@@ -212,26 +213,26 @@ impl Streams {
                 }
             }
             Happening::Pod(at, pod) => {
-                if let Some((feed, truth)) = self.open_stream(at) {
-                    truth.apply_pod(pod.clone(), now);
+                if let Some((feed, expected_state)) = self.open_stream(at) {
+                    expected_state.apply_pod(pod.clone(), now);
                     self.core.pod(feed, pod);
                 }
             }
             Happening::PodGone(at, uid) => {
-                if let Some((feed, truth)) = self.open_stream(at) {
-                    truth.delete_pod(&Uid::new(uid));
+                if let Some((feed, expected_state)) = self.open_stream(at) {
+                    expected_state.delete_pod(&Uid::new(uid));
                     self.core.pod_gone(feed, uid);
                 }
             }
             Happening::Owner(at, sort, owner) => {
-                if let Some((feed, truth)) = self.open_stream(at) {
-                    truth.apply_owner(&owner, now);
+                if let Some((feed, expected_state)) = self.open_stream(at) {
+                    expected_state.apply_owner(&owner, now);
                     self.core.owner(feed, sort, owner);
                 }
             }
             Happening::OwnerGone(at, sort, uid) => {
-                if let Some((feed, truth)) = self.open_stream(at) {
-                    truth.delete_owner(&Uid::new(uid), now);
+                if let Some((feed, expected_state)) = self.open_stream(at) {
+                    expected_state.delete_owner(&Uid::new(uid), now);
                     self.core.owner_gone(feed, sort, uid);
                 }
             }
@@ -259,35 +260,38 @@ impl Streams {
     }
 
     /// One of the streams opened so far, if it is still open.
-    fn open_stream(&mut self, at: usize) -> Option<(Generation, &mut Truth)> {
+    fn open_stream(&mut self, at: usize) -> Option<(Generation, &mut ExpectedState)> {
         let newest = self.truths.len().checked_sub(1)?;
-        let (feed, (truth, open)) = self.truths.iter_mut().rev().nth(at.min(newest))?;
-        (*open == Open::Yes).then_some((*feed, truth))
+        let (feed, (expected_state, open)) = self.truths.iter_mut().rev().nth(at.min(newest))?;
+        (*open == Open::Yes).then_some((*feed, expected_state))
     }
 
-    fn truth(&self) -> Option<&Truth> {
+    fn expected_state(&self) -> Option<&ExpectedState> {
         let active = self.core.feeds.active_generation()?;
         Some(&self.truths[&active].0)
     }
 
     fn holds(&mut self) {
-        let live = self.truth().map(Truth::live).unwrap_or_default();
+        let live = self
+            .expected_state()
+            .map(ExpectedState::live)
+            .unwrap_or_default();
         let feeds = &self.core.feeds;
         if let Some(matcher) = feeds.active() {
             same_live_set(matcher, &live);
         }
         self.forms
             .hold(&mut self.core.reducer, feeds.ledger(), &live);
-        let picture = &self.core.reducer.picture;
+        let reducer_state = &self.core.reducer.reducer_state;
         match self.settings.reannounce {
             Reannounce::Never => {
                 let again = self.core.reducer.announced_again;
                 assert_eq!(again, 0, "once per pod and epoch");
                 if feeds.is_settled() {
-                    assert_eq!(picture.uids(), live.keys().cloned().collect());
+                    assert_eq!(reducer_state.uids(), live.keys().cloned().collect());
                 }
             }
-            Reannounce::OnChange if feeds.is_settled() => same_picture(picture, &live),
+            Reannounce::OnChange if feeds.is_settled() => same_reducer_state(reducer_state, &live),
             Reannounce::OnChange => {}
         }
     }
@@ -307,9 +311,12 @@ impl Streams {
         self.connect();
         self.core.rest();
         self.holds();
-        let live = self.truth().map(Truth::live).unwrap_or_default();
-        same_picture(&self.core.reducer.picture, &live);
-        self.core.told();
+        let live = self
+            .expected_state()
+            .map(ExpectedState::live)
+            .unwrap_or_default();
+        same_reducer_state(&self.core.reducer.reducer_state, &live);
+        self.core.sent();
         // Once everything is deleted nothing is left.
         let active = self.core.feeds.active_generation();
         let is_open = |feed: &Generation| self.truths[feed].1 == Open::Yes;
@@ -318,7 +325,7 @@ impl Streams {
                 self.core.pod_gone(feed, &uid.to_string());
             }
             self.core.rest();
-            assert_eq!(self.core.told().matches("pod_new").count(), 0);
+            assert_eq!(self.core.sent().matches("pod_new").count(), 0);
             assert!(self.core.feeds.ledger().is_empty());
             assert_eq!(self.core.feeds.counts().pods, 0);
             assert_eq!(self.core.feeds.counts().waiting, 0);
@@ -330,8 +337,8 @@ impl Streams {
 
 /// The reducer's state once all objects are sent. Bit n of `drains`: the network takes everything
 /// after the n-th object.
-fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(Uid, Form)> {
-    let mut core = Core::telling(Recorder::wired(), settings);
+fn sent_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(Uid, Form)> {
+    let mut core = Core::with(Recorder::wired(), settings);
     core.connect();
     let feed = core.open();
     for (n, object) in objects.into_iter().enumerate() {
@@ -345,10 +352,10 @@ fn told_in_order(objects: Vec<Object>, settings: Settings, drains: u64) -> Vec<(
         }
     }
     core.rest();
-    core.told();
-    let pictured = core.reducer.picture.pods.into_iter();
-    let forms = pictured.map(|(uid, told)| {
-        let (fields, containers) = (told.fields(), told.containers);
+    core.sent();
+    let pictured = core.reducer.reducer_state.pods.into_iter();
+    let forms = pictured.map(|(uid, sent)| {
+        let (fields, containers) = (sent.fields(), sent.containers);
         (uid, Form { fields, containers })
     });
     forms.collect()

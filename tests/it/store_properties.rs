@@ -114,7 +114,7 @@ fn an_object_that_a_list_names_but_in_no_usable_form_stays_as_it_was() {
 }
 
 #[test]
-fn an_object_that_another_scope_tells_of_outlives_the_list_that_lacks_it() {
+fn an_object_that_another_scope_reports_outlives_the_list_that_lacks_it() {
     let (old, new) = (Scope(0), Scope(1));
     let mut writer = StoreWriter::new(2, Seed::FIXED);
     for event in list_of([PodMeta::from(pod("moved")), pod("stays").into()]) {

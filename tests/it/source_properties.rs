@@ -19,33 +19,33 @@ use proptest::prelude::*;
 use self::{stream::Stream, watches::Watches};
 use crate::support::{
     core::{Core, object, pod, secs},
+    expected_state::{ExpectedState, Form},
     history::{self, Happening, Object, any_settings, low_marks},
-    holds::{Forms, same_live_set, same_picture, same_pods_with_their_containers},
+    holds::{Forms, same_live_set, same_pods_with_their_containers, same_reducer_state},
     lists::Fact,
-    truth::{Form, Truth},
 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn whatever_happens_to_cluster_source_and_reducer_the_picture_ends_as_the_live_set(
+    fn whatever_happens_to_cluster_source_and_reducer_the_reducer_state_ends_as_the_live_set(
         settings in settings(Reannounce::Never),
         handover in prop_oneof![Just(Handover::Seamless), Just(Handover::Legacy)],
         objects in history::objects(),
         happenings in history::of_a_cluster(),
     ) {
-        told_by_both(settings, handover, &objects, &happenings);
+        sent_by_both(settings, handover, &objects, &happenings);
     }
 
     #[test]
-    fn under_on_change_it_is_the_live_set_whenever_nothing_is_left_to_tell(
+    fn under_on_change_it_is_the_live_set_whenever_nothing_is_left_to_send(
         settings in settings(Reannounce::OnChange),
         handover in prop_oneof![Just(Handover::Seamless), Just(Handover::Legacy)],
         objects in history::objects(),
         happenings in history::of_a_cluster(),
     ) {
-        told_by_both(settings, handover, &objects, &happenings);
+        sent_by_both(settings, handover, &objects, &happenings);
     }
 
     #[test]
@@ -67,7 +67,7 @@ fn settings(reannounce: Reannounce) -> impl Strategy<Value = Settings> {
 
 /// One history, once as the events of the native watches and once as Infos. Of streams that follow
 /// each other without a gap more is announced than the active one has (`handover/properties.rs`).
-fn told_by_both(
+fn sent_by_both(
     settings: Settings,
     handover: Handover,
     objects: &[Object],
@@ -87,7 +87,7 @@ trait Source: Sized {
     const PARTS: usize;
 
     /// Whether the end of a list sends what differs from before (D3).
-    const TELLS_DIFFERENCES: bool;
+    const SENDS_DIFFERENCES: bool;
 
     /// Sees nothing yet. The feed, if it has one before it sends anything.
     fn start(settings: Settings) -> (Core, Self, Option<Generation>);
@@ -115,10 +115,10 @@ trait Source: Sized {
     fn is_current(&self) -> bool;
 
     /// An owner in the form that it has when it is sent.
-    fn owner_as_told(owner: &ObjectMeta) -> ObjectMeta;
+    fn owner_as_sent(owner: &ObjectMeta) -> ObjectMeta;
 
     /// A pod in the form that it has when it is sent first.
-    fn as_told(pod: &PodMeta) -> PodMeta;
+    fn as_sent(pod: &PodMeta) -> PodMeta;
 }
 
 /// Something happens in a cluster: an `Apply` or a `Delete`.
@@ -134,7 +134,7 @@ enum Word {
     Opened,
     /// It has ended.
     Closed,
-    Tells {
+    Sends {
         scope: Scope,
         of_list: bool,
         input: Input,
@@ -163,7 +163,7 @@ struct World<S> {
     source: S,
     feed: Option<Generation>,
     cluster: Cluster,
-    truth: Option<Truth>,
+    expected_state: Option<ExpectedState>,
     forms: Forms,
 }
 
@@ -185,10 +185,10 @@ impl<S: Source> World<S> {
             source,
             feed,
             cluster: Cluster::default(),
-            truth: None,
+            expected_state: None,
             forms: Forms::default(),
         };
-        world.begin_truth();
+        world.begin_expected_state();
         world.happens(&Happening::Connect);
         for object in objects {
             world.happens(&match object.clone() {
@@ -226,11 +226,11 @@ impl<S: Source> World<S> {
             Happening::Resume => drop(self.core.resume()),
             Happening::Pass(span) => {
                 self.core.pass(span);
-                if let Some(truth) = &mut self.truth {
-                    truth.time(self.core.now);
+                if let Some(expected_state) = &mut self.expected_state {
+                    expected_state.time(self.core.now);
                 }
             }
-            Happening::Open if S::TELLS_DIFFERENCES => self.a_shadow_comes_and_goes(),
+            Happening::Open if S::SENDS_DIFFERENCES => self.a_shadow_comes_and_goes(),
             Happening::Open
             | Happening::Close(_)
             | Happening::Listed(_)
@@ -283,39 +283,39 @@ impl<S: Source> World<S> {
             match word {
                 Word::Opened => {
                     self.feed = Some(self.core.open());
-                    self.begin_truth();
+                    self.begin_expected_state();
                 }
                 Word::Closed => {
                     if let Some(feed) = self.feed.take() {
                         self.core.close(feed);
                     }
                 }
-                Word::Tells {
+                Word::Sends {
                     scope,
                     of_list,
                     input,
                     facts,
-                } => self.is_told(scope, of_list, input, facts),
+                } => self.is_announced(scope, of_list, input, facts),
             }
             self.holds();
         }
-        self.holds_what_was_told();
+        self.holds_what_was_sent();
     }
 
     /// A list sends no resync, and no delete is sent of a pod that stays.
-    fn is_told(&mut self, scope: Scope, of_list: bool, input: Input, facts: Facts) {
+    fn is_announced(&mut self, scope: Scope, of_list: bool, input: Input, facts: Facts) {
         let (epoch, live) = (self.core.feeds.epoch(), self.live());
         self.core.reducer.take();
-        if let Some(truth) = &mut self.truth {
-            learn(truth, facts, self.core.now);
+        if let Some(expected_state) = &mut self.expected_state {
+            learn(expected_state, facts, self.core.now);
         }
         self.core.handle_in(scope, self.feed.unwrap(), input);
         if of_list && !self.settings.relist_resync {
             assert_eq!(self.core.feeds.epoch(), epoch, "no list is a reason");
         }
         let still = self.live();
-        let told = self.core.reducer.take();
-        for gone in self.deletes(&told) {
+        let announced = self.core.reducer.take();
+        for gone in self.deletes(&announced) {
             assert!(
                 !(live.contains_key(&gone) && still.contains_key(&gone)),
                 "{gone} stays"
@@ -323,23 +323,24 @@ impl<S: Source> World<S> {
         }
     }
 
-    fn begin_truth(&mut self) {
+    fn begin_expected_state(&mut self) {
         let matcher = self.core.feeds.active();
-        self.truth = matcher.map(|matcher| Truth::new(matcher.policy()));
+        self.expected_state = matcher.map(|matcher| ExpectedState::new(matcher.policy()));
     }
 
     fn live(&self) -> BTreeMap<Uid, Form> {
-        let truth = self.truth.as_ref();
-        let truth = truth.filter(|_| self.core.feeds.active_generation().is_some());
-        truth.map(Truth::live).unwrap_or_default()
+        let expected_state = self.expected_state.as_ref();
+        let expected_state =
+            expected_state.filter(|_| self.core.feeds.active_generation().is_some());
+        expected_state.map(ExpectedState::live).unwrap_or_default()
     }
 
     /// The pods that the reducer was sent are gone. Under `on-change` a delete may be the first
     /// half of announcing a pod again; there the reducer's state is compared to the letter instead.
-    fn deletes(&self, told: &str) -> Vec<Uid> {
+    fn deletes(&self, announced: &str) -> Vec<Uid> {
         let gone = |line: &str| line.strip_prefix("pod_delete ").map(Uid::new);
         match self.settings.reannounce {
-            Reannounce::Never => told.lines().filter_map(gone).collect(),
+            Reannounce::Never => announced.lines().filter_map(gone).collect(),
             Reannounce::OnChange => Vec::new(),
         }
     }
@@ -351,8 +352,8 @@ impl<S: Source> World<S> {
         if let Some(matcher) = self.core.feeds.active() {
             same_live_set(matcher, &live);
         }
-        let told = self.core.reducer.take();
-        for gone in self.deletes(&told) {
+        let announced = self.core.reducer.take();
+        for gone in self.deletes(&announced) {
             assert!(!live.contains_key(&gone), "{gone} stays");
         }
         let core = &mut self.core;
@@ -363,10 +364,12 @@ impl<S: Source> World<S> {
         match self.settings.reannounce {
             Reannounce::Never => {
                 assert!(again <= given_up, "once, but for those that were given up");
-                let told = core.reducer.picture.uids();
-                assert!(!is_settled || told.iter().eq(live.keys()));
+                let announced = core.reducer.reducer_state.uids();
+                assert!(!is_settled || announced.iter().eq(live.keys()));
             }
-            Reannounce::OnChange if is_settled => same_picture(&core.reducer.picture, &live),
+            Reannounce::OnChange if is_settled => {
+                same_reducer_state(&core.reducer.reducer_state, &live)
+            }
             Reannounce::OnChange => {}
         }
     }
@@ -374,7 +377,7 @@ impl<S: Source> World<S> {
     /// Nothing is left of what an object has been (D10).
     fn holds_what_is_there(&self) {
         let there = self.cluster.pods.iter();
-        let there = there.map(|(uid, pod)| (uid.clone(), S::as_told(pod)));
+        let there = there.map(|(uid, pod)| (uid.clone(), S::as_sent(pod)));
         assert_eq!(self.source.known(), there.collect::<BTreeMap<_, _>>());
         let objects = self.core.feeds.reader().objects();
         for (held, there) in [
@@ -387,13 +390,13 @@ impl<S: Source> World<S> {
             let held = held.slice(Slot::FIRST).objects.into_iter();
             let held: BTreeMap<_, _> = held.map(|one| (one.uid.clone(), one)).collect();
             let there = there.iter();
-            let there = there.map(|(uid, one)| (uid.clone(), S::owner_as_told(one)));
+            let there = there.map(|(uid, one)| (uid.clone(), S::owner_as_sent(one)));
             assert_eq!(held, there.collect::<BTreeMap<_, _>>());
         }
     }
 
     /// The stores of the active feed hold what its source has sent.
-    fn holds_what_was_told(&self) {
+    fn holds_what_was_sent(&self) {
         let follows = self.settings.reannounce == Reannounce::OnChange;
         if follows && self.feed.is_some() && self.source.is_current() {
             self.holds_what_is_there();
@@ -415,22 +418,25 @@ impl<S: Source> World<S> {
         assert!(self.core.feeds.is_settled());
         // What is announced is what is there.
         let there = self.cluster.pods.iter();
-        let there = there.map(|(uid, pod)| (uid.clone(), S::as_told(pod)));
+        let there = there.map(|(uid, pod)| (uid.clone(), S::as_sent(pod)));
         assert_eq!(self.source.known(), there.collect::<BTreeMap<_, _>>());
-        same_pods_with_their_containers(&self.core.reducer.picture, self.truth.as_ref().unwrap());
-        if S::TELLS_DIFFERENCES {
+        same_pods_with_their_containers(
+            &self.core.reducer.reducer_state,
+            self.expected_state.as_ref().unwrap(),
+        );
+        if S::SENDS_DIFFERENCES {
             self.lists_for_nothing();
         }
         self.core.disconnect();
         self.connect();
         self.core.rest();
-        same_picture(&self.core.reducer.picture, &self.live());
+        same_reducer_state(&self.core.reducer.reducer_state, &self.live());
         // Everything goes while nobody looks.
         (0..S::PARTS).for_each(|at| self.happens(&Happening::Cut(at)));
         self.cluster = Cluster::default();
         self.list_all();
         self.core.rest();
-        assert!(self.core.reducer.picture.pods.is_empty());
+        assert!(self.core.reducer.reducer_state.pods.is_empty());
         self.happens(&Happening::Pass(secs(60)));
         assert_eq!(self.core.feeds.ledger().capacity(), 0);
         assert_eq!(self.core.feeds.active().unwrap().capacity(), 0);
@@ -499,21 +505,21 @@ fn put<T: HasUid + Clone>(objects: &mut BTreeMap<Uid, T>, event: &Event<T>) -> b
     }
 }
 
-fn learn(truth: &mut Truth, facts: Facts, now: std::time::Instant) {
+fn learn(expected_state: &mut ExpectedState, facts: Facts, now: std::time::Instant) {
     match facts {
         Facts::Pods(facts) => {
             for fact in facts {
                 match fact {
-                    Fact::Apply(pod) => truth.apply_pod(pod, now),
-                    Fact::Delete(uid) => truth.delete_pod(&uid),
+                    Fact::Apply(pod) => expected_state.apply_pod(pod, now),
+                    Fact::Delete(uid) => expected_state.delete_pod(&uid),
                 }
             }
         }
         Facts::Owners(facts) => {
             for fact in facts {
                 match fact {
-                    Fact::Apply(owner) => truth.apply_owner(&owner, now),
-                    Fact::Delete(uid) => truth.delete_owner(&uid, now),
+                    Fact::Apply(owner) => expected_state.apply_owner(&owner, now),
+                    Fact::Delete(uid) => expected_state.delete_owner(&uid, now),
                 }
             }
         }

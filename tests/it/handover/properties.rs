@@ -106,7 +106,7 @@ struct World {
 
 impl World {
     fn new(settings: Settings) -> Self {
-        let mut core = Core::telling(Recorder::wired(), settings);
+        let mut core = Core::with(Recorder::wired(), settings);
         core.connect();
         let mut world = Self {
             listed_by: core.now + secs(AWAY),
@@ -270,11 +270,11 @@ impl World {
             let Some(uid) = line.strip_prefix("pod_delete ") else {
                 continue;
             };
-            let anew = lines
+            let again = lines
                 .get(at + 1)
                 .is_some_and(|next| next.starts_with(&format!("pod_new {uid} ")));
             let stays = self.pods.values().any(|pod| pod.uid == Uid::new(uid));
-            assert!(!stays || anew, "{line}: it stays");
+            assert!(!stays || again, "{line}: it stays");
         }
         assert_eq!(feeds.counted_overlap(), feeds.walked_overlap());
     }
@@ -291,7 +291,7 @@ impl World {
         self.core.pass(secs(300));
         self.core.rest();
         self.holds();
-        let known = &self.core.reducer.picture.pods;
+        let known = &self.core.reducer.reducer_state.pods;
         let honest: BTreeMap<_, _> = self
             .pods
             .values()

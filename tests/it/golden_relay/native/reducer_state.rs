@@ -13,7 +13,7 @@ use k8s_relay::{
 use crate::harness::{
     exceptions::{self, Native},
     outcome::Output,
-    picture::lines,
+    reducer_state::lines,
 };
 
 /// The namespace of what is no part of a recording.
@@ -31,8 +31,8 @@ pub enum Expected {
 impl Expected {
     /// What a native exception says.
     pub fn of(native: &Native) -> Self {
-        match (&native.picture, native.pods, native.containers) {
-            (Some(picture), None, None) => Self::Lines(exceptions::lines(picture)),
+        match (&native.reducer_state, native.pods, native.containers) {
+            (Some(reducer_state), None, None) => Self::Lines(exceptions::lines(reducer_state)),
             (None, Some(pods), Some(containers)) => Self::Counts { pods, containers },
             _ => panic!("{}: give picture, or pods and containers", native.case),
         }
@@ -45,9 +45,9 @@ impl Expected {
             Output::Lines(lines) => Some(Self::Lines(shown(&fold(lines)))),
             Output::Summary { counts, .. } => {
                 let count = |name: &str| counts.get(name).copied().unwrap_or_default();
-                let only_told = count("pod_new_with_name") + count("pod_container")
+                let only_sent = count("pod_new_with_name") + count("pod_container")
                     == counts.values().sum::<usize>();
-                only_told.then(|| Self::Counts {
+                only_sent.then(|| Self::Counts {
                     pods: count("pod_new_with_name"),
                     containers: count("pod_container"),
                 })
@@ -56,12 +56,12 @@ impl Expected {
     }
 
     /// The reducer's state, as far as is expected of it.
-    pub fn seen_in(&self, picture: &ReducerState) -> Self {
+    pub fn seen_in(&self, reducer_state: &ReducerState) -> Self {
         match self {
-            Self::Lines(_) => Self::Lines(shown(picture)),
+            Self::Lines(_) => Self::Lines(shown(reducer_state)),
             Self::Counts { .. } => Self::Counts {
-                pods: of_the_recording(picture).count(),
-                containers: of_the_recording(picture)
+                pods: of_the_recording(reducer_state).count(),
+                containers: of_the_recording(reducer_state)
                     .map(|(_, pod)| pod.containers().len())
                     .sum(),
             },
@@ -85,13 +85,13 @@ impl Expected {
 /// with the pod.
 fn fold(lines: &[String]) -> ReducerState {
     let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
-    let mut picture = ReducerState::new();
+    let mut reducer_state = ReducerState::new();
     for (at, line) in lines.iter().enumerate() {
         let text = |name: &str| line.fields[name].as_bytes();
         match &*line.name {
-            "---" => picture = ReducerState::new(),
-            "pod_resync" => picture.apply(&Message::PodResync(PodResync { resync_count: 0 })),
-            "pod_delete" => picture.apply(&PodDelete { uid: text("uid") }.into()),
+            "---" => reducer_state = ReducerState::new(),
+            "pod_resync" => reducer_state.apply(&Message::PodResync(PodResync { resync_count: 0 })),
+            "pod_delete" => reducer_state.apply(&PodDelete { uid: text("uid") }.into()),
             "pod_new_with_name" => {
                 let version = version(&lines[at + 1..]);
                 let pod = PodNewWithName {
@@ -105,7 +105,7 @@ fn fold(lines: &[String]) -> ReducerState {
                     ns: text("ns"),
                     version: version.as_bytes(),
                 };
-                picture.apply(&pod.into());
+                reducer_state.apply(&pod.into());
             }
             "pod_container" => {
                 let container = PodContainer {
@@ -114,12 +114,12 @@ fn fold(lines: &[String]) -> ReducerState {
                     container_name: text("container_name"),
                     container_image: text("container_image"),
                 };
-                picture.apply(&container.into());
+                reducer_state.apply(&container.into());
             }
             other => panic!("{other}: not foreseen"),
         }
     }
-    picture
+    reducer_state
 }
 
 /// Of the containers that are sent next. Where an id comes again an update begins.
@@ -135,13 +135,13 @@ fn version(next: &[Line]) -> String {
     images.join(",")
 }
 
-fn of_the_recording(picture: &ReducerState) -> impl Iterator<Item = (&[u8], &Pod)> {
-    let pods = picture.sorted().into_iter();
+fn of_the_recording(reducer_state: &ReducerState) -> impl Iterator<Item = (&[u8], &Pod)> {
+    let pods = reducer_state.sorted().into_iter();
     pods.filter(|(_, pod)| pod.ns() != ASIDE.as_bytes())
 }
 
-fn shown(picture: &ReducerState) -> Vec<String> {
-    lines(picture, |namespace| namespace != ASIDE.as_bytes())
+fn shown(reducer_state: &ReducerState) -> Vec<String> {
+    lines(reducer_state, |namespace| namespace != ASIDE.as_bytes())
 }
 
 /// A line, taken apart.

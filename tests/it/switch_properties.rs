@@ -155,7 +155,7 @@ impl World {
             reannounce,
             ..Settings::default()
         };
-        let mut core = Core::telling(Recorder::wired(), settings);
+        let mut core = Core::with(Recorder::wired(), settings);
         core.connect();
         let settings = migration::Settings {
             stage: Stage::Shadow,
@@ -300,12 +300,12 @@ impl World {
             let Some(uid) = line.strip_prefix("pod_delete ") else {
                 continue;
             };
-            let anew = lines
+            let again = lines
                 .get(at + 1)
                 .is_some_and(|next| next.starts_with(&format!("pod_new {uid} ")));
             let may_resend = self.reannounce == Reannounce::OnChange // D14: a container is gone
                 || self.handover == Handover::Seamless; // D4: the next stream has other ones
-            if anew && may_resend {
+            if again && may_resend {
                 continue;
             }
             let uid = Uid::new(uid);
@@ -371,11 +371,11 @@ impl World {
             .all_live()
             .map(|live| (live.pod.uid.clone(), fields_hash(&live, Seed::FIXED)))
             .collect();
-        let told = &self.core.reducer.picture.pods;
-        assert!(told.keys().eq(live.keys()), "{told:?}, live {live:?}");
+        let sent = &self.core.reducer.reducer_state.pods;
+        assert!(sent.keys().eq(live.keys()), "{sent:?}, live {live:?}");
         if self.reannounce == Reannounce::OnChange {
             for (uid, fields) in live {
-                assert_eq!(told[&uid].fields(), fields, "{uid}");
+                assert_eq!(sent[&uid].fields(), fields, "{uid}");
             }
         }
         let (feeds, now) = (&mut self.core.feeds, self.core.now);
