@@ -63,7 +63,7 @@ fn main() {
     for (figure, looks) in [
         ("an equal pod that is as it was", vec![(&shared, &shared)]),
         (
-            "the same, told anew by one feed, then by the other",
+            "the same, sent again by one feed, then by the other",
             vec![(&shared, &apart), (&again, &apart), (&shared, &shared)],
         ),
         (
@@ -76,7 +76,7 @@ fn main() {
             ],
         ),
         (
-            "a pod with an init container that one feed tells",
+            "a pod with an init container that one feed sends",
             vec![(&shared, &sidecars)],
         ),
     ] {

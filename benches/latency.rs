@@ -30,7 +30,7 @@ fn main() {
     let pods = Cluster::new(0, WARM_UP + EVENTS);
     let reducer = Reducer::start();
     let relay = Server::relay(reducer.address());
-    reducer.wait("the greeting", |_| true);
+    reducer.wait("the handshake", |_| true);
     let call = Call::open(relay.address());
     let times = (0..WARM_UP + EVENTS).map(|number| {
         let load = encode([pods.pod(number)].into_iter());

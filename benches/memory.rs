@@ -39,7 +39,7 @@ fn main() {
     let mut report = Report::new("memory");
     let reducer = Reducer::start();
     let relay = Server::relay(reducer.address());
-    reducer.wait("the greeting", |_| true);
+    reducer.wait("the handshake", |_| true);
     let mib_when_quiet = || {
         thread::sleep(QUIET);
         relay.resident_kib() as f64 / 1024.0
@@ -148,7 +148,7 @@ fn framed(report: &mut Report) {
     let varied = Varied::new(CLUSTER.replica_sets as usize, CLUSTER.pods as usize);
     let reducer = Reducer::start();
     let relay = Server::relay(reducer.address());
-    reducer.wait("the greeting", |_| true);
+    reducer.wait("the handshake", |_| true);
     let call = Call::open_by(Client::Framing, relay.address());
     call.send(&encode_framed(varied.list.iter().cloned()));
     let messages = varied.messages();

@@ -116,7 +116,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     ];
     let ratio = relay.median() / floor.median();
     report.row(Row {
-        figure: "start until all pods are told: time",
+        figure: "start until all pods are announced: time",
         target: Target::AtMost(2.0, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
@@ -139,7 +139,7 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     });
     let read = Sample::new(rounds.iter().map(|(ours, _)| ours.read_at_half * 100.0));
     report.row(Row {
-        figure: "read of the lists when half of the pods were told",
+        figure: "read of the lists when half of the pods were announced",
         target: Target::AtMost(60.0, 0, " %"),
         value: read.median(),
         measured: read.show(0, "%"),
@@ -268,7 +268,7 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let (took, cpu) = (start.elapsed(), relay.cpu_time() - cpu);
     // Pods are sent in the order in which they are added.
     let arrivals = reducer.arrivals();
-    assert_eq!(arrivals.len(), added.len(), "only new pods are told");
+    assert_eq!(arrivals.len(), added.len(), "only new pods are announced");
     let ways = added.iter().zip(&arrivals).map(|(from, to)| *to - *from);
     let ways = Sample::of_times(ways).map(|time| time * 1e3);
     report.row(Row {
@@ -336,7 +336,7 @@ fn pages(report: &mut Report, cluster: Cluster, peak_limit: f64, settled_limit: 
 fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let reducer = Reducer::start();
     let relay = Server::native(reducer.address(), api.kubeconfig());
-    reducer.wait("the greeting", |_| true);
+    reducer.wait("the handshake", |_| true);
     let listed = reducer.wait("all pods", sent(scale, 0));
     let peak = relay.peak_kib();
     thread::sleep(QUIET);
@@ -361,7 +361,12 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
             cost,
         });
     };
-    mib("resident, all pods told: peak", 110.0, peak, String::new());
+    mib(
+        "resident, all pods announced: peak",
+        110.0,
+        peak,
+        String::new(),
+    );
     let bytes = settled as f64 * 1024.0 / f64::from(scale.cluster.pods);
     mib(
         "settled",
@@ -419,7 +424,7 @@ fn cgroup(report: &mut Report, api: &ApiServer, scale: &Scale) {
         Err(why) => (1.0, format!("not measured: {why}"), String::new()),
     };
     report.row(Row {
-        figure: "all pods told within a memory cgroup of 128 MiB",
+        figure: "all pods announced within a memory cgroup of 128 MiB",
         target: Target::AtMost(0.0, 0, " deaths"),
         value,
         measured,

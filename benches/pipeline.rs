@@ -132,7 +132,7 @@ fn framed(report: &mut Report) {
     let relay = || {
         let reducer = Reducer::start();
         let server = Server::relay(reducer.address());
-        reducer.wait("the greeting", |_| true);
+        reducer.wait("the handshake", |_| true);
         let call = Call::open_by(Client::Framing, server.address());
         let mut announced = 0;
         [
@@ -208,7 +208,7 @@ fn cost(
 fn relay(loads: &Loads) -> Round {
     let reducer = Reducer::start();
     let server = Server::relay(reducer.address());
-    reducer.wait("the greeting", |_| true);
+    reducer.wait("the handshake", |_| true);
     let call = Call::open(server.address());
     let mut sent = 0;
     let mut measured = |load: &Load, passes: u32, messages: u64| {

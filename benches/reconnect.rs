@@ -26,7 +26,7 @@ fn main() {
     let times = (0..ROUNDS).map(|_| {
         let reducer = Reducer::start();
         let relay = Server::relay(reducer.address());
-        reducer.wait("the greeting", |_| true);
+        reducer.wait("the handshake", |_| true);
         let call = Call::open(relay.address());
         call.send(&list);
         reducer.wait("the list", all);
@@ -36,7 +36,7 @@ fn main() {
     });
     let times = Sample::of_times(times);
     report.row(Row {
-        figure: "reconnect: 100k live pods, 300k messages told again",
+        figure: "reconnect: 100k live pods, 300k messages re-sent",
         target: Target::AtMost(0.5, 1, " s"),
         value: times.median(),
         measured: times.show(3, "s"),

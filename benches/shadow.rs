@@ -323,10 +323,13 @@ fn switches(report: &mut Report, cluster: &mut BothWays, scale: &Scale) {
         });
     };
     row(
-        "cut-over until the next event of the watches is told",
+        "cutover until the next event of the watches is announced",
         there,
     );
-    row("rollback until the next event of the stream is told", back);
+    row(
+        "rollback until the next event of the stream is announced",
+        back,
+    );
     report.row(Row {
         figure: "messages of pods for all these switches",
         target: Target::AtMost(0.0, 0, ""),

@@ -12,7 +12,7 @@ holds. `--compact URL` is posted to before an expired continue token is sent, be
 servers forget those only when etcd is compacted.
 
 What may not be there, as a bookmark within two seconds, is compared if both have it: let
-something happen in both clusters meanwhile. Each difference is told with what was asked, the
+something happen in both clusters meanwhile. Each difference is printed with what was asked, the
 fact, and both values. Marked `!` is what the relay
 acts upon; with none of those the exit status is 0. The rest, such as texts for people, is
 marked `.` and does no harm.
@@ -301,7 +301,7 @@ def expired(compact):
 
 
 def both(query):
-    """A continue token with something beside it."""
+    """A continue token with something next to it."""
     return lambda server, facts: get(PODS, {"continue": first_token(server), **query})(server, facts)
 
 

@@ -138,10 +138,10 @@ mod tests {
         };
         assert!(first.now_or_never().is_none());
         release.send(()).unwrap();
-        let second = late.get("name", || "asked anew").await;
+        let second = late.get("name", || "asked again").await;
         assert_eq!(second, Ok("late answer"));
         assert_eq!(begun.load(SeqCst), 1);
-        assert_eq!(late.get("name", || "asked anew").await, Ok("asked anew"));
+        assert_eq!(late.get("name", || "asked again").await, Ok("asked again"));
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ const (
 	exitCodeAnnotation = "controlplane/exit-code" // with what they end; not 0 makes the pod Failed
 	stayAnnotation     = "controlplane/stay"      // "pending": bound but never started
 
-	restartAfterAnnotation = "controlplane/restart-after" // duration: each container starts anew after it, once
+	restartAfterAnnotation = "controlplane/restart-after" // duration: each container starts again after it, once
 	restartsAnnotation     = "controlplane/restarts"      // or so many times; may be raised while the pod runs
 )
 
@@ -297,7 +297,7 @@ func (c *cluster) perhapsEnd(ctx context.Context, pod *corev1.Pod) (time.Duratio
 	return 0, err
 }
 
-// perhapsRestart starts those containers anew that are due, or says when the next one will be.
+// perhapsRestart restarts those containers that are due, or says when the next one will be.
 func (c *cluster) perhapsRestart(ctx context.Context, pod *corev1.Pod) (wait time.Duration, updated bool, err error) {
 	text, wanted := pod.Annotations[restartAfterAnnotation], int64(1)
 	after, err := time.ParseDuration(text)

@@ -277,7 +277,7 @@ pub fn parse(text: &str, folder: &Path) -> Result<Case> {
     if let Some(recording) = &file.recording {
         ensure!(
             file.steps.is_empty(),
-            "steps beside a recording, which has its own"
+            "steps next to a recording, which has its own"
         );
         let recorded = streams::read(&folder.join(recording))?;
         return Ok(Case {

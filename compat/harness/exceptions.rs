@@ -255,7 +255,7 @@ pub fn mistakes(exceptions: &[Exception], cases: &[Case]) -> Vec<String> {
             Ok(ours) => {
                 let recorded = recorded.clone().only_counts();
                 if ours.only_counts().difference(&recorded).is_none() {
-                    mistakes.push(format!("{case}: that is what the legacy relay tells"));
+                    mistakes.push(format!("{case}: that is what the legacy relay sends"));
                 }
             }
         }

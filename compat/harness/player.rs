@@ -335,7 +335,7 @@ impl Player {
 
     /// Waits until all that was sent is applied and all that was written is received.
     async fn settle(&mut self, others: usize) {
-        self.waits_for = "all is applied, told and read";
+        self.waits_for = "all is applied, sent and read";
         if !self.reports_its_progress() {
             let others = if self.reading { others } else { 0 };
             return self.quiet(others).await;
@@ -400,7 +400,7 @@ impl Player {
 
     /// Waits until both sides have this connection, and its handshake is through.
     async fn wait_connections(&mut self, n: usize) {
-        self.waits_for = "the relay greets its reducer";
+        self.waits_for = "the relay completes its handshake";
         let handshake_done = self
             .reducer
             .wait_until(|state| state.connection(n).is_some_and(|c| c.handshake_done()));

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Keys of labels, and texts that tell the dialects apart.
+// Keys of labels, and texts that distinguish the dialects.
 var keys = []string{
 	"app", "app.kubernetes.io/name", "app.kubernetes.io/part-of", "tier", "Env", "team_name",
 	"pod-template-hash", "a", "", "K8S", "example.com/zone-1a", "x86", "foo", "simplefo-example",
@@ -52,7 +52,7 @@ var groups = []string{
 	"(?--i)", "(?:", "(", "(?:",
 }
 
-type verdict struct {
+type result struct {
 	Pattern string `json:"pattern"`
 	// The places of the keys that match; nil if Go refuses the pattern.
 	Matches []int `json:"matches"`
@@ -91,10 +91,10 @@ func run(arguments []string) error {
 	return out.Flush()
 }
 
-func judge(pattern string) verdict {
+func judge(pattern string) result {
 	compiled, err := regexp.Compile(pattern)
 	if err != nil {
-		return verdict{Pattern: pattern}
+		return result{Pattern: pattern}
 	}
 	matches := []int{}
 	for at, key := range keys {
@@ -102,7 +102,7 @@ func judge(pattern string) verdict {
 			matches = append(matches, at)
 		}
 	}
-	return verdict{pattern, matches}
+	return result{pattern, matches}
 }
 
 // pattern is noise, or something that looks like a pattern.

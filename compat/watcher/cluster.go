@@ -47,11 +47,11 @@ func kindsOf(client kubernetes.Interface) [3]*kind {
 	}
 }
 
-// listAndWatch tells all that there is, then all that happens, until something fails.
+// listAndWatch sends all that there is, then all that happens, until something fails.
 func listAndWatch(ctx context.Context, client kubernetes.Interface, rotate time.Duration, send sender) error {
 	kinds := kindsOf(client)
 	for _, k := range kinds {
-		if err := k.tellList(ctx, send); err != nil {
+		if err := k.sendList(ctx, send); err != nil {
 			return fmt.Errorf("list %s: %w", k.name, err)
 		}
 	}
@@ -94,8 +94,8 @@ func listAndWatch(ctx context.Context, client kubernetes.Interface, rotate time.
 	}
 }
 
-// tellList fetches the list whole and tells each object as ADDED.
-func (k *kind) tellList(ctx context.Context, send sender) error {
+// sendList fetches the list whole and sends each object as ADDED.
+func (k *kind) sendList(ctx context.Context, send sender) error {
 	list, err := k.list(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (k *kind) tellList(ctx context.Context, send sender) error {
 }
 
 // open watches from where the list or the watch before stands. What the latter has left unread is
-// told by the new one.
+// sent by the new one.
 func (k *kind) open(ctx context.Context) error {
 	k.close()
 	events, err := k.watch(ctx, metav1.ListOptions{ResourceVersion: k.version})

@@ -13,7 +13,7 @@ import (
 	"k8s-relay/compat/watcher/collector"
 )
 
-// infoOf is what the relay is told of an object of one of the three kinds.
+// infoOf is what is sent to the relay of an object of one of the three kinds.
 func infoOf(event collector.Info_Event, object runtime.Object) *collector.Info {
 	info := &collector.Info{Event: event}
 	switch object := object.(type) {
@@ -51,7 +51,7 @@ func podInfo(pod *corev1.Pod) *collector.PodInfo {
 	return info
 }
 
-// ownerOf gives the controller, if there is one. Its API group is not told.
+// ownerOf gives the controller, if there is one. Its API group is not sent.
 func ownerOf(object metav1.Object) *collector.OwnerInfo {
 	controller := metav1.GetControllerOfNoCopy(object)
 	if controller == nil {

@@ -26,7 +26,7 @@ func TestWhatIsToldOfAnObject(t *testing.T) {
 	owner := &collector.OwnerInfo{Uid: "o", Name: "second", Kind: "Kind"}
 	for what, c := range map[string]struct {
 		object runtime.Object
-		told   *collector.Info
+		sent   *collector.Info
 	}{
 		"a ReplicaSet is its uid and its controller": {
 			&appsv1.ReplicaSet{ObjectMeta: ownedBy(reference("first", false), reference("second", true))},
@@ -53,8 +53,8 @@ func TestWhatIsToldOfAnObject(t *testing.T) {
 			}},
 		},
 	} {
-		if told := infoOf(collector.Info_ADDED, c.object); !proto.Equal(told, c.told) {
-			t.Errorf("%s: %v, not %v", what, told, c.told)
+		if sent := infoOf(collector.Info_ADDED, c.object); !proto.Equal(sent, c.sent) {
+			t.Errorf("%s: %v, not %v", what, sent, c.sent)
 		}
 	}
 }

@@ -15,11 +15,11 @@ import (
 )
 
 // load streams synthetic objects as fast as the relay takes them, says how fast that was, and
-// holds the stream open until it is told to end. It fails if the relay ends the stream.
+// holds the stream open until it is asked to end. It fails if the relay ends the stream.
 func load(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("watcher load", flag.ExitOnError)
 	server := flags.String("server-address", "localhost:8712", "where the relay listens")
-	pods := flags.Int("pods", 100_000, "pods to tell, and a fifth as many ReplicaSets before them")
+	pods := flags.Int("pods", 100_000, "pods to send, and a fifth as many ReplicaSets before them")
 	text := flags.String("size", string(synthetic.Tiny), "how large they are: tiny or large")
 	_ = flags.Parse(args)
 	size := synthetic.Size(*text)
@@ -28,18 +28,18 @@ func load(ctx context.Context, args []string) error {
 	}
 	err := round(ctx, *server, func(ctx context.Context, send sender) error {
 		began, messages, bytes := time.Now(), 0, 0
-		tell := func(info *collector.Info) error {
+		send := func(info *collector.Info) error {
 			messages++
 			bytes += proto.Size(info)
 			return send(info)
 		}
 		for i := range (*pods + synthetic.PodsPerSet - 1) / synthetic.PodsPerSet {
-			if err := tell(infoOf(collector.Info_ADDED, synthetic.ReplicaSet(i, size))); err != nil {
+			if err := send(infoOf(collector.Info_ADDED, synthetic.ReplicaSet(i, size))); err != nil {
 				return err
 			}
 		}
 		for i := range *pods {
-			if err := tell(infoOf(collector.Info_ADDED, synthetic.Pod(i, size))); err != nil {
+			if err := send(infoOf(collector.Info_ADDED, synthetic.Pod(i, size))); err != nil {
 				return err
 			}
 		}

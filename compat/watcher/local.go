@@ -13,7 +13,7 @@ const (
 	localPause = time.Second
 )
 
-// localTest tells of a small cluster that is not there, in which one pod takes another's place
+// localTest sends a small cluster that is not there, in which one pod takes another's place
 // each second.
 func localTest(ctx context.Context, send sender) error {
 	const pods = localSets * synthetic.PodsPerSet

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 	console := flags.Bool("log-console", true, "log to standard error")
 	level := flags.String("log-level", "warning", "error, warning, info, debug or trace")
 	flags.StringVar(&s.server, "server-address", "localhost:8712", "where the relay listens")
-	flags.BoolVar(&s.localTest, "local-test", false, "make up what is told; there is no cluster")
+	flags.BoolVar(&s.localTest, "local-test", false, "make up what is sent; there is no cluster")
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server; default: from within a pod")
 	flags.DurationVar(&s.rotate, "rotate", 5*time.Minute, "how long a watch is used before another takes its place")
 	flags.DurationVar(&s.pause, "pause", 200*time.Millisecond, "how long to wait before starting over")
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// sender tells the relay one thing.
+// sender sends the relay one thing.
 type sender func(*collector.Info) error
 
 // round is one stream, from its opening until anything at all goes wrong.
@@ -123,7 +123,7 @@ func untilAnswer(stream collector.Collector_CollectClient) error {
 	_, err := stream.Recv()
 	switch {
 	case err == nil:
-		return errors.New("the relay wants everything anew")
+		return errors.New("the relay wants everything again")
 	case errors.Is(err, io.EOF):
 		return errors.New("the relay has ended the stream")
 	}

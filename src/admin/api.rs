@@ -301,7 +301,7 @@ pub struct Reducer {
     /// How often everything had to be sent again, by the reason.
     #[serde(default)]
     pub full_resends: BTreeMap<String, u64>,
-    /// What was told and what happened since the start.
+    /// What was sent and what happened since the start.
     pub totals: Totals,
 }
 

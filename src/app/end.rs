@@ -81,7 +81,7 @@ impl<T> Part<T> {
         ended.map_err(|_| AppError::TaskEnded(self.name))
     }
 
-    /// That it has ended although nobody told it to; never, if there is none.
+    /// That it has ended although nothing asked it to; never, if there is none.
     pub(super) async fn failed(&mut self) -> AppError {
         match self.ended().await {
             Ok(_) => AppError::TaskEnded(self.name),

@@ -1,10 +1,10 @@
 //! Flags, variables and the YAML file, in their final types.
 //!
-//! Laws: a setting comes from its flag, else its variable, else the file, else its
-//! default (D13); an empty variable is an unset one; of a repeated flag the last counts.
-//! A bad value or file stops the start with one line (D12); nothing is adjusted silently.
-//! A setting is defined once, as a flag: see [`settings`]. Profiles of enrichment are the
-//! exception: only a file has them.
+//! Invariants: a setting comes from its flag, else its variable, else the file, else its default
+//! (D13); an empty variable is an unset one; of a repeated flag the last counts. A bad value or
+//! file stops the start with one line (D12); nothing is adjusted silently. A setting is defined
+//! once, as a flag: see [`settings`]. Profiles of enrichment are the exception: only a file has
+//! them.
 //!
 //! Absent here: name resolution, sockets, and every other module. Only [`crate::app`] and the
 //! binary read a [`Config`]; they hand single values to the modules.

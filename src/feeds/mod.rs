@@ -470,7 +470,7 @@ impl Feeds {
         self.announcer.is_behind()
     }
 
-    /// Whether nothing is left to tell.
+    /// Whether nothing is left to announce.
     pub fn is_settled(&self) -> bool {
         self.announcer.is_settled()
     }

@@ -103,7 +103,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Cut-over without a comparison; not to be forced.
+    /// Cutover without a comparison; not to be forced.
     #[error("the stage is legacy, nothing has been compared: run `k8s-relay migrate shadow` first")]
     NothingCompared,
     /// Finish before the cutover.

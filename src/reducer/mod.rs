@@ -4,15 +4,15 @@
 //! |---|---|---|
 //! | [`project`] | the model as messages that fit | yes |
 //! | [`cloud`] | what the cloud says of this machine | in part |
-//! | [`greeting`] | the first messages of a connection | yes |
-//! | [`session`] | when to dial, beat, give up, try again | yes |
+//! | [`handshake`] | the first messages of a connection | yes |
+//! | [`session`] | when to connect, beat, give up, try again | yes |
 //! | `lag` | how long events take from their reading to the network | yes |
 //! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
 //! | [`record`] | everything sent, in a file | no |
 //! | [`link`] | the connection | no |
 //! | [`transport`] | what carries its bytes: TCP, or a layer above it | no |
 //! | [`options`] | all settings of the module | yes |
-//! | [`usage`] | this process and its machine | no |
+//! | [`host`] | this process and its machine | no |
 //!
 //! [`Reducer`] is all of them behind one face, made for one loop that owns it:
 //!

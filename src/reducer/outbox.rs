@@ -138,7 +138,7 @@ impl Outbox {
         }
     }
 
-    /// When the oldest message was told that is in no frame yet (D7).
+    /// When the oldest message was queued that is in no frame yet (D7).
     pub fn first_unflushed(&self) -> Option<Instant> {
         self.first_unflushed
     }

@@ -240,7 +240,7 @@ async fn a_list_anew_replaces_one_by_one_and_buries_at_its_end_what_is_gone() {
     watch.begin();
     watch.item("a");
     assert!(is_there(&registry, Resource::Pod, "a") && is_there(&registry, Resource::Pod, "b"));
-    // The list begins anew, and is only then heard to its end.
+    // The list begins again, and is only then heard to its end.
     watch.begin();
     assert!(is_there(&registry, Resource::Pod, "a") && is_there(&registry, Resource::Pod, "b"));
     watch.item("a");

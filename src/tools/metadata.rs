@@ -86,7 +86,7 @@ pub enum MetadataError {
     Write(#[source] io::Error),
 }
 
-/// The exit status of each ending, as the help tells it.
+/// The exit status of each ending, as the help describes it.
 macro_rules! with_exit_status {
     ($examples:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! What holds after every history: laws of the matcher, the ledger and the feeds.
+//! What holds after every history: properties of the matcher, the ledger and the feeds.
 
 use std::collections::BTreeMap;
 

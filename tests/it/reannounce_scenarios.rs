@@ -32,7 +32,7 @@ fn a_pod_moves_with_what_owns_it_and_with_what_owns_that_from_orphan_to_adopted_
         stream.replica_set(feed, "rs", controller);
         stream.pod(feed, web);
         let sent = native.sent();
-        assert_eq!(stream.sent(), sent, "both feeds tell the same");
+        assert_eq!(stream.sent(), sent, "both feeds send the same");
         sent
     };
     let (rs, shop) = (|| Some(replica_set("rs")), || Some(deployment("shop")));

@@ -345,7 +345,7 @@ impl<S: Source> World<S> {
         }
     }
 
-    // --- the laws ---
+    // --- the properties ---
 
     fn holds(&mut self) {
         let live = self.live();

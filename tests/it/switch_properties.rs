@@ -285,7 +285,7 @@ impl World {
     fn compares(&mut self) {
         while self.migration.attend(&mut self.core.feeds, self.core.now) {}
         let due = self.migration.poll_timeout();
-        assert!(due.is_none_or(|due| due > self.core.now), "due for ever");
+        assert!(due.is_none_or(|due| due > self.core.now), "due without end");
     }
 
     /// No pod that both feeds have live is deleted, unless it is announced again in the next

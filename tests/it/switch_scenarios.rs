@@ -38,7 +38,7 @@ fn what_happens_next_is_sent_before_all_pods_were_looked_at() {
     both.core.pod(both.native, pod("new"));
     assert_eq!(both.sent(), "pod_new new v1");
     both.core.rest();
-    assert_eq!(both.sent(), "", "it is told once");
+    assert_eq!(both.sent(), "", "it is announced once");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_kept_pod_that_the_watches_hear_of_before_it_has_an_address_is_kept_on() {
     assert_eq!(
         both.sent(),
         "",
-        "12 s after it was told, 7 after the switch"
+        "12 s after it was announced, 7 after the switch"
     );
     both.core.pass(secs(3));
     both.core.rest();
@@ -169,7 +169,11 @@ fn a_rollback_without_a_watcher_keeps_the_reducer_state_up_until_one_is_there() 
     assert!(both.core.feeds.waits_for_stream());
     both.core.pass(secs(600));
     both.core.pod_gone(both.native, "c");
-    assert_eq!(both.sent(), "pod_delete c", "our own watches are told on");
+    assert_eq!(
+        both.sent(),
+        "pod_delete c",
+        "the native watches stay active"
+    );
     both.core.disconnect();
     both.core.connect();
     both.core.rest();
@@ -181,7 +185,7 @@ fn a_rollback_without_a_watcher_keeps_the_reducer_state_up_until_one_is_there() 
     assert!(!both.core.feeds.waits_for_stream());
     both.core.pod(stream, pod("a"));
     both.core.pod(stream, pod("d"));
-    assert_eq!(both.sent(), "pod_new d v1", "no resync, nothing anew");
+    assert_eq!(both.sent(), "pod_new d v1", "no resync, nothing again");
     both.core.pass(secs(20));
     both.core.listed(stream);
     both.core.rest();

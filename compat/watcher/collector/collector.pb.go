@@ -200,7 +200,7 @@ func (x *Info) GetJobInfo() *JobInfo {
 	return nil
 }
 
-// Sent at most once: the watcher shall end this stream and list anew.
+// Sent at most once: the watcher shall end this stream and list again.
 type Response struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

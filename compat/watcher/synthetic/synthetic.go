@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Size says how much there is to tell of an object.
+// Size says how much there is to send of an object.
 type Size string
 
 const (

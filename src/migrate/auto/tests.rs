@@ -287,7 +287,7 @@ fn after_an_operators_rollback_it_keeps_still_until_it_is_started_afresh() {
         assert_eq!(s.autopilot.record(), &Auto::default());
         if command == Command::Shadow {
             s.pass(HOLD - Duration::from_nanos(1));
-            assert_eq!(s.steps, [], "parity has to hold anew");
+            assert_eq!(s.steps, [], "parity has to hold again");
             s.pass(Duration::from_nanos(1));
             assert_eq!(s.steps, [Command::Cutover]);
         }

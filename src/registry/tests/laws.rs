@@ -24,7 +24,7 @@ enum Step {
     Remove(u8),
     /// The n-th watch that runs does one thing.
     Work(usize),
-    /// It loses its connection, and lists anew.
+    /// It loses its connection, and lists again.
     Relist(usize),
     /// It is refused.
     Deny(usize),

@@ -2,7 +2,7 @@
 //!
 //! Pure. Each chapter changes the objects; what is expected after it is computed by [`ExpectedState`].
 //!
-//! [`ExpectedState`]: super::truth::Truth
+//! [`ExpectedState`]: super::expected_state::ExpectedState
 
 use super::{
     objects::{Container, Meta, Object, Owner, Phase, Pod, Report},

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | [`mod@connect`] | kubeconfig, service account, credentials, the way to the server | parts of it |
 //! | [`machine`] | what one watch does next, and which events that makes | yes |
-//! | [`ending`], [`frames`], [`resource`] | failures, lines, requests | yes |
+//! | [`error`], [`lines`], [`resource`] | failures, lines, requests | yes |
 //! | [`decode`] | JSON to pods and owners | yes |
 //! | [`Unmatched`] | what is known of the kinds that the matcher does not use | yes |
 //! | `watch`, `outlet`, `turns`, `request`, `answer` | one watch: sends what the machine asks for, reads what comes | no |

@@ -98,7 +98,7 @@ Examples:
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// How long an answer may take, beside the time that the relay itself may wait.
+/// How long an answer may take, in addition to the time that the relay itself may wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is answered, as far as it is shown.

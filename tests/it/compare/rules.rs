@@ -239,7 +239,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
     use Field::{Address, Containers, Kind, Owner, Presence, Version};
     for (what, legacy, native, expected) in [
         (
-            "a version lost while its containers are told",
+            "a version lost while its containers are sent",
             version("1"),
             version(""),
             &[Version][..],
@@ -257,7 +257,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
             &[Presence],
         ),
         (
-            "ReplicaSets that only the stream does not tell",
+            "ReplicaSets that only the stream does not send",
             WAITING,
             in_rs(Met),
             &[Presence],
@@ -281,7 +281,7 @@ fn a_rule_does_not_excuse_what_looks_alike() {
             &[Address],
         ),
         (
-            "a main container told for an init one",
+            "a main container sent for an init one",
             live(p().running(&["c1", "init"])),
             live(with(p().running(&["c1", "init"]), |pod| pod.auxiliary = 1)),
             &[Containers],

@@ -70,7 +70,7 @@ fn a_case_file_with_a_mistake_is_named_with_it() {
         ("name = \"a b", "TOML parse error"),
         (
             "name = \"a b\"\nrecording = \"r\"\nsteps = [\"settle\"]",
-            "steps beside a recording",
+            "steps next to a recording",
         ),
         ("name = \"a b\"\nrecording = \"nowhere\"", "nowhere"),
     ] {
@@ -205,7 +205,7 @@ fn an_exception_needs_a_recording_a_reason_a_rule_and_a_difference() {
     exceptions[4].case = exceptions[5].case.clone();
     let twice = exceptions[5].case.clone();
     let mistakes = exceptions::mistakes(&exceptions, &cases);
-    assert!(mistakes[0].ends_with("that is what the legacy relay tells"));
+    assert!(mistakes[0].ends_with("that is what the legacy relay sends"));
     assert_eq!(mistakes[1], "no_such_case: no such recording");
     assert!(mistakes[2].ends_with("no reason"));
     assert!(mistakes[3].ends_with("because?"));

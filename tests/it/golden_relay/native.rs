@@ -40,7 +40,7 @@ fn every_recording_is_sent_natively_too_or_there_is_a_reason() {
 fn only_what_no_cluster_can_say_is_left_out() {
     for case in Lists::read().not_expressible() {
         let script = Script::of(&recording::read(case).unwrap());
-        assert!(script.is_err(), "{case} can be told natively");
+        assert!(script.is_err(), "{case} can be played natively");
     }
 }
 
@@ -103,13 +103,13 @@ async fn check(case: &str, expected: &Expected) -> Option<String> {
     let recording = recording::read(case).unwrap();
     let script = match Script::of(&recording) {
         Ok(script) => script,
-        Err(why) => return Some(format!("{case} cannot be told natively: {why}")),
+        Err(why) => return Some(format!("{case} cannot be played natively: {why}")),
     };
     let got = expected.seen_in(&play::play(case, script).await);
     (got != *expected).then(|| {
         let difference = first_difference(&expected.shown(), &got.shown());
         format!(
-            "{case}: {}\nthe picture differs (- expected, + got){difference}",
+            "{case}: {}\nthe reducer's state differs (- expected, + got){difference}",
             recording.description
         )
     })

@@ -131,7 +131,7 @@ impl World {
             legacy_watcher::watch(client, &relay, Duration::from_millis(10), drop).await;
         })));
         let pods = self.api.expected_state(View::default()).pods.len() as u64;
-        self.until("the watcher has told all", |status| {
+        self.until("the watcher has sent all", |status| {
             status.legacy.as_ref().is_some_and(|feed| {
                 feed.open && feed.last_event_seconds.is_some() && feed.live >= pods
             })
@@ -202,7 +202,7 @@ impl World {
 
     /// Asks for a cutover until the gate is open.
     pub(super) async fn cut_over(&self) {
-        must("a cut-over", async {
+        must("a cutover", async {
             while self.step(Command::Cutover).await.is_err() {
                 tokio::task::yield_now().await;
             }

@@ -48,7 +48,11 @@ async fn a_reducer_that_comes_an_hour_later_gets_everything() {
     world.known().await;
     assert_eq!(world.lists(), ONE_LIST_OF_EACH);
     let state = world.end().await;
-    assert_eq!(state.connections[0].count("pod_delete"), 0, "never told");
+    assert_eq!(
+        state.connections[0].count("pod_delete"),
+        0,
+        "never announced"
+    );
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn sigterm_ends_it_in_time_while_the_api_server_hangs() {
     api.fault(When::any(), Fault::Silence);
     let (relay, reducer, _dir) = spawned(&api, reducer().await, &[]).await;
     let handshake_done = |state: &State| state.latest().is_some_and(|c| c.handshake_done());
-    must("a greeting", reducer.wait_until(handshake_done)).await;
+    must("a handshake", reducer.wait_until(handshake_done)).await;
     must("two hang", api.wait_until(|book| book.total() >= 2)).await;
     ends_in_time(relay, reducer).await;
 }

@@ -113,7 +113,7 @@ async fn who_wants_everything_again_gets_it_after_a_resync() {
     assert_eq!(resyncs.count(), 1, "{sent:?}");
     for pod in ["two", "three", "web"] {
         let sent = sent.contains(&format!("pod_new_with_name {pod}"));
-        assert!(sent, "{pod} is told again");
+        assert!(sent, "{pod} is announced again");
     }
     assert_eq!(world.wrong(), None);
 }

@@ -255,7 +255,7 @@ impl World {
                 .connection(connections)
                 .is_some_and(|c| c.handshake_done())
         };
-        must("a greeting", self.reducer.wait_until(handshake_done)).await;
+        must("a handshake", self.reducer.wait_until(handshake_done)).await;
     }
 
     /// Waits until the relay itself holds something.

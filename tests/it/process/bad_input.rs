@@ -92,7 +92,7 @@ async fn texts_of_any_length_are_cut_at_a_character_and_the_rest_is_sent() {
             .unwrap_or_else(|| panic!("{uid}: {announced}"));
         assert!(long.starts_with(announced), "{uid}");
         if long.len() <= 301 {
-            assert_eq!(announced, long, "{uid}: what fits is told uncut");
+            assert_eq!(announced, long, "{uid}: what fits is sent in full");
         } else {
             let cut = announced.len();
             assert!((MAX_PLAIN - 300..MAX_PLAIN).contains(&cut), "{uid}: {cut}");

@@ -58,7 +58,7 @@ impl World {
 
     /// Waits until that is so, and the reducer has read all that came of it.
     pub(super) async fn announced(&self, stream: u64, infos: u64) {
-        let what = format!("{infos} Infos of stream {stream} are told");
+        let what = format!("{infos} Infos of stream {stream} are announced");
         let announced = self
             .relay
             .until(&what, |p| {
@@ -80,7 +80,7 @@ impl World {
                 .connection(connections)
                 .is_some_and(|c| c.handshake_done())
         };
-        must("a greeting", self.reducer.wait_until(handshake_done)).await;
+        must("a handshake", self.reducer.wait_until(handshake_done)).await;
     }
 
     /// Waits until the reducer knows exactly this.

@@ -250,7 +250,7 @@ impl Recorder {
     fn message(&mut self, line: String) {
         if !self.connected {
             self.wrong
-                .push(format!("told without a connection: {line}"));
+                .push(format!("sent without a connection: {line}"));
         }
         self.queued += MESSAGE;
         self.lines.push(line);
@@ -446,7 +446,7 @@ impl Core {
                 return;
             }
         }
-        panic!("what is to be told has no end");
+        panic!("what is to be sent has no end");
     }
 
     /// Time goes by; whatever becomes due meanwhile is done when it is due.
@@ -464,7 +464,7 @@ impl Core {
         let due = self.feeds.poll_timeout();
         assert!(
             due.is_none_or(|due| due > self.now),
-            "due for ever: {due:?}"
+            "due without end: {due:?}"
         );
     }
 

@@ -224,7 +224,7 @@ async fn an_older_stream_that_is_lost_is_sent_again_when_the_newer_one_is_over()
     world.tee.shows_after(mark, waited).await;
     world.compared().await;
     // The first takes its time to go back to the older one.
-    must("the second tells on the older one", async {
+    must("the second announces from the older one", async {
         while !world.tee.digests().await[1].ends_with("/98") {
             tokio::task::yield_now().await;
         }

@@ -48,7 +48,7 @@ async fn the_watcher_gets_the_response_and_the_status_of_the_first_relay() {
     let mut call = tee.call().await;
     send(&mut call, Cluster::new(1, 3).list()).await;
     let sent = reducer.wait_until(|s| s.reducer_state().is_some_and(|p| p.pods() == 3));
-    must("the pods are told", sent).await;
+    must("the pods are sent", sent).await;
     reducer.disconnect().await;
     let outcome = must("the relay resets its watcher", call.ended()).await;
     assert_eq!(outcome.responses, 1);
@@ -71,7 +71,7 @@ async fn with_a_dead_first_relay_the_call_fails_as_with_a_dead_relay() {
     let mut open = tee.call().await;
     send(&mut open, Cluster::new(1, 2).list()).await;
     let sent = reducer.wait_until(|s| s.reducer_state().is_some_and(|p| p.pods() == 2));
-    must("both are told", sent).await;
+    must("both are sent", sent).await;
     first.stop().await;
     assert_eq!(
         must("it ends", open.ended()).await.status,

@@ -1,4 +1,4 @@
-//! Laws of thin decoding, over mangled input.
+//! Properties of thin decoding, over mangled input.
 
 use k8s_relay::{
     model::{Interner, PodMeta, Seed},

@@ -1,4 +1,4 @@
-//! The words of texts that users read, and the width of prose.
+//! The words of comments and of texts that users read, and the width of prose.
 
 use std::{
     fs,
@@ -43,6 +43,21 @@ const BANNED: &[(&str, &str)] = &[
     ("yardstick", "it is the bare server"),
 ];
 
+/// Banned words that are plain English where code is described.
+const IN_COMMENTS: [&str; 2] = ["given up", "old relay"];
+
+/// Modules whose comments are not held to the words yet.
+const UNREAD: &[&str] = &[
+    "src/admin/page",
+    "src/cloud",
+    "src/enrich",
+    "src/ha",
+    "src/net/tls",
+    "src/reducer/cloud",
+    "src/registry",
+    "tests/it/enrich",
+];
+
 /// The widest line of prose, in characters.
 const WIDTH: usize = 100;
 
@@ -83,6 +98,51 @@ fn texts_for_users_have_the_words_of_the_field() {
     }
     assert!(shown > 200, "only {shown} texts of log lines and errors");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn comments_have_the_words_of_the_field() {
+    let (mut wrong, mut read) = (Vec::new(), 0);
+    for file in ["src", "tests", "compat", "benches"]
+        .map(|of| files(&root().join(of)))
+        .concat()
+    {
+        let place = of_root(&file);
+        let is_code = place.ends_with(".rs") && !place.ends_with("tidy/words.rs");
+        if !is_code || UNREAD.iter().any(|unread| place.starts_with(unread)) {
+            continue;
+        }
+        for (first, comment) in comments_in(&fs::read_to_string(&file).unwrap()) {
+            read += 1;
+            let found = banned_in(&prose(&comment));
+            let found = found.iter().filter(|(_, word)| !IN_COMMENTS.contains(word));
+            wrong.extend(found.map(|(line, word)| format!("{place}:{}: {word}", first + line)));
+        }
+    }
+    assert!(read > 5_000, "only {read} comments");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The texts of the comments that have lines of their own, each with the number of its first line.
+fn comments_in(code: &str) -> Vec<(usize, String)> {
+    let mut comments: Vec<(usize, String)> = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in (1..).zip(code.lines()) {
+        let comment = line.trim_start().strip_prefix("//");
+        match (comment, comments.last_mut()) {
+            (Some(text), Some((_, comment))) if goes_on => {
+                comment.push('\n');
+                comment.push_str(text.trim_start_matches(['/', '!', ' ']));
+            }
+            (Some(text), _) => {
+                let text = text.trim_start_matches(['/', '!', ' ']);
+                comments.push((number, text.to_owned()));
+            }
+            (None, _) => {}
+        }
+        goes_on = comment.is_some();
+    }
+    comments
 }
 
 #[test]
@@ -250,6 +310,10 @@ fn banned_words_are_found_where_users_read_them_only() {
     let mut found = banned_in(&prose(markdown));
     found.sort_unstable();
     assert_eq!(found, [(0, "old watcher"), (6, "verdict")]);
+    assert_eq!(
+        comments_in("//! One\n//! `two`\nf(); // three\n    /// Four.\n"),
+        [(1, "One\n`two`".to_owned()), (4, "Four.".to_owned())]
+    );
     let code = "// told\nfn f() { warn!(told, %x(\")\"), \"the {sent} \\\"picture\\\" \\\n  says\"); }\n\
                 #[error(\n\"cut-over {0}\")] struct E;";
     let texts: Vec<_> = shown_by(code)

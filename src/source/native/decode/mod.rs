@@ -113,7 +113,7 @@ pub enum MetadataOnly {}
 #[derive(Clone, Copy, Debug)]
 pub enum Snapshots {}
 
-/// What the matcher uses, and what enrichment keeps beside it.
+/// What the matcher uses, and what enrichment keeps in addition.
 #[derive(Clone, Copy, Debug)]
 pub struct Paired<K>(PhantomData<fn() -> K>);
 

@@ -1,4 +1,4 @@
-//! What enrichment keeps of an object: alone, or beside what the matcher uses.
+//! What enrichment keeps of an object: alone, or in addition to what the matcher uses.
 
 use serde::de::MapAccess;
 
@@ -55,7 +55,7 @@ impl<T: Stored> Stored for Pair<T> {
 
 /// A partial of which enrichment keeps something.
 pub trait Kept<T> {
-    /// What is kept, beside `core`; nothing if nothing is to be kept.
+    /// What is kept, in addition to `core`; nothing if nothing is to be kept.
     ///
     /// # Errors
     /// If the object cannot be used.

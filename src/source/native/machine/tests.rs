@@ -223,7 +223,7 @@ fn a_streamed_list_goes_over_into_following() {
     let mut scenario = Scenario::new(ListMode::Auto);
     assert_eq!(scenario.next(), "stream");
     scenario.opened();
-    assert_eq!(scenario.sent(), "", "a mere answer is nothing to tell");
+    assert_eq!(scenario.sent(), "", "a mere answer is nothing to send");
     assert_eq!(scenario.line(added("a", "3")), None);
     assert_eq!(scenario.line(added("b", "2")), None);
     assert_eq!(scenario.line(end_mark("7")), None);

@@ -133,7 +133,11 @@ impl Player {
                 let handshake_done = self
                     .reducer
                     .wait_until(|state| state.connection(n).is_some_and(|c| c.handshake_done()));
-                must(&format!("{case}: the reducer is greeted"), handshake_done).await;
+                must(
+                    &format!("{case}: the handshake is complete"),
+                    handshake_done,
+                )
+                .await;
                 self.reducer_is_away = false;
             }
         }
@@ -195,7 +199,7 @@ impl Player {
             };
             state.reducer_state().is_some_and(known)
         });
-        must(&format!("{case}: all is told"), sent).await;
+        must(&format!("{case}: all is sent"), sent).await;
     }
 
     /// A pod that is announced when its owner and itself have been seen.

@@ -62,7 +62,7 @@ pub enum Inexpressible {
     NotThere,
     #[error("two streams at once")]
     TwoStreams,
-    #[error("nothing is told")]
+    #[error("nothing is sent")]
     Nothing,
 }
 
