@@ -22,6 +22,10 @@ check:
 check-long:
     .ci/run --long
 
+# The list of settings in `docs/configuration.md`, made again of the flags' definitions.
+docs:
+    UPDATE_DOCS=1 cargo test --test it the_document_lists_every_setting
+
 # All tests.
 test:
     cargo test

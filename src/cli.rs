@@ -5,7 +5,7 @@
 use std::{env, error::Error as _, ffi::OsString, path::PathBuf};
 
 use clap::{
-    CommandFactory, Error, FromArgMatches, Parser, Subcommand,
+    ArgMatches, CommandFactory, Error, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     config::{Config, ConfigError, FromFile, NOT_UTF_8, RelayArgs, Settings, refusal},
     tools::{
         cluster::ClusterArgs,
+        config::ConfigArgs,
         decode::DecodeArgs,
         demo::DemoArgs,
         explain::ExplainArgs,
@@ -20,6 +21,7 @@ use crate::{
         migrate::MigrateArgs,
         reducer::ReducerArgs,
         replay::ReplayArgs,
+        shell::{CompletionsArgs, ManArgs},
         status::StatusArgs,
         tee::TeeArgs,
         watch_test::WatchTestArgs,
@@ -43,7 +45,7 @@ use crate::{
     args_conflicts_with_subcommands = true,
     args_override_self = true,
     max_term_width = 100,
-    after_help = "Every setting, with its variable and default: k8s-relay --help",
+    after_help = "Also: config, completions, man. All settings and commands: k8s-relay --help",
     after_long_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -77,6 +79,9 @@ pub enum Command {
     Replay(ReplayArgs),
     Watcher(WatcherArgs),
     WatchTest(WatchTestArgs),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -88,7 +93,7 @@ Examples:
       k8s-relay --source native --intake-host reducer.otel --intake-port 7000
 
   Check a command line, the environment and a file without starting anything:
-      k8s-relay --config-file /etc/network-explorer/config.yaml --check-config
+      k8s-relay config check --config-file /etc/network-explorer/config.yaml
 
   Answer questions about metadata alone, without a reducer, and ask one:
       k8s-relay --source none
@@ -120,7 +125,7 @@ reason as the last line; 2 for a mistake in a setting.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
 
 /// The commands by what they are for, in the order of the help.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Operate a running relay",
         &["status", "explain", "lookup", "enrich", "migrate"],
@@ -130,12 +135,15 @@ const GROUPS: [(&str, &[&str]); 3] = [
         &["demo", "cluster", "reducer", "watcher", "watch-test"],
     ),
     ("Diagnose", &["tee", "replay", "decode"]),
+    (SET_UP, &["config", "completions", "man"]),
 ];
 
+/// The group that `-h` names in its last line.
+const SET_UP: &str = "Set up";
+
 /// The settings that most relays need: `-h` shows these, `--help` all.
-const MOST_USED: [&str; 13] = [
+const MOST_USED: [&str; 11] = [
     "config_file",
-    "check_config",
     "source",
     "server_address",
     "kubeconfig",
@@ -146,7 +154,6 @@ const MOST_USED: [&str; 13] = [
     "intake_host",
     "intake_port",
     "admin_address",
-    "debug",
 ];
 
 impl Cli {
@@ -159,19 +166,38 @@ impl Cli {
     /// the error is. [`clap::Error::exit`] prints either in the right place.
     pub fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let mut defined = in_groups(Self::command());
-        if line.iter().any(|word| word == "-h") {
+        let is_brief = line.iter().any(|word| word == "-h");
+        let mut defined = in_groups(defined(), is_brief);
+        if is_brief {
             defined = in_brief(defined);
         }
         let command = forget_empty_variables(defined.clone());
-        let parse = |command: &clap::Command| {
-            let matches = command.clone().try_get_matches_from(&line);
-            matches.map_err(|error| name_the_variable(error, command, &line))
+        let matches = parse(&command, &line)?;
+        // Of these the rest is a line of the relay.
+        let config = match matches.subcommand() {
+            Some(("config", of_config)) => of_config.subcommand_name(),
+            Some(_) | None => None,
         };
-        let mut matches = parse(&command)?;
-        if matches.subcommand().is_some() {
-            return Self::from_arg_matches(&matches);
+        match config {
+            Some("check") => {
+                let check = Some("--check-config".into());
+                Self::of_relay(&defined, &without_command(&line, check), false)
+            }
+            Some("print") => {
+                let rest = without_command(&line, None);
+                let mut cli = Self::of_relay(&defined, &rest, true)?;
+                cli.command = Self::from_arg_matches(&matches)?.command;
+                Ok(cli)
+            }
+            Some(_) | None if matches.subcommand().is_some() => Self::from_arg_matches(&matches),
+            Some(_) | None => Self::of_relay(&defined, &line, false),
         }
+    }
+
+    /// Reads a line without a command, and the config file that it names.
+    fn of_relay(defined: &clap::Command, line: &[OsString], prints: bool) -> Result<Self, Error> {
+        let command = forget_empty_variables(defined.clone());
+        let mut matches = parse(&command, line)?;
         let file = match matches.get_one::<PathBuf>("config_file") {
             Some(path) if !path.as_os_str().is_empty() => {
                 Some(FromFile::read(path, &command).map_err(mistake)?)
@@ -179,11 +205,17 @@ impl Cli {
             Some(_) | None => None,
         };
         if let Some(file) = &file {
-            matches = parse(&file.below(command.clone(), &matches))?;
+            matches = parse(&file.below(command.clone(), &matches), line)?;
         }
         let mut cli = Self::from_arg_matches(&matches)?;
+        if cli.relay.json && !cli.relay.check_config && !prints {
+            let what = "--json is for --check-config and `config print`";
+            return Err(command
+                .clone()
+                .error(ErrorKind::MissingRequiredArgument, what));
+        }
         cli.settings = Settings::of(&command, &matches, file.as_ref());
-        cli.settings.look_at_variables(&defined);
+        cli.settings.look_at_variables(defined);
         cli.relay.enrichment = file.as_ref().and_then(FromFile::enrichment);
         cli.relay.labels = file.map(|file| file.labels()).unwrap_or_default();
         // Settings that contradict each other are a mistake of the line, too.
@@ -193,12 +225,38 @@ impl Cli {
     }
 }
 
+/// The whole command line, as it is defined.
+pub fn defined() -> clap::Command {
+    // A check is asked for by its own word there.
+    let hidden = |of: clap::Command| of.mut_arg("check_config", |arg| arg.hide(true));
+    Cli::command().mut_subcommand("config", |config| {
+        config
+            .mut_subcommand("check", hidden)
+            .mut_subcommand("print", hidden)
+    })
+}
+
+fn parse(command: &clap::Command, line: &[OsString]) -> Result<ArgMatches, Error> {
+    let matches = command.clone().try_get_matches_from(line);
+    matches.map_err(|error| name_the_variable(error, command, line))
+}
+
+/// A line without `config` and the word behind it, and with another word instead.
+fn without_command(line: &[OsString], instead: Option<OsString>) -> Vec<OsString> {
+    let (program, rest) = line.split_at(line.len().min(1));
+    let words = program.iter().chain(rest.iter().skip(2)).cloned();
+    words.chain(instead).collect()
+}
+
 /// The help lists the commands by [`GROUPS`], which clap cannot.
-fn in_groups(command: clap::Command) -> clap::Command {
+fn in_groups(command: clap::Command, is_brief: bool) -> clap::Command {
     let header = command.get_styles().get_header();
     let literal = command.get_styles().get_literal();
     let mut listed = String::new();
     for (group, names) in GROUPS {
+        if is_brief && group == SET_UP {
+            continue;
+        }
         listed += &format!("{header}{group}:{header:#}\n");
         for tool in names
             .iter()

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     app,
-    cli::{Cli, Command},
+    cli::{Cli, Command, defined},
     companion,
     config::{Config, ConfigError, RelayArgs, Settings},
     logging::{self, Level, LoggingConfig},
@@ -58,9 +58,10 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         let words = panic.to_string().replace('\n', " ");
         tracing::error!("{words}");
     }));
+    let as_json = cli.relay.json;
     let ended = match cli.command {
         None => relay(cli.relay, &cli.settings),
-        Some(command) => tool(command),
+        Some(command) => tool(command, &cli.settings, as_json),
     };
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -153,7 +154,7 @@ fn relay(args: RelayArgs, settings: &Settings) -> Result<(), Error> {
     wait_for(async { Ok(app::run(config, &loop_thread).await?) })
 }
 
-fn tool(command: Command) -> Result<(), Error> {
+fn tool(command: Command, settings: &Settings, as_json: bool) -> Result<(), Error> {
     match command {
         Command::Status(args) => wait_for(async { Ok(tools::status::run(&args).await?) }),
         Command::Migrate(args) => wait_for(async { Ok(tools::migrate::run(&args).await?) }),
@@ -163,6 +164,9 @@ fn tool(command: Command) -> Result<(), Error> {
         Command::Demo(args) => wait_for(async { Ok(tools::demo::run(&args).await?) }),
         Command::Cluster(args) => wait_for(async { Ok(tools::cluster::run(&args).await?) }),
         Command::Reducer(args) => wait_for(async { Ok(tools::reducer::run(&args).await?) }),
+        Command::Config(args) => Ok(tools::config::run(&args, settings, as_json)?),
+        Command::Completions(args) => Ok(tools::shell::complete(&args, defined())?),
+        Command::Man(args) => Ok(tools::shell::man(&args, defined())?),
         Command::Decode(args) => Ok(tools::decode::run(&args)?),
         Command::Tee(args) => wait_for(async { Ok(tools::tee::run(&args).await?) }),
         Command::Replay(args) => wait_for(async { Ok(tools::replay::run(&args).await?) }),

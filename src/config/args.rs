@@ -34,12 +34,12 @@ pub struct RelayArgs {
     /// Check the settings, print each with its origin, and exit
     ///
     /// Flags, variables and the file are read as for a real start. A mistake in any of them is
-    /// reported in the same way, with exit status 2.
+    /// reported in the same way, with exit status 2. `k8s-relay config check` is the same.
     #[arg(long)]
     pub check_config: bool,
 
     /// Print the settings as JSON
-    #[arg(long, requires = "check_config")]
+    #[arg(long)]
     pub json: bool,
 
     /// The file's block `enrichment`, if it has one.

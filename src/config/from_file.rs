@@ -14,7 +14,7 @@ use super::{
     ConfigError,
     enrich_block::Block,
     file,
-    settings::{Given, NOT_SETTINGS, Origin, masked, refusal, takes_many},
+    settings::{Given, NOT_SETTINGS, Origin, is_setting, masked, refusal, takes_many},
     yaml::{self, Entry, Node},
 };
 use crate::{enrich::profile, nearest::nearest};
@@ -23,13 +23,13 @@ use crate::{enrich::profile, nearest::nearest};
 /// not count.
 const ONE_SETTING: [&str; 2] = ["log-level", "log-to"];
 /// The sections of the legacy relay's file.
-const SECTIONS: [&str; 2] = ["labels", "intake"];
+pub(super) const SECTIONS: [&str; 2] = ["labels", "intake"];
 /// The section of the profiles.
-const ENRICHMENT: &str = "enrichment";
+pub(super) const ENRICHMENT: &str = "enrichment";
 /// The longest key of a label, in bytes (protocol 15.3).
-const MAX_LABEL_KEY: usize = 20;
+pub(super) const MAX_LABEL_KEY: usize = 20;
 /// The longest value of a label, in bytes (protocol 15.3).
-const MAX_LABEL_VALUE: usize = 40;
+pub(super) const MAX_LABEL_VALUE: usize = 40;
 
 /// What a config file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -315,21 +315,16 @@ impl Reading {
 
 /// The flag that a key of the file stands for.
 fn arg<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
-    command
-        .get_arguments()
-        .filter(|arg| {
-            arg.get_long()
-                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
-        })
-        .find(|arg| {
-            let aliases = arg.get_all_aliases().unwrap_or_default();
-            arg.get_long() == Some(key) || aliases.contains(&key)
-        })
+    let mut settings = command.get_arguments().filter(|arg| is_setting(arg));
+    settings.find(|arg| {
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        arg.get_long() == Some(key) || aliases.contains(&key)
+    })
 }
 
 fn names(command: &Command) -> impl Iterator<Item = &str> {
-    let names = command.get_arguments().filter_map(Arg::get_long);
-    names.filter(|name| !NOT_SETTINGS.contains(name))
+    let settings = command.get_arguments().filter(|arg| is_setting(arg));
+    settings.filter_map(Arg::get_long)
 }
 
 fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> String {

@@ -18,13 +18,21 @@ mod from_file;
 mod hosts;
 mod log_args;
 mod migrate_args;
+mod print;
+mod reference;
+mod schema;
 mod selector;
 mod settings;
 mod values;
 mod variables;
 mod yaml;
 
-use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub(crate) use self::variables::has_own_variables;
 pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
@@ -394,6 +402,22 @@ impl From<RelayArgs> for Config {
             logging: log.into_config(),
         }
     }
+}
+
+/// The JSON schema of the config file.
+pub fn schema() -> serde_json::Value {
+    schema::schema(&relay_command())
+}
+
+/// Every setting with its variable, its default and what it does, as tables in Markdown.
+pub fn reference() -> String {
+    reference::reference(&relay_command())
+}
+
+/// Why a config file with this content is refused, one line for each mistake.
+pub fn mistakes_of_file(content: &[u8]) -> Vec<String> {
+    let read = FromFile::parse(Path::new("file"), content, &relay_command());
+    read.err().unwrap_or_default()
 }
 
 /// The command line of the relay alone, which defines every key of a config file.

@@ -31,7 +31,7 @@ pub(super) const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// In the order of `--help`, then the labels.
-    all: Vec<Setting>,
+    pub(super) all: Vec<Setting>,
     /// What is left out, and worth a warning in the log.
     pub warnings: Vec<String>,
     /// What is left out as it should be, and worth a line in the log.
@@ -40,10 +40,10 @@ pub struct Settings {
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Setting {
-    name: String,
-    value: Given,
-    origin: Origin,
+pub(super) struct Setting {
+    pub(super) name: String,
+    pub(super) value: Given,
+    pub(super) origin: Origin,
 }
 
 /// A value as it was given.
@@ -268,18 +268,24 @@ fn given(matches: &ArgMatches, id: &str) -> Vec<String> {
 
 /// The default of a flag that has none itself, because it makes a difference whether it was given.
 fn unsaid(name: &str, matches: &ArgMatches) -> Option<&'static str> {
+    let is = |setting, value: &str| {
+        given(matches, setting)
+            .pop()
+            .is_some_and(|one| one == value)
+    };
+    match name {
+        "enrich-address" if is("source", &Source::None.to_string()) => Some(DEFAULT_ENRICH),
+        "stream-handover" if is("reconnect", "reset-watcher") => Some("legacy"),
+        _ => unsaid_default(name),
+    }
+}
+
+/// The same, where nothing else is given either.
+pub(super) fn unsaid_default(name: &str) -> Option<&'static str> {
     match name {
         "admin-address" => Some(DEFAULT_ADMIN),
-        "enrich-address" => {
-            let source = given(matches, "source").pop();
-            let is_alone = source.is_some_and(|source| source == Source::None.to_string());
-            Some(if is_alone { DEFAULT_ENRICH } else { "none" })
-        }
-        "stream-handover" => {
-            let reconnect = given(matches, "reconnect").pop();
-            let resets = reconnect.is_some_and(|how| how == "reset-watcher");
-            Some(if resets { "legacy" } else { "seamless" })
-        }
+        "enrich-address" => Some("none"),
+        "stream-handover" => Some("seamless"),
         _ => None,
     }
 }
@@ -325,6 +331,12 @@ const NOT_WITHOUT_PODS: [&str; 10] = [
     "Pods",
     "Reducer",
 ];
+
+/// Whether a flag is a setting, and so a key of the file.
+pub(super) fn is_setting(arg: &Arg) -> bool {
+    arg.get_long()
+        .is_some_and(|name| !NOT_SETTINGS.contains(&name))
+}
 
 pub(super) fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse)

@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod cluster;
+pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod explain;
@@ -12,6 +13,7 @@ pub mod metadata;
 pub mod migrate;
 pub mod reducer;
 pub mod replay;
+pub mod shell;
 pub mod status;
 mod table;
 pub mod tee;

@@ -2,6 +2,7 @@
 //! Asked of the spawned binary.
 
 mod command_lines;
+mod configuration;
 mod log;
 mod mistakes;
 mod origins;
@@ -87,8 +88,6 @@ fn the_help_teaches_the_program() {
     let help = run(&[], &["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     insta::assert_snapshot!(help.stdout);
-    let short = run(&[], &["-h"]);
-    assert_eq!((short.code, short.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

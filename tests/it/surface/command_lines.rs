@@ -71,16 +71,17 @@ fn the_help_of_every_command_has_an_example() {
 fn the_short_help_fits_on_a_screen_and_lists_every_command() {
     let short = run(&[], &["-h"]).stdout;
     let lines = short.lines().count();
-    assert!(lines <= 48, "{lines} lines:\n{short}");
+    assert!(lines <= 45, "{lines} lines:\n{short}");
     for line in short.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
+    let last = short.lines().last().unwrap();
     for command in commands() {
         let listed = format!("  {command} ");
-        assert!(
-            short.lines().any(|line| line.starts_with(&listed)),
-            "{command}"
-        );
+        let is_listed = short.lines().any(|line| line.starts_with(&listed));
+        let is_named =
+            last.contains(&format!(" {command},")) || last.contains(&format!(" {command}."));
+        assert!(is_listed || is_named, "{command}");
     }
 }
 
