@@ -277,6 +277,24 @@ impl State {
             ..Self::default()
         }
     }
+
+    /// What the text of a state file says.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be understood, in one line.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        parse(text)
+    }
+
+    /// The text of a state file that says this.
+    ///
+    /// # Errors
+    ///
+    /// When it would be too long to be read again.
+    pub fn render(&self) -> io::Result<String> {
+        render(self)
+    }
 }
 
 /// Only the line that says how to read the others.

@@ -23,6 +23,7 @@ mod driver_watches;
 mod enrich;
 mod extra_properties;
 mod feed_scenarios;
+mod fuzz;
 mod golden_relay;
 mod handover;
 #[path = "../../compat/harness/mod.rs"]
