@@ -264,7 +264,7 @@ fn in_groups(command: clap::Command, is_brief: bool) -> clap::Command {
         {
             let about = tool.get_about().map(ToString::to_string);
             let (name, about) = (tool.get_name(), about.unwrap_or_default());
-            listed += &format!("  {literal}{name:<10}{literal:#}  {about}\n");
+            listed += &format!("  {literal}{name:<11}{literal:#}  {about}\n");
         }
         listed.push('\n');
     }
