@@ -47,7 +47,7 @@ async fn a_rotated_token_is_used_at_once() {
     );
     assert_eq!(
         watched.rest(),
-        "init +a done well",
+        "init +a done healthy",
         "{:?}",
         watched.logged()
     );
@@ -144,7 +144,7 @@ async fn a_refused_kind_says_what_to_grant_and_works_when_it_is_granted() {
         );
         let call = watched.api.asked("page 500").await;
         call.page(&[object("a", "1")], "5", None).await;
-        assert_eq!(watched.until("well").await, "init +a done well");
+        assert_eq!(watched.until("healthy").await, "init +a done healthy");
         watched.end().await;
     }
 }
@@ -161,7 +161,7 @@ async fn a_permission_that_is_taken_leaves_what_is_known() {
     assert_eq!(watched.until("denied").await, "failing denied");
     let (_, mut stream) = watched.reopened("5").await;
     stream.line(crate::support::api::bookmark("6")).await;
-    assert_eq!(watched.until("well").await, "well");
+    assert_eq!(watched.until("healthy").await, "healthy");
 }
 
 #[tokio::test]
@@ -330,7 +330,7 @@ async fn a_plugin_is_asked_again_when_its_token_is_refused() {
     assert_eq!(call.headers["authorization"], "Bearer 2");
     call.page(&[object("a", "1")], "5", None).await;
     watched.api.asked("watch 5").await.stream().await;
-    assert_eq!(watched.until("well").await, "init +a done well");
+    assert_eq!(watched.until("healthy").await, "init +a done healthy");
     assert_eq!(
         fs::read_to_string(&runs).unwrap(),
         "run\nrun\n",

@@ -155,7 +155,7 @@ async fn ours(acts: Vec<Act>, page_expires: bool, list: ListMode) -> String {
     serving.abort();
     let events = sent
         .split(' ')
-        .filter(|one| !["well", "failing"].contains(one));
+        .filter(|one| !["healthy", "failing"].contains(one));
     events.collect::<Vec<_>>().join(" ")
 }
 

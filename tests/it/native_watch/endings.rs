@@ -51,11 +51,11 @@ async fn a_watch_that_ends_without_news_is_no_loop() {
         assert_slower_and_slower(&asked);
         assert_eq!(watched.rest(), "failing", "{how:?}");
         stream.line(bookmark("6")).await;
-        assert_eq!(watched.until("well").await, "well", "{how:?}");
+        assert_eq!(watched.until("healthy").await, "healthy", "{how:?}");
         assert_eq!(
             watched.logged().len(),
             2,
-            "{how:?}: failing, and well again"
+            "{how:?}: failing, and healthy again"
         );
     }
 }
@@ -130,7 +130,7 @@ async fn a_list_that_never_answers_is_given_up() {
         assert!(waited >= 65 * SECOND && waited < 67 * SECOND, "{waited:?}");
         assert_eq!(watched.until("failing").await, "failing");
         again.page(&[object("a", "1")], "5", None).await;
-        assert_eq!(watched.until("well").await, "init +a done well");
+        assert_eq!(watched.until("healthy").await, "init +a done healthy");
     }
 }
 
@@ -194,7 +194,7 @@ async fn a_server_that_is_not_there_is_waited_for() {
     watched.api = Api::on(TcpListener::bind(address).await.unwrap());
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.line(crate::support::api::end_mark("1")).await;
-    assert_eq!(watched.until("well").await, "init done well");
+    assert_eq!(watched.until("healthy").await, "init done healthy");
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +215,10 @@ async fn a_failing_watch_delays_no_other() {
     call.page(&[object("a", "1")], "5", None).await;
     let mut stream = watched.api.asked("watch 5").await.stream().await;
     stream.line(added("b", "6")).await;
-    assert_eq!(watched.until("apply-b").await, "init +a done well apply-b");
+    assert_eq!(
+        watched.until("apply-b").await,
+        "init +a done healthy apply-b"
+    );
     assert!(before.elapsed() < SECOND);
     drop(replica_sets);
 }
@@ -255,7 +258,7 @@ async fn a_stranger_that_answers_is_named_and_asked_again() {
         );
         let call = watched.api.asked("page 500").await;
         call.answer(200, JSON, &page(&[], "5", None)).await;
-        assert_eq!(watched.until("well").await, "init done well");
+        assert_eq!(watched.until("healthy").await, "init done healthy");
         watched.end().await;
     }
 }
@@ -282,7 +285,7 @@ async fn the_driver_learns_why_and_since_when_a_watch_fails_and_of_each_new_reas
     assert!(second.at > first.at);
     assert_ne!(second.reason, first.reason);
     call.page(&[object("a", "1")], "5", None).await;
-    assert_eq!(watched.until("well").await, "init +a done well");
+    assert_eq!(watched.until("healthy").await, "init +a done healthy");
     let (_, well_since, last) = watched.health.clone().unwrap();
     assert!(well_since > since);
     assert_eq!(

@@ -26,7 +26,7 @@ async fn a_list_says_of_an_object_that_it_cannot_be_used_but_is_there() {
     call.page(&[flawed("b"), nameless, object("c", "2")], "5", None)
         .await;
     let sent = watched.until("done").await;
-    assert_eq!(sent, "init seen-a well +c seen-b done");
+    assert_eq!(sent, "init seen-a healthy +c seen-b done");
 
     let mut watched = Watched::start(ListMode::WatchList).await;
     let mut stream = watched.api.asked("stream").await.stream().await;
@@ -36,7 +36,7 @@ async fn a_list_says_of_an_object_that_it_cannot_be_used_but_is_there() {
         .await;
     assert_eq!(watched.until("done").await, "init seen-a +b done");
     stream.lines(&[flawed("DELETED", "a"), bookmark("6")]).await;
-    assert_eq!(watched.until("delete-").await, "well delete-");
+    assert_eq!(watched.until("delete-").await, "healthy delete-");
     assert_eq!(watched.counters.dropped(ObjectError::WrongType), 1);
 }
 
@@ -56,7 +56,7 @@ async fn a_line_that_is_too_long_is_passed_by_and_moves_no_version() {
     assert_eq!(watched.counters.dropped(ObjectError::TooLarge), 4);
     stream.line("x".repeat(MAX_OBJECT_LEN + 1)).await;
     stream.line(added("b", "7")).await;
-    assert_eq!(watched.until("well").await, "failing apply-b well");
+    assert_eq!(watched.until("healthy").await, "failing apply-b healthy");
     stream.end().await;
     // What comes behind it does move it.
     let before = tokio::time::Instant::now();
@@ -89,7 +89,10 @@ async fn an_answer_that_is_encoded_unasked_is_one_line_that_says_so() {
     }
     let call = watched.api.asked("page 500").await;
     call.page(&[object("a", "1")], "5", None).await;
-    assert_eq!(watched.until("well").await, "failing init +a done well");
+    assert_eq!(
+        watched.until("healthy").await,
+        "failing init +a done healthy"
+    );
     let logged = watched.logged();
     let warnings = logged.iter().filter(|line| line.starts_with("WARN"));
     let warnings: Vec<_> = warnings.collect();

@@ -102,7 +102,7 @@ async fn a_streamed_list_and_what_follows_is_sent_as_it_comes() {
         "before the list has ended"
     );
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    assert_eq!(watched.until("well").await, "+b done well");
+    assert_eq!(watched.until("healthy").await, "+b done healthy");
     stream.line(modified("a", "6")).await;
     stream.line(deleted("b", "7")).await;
     assert_eq!(watched.until("delete-b").await, "apply-a delete-b");

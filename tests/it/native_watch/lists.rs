@@ -15,7 +15,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_once_by_each_and_then_for_pa
     call.refuse(422, FORBIDDEN).await;
     let call = watched.api.asked("page 500").await;
     call.page(&[object("a", "1")], "5", None).await;
-    assert_eq!(watched.until("well").await, "init +a done well");
+    assert_eq!(watched.until("healthy").await, "init +a done healthy");
     let mut stream = watched.api.asked("watch 5").await.stream().await;
     stream.lines(&[added("b", "6"), error(410)]).await;
     let _unanswered = watched.api.asked("page 500").await;
@@ -48,8 +48,8 @@ async fn a_server_that_ignores_the_wish_for_a_streamed_list_is_found_out_without
     assert!(waited <= SECOND, "{waited:?}");
     call.page(&[object("a", "11"), object("c", "7")], "12", None)
         .await;
-    let sent = watched.until("well").await;
-    assert!(sent.ends_with("init +a +c done well"), "{sent}");
+    let sent = watched.until("healthy").await;
+    assert!(sent.ends_with("init +a +c done healthy"), "{sent}");
     assert!(!sent.contains("delete"), "{sent}");
 }
 
@@ -85,7 +85,7 @@ async fn an_expired_page_begins_the_list_again() {
     // Fewer pages expire more seldom.
     let call = watched.api.asked("page 1000").await;
     call.page(&[object("b", "1")], "6", None).await;
-    assert_eq!(watched.until("done").await, "init +a well init +b done");
+    assert_eq!(watched.until("done").await, "init +a healthy init +b done");
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,10 +140,10 @@ async fn a_streamed_list_that_is_cut_is_tried_more_and_more_seldom() {
     assert_slower_and_slower(&asked);
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    let sent = watched.until("well").await;
-    assert!(sent.ends_with("init +b done well"), "{sent}");
+    let sent = watched.until("healthy").await;
+    assert!(sent.ends_with("init +b done healthy"), "{sent}");
     assert_eq!(sent.matches("failing").count(), 1);
-    assert_eq!(watched.logged().len(), 2, "failing, and well again");
+    assert_eq!(watched.logged().len(), 2, "failing, and healthy again");
 }
 
 /// Pauses that double from 0.8 s to at most 30 s, with up to a half of chance.
@@ -175,8 +175,8 @@ async fn a_list_that_is_cut_twice_comes_in_pages_and_pages_that_fail_twice_lead_
     }
     let mut stream = watched.api.asked("stream").await.stream().await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    let sent = watched.until("well").await;
-    assert!(sent.ends_with("init +b done well"), "{sent}");
+    let sent = watched.until("healthy").await;
+    assert!(sent.ends_with("init +b done healthy"), "{sent}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +186,7 @@ async fn an_end_mark_that_comes_before_the_page_alongside_it_counts() {
     stream.line(added("a", "1")).await;
     let alongside = watched.api.asked("page 500").await;
     stream.line(end_mark("5")).await;
-    assert_eq!(watched.until("well").await, "init +a done well");
+    assert_eq!(watched.until("healthy").await, "init +a done healthy");
     alongside.page(&[object("b", "1")], "5", None).await;
     stream.line(added("c", "6")).await;
     assert_eq!(watched.until("apply-c").await, "apply-c");
@@ -201,7 +201,7 @@ async fn a_page_alongside_a_stream_that_fails_changes_nothing() {
     alongside.refuse(503, "busy").await;
     tokio::time::sleep(SECOND).await;
     stream.lines(&[added("b", "1"), end_mark("5")]).await;
-    assert_eq!(watched.until("well").await, "init +a +b done well");
+    assert_eq!(watched.until("healthy").await, "init +a +b done healthy");
     assert_eq!(watched.rest(), "");
 }
 

@@ -25,8 +25,8 @@ async fn a_server_that_answers_each_request_with_another_code_in_turn_is_outlive
         } else {
             call.page(&[object("a", "1")], "5", None).await;
         }
-        let sent = watched.until("well").await;
-        assert!(sent.ends_with("init +a done well"), "{list:?}: {sent}");
+        let sent = watched.until("healthy").await;
+        assert!(sent.ends_with("init +a done healthy"), "{list:?}: {sent}");
         drop(open);
     }
 }

@@ -105,7 +105,7 @@ impl Watched {
         let mut watched = Self::start(ListMode::Pages).await;
         let call = watched.api.asked("page 500").await;
         call.page(&[object("a", "3")], "5", None).await;
-        assert_eq!(watched.until("well").await, "init +a done well");
+        assert_eq!(watched.until("healthy").await, "init +a done healthy");
         let stream = watched.api.asked("watch 5").await.stream().await;
         (watched, stream)
     }
