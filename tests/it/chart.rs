@@ -163,7 +163,7 @@ async fn reducer() -> MockReducer {
 }
 
 async fn announced(reducer: &MockReducer, pods: usize) {
-    let all = |state: &State| state.picture().is_some_and(|it| it.pods() == pods);
+    let all = |state: &State| state.reducer_state().is_some_and(|it| it.pods() == pods);
     must("the pods are announced", reducer.wait_until(all)).await;
 }
 
