@@ -114,7 +114,7 @@ impl Counters {
     }
 
     /// A question was answered.
-    pub(super) fn answered(&self, question: Question, answer: &Answer) {
+    pub fn answered(&self, question: Question, answer: &Answer) {
         let question = question.map_or(Metricset::ALL.len(), |metricset| metricset as usize);
         let state = STATES.iter().position(|state| *state == answer.state);
         let reason = REASONS.iter().position(|reason| *reason == answer.reason);

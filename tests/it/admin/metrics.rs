@@ -16,6 +16,11 @@ use k8s_relay::{
         metrics::{self, Format, Row},
         process::Process,
     },
+    enrich::{
+        Missing, Part,
+        answer::{Answer, State},
+    },
+    enrich_api,
     migrate::Stage,
 };
 
@@ -63,7 +68,12 @@ pub(super) fn full() -> Status {
 }
 
 fn scrape(format: Format, status: Status) -> String {
+    let mut partial = Answer::of(State::Live);
+    partial.partial.push((Part::Node, Missing::NotFound));
+    let questions = enrich_api::Counters::default();
+    questions.answered(None, &partial);
     let sources = Sources {
+        questions: std::sync::Arc::new(questions),
         native: std::sync::Arc::new(k8s_relay::source::native::Counters::new(
             &k8s_relay::model::KindTable::default(),
         )),
