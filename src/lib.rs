@@ -70,6 +70,7 @@ pub mod migrate;
 pub mod model;
 mod nearest;
 pub mod net;
+pub mod notable;
 pub mod reducer;
 pub mod registry;
 pub mod seed;

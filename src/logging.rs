@@ -28,6 +28,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use crate::notable;
+
 /// Never logged: kube's client says again, once for each failure and with all that a server has
 /// sent, what the native watches say once.
 pub const SILENCED: &str = "kube_client";
@@ -130,8 +132,10 @@ pub fn start(config: &LoggingConfig) -> Result<Logging, LoggingError> {
             .log_internal_errors(false);
         layers.push(file.boxed());
     }
+    let ours = Targets::new().with_target("k8s_relay", LevelFilter::INFO);
     tracing_subscriber::registry()
         .with(layers.with_filter(config.filter()))
+        .with(notable::Keeper.with_filter(ours))
         .try_init()
         .map_err(|_| LoggingError::Twice)?;
     Ok(logging)

@@ -11,6 +11,7 @@
 //! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
 //! | [`find`] | a pod by its name, in slices of the stores |
 //! | [`metrics`] | every metric's name, unit and meaning |
+//! | [`page`] | the status as a page for people |
 //! | [`process`] | what the operating system says of this process |
 //! | [`watches`] | what is shown of kinds that the loop knows nothing of |
 //! | [`client`] | the other end, for the command line |
@@ -25,6 +26,7 @@ pub mod api;
 pub mod client;
 pub mod find;
 pub mod metrics;
+pub mod page;
 pub mod probes;
 pub mod process;
 mod refusals;

@@ -15,7 +15,10 @@ use axum::{
 };
 use http::{
     HeaderMap, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{
+        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -25,6 +28,7 @@ use super::{
     access::may_change,
     api::{Addition, Dropped, Enrichment, FeedDigest, Findings, Status},
     find, metrics,
+    page::{self, Page},
     probes::{self, Probe},
     process::Process,
     refusals::Refusals,
@@ -36,6 +40,7 @@ use crate::{
     migrate::Command,
     model::Uid,
     net::Caller,
+    notable,
     reducer::LagSeconds,
     source::{RecentDrops, legacy, native},
 };
@@ -105,6 +110,7 @@ impl AdminApi {
     /// All routes.
     pub fn router(self) -> Router {
         Router::new()
+            .route("/", get(status_page))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics_text))
@@ -212,6 +218,11 @@ async fn explain(
             error.body_text()
         ))
     })?;
+    Ok(Json(look_up(&api, &pod, profile.as_deref()).await?))
+}
+
+/// What is known of this pod, and would be added to its events.
+async fn look_up(api: &AdminApi, pod: &str, profile: Option<&str>) -> Result<Findings, Trouble> {
     let named = match pod.split_once('/') {
         Some((namespace, name)) => !namespace.is_empty() && !name.is_empty(),
         None => !pod.is_empty(),
@@ -226,8 +237,8 @@ async fn explain(
             "no pod has a name or uid this long".to_owned(),
         ));
     }
-    let mut findings = findings(&api, &pod).await?;
-    findings.profiles = additions(&api, &pod, profile.as_deref())?;
+    let mut findings = findings(api, pod).await?;
+    findings.profiles = additions(api, pod, profile)?;
     let is_known = |of: &Addition| of.metadata.is_some();
     if findings.pods.is_empty()
         && findings.dropped.is_empty()
@@ -238,7 +249,43 @@ async fn explain(
             "no source knows a pod of the {what} {pod}, and none was dropped lately"
         )));
     }
-    Ok(Json(findings))
+    Ok(findings)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    pod: String,
+    #[serde(default)]
+    refresh: String,
+}
+
+async fn status_page(
+    State(api): State<Arc<AdminApi>>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response, Trouble> {
+    let Query(PageQuery { pod, refresh }) =
+        query.map_err(|error| Trouble::Bad(format!("expected ?pod=: {}", error.body_text())))?;
+    let mut page = Page::new(api.whole_status().await?, notable::recent(), now());
+    if refresh == "off" {
+        page = page.still();
+    }
+    if !pod.is_empty() {
+        let found = look_up(&api, pod.trim(), None).await;
+        page = page.explaining(pod, found.map_err(|trouble| trouble.said().1));
+    }
+    let html = page
+        .html()
+        .map_err(|error| Trouble::Page(error.to_string()))?;
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, page::POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, html).into_response())
 }
 
 /// What the metadata service would add, if there is one.
@@ -363,7 +410,7 @@ async fn migrate(
 
 async fn no_such_path() -> Trouble {
     Trouble::Unknown(
-        "there are GET /livez /readyz /metrics /statusz /explain?pod= /digest and POST /migrate/STEP"
+        "there are GET / /livez /readyz /metrics /statusz /explain?pod= /digest and POST /migrate/STEP"
             .to_owned(),
     )
 }
@@ -383,6 +430,8 @@ enum Trouble {
     /// The step was begun, and nothing has come of it.
     Failed(String),
     NoAnswer(QueryError),
+    /// The page could not be written.
+    Page(String),
 }
 
 impl From<QueryError> for Trouble {
@@ -391,9 +440,10 @@ impl From<QueryError> for Trouble {
     }
 }
 
-impl IntoResponse for Trouble {
-    fn into_response(self) -> Response {
-        let (code, error) = match self {
+impl Trouble {
+    /// The code, and the sentence.
+    fn said(self) -> (StatusCode, String) {
+        match self {
             Self::Bad(error) => (StatusCode::BAD_REQUEST, error),
             Self::Forbidden(error) => (StatusCode::FORBIDDEN, error),
             Self::Unknown(error) => (StatusCode::NOT_FOUND, error),
@@ -401,17 +451,32 @@ impl IntoResponse for Trouble {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "a step of the migration is asked for by POST, everything else by GET".to_owned(),
             ),
-            Self::Refused(Refused { why, in_progress }) => {
-                let body = json!({ "error": why, "in_progress": in_progress });
-                return (StatusCode::CONFLICT, Json(body)).into_response();
-            }
-            Self::Failed(error) => {
-                let body = json!({ "error": error, "failed": true });
-                return (StatusCode::CONFLICT, Json(body)).into_response();
-            }
+            Self::Refused(Refused { why, .. }) => (StatusCode::CONFLICT, why),
+            Self::Failed(error) => (StatusCode::CONFLICT, error),
             Self::NoAnswer(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            Self::Page(error) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+        }
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let more = match &self {
+            Self::Refused(Refused { in_progress, .. }) => Some(("in_progress", *in_progress)),
+            Self::Failed(_) => Some(("failed", true)),
+            Self::Bad(_)
+            | Self::Forbidden(_)
+            | Self::Unknown(_)
+            | Self::Method
+            | Self::NoAnswer(_)
+            | Self::Page(_) => None,
         };
-        (code, Json(json!({ "error": error }))).into_response()
+        let (code, error) = self.said();
+        let mut body = json!({ "error": error });
+        if let (Some((name, is)), Some(body)) = (more, body.as_object_mut()) {
+            body.insert(name.to_owned(), is.into());
+        }
+        (code, Json(body)).into_response()
     }
 }
 

@@ -82,6 +82,11 @@ fn scrape(format: Format, status: Status) -> String {
     metrics::text(format, Box::new(status), &sources, Process::now())
 }
 
+/// A scrape in the old format when there is something of everything.
+pub(super) fn full_text() -> String {
+    scrape(Format::Text, full())
+}
+
 /// The text between `# KIND ` and the end of each such line.
 pub(super) fn described<'a>(
     text: &'a str,

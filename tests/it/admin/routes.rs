@@ -130,8 +130,10 @@ async fn metrics_are_openmetrics_text_for_those_who_ask_for_it() {
 async fn what_is_asked_wrongly_is_answered_by_a_sentence() {
     let world = World::start().await;
     for (method, path, code, says) in [
-        ("GET", "/", 404, "there are GET /livez"),
-        ("GET", "/livez/x", 404, "there are GET /livez"),
+        ("GET", "/index.html", 404, "there are GET / /livez"),
+        ("POST", "/", 405, "everything else by GET"),
+        ("GET", "/?pos=a", 400, "expected ?pod="),
+        ("GET", "/livez/x", 404, "there are GET / /livez"),
         ("POST", "/statusz", 405, "everything else by GET"),
         ("GET", "/migrate/cutover", 405, "by POST"),
         (
