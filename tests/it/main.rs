@@ -42,6 +42,7 @@ mod native_chain;
 mod native_scenarios;
 mod native_watch;
 mod net;
+mod observability;
 mod process;
 mod reannounce_scenarios;
 mod reducer_ends;
