@@ -200,6 +200,7 @@ func TestEveryValueLeadsWhereItSays(t *testing.T) {
 		"podDisruptionBudget":       map[string]any{"enabled": true},
 		"networkPolicy":             map[string]any{"enabled": true, "from": []any{map[string]any{"namespaceSelector": map[string]any{}}}},
 		"podMonitor":                map[string]any{"enabled": true, "labels": map[string]any{"release": "prometheus"}},
+		"admin":                     map[string]any{"scheme": "HTTPS"},
 		"clusterName":               "my-cluster",
 		"config":                    map[string]any{"owner-wait": "30s"},
 	})
@@ -224,7 +225,12 @@ func TestEveryValueLeadsWhereItSays(t *testing.T) {
 	if config != "labels:\n  environment: my-cluster\nowner-wait: 30s\n" {
 		t.Errorf("the config file is %q", config)
 	}
-	// One of many numbers of a config file leads to new pods.
+	for _, probe := range []string{"livenessProbe", "readinessProbe"} {
+		if get := relay[probe].(map[string]any)["httpGet"].(map[string]any); get["scheme"] != "HTTPS" {
+			t.Errorf("the %s asks by %v", probe, get["scheme"])
+		}
+	}
+	// Other settings are other pods.
 	checksum := func(o objects) any {
 		return o.workload().Object["spec"].(map[string]any)["template"].(map[string]any)["metadata"].(map[string]any)["annotations"].(map[string]any)["checksum/config"]
 	}
