@@ -5,10 +5,12 @@
 mod admin;
 mod check;
 mod end;
+mod enrich;
 mod first_stream;
 mod loop_thread;
 mod metadata;
 mod migrating;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -17,19 +19,21 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-use self::{admin::Admin, end::Part, watches::WatchSupervisor};
+use self::{
+    admin::Admin, end::Part, enrich::Enrichment, signals::Signals, watches::WatchSupervisor,
+};
 pub use self::{check::check, loop_thread::LoopThread, metadata::MetadataService};
 use crate::{
     admin::Sources,
     announce::WindowConfig,
-    config::{AdminAddress, CloudConfig, Config, Heartbeat, HostPort, Source},
-    driver::{self, Driver},
+    config::{AdminAddress, CloudConfig, Config, ConfigError, Heartbeat, HostPort, Source},
+    driver::{self, Driver, query::DriverHandle},
+    enrich::{node_name::UnknownNode, profile::ProfileSetError},
     feeds::{Settings, Timeouts},
     matcher::Reannounce,
     migrate::{Numbered, Stage, StateFileError, Written},
@@ -81,6 +85,15 @@ pub enum AppError {
         /// What the system says.
         source: ListenError,
     },
+    /// The settings of enrichment cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The profiles of enrichment are not valid.
+    #[error(transparent)]
+    Profiles(#[from] ProfileSetError),
+    /// A profile is of the node that the process runs on, and nobody knows it.
+    #[error(transparent)]
+    Node(#[from] UnknownNode),
     /// The way to the reducer cannot be set up.
     #[error(transparent)]
     Reducer(#[from] reducer::ReducerError),
@@ -107,7 +120,8 @@ pub enum AppError {
     Unclean(String),
 }
 
-/// Runs the relay until SIGTERM, SIGINT or SIGHUP. A second one ends it at once. The loop and the
+/// Runs the relay until SIGTERM or SIGINT, or SIGHUP if there are no profiles to reload. A second
+/// one ends it at once. The loop and the
 /// watches run on `loop_thread`.
 ///
 /// # Errors
@@ -115,22 +129,21 @@ pub enum AppError {
 /// When something cannot be opened at the start, a part ends by itself, or the end leaves
 /// something undone.
 pub async fn run(config: Config, loop_thread: &LoopThread) -> Result<(), AppError> {
-    let (signals, _counting) = count_signals().map_err(AppError::Signals)?;
+    let reloads = config.enrich.is_on() && config.enrich.file.is_some();
+    let signals = Signals::count(reloads).map_err(AppError::Signals)?;
     if config.source == Source::None {
         let service = tokio::select! {
-            service = MetadataService::start(config) => service?,
-            () = came(signals.clone(), 1) => return Ok(()),
+            service = MetadataService::start_reloading(config, signals.reloads()) => service?,
+            () = signals.ends(1) => return Ok(()),
         };
-        return service.run_until(came(signals, 1)).await;
+        return service.run_until(signals.ends(1)).await;
     }
     let relay = tokio::select! {
-        relay = Relay::start_on(config, loop_thread.handle()) => relay?,
+        relay = Relay::start_on(config, loop_thread.handle(), signals.reloads()) => relay?,
         // Nothing was announced yet.
-        () = came(signals.clone(), 1) => return Ok(()),
+        () = signals.ends(1) => return Ok(()),
     };
-    relay
-        .run_while(came(signals.clone(), 1), came(signals, 2))
-        .await
+    relay.run_while(signals.ends(1), signals.ends(2)).await
 }
 
 /// A relay that runs.
@@ -147,6 +160,7 @@ pub struct Relay {
     keeper: Part<Result<(), StateFileError>>,
     admin: Part<()>,
     admins: Vec<BoundAddr>,
+    enrichment: Option<Enrichment>,
     /// Asks the metadata service of the cloud. It ends when there is nothing more to ask.
     _collecting: AbortOnDropHandle<()>,
     /// How long its end may take.
@@ -163,11 +177,18 @@ impl Relay {
     /// state file cannot be read or replaced, or what says how to reach the API server is missing
     /// or wrong.
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        Self::start_on(config, &Handle::current()).await
+        // Nobody sends it signals.
+        let (_, hangups) = watch::channel(0);
+        Self::start_on(config, &Handle::current(), hangups).await
     }
 
-    /// The same, with the loop and the watches on `loop_runtime`.
-    async fn start_on(config: Config, loop_runtime: &Handle) -> Result<Self, AppError> {
+    /// The same, with the loop and the watches on `loop_runtime`. Profiles are loaded again when
+    /// `hangups` moves.
+    async fn start_on(
+        config: Config,
+        loop_runtime: &Handle,
+        hangups: watch::Receiver<u64>,
+    ) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
         let watched = watches::options(&config.native);
         let mut sources = Sources {
@@ -183,11 +204,12 @@ impl Relay {
             })
             .await??
         };
+        let opened = enrich::open(&config).await?;
         let (supervisor, control) = WatchSupervisor::new(
             config.native.clone(),
             Arc::clone(&sources.native),
             Arc::clone(&sources.unmatched),
-            None,
+            opened.as_ref().map(|opened| opened.registry.clone()),
             stop.clone(),
         );
         let (supervisor, watched) = if state.stage.watches() {
@@ -216,8 +238,22 @@ impl Relay {
             info!(%address, reducer = %config.intake, version, "listening");
         }
         warn_of_others(&listeners);
-        let (admin, queries) =
-            admin::start(&config.admin_address, sources.clone(), stop.clone()).await?;
+        let (queried, queries) = DriverHandle::new();
+        let enrichment = match opened {
+            Some(opened) => {
+                let counters = Arc::clone(&sources.questions);
+                let mut enrichment = opened.start(counters, stop.clone(), hangups).await?;
+                enrichment.follow(queried.clone(), stop.clone());
+                Some(enrichment)
+            }
+            None => None,
+        };
+        let sources = Sources {
+            metadata: enrichment.as_ref().map(Enrichment::shown),
+            ..sources
+        };
+        let addresses = &config.admin_address;
+        let admin = admin::start(addresses, queried, sources.clone(), stop.clone()).await?;
         // Neither lists nor ports wait for the cloud; the first connection to the reducer does.
         let collecting = spawn(cloud::collect(cloud_options, facts));
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
@@ -282,6 +318,7 @@ impl Relay {
             keeper,
             admin,
             admins,
+            enrichment,
             _collecting: collecting,
             limits: end::Limits::default(),
         })
@@ -301,6 +338,11 @@ impl Relay {
     /// Where the first admin listener is, if there is one.
     pub fn admin(&self) -> Option<&BoundAddr> {
         self.admins.first()
+    }
+
+    /// Where questions about metadata are answered, if they are.
+    pub fn enrichment(&self) -> Option<&BoundAddr> {
+        self.enrichment.as_ref().map(|service| &service.address)
     }
 
     /// Where the admin listeners are.
@@ -421,34 +463,6 @@ fn warn_of_others(listeners: &[Listener]) {
              pod (127.0.0.1), or allow the watchers alone with a NetworkPolicy"
         );
     }
-}
-
-/// Counts SIGTERMs, SIGINTs and SIGHUPs from now on, while the handle is held.
-fn count_signals() -> io::Result<(watch::Receiver<u64>, AbortOnDropHandle<()>)> {
-    let (mut term, mut int, mut hup) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-        // A terminal that is closed ends the relay, too: in order, or the reducer leaks pods.
-        signal(SignalKind::hangup())?,
-    );
-    let (count, signals) = watch::channel(0);
-    let counting = spawn(async move {
-        loop {
-            tokio::select! {
-                _ = term.recv() => info!("received SIGTERM"),
-                _ = int.recv() => info!("received SIGINT"),
-                _ = hup.recv() => info!("received SIGHUP"),
-            }
-            count.send_modify(|count| *count += 1);
-        }
-    });
-    Ok((signals, counting))
-}
-
-/// Ready when so many signals have come.
-async fn came(mut signals: watch::Receiver<u64>, count: u64) {
-    // They are counted for as long as the process runs.
-    let _ = signals.wait_for(|came| *came >= count).await;
 }
 
 fn spawn<T: Send + 'static>(

@@ -1,7 +1,6 @@
 //! The admin listeners of a relay (D15).
 
 use futures_util::future::select_all;
-use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
@@ -9,7 +8,7 @@ use super::{AppError, spawn};
 use crate::{
     admin::{AdminApi, Connections, Limits, Sources, serve},
     config::{AdminAddress, AdminAddresses},
-    driver::query::{DriverHandle, DriverQuery},
+    driver::query::DriverHandle,
     net::{BoundAddr, ListenError, Listener},
 };
 
@@ -20,16 +19,16 @@ pub(super) struct Admin {
     pub(super) task: AbortOnDropHandle<()>,
 }
 
-/// Starts them, if there shall be any. Gives the queries to the loop.
+/// Starts them, if there shall be any. They ask `driver`.
 ///
 /// # Errors
 /// An address that was asked for cannot be had.
 pub(super) async fn start(
     addresses: &AdminAddresses,
+    driver: DriverHandle,
     sources: Sources,
     stop: CancellationToken,
-) -> Result<(Option<Admin>, mpsc::Receiver<DriverQuery>), AppError> {
-    let (driver, queries) = DriverHandle::new();
+) -> Result<Option<Admin>, AppError> {
     let (mut bound, mut listeners) = (Vec::new(), Vec::new());
     for address in &addresses.at {
         let listener = match listen(address).await {
@@ -56,7 +55,7 @@ pub(super) async fn start(
         listeners.push(listener);
     }
     if listeners.is_empty() {
-        return Ok((None, queries));
+        return Ok(None);
     }
     let router = AdminApi {
         driver,
@@ -72,7 +71,7 @@ pub(super) async fn start(
     let serving = select_all(serving);
     let task = spawn(async move { drop(serving.await) });
     let addresses = bound;
-    Ok((Some(Admin { addresses, task }), queries))
+    Ok(Some(Admin { addresses, task }))
 }
 
 async fn listen(address: &AdminAddress) -> Result<Option<Listener>, ListenError> {

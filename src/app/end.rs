@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use super::{AppError, Relay};
+use super::{AppError, Relay, enrich};
 
 /// How long the end may take. All are arguments so that tests can shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,7 @@ impl<T> Part<T> {
     }
 
     /// That it has ended; at once, if there is none.
-    async fn over(&mut self) -> Result<Option<T>, AppError> {
+    pub(super) async fn over(&mut self) -> Result<Option<T>, AppError> {
         match self.task {
             Some(_) => self.ended().await.map(Some),
             None => Ok(None),
@@ -164,6 +164,7 @@ impl Relay {
             failure = self.admin.failed() => failure,
             failure = self.driver.failed() => failure,
             failure = self.keeper.failure() => failure,
+            failure = enrich::failed(&mut self.enrichment) => failure,
         }
     }
 
@@ -176,11 +177,18 @@ impl Relay {
         self.stop.cancel();
 
         let sources_until = now() + limits.sources;
-        let (mut watches, mut server) = (Ok(None), Ok(None));
+        let (mut watches, mut server, mut is_quiet) = (Ok(None), Ok(None), false);
         let sources = async {
-            tokio::join!(async { watches = self.watches.over().await }, async {
-                server = self.server.over().await
-            },)
+            tokio::join!(
+                async { watches = self.watches.over().await },
+                async { server = self.server.over().await },
+                async {
+                    if let Some(enrichment) = &mut self.enrichment {
+                        enrichment.end().await;
+                    }
+                    is_quiet = true;
+                }
+            )
         };
         tokio::select! {
             _ = timeout_at(sources_until, sources) => {}
@@ -188,6 +196,11 @@ impl Relay {
         }
         undone.failed(watches);
         undone.failed(server);
+        if !is_quiet && !hurried {
+            undone
+                .0
+                .push("the metadata service did not end in time".to_owned());
+        }
         // What is late goes, and with it what it had not said yet.
         undone.late(&mut self.watches);
         undone.late(&mut self.server);

@@ -3,23 +3,40 @@
 //!
 //! Invariant: what is asked about those is answered all the same, in the form of a relay.
 
-use std::{future::Future, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{AppError, admin, admin::Admin, end::Part, spawn};
+use super::{
+    AppError,
+    admin::{self, Admin},
+    end::Part,
+    enrich::{self, Enrichment},
+    spawn,
+};
 use crate::{
     admin::{Sources, api::Status},
-    config::Config,
-    driver::query::{DriverQuery, Refused},
+    config::{Config, ConfigError},
+    driver::query::{DriverHandle, DriverQuery, Refused},
     net::BoundAddr,
 };
+
+/// How long the end may take.
+const END: Duration = Duration::from_millis(4_500);
 
 /// A metadata service that runs without a relay.
 pub struct MetadataService {
     stop: CancellationToken,
+    enrichment: Enrichment,
     admin: Part<()>,
     admins: Vec<BoundAddr>,
     /// Answers what the admin listener asks.
@@ -31,25 +48,48 @@ impl MetadataService {
     ///
     /// # Errors
     ///
-    /// When an address cannot be had.
+    /// When an address cannot be had, or nothing says how to reach an API server.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        // Nobody sends it signals.
+        let (_, hangups) = watch::channel(0);
+        Self::start_reloading(config, hangups).await
+    }
+
+    /// The same; profiles are loaded again when `hangups` moves.
+    pub(super) async fn start_reloading(
+        config: Config,
+        hangups: watch::Receiver<u64>,
+    ) -> Result<Self, AppError> {
         let stop = CancellationToken::new();
-        let sources = Sources::default();
-        let (admin, queries) = admin::start(&config.admin_address, sources, stop.clone()).await?;
-        let (admins, admin, desk) = match admin {
-            Some(Admin { addresses, task }) => (
-                addresses,
-                Part::new("admin listener", task),
-                Part::new("desk of the admin listener", spawn(desk(queries))),
-            ),
-            None => (Vec::new(), Part::none("admin listener"), Part::none("desk")),
+        let opened = enrich::open(&config).await?;
+        let opened = opened.ok_or(ConfigError::NothingToDo)?;
+        let questions = Arc::default();
+        let counters = Arc::clone(&questions);
+        let mut enrichment = opened.start(counters, stop.clone(), hangups).await?;
+        let (queried, queries) = DriverHandle::new();
+        enrichment.follow(queried.clone(), stop.clone());
+        let sources = Sources {
+            questions,
+            metadata: Some(enrichment.shown()),
+            ..Sources::default()
+        };
+        let admin = admin::start(&config.admin_address, queried, sources, stop.clone()).await?;
+        let (admin, admins) = match admin {
+            Some(Admin { addresses, task }) => (Part::new("admin listener", task), addresses),
+            None => (Part::none("admin listener"), Vec::new()),
         };
         Ok(Self {
             stop,
+            enrichment,
             admin,
             admins,
-            desk,
+            desk: Part::new("desk of the admin listener", spawn(desk(queries))),
         })
+    }
+
+    /// Where questions about metadata are answered.
+    pub fn enrichment(&self) -> &BoundAddr {
+        &self.enrichment.address
     }
 
     /// Where the first admin listener is, if there is one.
@@ -68,9 +108,14 @@ impl MetadataService {
             () = end => None,
             failure = self.admin.failed() => Some(failure),
             failure = self.desk.failed() => Some(failure),
+            failure = self.enrichment.failed() => Some(failure),
         };
         self.stop.cancel();
+        let ended = timeout(END, self.enrichment.end()).await;
         match failed {
+            None if ended.is_err() => Err(AppError::Unclean(
+                "the metadata service did not end in time".to_owned(),
+            )),
             None => {
                 info!("stopped");
                 Ok(())

@@ -117,6 +117,13 @@ impl EnrichConfig {
         self.file.as_deref().map_or(Ok(Vec::new()), file::read)
     }
 
+    /// Whether the block is that of a config file that holds this.
+    pub fn is_of(&self, content: &[u8]) -> bool {
+        let path = self.file.clone().unwrap_or_default();
+        let read = FromFile::parse(&path, content, &relay_command());
+        read.is_ok_and(|file| file.enrichment().unwrap_or(Setting::Null) == self.block)
+    }
+
     /// The profiles of a config file that holds this. Other settings of it count at the next start
     /// only, but must be valid, too.
     ///

@@ -1,5 +1,7 @@
 //! `k8s-relay cluster`: a simulated cluster to point a relay at, or `kubectl`.
 
+mod around;
+
 use std::{
     fs,
     io::{self, Write as _},
@@ -16,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{ToolError, wrote};
 use crate::{
     config,
-    model::{Kind, KindTable},
+    enrich::resource::Resource,
+    model::Kind,
     sim::{
         cluster::Cluster,
         kube::{ApiError, Mix, Options, Population, Requests, SimApi, Sizes, Sort, View},
@@ -30,9 +33,10 @@ const TOKEN: &str = "simulated";
 ///
 /// Clients list and watch pods, ReplicaSets and Jobs as on a real API server: in pages, with
 /// bookmarks, as streamed lists, as metadata only. The objects belong to Deployments, CronJobs,
-/// StatefulSets, DaemonSets and others, which are not served. Deployments roll, CronJobs fire,
-/// containers restart, pods die, nodes drain; 80 % of the events are status updates that change
-/// nothing for a relay. The same seed gives the same sequence of events.
+/// StatefulSets, DaemonSets and others. Those that metadata is made of are served, too, and so are
+/// nodes and namespaces. Deployments roll, CronJobs fire, containers restart, pods die, nodes
+/// drain; 80 % of the events are status updates that change nothing for a relay. The same seed
+/// gives the same sequence of events.
 ///
 /// It prints one line when it is ready and runs until SIGINT or SIGTERM. Then it prints the
 /// requests that it got, and the digest of the state that a reducer should have, computed from
@@ -163,6 +167,7 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     let api = SimApi::start(options(args)).await?;
     let (population, mix) = population(args);
     api.begin(population, mix);
+    api.change(around::furnish);
     if let Some(file) = &args.kubeconfig_out {
         write_private(file, &format!("{:#}\n", api.kubeconfig())).map_err(|source| {
             ClusterError::Kubeconfig {
@@ -197,6 +202,7 @@ fn options(args: &ClusterArgs) -> Options {
         listen: args.listen,
         tls: args.tls,
         token: args.token.clone().or(token),
+        kinds: Resource::kinds(),
         watch_list: args.watch_list == Switch::On,
         sizes: Sizes {
             pod: args.pod_bytes as usize,
@@ -204,7 +210,6 @@ fn options(args: &ClusterArgs) -> Options {
         },
         history: args.history as usize,
         bookmarks_every: args.bookmarks_every,
-        ..Options::default()
     }
 }
 
@@ -266,11 +271,15 @@ fn summary(requests: &Requests, events: u64) -> String {
         requests.objects,
         requests.body_bytes / 1_000_000,
     );
-    for (kind, row) in KindTable::default().iter() {
+    for (kind, row) in Resource::kinds().iter() {
         let name = &*row.resource;
         let [lists, pages, watches, streamed] =
             [Sort::List, Sort::Page, Sort::Watch, Sort::WatchList]
                 .map(|sort| requests.count(kind, sort));
+        let is_asked_for = lists + pages + watches + streamed > 0;
+        if !is_asked_for && !Kind::MATCHED.contains(&kind) {
+            continue;
+        }
         lines.push_str(&format!(
             "{name:<12} {lists} lists, {pages} further pages, {streamed} streamed lists, {watches} watches\n"
         ));

@@ -1,6 +1,7 @@
 //! `demo`: a watcher, the relay and a reducer in one process, and what the reducer knows
 //! as it changes. With `--native` a simulated cluster stands in the watcher's place.
 
+mod enrich;
 mod native;
 
 use std::{
@@ -36,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the whole story may take; ending the relay afterwards takes 4.5 s at most.
 const AT_MOST: Duration = Duration::from_secs(10);
 
+/// How long all events of `--enrich` may take.
+const ENRICH_AT_MOST: Duration = Duration::from_secs(14);
+
 /// On a terminal, how long a reader has for a chapter.
 const READING: Duration = Duration::from_secs(1);
 
@@ -43,13 +47,15 @@ const READING: Duration = Duration::from_secs(1);
 ///
 /// The demo plays a small cluster through the real relay over real sockets, and prints the
 /// reducer's state as it changes. With --native there is no watcher: the relay watches a
-/// simulated API server over TLS. It needs nothing else and takes a few seconds. The exit status
+/// simulated API server over TLS. With --enrich there is no reducer either: an event of each
+/// metricset gets its metadata from a simulated cluster. It needs nothing else and takes a few seconds. The exit status
 /// is 0 only if the reducer's state equals the cluster's at the end of every chapter, even if the
-/// output is closed early.
+/// output is closed early; with --enrich only if every event was enriched completely.
 ///
 /// Examples:
 ///     k8s-relay demo
 ///     k8s-relay demo --native
+///     k8s-relay demo --enrich
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
@@ -60,6 +66,10 @@ pub struct DemoArgs {
     /// Use the native source: the relay watches a simulated cluster itself
     #[arg(long)]
     pub native: bool,
+
+    /// Enrich an event of each metricset from a simulated cluster, and show what is added
+    #[arg(long, conflicts_with = "native")]
+    pub enrich: bool,
 }
 
 impl DemoArgs {
@@ -84,12 +94,23 @@ pub enum DemoError {
     /// The simulated cluster could not be served.
     #[error(transparent)]
     Cluster(#[from] ApiError),
+    /// The script of `--enrich` cannot be read.
+    #[error("the events of the demo are malformed")]
+    Script(#[source] serde_json::Error),
+    /// An event did not get what belongs to it.
+    #[error("the event of {metricset} was not enriched completely: {why}")]
+    NotEnriched {
+        /// What the event is about.
+        metricset: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The kubeconfig for the simulated cluster could not be written.
     #[error("cannot write the kubeconfig {0}")]
     Kubeconfig(String, #[source] io::Error),
     /// The story did not end in time.
-    #[error("the scenario took longer than {} s", AT_MOST.as_secs())]
-    TooSlow,
+    #[error("the scenario took longer than {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// The reducer did not come to know what it should.
     #[error("chapter {chapter}: the reducer's state differs from the expected state: {difference}")]
     NotTheTruth {
@@ -105,6 +126,9 @@ pub enum DemoError {
 /// # Errors
 /// Something could not be started, or the reducer did not reach the expected state.
 pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
+    if args.enrich {
+        return enrich::run(args).await;
+    }
     if args.native {
         return native::run(args).await;
     }
@@ -119,7 +143,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
             pause: args.pauses(),
         };
         let outcome = timeout(AT_MOST, stage.play(&mut call)).await;
-        outcome.unwrap_or(Err(DemoError::TooSlow))
+        outcome.unwrap_or(Err(DemoError::TooSlow(AT_MOST)))
     };
     let outcome = alongside(relay, stage).await;
     reducer.shutdown().await;

@@ -1,6 +1,6 @@
 //! `k8s-relay lookup` and `k8s-relay enrich`: the command line's way to a metadata service.
 
-mod client;
+pub mod client;
 pub mod enrich;
 pub mod lookup;
 mod reference;

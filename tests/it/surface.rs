@@ -64,7 +64,6 @@ fn setting(name: &str, env: &[(&str, &str)], args: &[&str]) -> String {
     effective(env, args).remove(name).unwrap_or_default()
 }
 
-/// A config file, and the folder that it is in.
 pub struct TempFile {
     dir: tempfile::TempDir,
     pub path: PathBuf,

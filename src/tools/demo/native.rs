@@ -48,7 +48,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     };
     let played = super::alongside(relay, async {
         let outcome = timeout(AT_MOST, stage.play(first.into_iter().chain(chapters))).await;
-        outcome.unwrap_or(Err(DemoError::TooSlow))
+        outcome.unwrap_or(Err(DemoError::TooSlow(AT_MOST)))
     });
     let played = played.await;
     api.shutdown().await;
@@ -148,10 +148,10 @@ impl Stage<'_> {
 }
 
 /// The kubeconfig in a file, for as long as the demo takes.
-struct Kubeconfig(PathBuf);
+pub(super) struct Kubeconfig(pub(super) PathBuf);
 
 impl Kubeconfig {
-    fn write(api: &SimApi) -> Result<Self, DemoError> {
+    pub(super) fn write(api: &SimApi) -> Result<Self, DemoError> {
         let name = format!("k8s-relay-demo-{}.yaml", std::process::id());
         let file = Self(std::env::temp_dir().join(name));
         let text = format!("{:#}\n", api.kubeconfig());

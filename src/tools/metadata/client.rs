@@ -24,8 +24,9 @@ use crate::config::AdminAddress;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// An answer whose body is still to be read; the connection ends with it.
-pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
+pub struct Answer {
+    /// What has come of it.
+    pub response: Response<Incoming>,
     _connection: AbortOnDropHandle<()>,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Answer {
 ///
 /// # Errors
 /// Nobody is there, or what is there does not speak HTTP.
-pub(super) async fn ask<B>(
+pub async fn ask<B>(
     place: &AdminAddress,
     method: Method,
     path: &str,
