@@ -1,5 +1,5 @@
 //! Memory of the stores of enrichment, counted by an allocator that counts: 100k pods with 8 labels
-//! and 2 containers, while they are first listed, settled, listed anew, and widened.
+//! and 2 containers, while they are first listed, settled, listed again, and widened.
 //!
 //! `cargo bench --bench stores -- quick` tries it with a tenth of them.
 
@@ -229,7 +229,7 @@ fn main() {
     );
     drop((user, watch, stores));
 
-    // As in native stages: the matcher's pods beside it, with the same texts.
+    // As in native stages: the matcher's pods alongside, with the same texts.
     let sinks = Sinks::default();
     let stores = registry(&sinks);
     let user = stores.subscribe(Resource::Pod, Scope::Cluster, needs, "bench");
