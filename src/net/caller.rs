@@ -4,9 +4,12 @@
 
 use std::{fmt, io, mem::MaybeUninit, sync::Arc};
 
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 
-use super::{Peer, Stream};
+use super::{
+    Peer, Stream,
+    tls::{ClientCert, session::Client},
+};
 
 /// Who asks, and whether they still wait for the answer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -14,30 +17,45 @@ pub struct Caller {
     peer: Peer,
     /// Their connection, to be looked at only.
     socket: Option<Arc<Socket>>,
+    client: Client,
+    is_tls: bool,
 }
 
 impl Caller {
     /// The peer at the other end of this connection. A handle of its own is kept, if the system
     /// grants one; else the caller is always taken to wait.
     pub fn new(peer: Peer, stream: &Stream) -> Self {
-        let socket = match stream {
-            Stream::Left(tcp) => SockRef::from(tcp).try_clone(),
-            Stream::Right(unix) => SockRef::from(unix).try_clone(),
-        };
         Self {
             peer,
-            socket: socket.ok().map(Arc::new),
+            socket: stream.socket().map(Arc::new),
+            client: stream.client(),
+            is_tls: stream.is_tls(),
         }
     }
 
     /// One that is always taken to wait.
     pub fn detached(peer: Peer) -> Self {
-        Self { peer, socket: None }
+        Self {
+            peer,
+            socket: None,
+            client: Client::default(),
+            is_tls: false,
+        }
     }
 
     /// Who it is.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The certificate that they have shown over TLS, and that was verified.
+    pub fn certificate(&self) -> Option<&ClientCert> {
+        self.client.certificate()
+    }
+
+    /// Whether they ask over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Whether they have closed the connection, or their half of it. Never blocks.
@@ -47,7 +65,8 @@ impl Caller {
         };
         match socket.peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => true,
-            Ok(_) => false,
+            // Over TLS the last word comes before the end, and nobody who waits sends anything.
+            Ok(_) => self.is_tls,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }

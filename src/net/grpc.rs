@@ -32,7 +32,7 @@ use tonic::{
 
 pub use self::drain::{Drain, Unread};
 use self::{calls::Counted, health::Healthy, remote::Remote};
-use super::{Listener, Peer, PlaceCounts, Places, places::GivesWay};
+use super::{Listener, Peer, PlaceCounts, Places, places::GivesWay, tls::ClientCert};
 use crate::proto::health::health_server::HealthServer;
 
 /// What a client may send ahead on one stream, in bytes (D6).
@@ -142,6 +142,11 @@ pub fn health(
         .accept_compressed(Gzip)
         .accept_compressed(Deflate)
         .max_decoding_message_size(MAX_HEALTH_REQUEST)
+}
+
+/// The certificate that the client of a request has shown over TLS, and that was verified.
+pub fn certificate(request: &Extensions) -> Option<&ClientCert> {
+    request.get::<Remote>()?.client().certificate()
 }
 
 /// Serves on all `listeners` until `shutdown` is cancelled. By then the services end their

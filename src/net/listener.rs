@@ -7,15 +7,16 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
-use tokio_util::either::Either;
+use tokio::net::{TcpListener, UnixListener, lookup_host};
 
-use super::{Peer, socket_file::SocketFile};
-
-/// A connection that was accepted.
-pub type Stream = Either<TcpStream, UnixStream>;
+use super::{
+    Peer, Stream,
+    socket_file::SocketFile,
+    tls::{Handshakes, ServerTls},
+};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +27,16 @@ pub enum BoundAddr {
     Unix(PathBuf),
 }
 
-/// A port or socket file that is ours.
+/// A port or socket file that is ours, with or without TLS.
 #[derive(Debug)]
-pub enum Listener {
+pub struct Listener {
+    at: At,
+    tls: Option<ServerTls>,
+    handshakes: Arc<Handshakes>,
+}
+
+#[derive(Debug)]
+enum At {
     /// A port.
     Tcp(TcpListener),
     /// A socket file. It is removed when this is dropped.
@@ -81,7 +89,7 @@ impl Listener {
             match TcpListener::bind(address).await {
                 Ok(listener) => {
                     port = listener.local_addr()?.port();
-                    listeners.push(Self::Tcp(listener));
+                    listeners.push(Self::from(listener));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error.into()),
                 // The name may have an address of a family that this machine does not use.
@@ -100,7 +108,24 @@ impl Listener {
     /// The file is served, is not a socket, or cannot be made.
     pub fn unix(path: &Path) -> Result<Self, ListenError> {
         let (listener, file) = SocketFile::listen(path)?;
-        Ok(Self::Unix(listener, file))
+        Ok(At::Unix(listener, file).into())
+    }
+
+    /// The same with TLS; a socket file has none. Failures are counted by `handshakes`, those of
+    /// clients that speak TLS to a port without it as well.
+    #[must_use]
+    pub fn secured(self, tls: Option<ServerTls>, handshakes: Arc<Handshakes>) -> Self {
+        let tls = tls.filter(|_| matches!(self.at, At::Tcp(_)));
+        Self {
+            tls,
+            handshakes,
+            ..self
+        }
+    }
+
+    /// How TLS is spoken here, if it is.
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
     }
 
     /// Whether [`Self::unix`] could make the file, while everything stays as it is. That a process
@@ -117,9 +142,9 @@ impl Listener {
     /// # Errors
     /// The system does not say.
     pub fn address(&self) -> io::Result<BoundAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(BoundAddr::Tcp),
-            Self::Unix(_, file) => Ok(BoundAddr::Unix(file.path().to_owned())),
+        match &self.at {
+            At::Tcp(listener) => listener.local_addr().map(BoundAddr::Tcp),
+            At::Unix(_, file) => Ok(BoundAddr::Unix(file.path().to_owned())),
         }
     }
 
@@ -128,26 +153,48 @@ impl Listener {
     /// # Errors
     /// The system has none to give, e.g. for lack of descriptors; or a peer has gone.
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.at {
+            At::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(peer = %from, %error, "the kernel refused TCP_NODELAY");
                 }
                 let bound = listener.local_addr()?.ip().to_canonical();
                 let loopback = bound.is_loopback();
-                Ok((Either::Left(stream), Peer::Tcp { from, loopback }))
+                let peer = Peer::Tcp { from, loopback };
+                let handshakes = self.handshakes.clone();
+                let stream = match &self.tls {
+                    Some(tls) => Stream::tls(stream, peer, tls.clone(), handshakes),
+                    None => Stream::tcp(stream, peer, handshakes),
+                };
+                Ok((stream, peer))
             }
-            Self::Unix(listener, _) => {
+            At::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let process = stream.peer_cred().ok();
                 let peer = Peer::Unix {
                     uid: process.map(|process| process.uid()),
                     pid: process.and_then(|process| process.pid()),
                 };
-                Ok((Either::Right(stream), peer))
+                Ok((Stream::unix(stream), peer))
             }
         }
+    }
+}
+
+impl From<At> for Listener {
+    fn from(at: At) -> Self {
+        Self {
+            at,
+            tls: None,
+            handshakes: Arc::default(),
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        At::Tcp(listener).into()
     }
 }
 

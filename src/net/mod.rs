@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`listener`] | a port or a socket file, and the connections that come in there |
 //! | [`socket_file`] | the file of a Unix socket: its permissions, a stale one, its removal |
+//! | [`stream`] | such a connection: TCP, a Unix socket, TLS |
+//! | [`tls`] | certificates and keys, and both ends of TLS |
 //! | [`accept`] | accepting within a bound, and when accepting fails |
 //! | [`places`] | the bound: how many are open at once, and which of them gives way |
 //! | [`peer`] | who is at the other end (pure) |
@@ -24,10 +26,13 @@ pub mod peer;
 pub mod places;
 pub mod seldom;
 pub mod socket_file;
+pub mod stream;
+pub mod tls;
 
 pub use accept::{Accepted, Acceptor};
 pub use caller::Caller;
-pub use listener::{BoundAddr, ListenError, Listener, Stream};
+pub use listener::{BoundAddr, ListenError, Listener};
 pub use peer::Peer;
 pub use places::{Place, PlaceCounts, Places};
 pub use seldom::Seldom;
+pub use stream::Stream;

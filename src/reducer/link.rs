@@ -72,6 +72,14 @@ pub enum DialError {
         /// What happened.
         source: io::Error,
     },
+    /// The reducer is there, but the layer above TCP could not be agreed on with it.
+    #[error("no TLS with {address}: {source}")]
+    Layer {
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// What happened.
+        source: io::Error,
+    },
 }
 
 impl DialError {
@@ -79,6 +87,7 @@ impl DialError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Resolve { .. } => "resolve",
+            Self::Layer { .. } => "tls",
             Self::Connect { source, .. } => {
                 let kind = source.kind();
                 if kind == io::ErrorKind::ConnectionRefused {
@@ -121,11 +130,12 @@ pub struct Failure {
 
 impl Failure {
     /// Every reason there is: of attempts, then of connections.
-    pub const REASONS: [&'static str; 7] = [
+    pub const REASONS: [&'static str; 8] = [
         "resolve",
         "refused",
         "timeout",
         "unreachable",
+        "tls",
         "closed",
         "broken",
         "send_timeout",
@@ -171,15 +181,23 @@ pub(super) async fn dial(
     let source = io::Error::new(io::ErrorKind::NotFound, "no address");
     let mut error = DialError::Resolve { host, source };
     for address in addresses {
-        let attempt = timeout(tcp.connect_timeout, Link::open(address, &tcp, &layer)).await;
-        let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match attempt {
-            Ok(link) => return Ok(link),
-            Err(source) => {
-                tracing::debug!(%address, error = %source, "a connection attempt failed");
-                error = DialError::Connect { address, source };
+        let mut is_there = false;
+        let open = Link::open(address, &tcp, &layer, &mut is_there);
+        let attempt = timeout(tcp.connect_timeout, open).await;
+        error = match (attempt, is_there) {
+            (Ok(Ok(link)), _) => return Ok(link),
+            (Ok(Err(source)), false) => DialError::Connect { address, source },
+            (Ok(Err(source)), true) => DialError::Layer { address, source },
+            (Err(_), false) => {
+                let source = io::ErrorKind::TimedOut.into();
+                DialError::Connect { address, source }
             }
-        }
+            (Err(_), true) => {
+                let source = io::Error::new(io::ErrorKind::TimedOut, NO_ANSWER);
+                DialError::Layer { address, source }
+            }
+        };
+        tracing::debug!(%address, %error, "a connection attempt failed");
     }
     Err(error)
 }
@@ -213,8 +231,15 @@ impl Tcp {
 }
 
 impl Link {
-    async fn open(address: SocketAddr, tcp: &Tcp, layer: &Layer) -> io::Result<Self> {
+    /// `is_there` is set once somebody is.
+    async fn open(
+        address: SocketAddr,
+        tcp: &Tcp,
+        layer: &Layer,
+        is_there: &mut bool,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
+        *is_there = true;
         tcp.guard(&stream);
         // What the peer does not take yet waits with us, where a stall is seen.
         let set = SockRef::from(&stream).set_tcp_notsent_lowat(KERNEL_BACKLOG);
@@ -320,6 +345,14 @@ impl Link {
     /// Whether the network has all that was taken from the outbox, as far as was seen by writing.
     pub(super) fn is_flushed(&self) -> bool {
         !self.holds
+    }
+
+    /// Bytes that were taken from the outbox, and that the network does not have, at most.
+    pub(super) fn held(&self) -> usize {
+        match self.holds {
+            true => self.transport.held(),
+            false => 0,
+        }
     }
 
     /// Our own clock decides about a stall from here on. The kernel's limit, which a
@@ -442,6 +475,9 @@ fn is_idle(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
+
+/// What a peer does that waits for something else than we say.
+const NO_ANSWER: &str = "it does not answer the TLS handshake in time. Does it speak TLS?";
 
 /// Reads or writes before somebody else has a turn.
 const ROUNDS: usize = 16;

@@ -11,6 +11,8 @@
 //! | [`record`] | everything sent, in a file | no |
 //! | [`link`] | the connection | no |
 //! | [`transport`] | what carries its bytes: TCP, or a layer above it | no |
+//! | `tls` | such a layer: TLS | no |
+//! | `dial_failures` | failures to connect, and which of them are worth a line | yes |
 //! | [`options`] | all settings of the module | yes |
 //! | [`host`] | this process and its machine | no |
 //!
@@ -26,6 +28,7 @@
 //! Absent here: pods that live, and what is owed to the reducer (the core knows).
 
 pub mod cloud;
+mod dial_failures;
 pub mod handshake;
 pub mod host;
 mod lag;
@@ -36,6 +39,7 @@ pub mod project;
 pub mod record;
 pub mod session;
 mod timer;
+mod tls;
 pub mod transport;
 
 use std::{
@@ -55,6 +59,7 @@ use crate::{
     announce::Sink,
     wire::messages::{CollectorHealth, Heartbeat},
 };
+use dial_failures::DialFailures;
 use handshake::Say;
 use link::{Link, dial};
 use session::{Action, Session};
@@ -169,13 +174,6 @@ enum ReducerConn {
     Open(Link),
 }
 
-/// Failures to connect since the last connection, and the latest of them.
-#[derive(Default)]
-struct DialFailures {
-    count: u64,
-    text: String,
-}
-
 impl Reducer {
     /// A reducer that is connected to as soon as [`Reducer::next`] is awaited.
     ///
@@ -276,7 +274,7 @@ impl Reducer {
     fn finish(&mut self, flushed: bool) -> usize {
         let mut unsent = 0;
         if self.session.is_up() && !flushed {
-            unsent = self.outbox.queued();
+            unsent = self.queued();
             self.counters.unflushed_ends += 1;
             tracing::warn!(bytes = unsent, "the relay ends before all is sent");
         }
@@ -296,9 +294,18 @@ impl Reducer {
     pub fn progress(&self) -> Progress {
         Progress {
             connected: self.is_connected(),
-            queued: self.outbox.queued(),
+            queued: self.queued(),
             ..self.progress
         }
+    }
+
+    /// Bytes that the network does not have yet, those in a layer above it included.
+    fn queued(&self) -> usize {
+        let held = match &self.conn {
+            ReducerConn::Open(link) => link.held(),
+            ReducerConn::None | ReducerConn::Dialing(_) => 0,
+        };
+        self.outbox.queued() + held
     }
 
     /// What happened since the start.
@@ -531,7 +538,7 @@ impl Reducer {
         if let ReducerConn::Open(link) = &mut self.conn {
             link.end();
         }
-        let (connection, bytes) = (self.progress.connection, self.outbox.queued());
+        let (connection, bytes) = (self.progress.connection, self.queued());
         let reason = Loss::Stalled;
         tracing::warn!(connection, %reason, bytes, "reducer disconnected");
         self.outbox.close();
@@ -555,16 +562,6 @@ impl Reducer {
             let failures = self.dial_failures.count;
             tracing::warn!(%error, failures, ?retry_in, "cannot connect to the reducer; the relay tries again");
         }
-    }
-}
-
-impl DialFailures {
-    /// Counts a failure; the first, the second, the fourth … of a kind is worth a line.
-    fn is_worth_a_line(&mut self, text: String) -> bool {
-        self.count += 1;
-        let new = self.text != text;
-        self.text = text;
-        new || self.count.is_power_of_two()
     }
 }
 

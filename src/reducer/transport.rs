@@ -17,6 +17,11 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {
     /// The connection at the bottom: it has the peer's address, the socket's options, and the
     /// FIN that goes out also when a layer above it can say nothing more.
     fn tcp(&self) -> &TcpStream;
+
+    /// Bytes that a layer has taken and the network not, at most; in bytes of the protocol.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 impl Transport for TcpStream {
@@ -32,8 +37,8 @@ pub struct Layer(Option<Arc<Begin>>);
 type Begin = dyn Fn(TcpStream) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> + Send + Sync;
 
 impl Layer {
-    /// The layer that `begin` agrees on with the peer. That counts as a part of connecting: it
-    /// has the same time, and its failure is one to connect.
+    /// The layer that `begin` agrees on with the peer. That counts as a part of connecting: both
+    /// have one limit of time together.
     pub fn new<F>(begin: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Box<dyn Transport>>> + Send + 'static,

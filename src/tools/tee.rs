@@ -267,7 +267,7 @@ pub async fn serve(
         tasks: tasks.clone(),
     };
     let server = grpc::serve(
-        vec![Listener::Tcp(watchers)],
+        vec![Listener::from(watchers)],
         |tasks| Services::default().with(legacy::service(calls(tasks))),
         shutdown.clone(),
         grpc::Options::default(),

@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("enrich_api", &["enrich", "model", "net", "proto"]),
     ("feeds", &["announce", "model", "matcher", "stores"]),
     ("stores", &["model"]),
-    ("net", &["proto"]),
+    ("net", &["late", "proto"]),
     (
         "source",
         &[

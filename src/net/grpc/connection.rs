@@ -66,8 +66,8 @@ impl Connection {
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         idle.reset();
         Self {
+            remote: Remote::new(peer, stream.client()),
             socket: stream,
-            remote: Remote::new(peer),
             killed: Box::pin(kill.clone().cancelled_owned()),
             idle,
             begun: 0,

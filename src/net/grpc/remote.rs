@@ -5,12 +5,13 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use crate::net::Peer;
+use crate::net::{Peer, tls::session::Client};
 
 /// The connection that a request came over. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     peer: Peer,
+    client: Client,
     calls: Arc<CallCounts>,
 }
 
@@ -27,13 +28,21 @@ pub(super) struct InUse(Arc<CallCounts>);
 
 impl Remote {
     /// Without a call so far.
-    pub(super) fn new(peer: Peer) -> Self {
+    pub(super) fn new(peer: Peer, client: Client) -> Self {
         let calls = Arc::default();
-        Self { peer, calls }
+        Self {
+            peer,
+            client,
+            calls,
+        }
     }
 
     pub(super) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// How many parts of calls have begun since the connection opened.

@@ -26,7 +26,6 @@ pub mod proxy;
 mod renewer;
 pub mod schedule;
 mod tls;
-mod verifier;
 mod way;
 
 use std::{

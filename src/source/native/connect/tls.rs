@@ -6,19 +6,22 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::{
     self, ClientConfig,
-    client::ResolvesClientCert,
-    crypto::{CryptoProvider, ring},
-    pki_types::{
-        CertificateDer, PrivateKeyDer, ServerName,
-        pem::{self, PemObject as _},
-    },
-    sign::{CertifiedKey, SingleCertAndKey},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    sign::SingleCertAndKey,
 };
 
-use super::verifier::Verifier;
+pub(super) use crate::net::tls::client::server_name;
+use crate::net::tls::{
+    set::{KINDS, Named, identity},
+    verifier::Verifier,
+};
 
-/// Kinds of keys, for people.
-const KINDS: &str = "RSA of 2048 to 8192 bits, ECDSA P-256 and P-384, Ed25519";
+/// Our certificate and its key, as kubeconfigs call them.
+const NAMED: Named<'_> = Named {
+    certificate: "the client-certificate",
+    key: "the client-key",
+};
 
 /// What a kubeconfig says about TLS, with the contents of the files that it names.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +61,15 @@ impl Tls {
         of_the_system: impl FnOnce() -> Result<Vec<CertificateDer<'static>>, String>,
     ) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
+        let by = |authorities| {
+            let verifier = Verifier::by(authorities, &provider);
+            verifier.map_err(|why| format!("the certificate-authority {why}"))
+        };
         let verifier = match (&material.authority, material.insecure) {
             (_, true) => Verifier::of_anybody(&provider),
-            (Some(pem), false) => Verifier::by(authorities(pem)?, &provider)?,
+            (Some(pem), false) => by(authorities(pem)?)?,
             (None, false) => match of_the_system() {
-                Ok(authorities) => Verifier::by(authorities, &provider)?,
+                Ok(authorities) => by(authorities)?,
                 // An image from scratch has none, and nobody here has to show a certificate.
                 Err(_) if material.plain => Verifier::of_nobody(&provider),
                 Err(why) => return Err(why),
@@ -76,7 +83,8 @@ impl Tls {
         let config = match &material.identity {
             None => config.with_no_client_auth(),
             Some((certificates, key)) => {
-                config.with_client_cert_resolver(identity(certificates, key, &provider)?)
+                let identity = identity(certificates, key, &provider, NAMED)?;
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
             }
         };
         let server_name = material
@@ -89,17 +97,6 @@ impl Tls {
             server_name,
         })
     }
-}
-
-/// A host's name or address as certificates know it.
-///
-/// # Errors
-/// It is none.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let bare = bare.trim_end_matches('.');
-    ServerName::try_from(bare.to_owned())
-        .map_err(|_| format!("`{host}` is not the name of a server"))
 }
 
 /// What went wrong with TLS, and what to do if that is a matter of what is supported.
@@ -156,51 +153,6 @@ fn of_the_system() -> Result<Vec<CertificateDer<'static>>, String> {
             Err("no certificate-authority is named, and the system has no authorities".to_owned())
         }
     }
-}
-
-fn identity(
-    certificates: &[u8],
-    key: &[u8],
-    provider: &CryptoProvider,
-) -> Result<Arc<dyn ResolvesClientCert>, String> {
-    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(certificates).collect();
-    let chain = chain.map_err(|error| format!("the client-certificate is not PEM: {error}"))?;
-    if chain.is_empty() {
-        return Err("the client-certificate holds no certificate".to_owned());
-    }
-    let text = String::from_utf8_lossy(key);
-    if text.contains("ENCRYPTED") {
-        return Err("the client-key is encrypted: nobody is here to type its password".to_owned());
-    }
-    let found = PrivateKeyDer::from_pem_slice(key);
-    let key = found.map_err(|error| {
-        if matches!(error, pem::Error::NoItemsFound) {
-            return "the client-key holds no private key".to_owned();
-        }
-        format!("the client-key is not the PEM of a private key: {error}")
-    })?;
-    // Whether it can be used is asked by itself, for a better word than rustls has.
-    let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        format!("the client-key is broken, or of a kind that is not supported ({KINDS} are)")
-    })?;
-    let identity = CertifiedKey::new(chain, key);
-    match identity.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-        // It is for the server to understand: rustls reads none of version 1, as `openssl x509`
-        // makes them.
-        Err(_) if holds_its_key(&identity) => {}
-        Err(error) => return Err(format!("client-certificate and client-key: {error}")),
-    }
-    Ok(Arc::new(SingleCertAndKey::from(identity)))
-}
-
-/// Whether the public key stands somewhere in the certificate, byte for byte.
-fn holds_its_key(identity: &CertifiedKey) -> bool {
-    let (Some(key), Ok(certificate)) = (identity.key.public_key(), identity.end_entity_cert())
-    else {
-        return false;
-    };
-    memchr::memmem::find(certificate, &key).is_some()
 }
 
 #[cfg(test)]

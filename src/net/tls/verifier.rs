@@ -1,4 +1,4 @@
-//! Who vouches for an API server.
+//! Who vouches for a server.
 //!
 //! Invariants: with authorities, a certificate counts if one of them has signed it, or if it is
 //! one of them itself, byte for byte; in any case it must be valid now and hold the server's
@@ -23,7 +23,7 @@ use webpki::{EndEntityCert, KeyUsage};
 
 /// Decides whether a server is the one that is meant.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub struct Verifier {
     trusted: Trusted,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -43,8 +43,8 @@ struct Known {
 }
 
 impl Verifier {
-    /// Accepts any server.
-    pub(super) fn of_anybody(provider: &CryptoProvider) -> Self {
+    /// Accepts any server: for a kubeconfig that asks for that, and for nothing else.
+    pub fn of_anybody(provider: &CryptoProvider) -> Self {
         Self {
             trusted: Trusted::Anybody,
             algorithms: provider.signature_verification_algorithms,
@@ -52,7 +52,7 @@ impl Verifier {
     }
 
     /// Takes nobody: there is no authority.
-    pub(super) fn of_nobody(provider: &CryptoProvider) -> Self {
+    pub fn of_nobody(provider: &CryptoProvider) -> Self {
         Self {
             trusted: Trusted::Nobody,
             algorithms: provider.signature_verification_algorithms,
@@ -63,7 +63,7 @@ impl Verifier {
     ///
     /// # Errors
     /// None of them can be read.
-    pub(super) fn by(
+    pub fn by(
         themselves: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
@@ -71,7 +71,7 @@ impl Verifier {
         let (_, ignored) = roots.add_parsable_certificates(themselves.iter().cloned());
         if roots.is_empty() {
             return Err(format!(
-                "none of the {ignored} certificates of the certificate-authority can be read"
+                "holds no certificate that can be read, but {ignored} that cannot"
             ));
         }
         let by_authority =
@@ -101,8 +101,12 @@ impl Verifier {
         let all = self.algorithms.all;
         match parsed.verify_for_usage(all, &[], &[], now, usage, None, None) {
             Ok(_) | Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) => Ok(()),
-            Err(webpki::Error::CertExpired { .. }) => Err(CertificateError::Expired.into()),
-            Err(webpki::Error::CertNotValidYet { .. }) => Err(CertificateError::NotValidYet.into()),
+            Err(webpki::Error::CertExpired { time, not_after }) => {
+                Err(CertificateError::ExpiredContext { time, not_after }.into())
+            }
+            Err(webpki::Error::CertNotValidYet { time, not_before }) => {
+                Err(CertificateError::NotValidYetContext { time, not_before }.into())
+            }
             Err(_) => Err(CertificateError::InvalidPurpose.into()),
         }
     }

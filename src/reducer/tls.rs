@@ -1,0 +1,85 @@
+//! TLS above the reducer's TCP connection.
+//!
+//! The end of our direction is the last word of TLS, then FIN. A peer that ends without its last
+//! word has closed the connection all the same: what it says is thrown away, so nothing of it can
+//! be cut short.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+use super::transport::{Layer, Transport};
+use crate::net::tls::ClientTls;
+
+/// Bytes over TLS.
+struct Tls {
+    stream: TlsStream<TcpStream>,
+    /// Plain bytes that were taken since the network had all of them.
+    taken: usize,
+}
+
+impl Layer {
+    /// TLS, as `tls` has it when a connection opens.
+    pub fn tls(tls: ClientTls) -> Self {
+        Self::new(move |tcp| {
+            let tls = tls.clone();
+            async move {
+                let stream = tls.connect(tcp).await.map_err(io::Error::other)?;
+                Ok(Box::new(Tls { stream, taken: 0 }) as Box<dyn Transport>)
+            }
+        })
+    }
+}
+
+impl Transport for Tls {
+    fn tcp(&self) -> &TcpStream {
+        self.stream.get_ref().0
+    }
+
+    fn held(&self) -> usize {
+        self.taken
+    }
+}
+
+impl AsyncRead for Tls {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, into)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            read => Poll::Ready(read.map_err(ClientTls::explain)),
+        }
+    }
+}
+
+impl AsyncWrite for Tls {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.taken += *written.as_ref().unwrap_or(&0);
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.taken = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
