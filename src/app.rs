@@ -13,6 +13,7 @@ mod migrating;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod watches;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -25,7 +26,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use self::{
-    admin::Admin, end::Part, enrich::Enrichment, signals::Signals, watches::WatchSupervisor,
+    admin::Admin, end::Part, enrich::Enrichment, signals::Signals, tls::Tls,
+    watches::WatchSupervisor,
 };
 pub use self::{check::check, loop_thread::LoopThread, metadata::MetadataService};
 use crate::{
@@ -37,7 +39,11 @@ use crate::{
     feeds::{Settings, Timeouts},
     matcher::Reannounce,
     migrate::{Numbered, Stage, StateFileError, Written},
-    net::{BoundAddr, ListenError, Listener, grpc::ServeError},
+    net::{
+        BoundAddr, ListenError, Listener,
+        grpc::ServeError,
+        tls::{ClientTls, ServerTls, TlsError},
+    },
     reducer::{
         self, Reducer,
         cloud::{self, CloudNews, CloudOptions},
@@ -103,6 +109,9 @@ pub enum AppError {
     /// A relay announces pods of some source.
     #[error("with --source none there is nothing to announce")]
     NoSource,
+    /// Certificates and keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -120,16 +129,17 @@ pub enum AppError {
     Unclean(String),
 }
 
-/// Runs the relay until SIGTERM or SIGINT, or SIGHUP if there are no profiles to reload. A second
-/// one ends it at once. The loop and the
-/// watches run on `loop_thread`.
+/// Runs the relay until SIGTERM or SIGINT, or SIGHUP if there is nothing to read again: neither
+/// profiles nor certificates. A second one ends it at once. The loop and the watches run on
+/// `loop_thread`.
 ///
 /// # Errors
 ///
 /// When something cannot be opened at the start, a part ends by itself, or the end leaves
 /// something undone.
 pub async fn run(config: Config, loop_thread: &LoopThread) -> Result<(), AppError> {
-    let reloads = config.enrich.is_on() && config.enrich.file.is_some();
+    let has_profiles = config.enrich.is_on() && config.enrich.file.is_some();
+    let reloads = has_profiles || tls::hangup_rereads(&config);
     let signals = Signals::count(reloads).map_err(AppError::Signals)?;
     if config.source == Source::None {
         let service = tokio::select! {
@@ -158,6 +168,8 @@ pub struct Relay {
     leave: CancellationToken,
     /// Writes the state file, if there is one.
     keeper: Part<Result<(), StateFileError>>,
+    /// Reads certificates and keys again, if there are any.
+    certificates: Part<()>,
     admin: Part<()>,
     admins: Vec<BoundAddr>,
     enrichment: Option<Enrichment>,
@@ -182,18 +194,21 @@ impl Relay {
         Self::start_on(config, &Handle::current(), hangups).await
     }
 
-    /// The same, with the loop and the watches on `loop_runtime`. Profiles are loaded again when
-    /// `hangups` moves.
+    /// The same, with the loop and the watches on `loop_runtime`. Profiles, certificates and keys
+    /// are read again when `hangups` moves.
     async fn start_on(
         config: Config,
         loop_runtime: &Handle,
         hangups: watch::Receiver<u64>,
     ) -> Result<Self, AppError> {
+        let tls = Tls::load(&config).await?;
         let stop = CancellationToken::new();
         let watched = watches::options(&config.native);
         let mut sources = Sources {
             native: Arc::new(native::Counters::new(&watched.kinds)),
             unmatched: Arc::new(native::Unmatched::of(&watched)),
+            tls: tls.materials.clone(),
+            handshakes: tls.handshakes.to_vec(),
             ..Sources::default()
         };
         let source = config.source.stage().ok_or(AppError::NoSource)?;
@@ -227,12 +242,15 @@ impl Relay {
         let reducer = {
             let options = reducer::Options {
                 cloud: CloudNews::new(known, now().checked_add(cloud_options.budget())),
-                ..reducer_options(&config)
+                ..reducer_options(&config, tls.reducer.clone())
             };
             at_leisure("opening of the recording", move || Reducer::new(options)).await??
         };
         sources.lag = reducer.lag_seconds();
         let (address, listeners) = listen(&config.server_address).await?;
+        let [collecting, asking] = tls.handshakes.clone();
+        let secured = |one: Listener| one.secured(tls.collect.clone(), collecting.clone());
+        let listeners: Vec<_> = listeners.into_iter().map(secured).collect();
         let version = env!("CARGO_PKG_VERSION");
         for address in bound(&listeners) {
             info!(%address, reducer = %config.intake, version, "listening");
@@ -242,7 +260,7 @@ impl Relay {
         let enrichment = match opened {
             Some(opened) => {
                 let counters = Arc::clone(&sources.questions);
-                let mut enrichment = opened.start(counters, stop.clone(), hangups).await?;
+                let mut enrichment = opened.start(counters, stop.clone(), hangups.clone()).await?;
                 enrichment.follow(queried.clone(), stop.clone());
                 Some(enrichment)
             }
@@ -252,8 +270,9 @@ impl Relay {
             metadata: enrichment.as_ref().map(Enrichment::shown),
             ..sources
         };
+        let secure = (tls.admin, asking);
         let addresses = &config.admin_address;
-        let admin = admin::start(addresses, queried, sources.clone(), stop.clone()).await?;
+        let admin = admin::start(addresses, queried, sources.clone(), secure, stop.clone()).await?;
         // Neither lists nor ports wait for the cloud; the first connection to the reducer does.
         let collecting = spawn(cloud::collect(cloud_options, facts));
         let (inputs, outputs) = mpsc::channel(WAITING_BATCHES);
@@ -303,6 +322,7 @@ impl Relay {
             let overdue = first_stream::overdue(first_stream::USUAL_WAIT, &counters, stages);
             first_stream::expected(server, overdue).await
         };
+        let certificates = tls::keeping(tls.materials, hangups);
         let (admin, admins) = match admin {
             Some(Admin { addresses, task }) => (Part::new("admin listener", task), addresses),
             None => (Part::none("admin listener"), Vec::new()),
@@ -316,6 +336,7 @@ impl Relay {
             driver: Part::new("driver", spawn_on(loop_runtime, driver.run())),
             leave,
             keeper,
+            certificates,
             admin,
             admins,
             enrichment,
@@ -382,7 +403,7 @@ fn settings(config: &Config, stage: Stage) -> Settings {
     }
 }
 
-fn reducer_options(config: &Config) -> reducer::Options {
+fn reducer_options(config: &Config, tls: Option<ClientTls>) -> reducer::Options {
     let HostPort { host, port } = &config.intake;
     let identity = reducer::Identity {
         hostname: reducer::host::hostname(),
@@ -401,6 +422,7 @@ fn reducer_options(config: &Config) -> reducer::Options {
     reducer::Options {
         times,
         record,
+        layer: tls.map(reducer::Layer::tls).unwrap_or_default(),
         ..reducer::Options::new(host, *port, identity)
     }
 }
@@ -447,21 +469,35 @@ fn bound(listeners: &[Listener]) -> impl Iterator<Item = BoundAddr> {
     listeners.iter().filter_map(|one| one.address().ok())
 }
 
-/// A client that reaches `Collect` can announce and delete pods: the service asks for no
-/// credentials.
+/// A client that reaches `Collect` can announce and delete pods, unless clients prove who they are.
 fn warn_of_others(listeners: &[Listener]) {
-    let open: Vec<_> = bound(listeners)
-        .filter(BoundAddr::is_open)
-        .map(|address| address.to_string())
-        .collect();
-    if !open.is_empty() {
-        let addresses = open.join(" ");
-        warn!(
+    let open = listeners.iter().filter(|one| {
+        let knows_clients = one.tls().is_some_and(ServerTls::knows_clients);
+        one.address().is_ok_and(|address| address.is_open()) && !knows_clients
+    });
+    let mut has_tls = false;
+    let mut addresses = Vec::new();
+    for address in open
+        .inspect(|one| has_tls |= one.tls().is_some())
+        .map(Listener::address)
+    {
+        addresses.extend(address.map(|address| address.to_string()));
+    }
+    let addresses = addresses.join(" ");
+    match (addresses.is_empty(), has_tls) {
+        (true, _) => {}
+        (false, false) => warn!(
             addresses,
             "watchers are served without TLS and without authentication on an address that other \
              machines may reach: whoever reaches it can announce and delete pods. Keep it within the \
              pod (127.0.0.1), or allow the watchers alone with a NetworkPolicy"
-        );
+        ),
+        (false, true) => warn!(
+            addresses,
+            "watchers are served over TLS, but without authentication, on an address that other \
+             machines may reach: whoever reaches it can announce and delete pods. Set \
+             --server-tls-client-ca, or allow the watchers alone with a NetworkPolicy"
+        ),
     }
 }
 

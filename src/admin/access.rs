@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The name that was asked for is not this machine's loopback.
     #[error("the state is changed at `localhost` or a loopback address only, by that name")]
     Host,
+    /// Whoever asks has not said who they are.
+    #[error("this port wants a client certificate for all but /livez and /readyz")]
+    NoCertificate,
     /// A web page asks.
     #[error("the state is not changed from a web page")]
     Origin,
@@ -67,6 +70,19 @@ pub fn may_change(peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::Origin);
     }
     Ok(())
+}
+
+/// Whether this path is answered on a port that knows clients by their certificates. The kubelet,
+/// which probes, has none.
+///
+/// # Errors
+/// It is not.
+pub fn may_ask(path: &str, has_certificate: bool) -> Result<(), Refusal> {
+    match path {
+        "/livez" | "/readyz" => Ok(()),
+        _ if has_certificate => Ok(()),
+        _ => Err(Refusal::NoCertificate),
+    }
 }
 
 /// Whether this `Host` names the loopback of the client.
@@ -172,6 +188,25 @@ mod tests {
         let two = [(HOST, "localhost"), (HOST, "evil.example")];
         assert_eq!(asked(Some("127.0.0.1"), &two), Err(Refusal::Host));
         assert_eq!(asked(None, &[]), Ok(()), "a browser opens no socket file");
+    }
+
+    #[test]
+    fn a_port_that_knows_clients_answers_probes_alone_to_strangers() {
+        for (path, open) in [
+            ("/livez", true),
+            ("/readyz", true),
+            ("/readyz/", false),
+            ("//livez", false),
+            ("/livez/../metrics", false),
+            ("/metrics", false),
+            ("/statusz", false),
+            ("/migrate/cutover", false),
+            ("/", false),
+            ("*", false),
+        ] {
+            assert_eq!(may_ask(path, false).is_ok(), open, "{path}");
+            assert_eq!(may_ask(path, true), Ok(()), "{path}");
+        }
     }
 
     #[test]

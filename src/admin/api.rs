@@ -74,6 +74,33 @@ pub struct Status {
     /// Synced `Collect` streams that share less than half of their pods with the active one.
     #[serde(default)]
     pub streams_disagreeing: u64,
+    /// What TLS uses, for each of its users.
+    #[serde(default)]
+    pub certificates: Vec<Certificates>,
+}
+
+/// What TLS uses for one purpose.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certificates {
+    /// A label: `reducer`, `collect` or `admin`.
+    pub r#use: String,
+    /// Why the files as they stand cannot be used, so that the certificates before are kept.
+    pub unusable_files: Option<String>,
+    /// The first certificates of each file, at most 16.
+    pub in_use: Vec<Certificate>,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// `chain` if it is of our own chain, or `authority`.
+    pub part: String,
+    /// Its subject.
+    pub subject: String,
+    /// DNS names and URIs, of a leaf.
+    pub names: Vec<String>,
+    /// How long it is still valid; negative once it is over.
+    pub ends_in_seconds: Option<f64>,
 }
 
 /// How questions about metadata are answered.

@@ -14,14 +14,18 @@ use tokio::{
     time::timeout,
 };
 
+use crate::net::tls::{ClientTls, Failure};
+
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
 /// Where a relay may be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// At this host and port.
     Tcp(String, u16),
+    /// At this host and port, over TLS.
+    Tls(String, u16, ClientTls),
     /// At this socket file.
     Unix(std::path::PathBuf),
 }
@@ -36,6 +40,9 @@ pub enum CallError {
     /// The process there does not answer in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
+    /// Somebody is there, with whom there is no TLS.
+    #[error("no TLS with what is there: {0}")]
+    NoTls(#[from] Failure),
     /// What answers is no relay.
     #[error("what answers there is not a k8s-relay: {0}")]
     Stranger(String),
@@ -114,18 +121,26 @@ async fn exchange(
         Target::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await;
             let stream = stream.map_err(CallError::Unreachable)?;
-            let named = if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            };
-            ask(stream, method, path, &named).await
+            ask(stream, method, path, &named(host, *port)).await
+        }
+        Target::Tls(host, port, tls) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await;
+            let stream = stream.map_err(CallError::Unreachable)?;
+            let stream = tls.connect(stream).await?;
+            ask(stream, method, path, &named(host, *port)).await
         }
         Target::Unix(file) => {
             let stream = UnixStream::connect(file).await;
             let stream = stream.map_err(CallError::Unreachable)?;
             ask(stream, method, path, "localhost").await
         }
+    }
+}
+
+fn named(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

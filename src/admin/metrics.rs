@@ -19,6 +19,7 @@ mod process;
 mod questions;
 mod reducer;
 mod table;
+mod tls;
 mod watches;
 
 use std::fmt;
@@ -45,6 +46,7 @@ const TABLES: &[&[Metric]] = &[
     handover::METRICS,
     parity::METRICS,
     collect::METRICS,
+    tls::METRICS,
     watches::METRICS,
     enrichment::METRICS,
     questions::METRICS,

@@ -25,8 +25,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::may_change,
-    api::{Addition, Dropped, Enrichment, FeedDigest, Findings, Status},
+    access::{Refusal, may_change},
+    api::{Addition, Certificate, Certificates, Dropped, Enrichment, FeedDigest, Findings, Status},
     find, metrics,
     page::{self, Page},
     probes::{self, Probe},
@@ -39,7 +39,10 @@ use crate::{
     enrich_api,
     migrate::Command,
     model::Uid,
-    net::Caller,
+    net::{
+        Caller,
+        tls::{self, Handshakes, Materials},
+    },
     notable,
     reducer::LagSeconds,
     source::{RecentDrops, legacy, native},
@@ -73,6 +76,10 @@ pub struct Sources {
     pub metadata: Option<Arc<dyn Metadata>>,
     /// What its clients ask and meet.
     pub questions: Arc<enrich_api::Counters>,
+    /// Certificates and keys in use.
+    pub tls: Materials,
+    /// The failed handshakes of each listener.
+    pub handshakes: Vec<Arc<Handshakes>>,
 }
 
 /// A metadata service, as far as it is shown.
@@ -128,6 +135,7 @@ impl AdminApi {
     async fn whole_status(&self) -> Result<Box<Status>, QueryError> {
         let mut status = self.status(self.limits.answer).await?;
         watches::complete(&mut status, &self.sources.unmatched, now());
+        status.certificates = certificates(&self.sources.tls);
         Ok(status)
     }
 
@@ -137,6 +145,32 @@ impl AdminApi {
         status.enrichment = service.map(|service| service.status());
         Ok(status)
     }
+}
+
+/// What TLS uses, for people.
+fn certificates(tls: &Materials) -> Vec<Certificates> {
+    let now = tls::material::now().as_secs_f64();
+    let ends_in = |one: &tls::set::Certificate| {
+        let validity = one.validity?;
+        Some(validity.not_after.as_secs_f64() - now)
+    };
+    let standings = tls.standing().into_iter();
+    standings
+        .map(|standing| Certificates {
+            r#use: standing.role.label.to_owned(),
+            unusable_files: standing.flaw,
+            in_use: standing
+                .certificates
+                .iter()
+                .map(|one| Certificate {
+                    part: one.part.label().to_owned(),
+                    subject: one.subject.clone(),
+                    names: one.names.clone(),
+                    ends_in_seconds: ends_in(one),
+                })
+                .collect(),
+        })
+        .collect()
 }
 
 async fn livez(State(api): State<Arc<AdminApi>>, RawQuery(query): RawQuery) -> impl IntoResponse {
@@ -432,6 +466,11 @@ enum Trouble {
     NoAnswer(QueryError),
     /// The page could not be written.
     Page(String),
+}
+
+/// The answer to whoever may not ask.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    Trouble::Forbidden(refusal.to_string()).into_response()
 }
 
 impl From<QueryError> for Trouble {

@@ -13,7 +13,8 @@ use tokio::{task::JoinSet, time::timeout};
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use crate::net::{Accepted, Acceptor, Caller, Listener, Places, places::GivesWay};
+use super::{access::may_ask, routes::refused};
+use crate::net::{Accepted, Acceptor, Caller, Listener, Places, places::GivesWay, tls::ServerTls};
 
 /// The longest head of a request, in bytes: hyper allows no less.
 const MAX_HEAD: usize = 8 * 1024;
@@ -45,12 +46,14 @@ impl Default for Connections {
 /// Serves until it is dropped, and its connections with it.
 pub async fn serve(listener: Listener, router: Router, connections: Connections) {
     let places = Places::new(connections.most, GivesWay::Oldest, Arc::default());
+    let knows_clients = listener.tls().is_some_and(ServerTls::knows_clients);
     let mut acceptor = Acceptor::new(listener, places);
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             accepted = acceptor.accept() => {
-                tasks.spawn(hold(accepted, router.clone(), connections));
+                let router = router.clone();
+                tasks.spawn(hold(accepted, router, knows_clients, connections));
             }
             // Whatever comes of a connection is its own affair.
             Some(_) = tasks.join_next() => {}
@@ -59,7 +62,7 @@ pub async fn serve(listener: Listener, router: Router, connections: Connections)
 }
 
 /// Answers on a connection, until it has to give way to a newer one.
-async fn hold(accepted: Accepted, router: Router, connections: Connections) {
+async fn hold(accepted: Accepted, router: Router, knows_clients: bool, connections: Connections) {
     let Accepted {
         stream,
         peer,
@@ -68,8 +71,18 @@ async fn hold(accepted: Accepted, router: Router, connections: Connections) {
     let caller = Caller::new(peer, &stream);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
+        let refusal = match knows_clients {
+            true => may_ask(request.uri().path(), caller.certificate().is_some()).err(),
+            false => None,
+        };
         request.extensions_mut().insert(caller.clone());
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            match refusal {
+                Some(refusal) => Ok(refused(&refusal)),
+                None => router.oneshot(request).await,
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,5 +1,7 @@
 //! The admin listeners of a relay (D15).
 
+use std::sync::Arc;
+
 use futures_util::future::select_all;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
@@ -9,7 +11,10 @@ use crate::{
     admin::{AdminApi, Connections, Limits, Sources, serve},
     config::{AdminAddress, AdminAddresses},
     driver::query::DriverHandle,
-    net::{BoundAddr, ListenError, Listener},
+    net::{
+        BoundAddr, ListenError, Listener,
+        tls::{Handshakes, ServerTls},
+    },
 };
 
 /// Listeners that serve. They end, and their socket files go, when this is dropped.
@@ -27,6 +32,7 @@ pub(super) async fn start(
     addresses: &AdminAddresses,
     driver: DriverHandle,
     sources: Sources,
+    tls: (Option<ServerTls>, Arc<Handshakes>),
     stop: CancellationToken,
 ) -> Result<Option<Admin>, AppError> {
     let (mut bound, mut listeners) = (Vec::new(), Vec::new());
@@ -52,7 +58,8 @@ pub(super) async fn start(
         })?;
         info!(admin = %at, "listening");
         bound.push(at);
-        listeners.push(listener);
+        let (tls, handshakes) = tls.clone();
+        listeners.push(listener.secured(tls, handshakes));
     }
     if listeners.is_empty() {
         return Ok(None);

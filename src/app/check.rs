@@ -12,7 +12,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use tracing::warn;
 
-use super::{AppError, at_leisure, migrating, watches};
+use super::{AppError, at_leisure, migrating, tls::Tls, watches};
 use crate::{
     config::{AdminAddress, Config, HostPort, Source},
     migrate::Stage,
@@ -28,6 +28,7 @@ use crate::{
 /// What the start would end with: the kubeconfig, the state file or the recording cannot be used,
 /// or an address not be listened at.
 pub async fn check(config: &Config) -> Result<(), AppError> {
+    Tls::load(config).await?;
     let ours = config.clone();
     let stage = at_leisure("reading of the state file", move || {
         match ours.source.stage() {

@@ -165,6 +165,7 @@ impl Relay {
             failure = self.driver.failed() => failure,
             failure = self.keeper.failure() => failure,
             failure = enrich::failed(&mut self.enrichment) => failure,
+            _ = self.certificates.ended() => AppError::TaskEnded(self.certificates.name),
         }
     }
 

@@ -22,6 +22,7 @@ use super::{
     end::Part,
     enrich::{self, Enrichment},
     spawn,
+    tls::{self, Tls},
 };
 use crate::{
     admin::{Sources, api::Status},
@@ -41,6 +42,8 @@ pub struct MetadataService {
     admins: Vec<BoundAddr>,
     /// Answers what the admin listener asks.
     desk: Part<()>,
+    /// Reads certificates and keys again, if there are any.
+    certificates: Part<()>,
 }
 
 impl MetadataService {
@@ -55,25 +58,31 @@ impl MetadataService {
         Self::start_reloading(config, hangups).await
     }
 
-    /// The same; profiles are loaded again when `hangups` moves.
+    /// The same; profiles, certificates and keys are read again when `hangups` moves.
     pub(super) async fn start_reloading(
         config: Config,
         hangups: watch::Receiver<u64>,
     ) -> Result<Self, AppError> {
+        let tls = Tls::load(&config).await?;
         let stop = CancellationToken::new();
         let opened = enrich::open(&config).await?;
         let opened = opened.ok_or(ConfigError::NothingToDo)?;
         let questions = Arc::default();
         let counters = Arc::clone(&questions);
-        let mut enrichment = opened.start(counters, stop.clone(), hangups).await?;
+        let mut enrichment = opened.start(counters, stop.clone(), hangups.clone()).await?;
         let (queried, queries) = DriverHandle::new();
         enrichment.follow(queried.clone(), stop.clone());
         let sources = Sources {
             questions,
             metadata: Some(enrichment.shown()),
+            tls: tls.materials.clone(),
+            handshakes: tls.handshakes.to_vec(),
             ..Sources::default()
         };
-        let admin = admin::start(&config.admin_address, queried, sources, stop.clone()).await?;
+        let [_, asking] = tls.handshakes;
+        let secure = (tls.admin, asking);
+        let addresses = &config.admin_address;
+        let admin = admin::start(addresses, queried, sources, secure, stop.clone()).await?;
         let (admin, admins) = match admin {
             Some(Admin { addresses, task }) => (Part::new("admin listener", task), addresses),
             None => (Part::none("admin listener"), Vec::new()),
@@ -84,6 +93,7 @@ impl MetadataService {
             admin,
             admins,
             desk: Part::new("desk of the admin listener", spawn(desk(queries))),
+            certificates: tls::keeping(tls.materials, hangups),
         })
     }
 
@@ -109,6 +119,7 @@ impl MetadataService {
             failure = self.admin.failed() => Some(failure),
             failure = self.desk.failed() => Some(failure),
             failure = self.enrichment.failed() => Some(failure),
+            failure = self.certificates.failed() => Some(failure),
         };
         self.stop.cancel();
         let ended = timeout(END, self.enrichment.end()).await;

@@ -12,7 +12,8 @@ use clap::{
 };
 
 use super::{
-    AdminArgs, EnrichArgs, LogArgs, MigrateArgs, hosts, selector,
+    AdminArgs, AdminTlsArgs, EnrichArgs, LogArgs, MigrateArgs, ReducerTlsArgs, ServerTlsArgs,
+    hosts, selector,
     values::{
         self, Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists,
         Reannounce, Reconnect, Source, StreamHandover,
@@ -54,6 +55,10 @@ pub struct RelayArgs {
     #[command(flatten)]
     pub source: SourceArgs,
 
+    /// TLS for the legacy watchers.
+    #[command(flatten)]
+    pub server_tls: ServerTlsArgs,
+
     /// The native source.
     #[command(flatten)]
     pub native: NativeArgs,
@@ -70,6 +75,10 @@ pub struct RelayArgs {
     #[command(flatten)]
     pub reducer: ReducerArgs,
 
+    /// TLS to the reducer.
+    #[command(flatten)]
+    pub reducer_tls: ReducerTlsArgs,
+
     /// Metadata for events and lookups.
     #[command(flatten)]
     pub enrich: EnrichArgs,
@@ -77,6 +86,10 @@ pub struct RelayArgs {
     /// The admin listener.
     #[command(flatten)]
     pub admin: AdminArgs,
+
+    /// TLS on the admin listener.
+    #[command(flatten)]
+    pub admin_tls: AdminTlsArgs,
 
     /// What is logged.
     #[command(flatten)]

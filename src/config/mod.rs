@@ -23,6 +23,7 @@ mod reference;
 mod schema;
 mod selector;
 mod settings;
+mod tls_args;
 mod values;
 mod variables;
 mod yaml;
@@ -43,6 +44,7 @@ pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use settings::Settings;
 pub(crate) use settings::{NOT_UTF_8, refusal};
+pub use tls_args::{AdminTlsArgs, ListenerTls, ReducerTls, ReducerTlsArgs, ServerTlsArgs};
 pub use values::{
     Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists, Migrate,
     Reannounce, Reconnect, Source, StreamHandover, ValueError, duration,
@@ -65,6 +67,12 @@ pub struct Config {
     pub stream_silence: Duration,
     /// The reducer; names are resolved at each attempt (D5).
     pub intake: HostPort,
+    /// TLS for those who call `Collect`; `None`: plain text.
+    pub server_tls: Option<ListenerTls>,
+    /// TLS to the reducer; `None`: plain text.
+    pub reducer_tls: Option<ReducerTls>,
+    /// TLS on the ports of the admin listener; `None`: plain text.
+    pub admin_tls: Option<ListenerTls>,
     /// How the stream to the reducer is coded.
     pub encoder: Encoder,
     /// When heartbeats are sent.
@@ -255,6 +263,14 @@ pub enum ConfigError {
         "--source none only answers questions about metadata, and --enrich-address none takes none: leave one of them out"
     )]
     NothingToDo,
+    /// A setting has no effect without another one.
+    #[error("{flag} needs {needs}")]
+    Lacks {
+        /// The one.
+        flag: &'static str,
+        /// The other.
+        needs: &'static str,
+    },
     /// Two listeners cannot have one address.
     #[error("{first} and {second} cannot be had both: they are, or include, the same address")]
     SameAddress {
@@ -299,6 +315,9 @@ impl Config {
             labels: BTreeMap::new(),
             enrich: EnrichConfig::off(),
             admin_address: AdminAddress::None.into(),
+            server_tls: None,
+            reducer_tls: None,
+            admin_tls: None,
             record: None,
             logging: LoggingConfig::default(),
         }
@@ -314,7 +333,12 @@ impl Config {
         if seamless && args.reducer.reconnect == Reconnect::ResetWatcher {
             return Err(ConfigError::SeamlessReset);
         }
-        let config = Self::from(args);
+        let config = Self {
+            server_tls: args.server_tls.clone().into_config()?,
+            reducer_tls: args.reducer_tls.clone().into_config()?,
+            admin_tls: args.admin_tls.clone().into_config()?,
+            ..Self::in_plain_text(args)
+        };
         config.migrate.check()?;
         config.check_addresses()?;
         config.enrich.check()?;
@@ -351,8 +375,9 @@ impl Config {
     }
 }
 
-impl From<RelayArgs> for Config {
-    fn from(args: RelayArgs) -> Self {
+impl Config {
+    /// All settings but those of TLS.
+    fn in_plain_text(args: RelayArgs) -> Self {
         let RelayArgs {
             source,
             native,
@@ -362,6 +387,9 @@ impl From<RelayArgs> for Config {
             admin,
             log,
             labels,
+            server_tls: _,
+            reducer_tls: _,
+            admin_tls: _,
             enrich,
             enrichment,
             config_file,
@@ -398,6 +426,9 @@ impl From<RelayArgs> for Config {
             labels,
             enrich: EnrichConfig::new(enrich, source.source, enrichment, config_file),
             admin_address: admin.into(),
+            server_tls: None,
+            reducer_tls: None,
+            admin_tls: None,
             record: reducer.record_intake_output,
             logging: log.into_config(),
         }

@@ -1,4 +1,6 @@
-//! Serving HTTP/1.1 and HTTP/2 (without TLS, by prior knowledge) at the same ports.
+//! Serving HTTP/1.1 and HTTP/2 at the same ports: over TLS by what the client asks for (ALPN),
+//! else by prior knowledge. A request carries its [`Peer`](super::Peer) and what its
+//! [`Client`](super::tls::session::Client) has proved.
 //!
 //! Every server gets: a bound of its connections; the closing of connections on which nothing is
 //! asked; the cutting of those whose peer takes nothing any more; keepalive; request bodies that
@@ -180,7 +182,7 @@ impl Connection {
             peer,
             place,
         } = accepted;
-        let place = Arc::new(place);
+        let (place, client) = (Arc::new(place), stream.client());
         let requests = Arc::new(Requests::default());
         let (counted, kept, drain) = (requests.clone(), place.clone(), self.drain.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -190,6 +192,7 @@ impl Connection {
             // The request may end long before the answer, and the reverse.
             let [asking, answering] = [(); 2].map(|()| counted.begin());
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(client.clone());
             let request = request.map(|body| {
                 let body = Counted {
                     body: Body::new(body),

@@ -349,10 +349,7 @@ impl Link {
 
     /// Bytes that were taken from the outbox, and that the network does not have, at most.
     pub(super) fn held(&self) -> usize {
-        match self.holds {
-            true => self.transport.held(),
-            false => 0,
-        }
+        self.transport.held()
     }
 
     /// Our own clock decides about a stall from here on. The kernel's limit, which a

@@ -19,11 +19,17 @@ use tokio_rustls::client::TlsStream;
 use super::transport::{Layer, Transport};
 use crate::net::tls::ClientTls;
 
+/// What TLS buffers for a network that takes no more, in bytes.
+const BUFFER: usize = 64 << 10;
+
+/// The longest record. One of which the network has a part is of no use to the reducer.
+const RECORD: usize = 16 << 10;
+
 /// Bytes over TLS.
 struct Tls {
     stream: TlsStream<TcpStream>,
-    /// Plain bytes that were taken since the network had all of them.
-    taken: usize,
+    /// Plain bytes that were taken, and that the network may not have.
+    held: usize,
 }
 
 impl Layer {
@@ -32,8 +38,9 @@ impl Layer {
         Self::new(move |tcp| {
             let tls = tls.clone();
             async move {
-                let stream = tls.connect(tcp).await.map_err(io::Error::other)?;
-                Ok(Box::new(Tls { stream, taken: 0 }) as Box<dyn Transport>)
+                let mut stream = tls.connect(tcp).await.map_err(io::Error::other)?;
+                stream.get_mut().1.set_buffer_limit(Some(BUFFER));
+                Ok(Box::new(Tls { stream, held: 0 }) as Box<dyn Transport>)
             }
         })
     }
@@ -45,7 +52,7 @@ impl Transport for Tls {
     }
 
     fn held(&self) -> usize {
-        self.taken
+        self.held
     }
 }
 
@@ -69,13 +76,17 @@ impl AsyncWrite for Tls {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.taken += *written.as_ref().unwrap_or(&0);
+        let taken = *written.as_ref().unwrap_or(&0);
+        self.held = match self.stream.get_ref().1.wants_write() {
+            true => (self.held + taken).min(BUFFER + RECORD),
+            false => 0,
+        };
         Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.taken = 0;
+        self.held = 0;
         Poll::Ready(Ok(()))
     }
 

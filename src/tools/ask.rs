@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     admin::client::{self, CallError, Target},
     config::{AdminAddress, DEFAULT_ADMIN, HostPort},
+    net::tls::{Authorities, ClientTls, Paths, Role, TlsError},
 };
 
 /// How long an answer is waited for. The relay itself gives up on its loop before that.
@@ -26,6 +27,26 @@ pub struct AskArgs {
     #[arg(value_delimiter = ',')]
     #[arg(env = "K8S_RELAY_ADMIN_ADDRESS", hide_env_values = true)]
     pub admin_address: Vec<AdminAddress>,
+
+    /// Ask over TLS, and trust the authorities in this PEM file
+    ///
+    /// For a relay with --admin-tls-cert. A Unix socket has no TLS.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Show the relay the certificate chain in this PEM file
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        requires = "tls_ca",
+        requires = "key"
+    )]
+    pub cert: Option<PathBuf>,
+
+    /// Use the private key in this PEM file for --cert
+    #[arg(long, value_name = "PATH", global = true, requires = "cert")]
+    pub key: Option<PathBuf>,
 
     /// Print the answer as JSON
     #[arg(long, global = true)]
@@ -57,6 +78,9 @@ pub enum AskError {
         /// What is there instead.
         problem: String,
     },
+    /// The files of certificates and keys cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The relay has no time; nothing was done.
     #[error("the relay at {place} has not done it ({problem}). Try again.")]
     Busy {
@@ -106,7 +130,7 @@ impl AskError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Unknown(_) | Self::Failed(_) | Self::Write(_) => 1,
-            Self::Nowhere => 2,
+            Self::Nowhere | Self::Tls(_) => 2,
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 3,
             Self::NotKept(_) | Self::InProgress | Self::NotYet(_) => 4,
         }
@@ -124,7 +148,7 @@ impl AskArgs {
         path: &str,
     ) -> Result<(Bytes, T), AskError> {
         let mut unreachable = None;
-        for (place, target) in self.targets() {
+        for (place, target) in self.targets().await? {
             let asked = client::call(&target, method.clone(), path, PATIENCE).await;
             let place = place.clone();
             let error = match asked {
@@ -142,17 +166,19 @@ impl AskArgs {
                 CallError::InProgress(why) => AskError::NotYet(why),
                 CallError::Failed(why) => AskError::Failed(why),
                 CallError::Busy(problem) => AskError::Busy { place, problem },
-                CallError::TooSlow(_) | CallError::Stranger(_) => AskError::NoAnswer {
-                    problem: error.to_string(),
-                    place,
-                },
+                CallError::TooSlow(_) | CallError::Stranger(_) | CallError::NoTls(_) => {
+                    AskError::NoAnswer {
+                        problem: error.to_string(),
+                        place,
+                    }
+                }
             });
         }
         Err(unreachable.unwrap_or(AskError::Nowhere))
     }
 
     /// Where to ask, in this order: the state is changed over a socket if there is one.
-    fn targets(&self) -> Vec<(&AdminAddress, Target)> {
+    async fn targets(&self) -> Result<Vec<(&AdminAddress, Target)>, AskError> {
         let mut targets = Vec::new();
         for address in &self.admin_address {
             match address {
@@ -164,15 +190,35 @@ impl AskArgs {
                         "::" => "::1",
                         other => other,
                     };
-                    targets.push((address, Target::Tcp(host.to_owned(), *port)));
+                    let target = match self.tls(host).await? {
+                        Some(tls) => Target::Tls(host.to_owned(), *port, tls),
+                        None => Target::Tcp(host.to_owned(), *port),
+                    };
+                    targets.push((address, target));
                 }
                 AdminAddress::Unix(path) => {
                     targets.push((address, Target::Unix(PathBuf::from(path))));
                 }
             }
         }
-        targets.sort_by_key(|(_, target)| matches!(target, Target::Tcp(..)));
-        targets
+        targets.sort_by_key(|(_, target)| !matches!(target, Target::Unix(_)));
+        Ok(targets)
+    }
+
+    /// TLS with this host, if it is wanted.
+    async fn tls(&self, host: &str) -> Result<Option<ClientTls>, TlsError> {
+        let Some(ca) = &self.tls_ca else {
+            return Ok(None);
+        };
+        let role = Role {
+            label: "command",
+            words: "to the relay",
+        };
+        let paths = Paths {
+            identity: self.cert.clone().zip(self.key.clone()),
+            authorities: Authorities::File(ca.clone()),
+        };
+        ClientTls::load(role, paths, host).await.map(Some)
     }
 }
 

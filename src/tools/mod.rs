@@ -77,6 +77,9 @@ pub enum ToolError {
     /// The server for watchers has ended by itself.
     #[error(transparent)]
     Serve(#[from] crate::net::grpc::ServeError),
+    /// Certificates and keys cannot be used.
+    #[error(transparent)]
+    Tls(crate::net::tls::TlsError),
     /// What should be equal is not, or could not be compared.
     #[error("{0}")]
     Different(String),

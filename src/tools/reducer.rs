@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::task::Poll;
 
 use futures_util::{Stream, StreamExt, stream};
@@ -11,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Lines, Reading, ToolError};
+use crate::net::tls::{Authorities, ClientCerts, Paths, Role, ServerTls};
 use crate::sim::reducer::{Connection, End, Entry, MockReducer, Options, State};
 use crate::sim::reducer_state::{Container, Pod, ReducerState};
 use crate::wire::json::text;
@@ -53,6 +55,47 @@ pub struct ReducerArgs {
     /// Exit after this number of connections have ended
     #[arg(long, value_name = "N")]
     pub connections: Option<NonZeroUsize>,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// Which certificates a mock reducer shows and asks for.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TlsArgs {
+    /// Speak TLS, with the certificate chain in this PEM file
+    #[arg(long, value_name = "PATH", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Use the private key in this PEM file for --tls-cert
+    #[arg(long, value_name = "PATH", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve only relays with a certificate by an authority in this PEM file
+    #[arg(long, value_name = "PATH", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    async fn load(&self) -> Result<Option<ServerTls>, ToolError> {
+        let Some(identity) = self.tls_cert.clone().zip(self.tls_key.clone()) else {
+            return Ok(None);
+        };
+        let paths = Paths {
+            identity: Some(identity),
+            authorities: match &self.tls_client_ca {
+                Some(path) => Authorities::File(path.clone()),
+                None => Authorities::None,
+            },
+        };
+        let role = Role {
+            label: "mock_reducer",
+            words: "of the mock reducer",
+        };
+        let tls = ServerTls::load(role, paths, ClientCerts::Required, &[]).await;
+        tls.map(Some).map_err(ToolError::Tls)
+    }
 }
 
 /// What the user of a running reducer asks for.
@@ -112,6 +155,7 @@ pub async fn serve(
     let options = Options {
         keep_everything: false,
         tap,
+        tls: args.tls.load().await?,
         ..Options::default()
     };
     let reducer = MockReducer::bind(args.listen, options)

@@ -60,6 +60,7 @@ mod switch_scenarios;
 mod tee;
 mod thin_decoding;
 mod tidy;
+mod tls;
 mod tools;
 mod watcher;
 mod wire_golden;

@@ -275,6 +275,9 @@ fn every_setting_can_be_changed() {
     server-address = [::]:0  # flag
     stream-handover = legacy  # default
     stream-silence = 5m  # default
+    server-tls-cert =   # default
+    server-tls-key =   # default
+    server-tls-client-ca =   # default
     kubeconfig = KUBECONFIG  # flag
     context = prod  # flag
     credentials-timeout = 2m  # flag
@@ -303,9 +306,17 @@ fn every_setting_can_be_changed() {
     aws-metadata-endpoint = http://[::1]:1338  # flag
     gce-metadata-host = metadata:8080  # flag
     record-intake-output = relay.rec  # flag
+    tls = false  # default
+    tls-ca =   # default
+    tls-cert =   # default
+    tls-key =   # default
+    tls-server-name =   # default
     enrich-address = unix:/run/k8s-relay-enrich.sock  # flag
     node-name = worker-1  # flag
     admin-address = unix:/run/k8s-relay.sock  # flag
+    admin-tls-cert =   # default
+    admin-tls-key =   # default
+    admin-tls-client-ca =   # default
     log-format = json  # flag
     log-file = LOG  # variable EBPF_NET_LOG_FILE_PATH
     no-log-file = false  # default

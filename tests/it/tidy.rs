@@ -62,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "announce", "backoff", "late", "matcher", "model", "net", "wire",
         ],
     ),
-    ("sim", &["digest", "model", "proto", "wire"]),
+    ("sim", &["digest", "model", "net", "proto", "wire"]),
     (
         "migrate",
         &[

@@ -72,6 +72,7 @@ async fn start(
     let listen = "127.0.0.1:0".parse().unwrap();
     let connections = connections.and_then(NonZeroUsize::new);
     let args = ReducerArgs {
+        tls: Default::default(),
         listen,
         json: false,
         state: reducer_state,
@@ -219,6 +220,7 @@ async fn the_reducer_fails_when_a_relay_violates_the_protocol() {
 async fn the_reducer_says_which_address_is_taken() {
     let tool = start(false, None, Output::default()).await;
     let args = ReducerArgs {
+        tls: Default::default(),
         listen: tool.addr,
         json: true,
         state: false,

@@ -113,9 +113,6 @@ impl<C: Send + Sync + 'static> Material<C> {
             Outcome::Unusable(why) => return Err(failed(why.clone())),
             Outcome::Same => return Err(failed("nothing was read".to_owned())),
         };
-        for one in &made.set.certificates {
-            say(role, one, "the relay uses a certificate");
-        }
         let state = State {
             made,
             flaw: None,
@@ -282,6 +279,15 @@ impl Materials {
     /// How each of them stands.
     pub fn standing(&self) -> Vec<Standing> {
         self.0.iter().map(|one| one.standing()).collect()
+    }
+
+    /// Logs what is in use.
+    pub fn say(&self) {
+        for standing in self.standing() {
+            for one in &standing.certificates {
+                say(standing.role, one, "the relay uses a certificate");
+            }
+        }
     }
 
     /// Reads the files of all of them again.

@@ -190,6 +190,13 @@ fn certificate(error: &CertificateError, other: Other) -> Failure {
             Reason::UnknownIssuer,
             format!("{whose} was issued by an authority that is not trusted here"),
         ),
+        CertificateError::BadSignature => (
+            Reason::UnknownIssuer,
+            format!(
+                "{whose} was issued by an authority that is not trusted here, though it has the \
+                 name of one that is"
+            ),
+        ),
         CertificateError::Other(OtherError(cause)) => (
             Reason::BadCertificate,
             match cause.downcast_ref() {
@@ -218,7 +225,9 @@ fn refusal(alert: AlertDescription, other: Other) -> Failure {
     };
     match alert {
         AlertDescription::CertificateExpired => ours("it has expired, or is not valid yet"),
-        AlertDescription::UnknownCA => ours("it does not trust its issuer"),
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            ours("it does not trust its issuer")
+        }
         AlertDescription::CertificateRevoked => ours("it is revoked"),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate

@@ -8,6 +8,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::Options;
 use super::state::{Connection, End, Entry, Shared, State};
@@ -16,6 +18,9 @@ use crate::wire::{Reader, json};
 
 /// The reducer's own read size (protocol 8.3).
 const READ: usize = 64 * 1024;
+
+/// The bytes of a connection, perhaps over TLS.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// What a connection is asked to do.
 #[derive(Clone, Debug)]
@@ -31,12 +36,19 @@ pub(super) enum Command {
 /// Reads until the connection ends, and says how.
 pub(super) async fn serve(
     index: usize,
-    mut stream: TcpStream,
+    stream: TcpStream,
     mut commands: mpsc::UnboundedReceiver<Command>,
     shared: Arc<Shared>,
     options: Arc<Options>,
     mut paused: watch::Receiver<bool>,
 ) -> End {
+    let mut stream = match &options.tls {
+        None => Either::Left(stream),
+        Some(tls) => match tls.acceptor().accept(stream).await {
+            Ok(stream) => Either::Right(Box::new(stream)),
+            Err(error) => return End::Failed(format!("no TLS: {error}")),
+        },
+    };
     let mut reader = Reader::new();
     let mut buffer = vec![0; READ];
     loop {
@@ -46,11 +58,12 @@ pub(super) async fn serve(
                 Some(Command::Write(bytes)) => {
                     // A peer that does not want it is seen at the next read.
                     let _ = stream.write_all(&bytes).await;
+                    let _ = stream.flush().await;
                     continue;
                 }
                 Some(Command::Reset) => {
                     // The end is seen at the other side, whatever this returns.
-                    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                    let _ = SockRef::from(tcp(&stream)).set_linger(Some(Duration::ZERO));
                     return End::Closed;
                 }
                 Some(Command::Close) | None => return close(&mut stream, &mut buffer).await,
@@ -88,7 +101,7 @@ pub(super) async fn serve(
 
 /// Reads as soon as reading is not paused.
 async fn read(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut [u8],
     paused: &mut watch::Receiver<bool>,
 ) -> io::Result<usize> {
@@ -98,11 +111,18 @@ async fn read(
 }
 
 /// Ends with FIN: a close with unread input would become RST.
-async fn close(stream: &mut TcpStream, buffer: &mut [u8]) -> End {
-    while matches!(stream.try_read(buffer), Ok(1..)) {}
+async fn close(stream: &mut Stream, buffer: &mut [u8]) -> End {
+    while matches!(tcp(stream).try_read(buffer), Ok(1..)) {}
     // The peer may be gone already.
     let _ = stream.shutdown().await;
     End::Closed
+}
+
+fn tcp(stream: &Stream) -> &TcpStream {
+    match stream {
+        Either::Left(tcp) => tcp,
+        Either::Right(tls) => tls.get_ref().0,
+    }
 }
 
 /// Takes the bytes of one read. Returns whether the handshake is complete.

@@ -23,6 +23,7 @@ use self::connection::{Command, serve};
 use self::state::Shared;
 pub use self::state::{Connection, End, Entry, State};
 use super::port::Port;
+use crate::net::tls::ServerTls;
 
 /// Waits so long after a failed accept; without file handles it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +43,8 @@ pub struct Options {
     pub connections: Option<usize>,
     /// Bytes of the sockets' receive buffer, so that a stalled reducer is felt soon.
     pub receive_buffer: Option<usize>,
+    /// Speak TLS.
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             close_after_handshake: false,
             connections: None,
             receive_buffer: None,
+            tls: None,
         }
     }
 }

@@ -79,6 +79,19 @@ impl StatusText {
                 format!("Nobody has fed the reducer's state for {age}: {why}. It stays as it was.");
             self.line(&Tone::Bad.paint(&text));
         }
+        for certificates in &status.certificates {
+            let what = harmless(&certificates.r#use);
+            if let Some(why) = &certificates.unusable_files {
+                let why = harmless(why);
+                let text = format!("TLS ({what}): {why}. The certificates before are kept.");
+                self.line(&Tone::Odd.paint(&text));
+            }
+            let mut chain = certificates.in_use.iter().filter(|one| one.part == "chain");
+            if chain.any(|one| one.ends_in_seconds.is_some_and(|left| left < 0.0)) {
+                let text = format!("TLS ({what}): a certificate in use has expired.");
+                self.line(&Tone::Bad.paint(&text));
+            }
+        }
         if let Some(auto) = &status.auto {
             let (tone, text) = autopilot(auto);
             self.line(&tone.paint(&text));

@@ -58,7 +58,7 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let other_address = other.local_addr().unwrap();
-        let listeners = vec![Listener::Tcp(listener), Listener::Tcp(other)];
+        let listeners = vec![Listener::from(listener), Listener::from(other)];
         Self {
             address,
             other_address,

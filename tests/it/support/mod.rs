@@ -1,6 +1,7 @@
 //! What tests of several modules share.
 
 pub mod api;
+pub mod certs;
 pub mod collect;
 pub mod core;
 pub mod expected_state;
