@@ -6,11 +6,9 @@ mod configuration;
 mod log;
 mod mistakes;
 mod origins;
+mod variables;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::LazyLock};
-
-use clap::CommandFactory as _;
-use k8s_relay::cli::Cli;
 
 /// How one run of the binary ended.
 pub struct Ended {
@@ -100,59 +98,6 @@ fn the_version_is_that_of_the_crate() {
 }
 
 #[test]
-fn the_variables_are_these() {
-    let mut names = Vec::new();
-    let mut commands = vec![Cli::command()];
-    while let Some(command) = commands.pop() {
-        let variables = command.get_arguments().filter_map(|arg| arg.get_env());
-        names.extend(variables.map(|name| name.to_str().unwrap().to_owned()));
-        commands.extend(command.get_subcommands().cloned());
-    }
-    names.sort();
-    names.dedup();
-    insta::assert_snapshot!(names.join("\n"), @r"
-    AWS_EC2_METADATA_SERVICE_ENDPOINT
-    EBPF_NET_INTAKE_HOST
-    EBPF_NET_INTAKE_PORT
-    EBPF_NET_LOG_FILE_PATH
-    EBPF_NET_RECORD_INTAKE_OUTPUT_PATH
-    GCE_METADATA_HOST
-    K8S_RELAY_ADMIN_ADDRESS
-    K8S_RELAY_CLOUD
-    K8S_RELAY_CONTAINERS
-    K8S_RELAY_CONTEXT
-    K8S_RELAY_CREDENTIALS_TIMEOUT
-    K8S_RELAY_ENRICH_ADDRESS
-    K8S_RELAY_ESCALATE
-    K8S_RELAY_HEALTH_INTERVAL
-    K8S_RELAY_KUBECONFIG
-    K8S_RELAY_LIST
-    K8S_RELAY_LOG_FORMAT
-    K8S_RELAY_MIGRATE
-    K8S_RELAY_NAMESPACE
-    K8S_RELAY_NODE_NAME
-    K8S_RELAY_OWNER_WAIT
-    K8S_RELAY_PAGE_SIZE
-    K8S_RELAY_PARITY_HOLD
-    K8S_RELAY_REANNOUNCE
-    K8S_RELAY_RECONNECT
-    K8S_RELAY_RELIST_RESYNC
-    K8S_RELAY_ROLLBACK_AFTER
-    K8S_RELAY_SELECTOR
-    K8S_RELAY_SETTLE
-    K8S_RELAY_SOURCE
-    K8S_RELAY_STATE_FILE
-    K8S_RELAY_STREAM_HANDOVER
-    K8S_RELAY_STREAM_SILENCE
-    ");
-    for name in names {
-        // Kubernetes sets these in every pod of a namespace with a Service `k8s-relay`.
-        let taken = ["K8S_RELAY_PORT", "K8S_RELAY_SERVICE"];
-        assert!(taken.iter().all(|taken| !name.starts_with(taken)), "{name}");
-    }
-}
-
-#[test]
 fn without_any_setting_the_defaults_hold() {
     insta::assert_snapshot!(run(&[], &["--check-config"]).stdout, @r"
     config-file =   # default
@@ -160,6 +105,9 @@ fn without_any_setting_the_defaults_hold() {
     server-address = localhost:8712  # default
     stream-handover = seamless  # default
     stream-silence = 5m  # default
+    server-tls-cert =   # default
+    server-tls-key =   # default
+    server-tls-client-ca =   # default
     kubeconfig =   # default
     context =   # default
     credentials-timeout = 30s  # default
@@ -188,9 +136,17 @@ fn without_any_setting_the_defaults_hold() {
     aws-metadata-endpoint =   # default
     gce-metadata-host =   # default
     record-intake-output =   # default
+    tls = false  # default
+    tls-ca =   # default
+    tls-cert =   # default
+    tls-key =   # default
+    tls-server-name =   # default
     enrich-address = none  # default
     node-name =   # default
     admin-address = 127.0.0.1:8713  # default
+    admin-tls-cert =   # default
+    admin-tls-key =   # default
+    admin-tls-client-ca =   # default
     log-format = text  # default
     log-file =   # default
     no-log-file = false  # default

@@ -65,9 +65,8 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
             .verify_for_usage(algorithms.all, &[], &[], time, usage, None, None)
             .err()
     };
-    let not_after = match at(u64::MAX >> 1)? {
-        webpki::Error::CertExpired { not_after, .. } => not_after,
-        _ => return None,
+    let Some(webpki::Error::CertExpired { not_after, .. }) = at(u64::MAX >> 1) else {
+        return None;
     };
     let not_before = match at(0) {
         Some(webpki::Error::CertNotValidYet { not_before, .. }) => not_before,

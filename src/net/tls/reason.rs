@@ -1,5 +1,10 @@
 //! Why there is no TLS with a peer: in one line for people, and as a label.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds of errors of rustls and of the system, of which there will be more"
+)]
+
 use std::{fmt, io, time::Duration};
 
 use tokio_rustls::rustls::{

@@ -220,9 +220,11 @@ pub fn identity(
         ));
     }
     let found = PrivateKeyDer::from_pem_slice(key);
-    let key = found.map_err(|error| match error {
-        pem::Error::NoItemsFound => format!("{key_name} holds no private key"),
-        _ => format!("{key_name} is not the PEM of a private key: {error}"),
+    let key = found.map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) {
+            return format!("{key_name} holds no private key");
+        }
+        format!("{key_name} is not the PEM of a private key: {error}")
     })?;
     // Whether it can be used is asked by itself, for a better word than rustls has.
     let key = provider.key_provider.load_private_key(key).map_err(|_| {

@@ -1,0 +1,68 @@
+//! The variables of all commands.
+
+use clap::CommandFactory as _;
+use k8s_relay::cli::Cli;
+
+#[test]
+fn the_variables_are_these() {
+    let mut names = Vec::new();
+    let mut commands = vec![Cli::command()];
+    while let Some(command) = commands.pop() {
+        let variables = command.get_arguments().filter_map(|arg| arg.get_env());
+        names.extend(variables.map(|name| name.to_str().unwrap().to_owned()));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    names.sort();
+    names.dedup();
+    insta::assert_snapshot!(names.join("\n"), @r"
+    AWS_EC2_METADATA_SERVICE_ENDPOINT
+    EBPF_NET_INTAKE_HOST
+    EBPF_NET_INTAKE_PORT
+    EBPF_NET_LOG_FILE_PATH
+    EBPF_NET_RECORD_INTAKE_OUTPUT_PATH
+    GCE_METADATA_HOST
+    K8S_RELAY_ADMIN_ADDRESS
+    K8S_RELAY_ADMIN_TLS_CERT
+    K8S_RELAY_ADMIN_TLS_CLIENT_CA
+    K8S_RELAY_ADMIN_TLS_KEY
+    K8S_RELAY_CLOUD
+    K8S_RELAY_CONTAINERS
+    K8S_RELAY_CONTEXT
+    K8S_RELAY_CREDENTIALS_TIMEOUT
+    K8S_RELAY_ENRICH_ADDRESS
+    K8S_RELAY_ESCALATE
+    K8S_RELAY_HEALTH_INTERVAL
+    K8S_RELAY_KUBECONFIG
+    K8S_RELAY_LIST
+    K8S_RELAY_LOG_FORMAT
+    K8S_RELAY_MIGRATE
+    K8S_RELAY_NAMESPACE
+    K8S_RELAY_NODE_NAME
+    K8S_RELAY_OWNER_WAIT
+    K8S_RELAY_PAGE_SIZE
+    K8S_RELAY_PARITY_HOLD
+    K8S_RELAY_REANNOUNCE
+    K8S_RELAY_RECONNECT
+    K8S_RELAY_RELIST_RESYNC
+    K8S_RELAY_ROLLBACK_AFTER
+    K8S_RELAY_SELECTOR
+    K8S_RELAY_SERVER_TLS_CERT
+    K8S_RELAY_SERVER_TLS_CLIENT_CA
+    K8S_RELAY_SERVER_TLS_KEY
+    K8S_RELAY_SETTLE
+    K8S_RELAY_SOURCE
+    K8S_RELAY_STATE_FILE
+    K8S_RELAY_STREAM_HANDOVER
+    K8S_RELAY_STREAM_SILENCE
+    K8S_RELAY_TLS
+    K8S_RELAY_TLS_CA
+    K8S_RELAY_TLS_CERT
+    K8S_RELAY_TLS_KEY
+    K8S_RELAY_TLS_SERVER_NAME
+    ");
+    for name in names {
+        // Kubernetes sets these in every pod of a namespace with a Service `k8s-relay`.
+        let taken = ["K8S_RELAY_PORT", "K8S_RELAY_SERVICE"];
+        assert!(taken.iter().all(|taken| !name.starts_with(taken)), "{name}");
+    }
+}
