@@ -165,7 +165,7 @@ fn pod(n: u64) -> PodMeta {
     let other = noise.rotate_left(29).wrapping_mul(noise);
     PodMeta::new(Pod {
         uid: Uid::new(&format!("{noise:016x}-{other:016x}")),
-        name: format!("web-{noise:x}").into(),
+        name: format!("web-{noise:x}").as_str().into(),
         namespace: "default".into(),
         version: "1".into(),
         owner: None,

@@ -260,7 +260,9 @@ impl Relay {
         let enrichment = match opened {
             Some(opened) => {
                 let counters = Arc::clone(&sources.questions);
-                let mut enrichment = opened.start(counters, stop.clone(), hangups.clone()).await?;
+                let mut enrichment = opened
+                    .start(counters, stop.clone(), hangups.clone())
+                    .await?;
                 enrichment.follow(queried.clone(), stop.clone());
                 Some(enrichment)
             }

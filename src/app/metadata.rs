@@ -69,7 +69,9 @@ impl MetadataService {
         let opened = opened.ok_or(ConfigError::NothingToDo)?;
         let questions = Arc::default();
         let counters = Arc::clone(&questions);
-        let mut enrichment = opened.start(counters, stop.clone(), hangups.clone()).await?;
+        let mut enrichment = opened
+            .start(counters, stop.clone(), hangups.clone())
+            .await?;
         let (queried, queries) = DriverHandle::new();
         enrichment.follow(queried.clone(), stop.clone());
         let sources = Sources {

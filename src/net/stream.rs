@@ -33,7 +33,7 @@ enum Inner {
     Tcp {
         stream: TcpStream,
         peer: Peer,
-        /// Whom to tell that the first bytes are TLS; `None` after those.
+        /// Whom to notify that the first bytes are TLS; `None` after those.
         handshakes: Option<Arc<Handshakes>>,
     },
     Unix(UnixStream),

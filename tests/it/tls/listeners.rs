@@ -151,7 +151,7 @@ async fn a_watcher_with_a_certificate_is_served_over_tls() {
     let connection = tokio::spawn(connection);
     let mut call = RawCall::begin(requests, "identity").await.unwrap();
     call.send(grpc_info(&pod("a"))).await.unwrap();
-    let knows = |state: &State| state.picture().is_some_and(|p| p.pod(b"a").is_some());
+    let knows = |state: &State| state.reducer_state().is_some_and(|p| p.pod(b"a").is_some());
     must("the pod is announced", world.reducer.wait_until(knows)).await;
     drop(call);
     connection.abort();

@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use crate::support::{
     certs::{Authority, Pair, Secret},
-    reducer::{Peer, during, listen, next, soon, tell_pods},
+    reducer::{Peer, during, listen, next, send_pods, soon},
 };
 
 const NAME: &str = "reducer.example";
@@ -88,9 +88,9 @@ async fn all_arrives_over_tls_and_both_say_goodbye() {
         let mut peer = world.accept(config).await;
         let shown = peer.stream.get_ref().1.peer_certificates();
         assert_eq!(shown.map_or(0, <[_]>::len), usize::from(mutual));
-        during(&mut world.reducer, &mut world.events, peer.greeted()).await;
+        during(&mut world.reducer, &mut world.events, peer.handshake_done()).await;
         assert!(matches!(world.events.as_slice(), [ReducerEvent::Connected]));
-        tell_pods(&mut world.reducer, PODS);
+        send_pods(&mut world.reducer, PODS);
         let close = world.reducer.close(Duration::from_secs(20));
         // Fails at an end without the last word of TLS: somebody may have cut it short.
         let ((names, end), unsent) = soon(async { tokio::join!(peer.rest(), close) }).await;
@@ -105,14 +105,14 @@ async fn tickets_and_new_keys_that_nobody_asked_for_do_not_turn_the_end_into_a_r
     let mut config = world.server(None);
     config.send_tls13_tickets = 4;
     let mut peer = world.accept(config).await;
-    during(&mut world.reducer, &mut world.events, peer.greeted()).await;
+    during(&mut world.reducer, &mut world.events, peer.handshake_done()).await;
     for _ in 0..4 {
         peer.stream.get_mut().1.refresh_traffic_keys().unwrap();
     }
     // What stays unread at a close is what makes the reset.
     let say = async { peer.stream.write_all(&[7; 100_000]).await.unwrap() };
     during(&mut world.reducer, &mut world.events, say).await;
-    tell_pods(&mut world.reducer, 100);
+    send_pods(&mut world.reducer, 100);
     let close = world.reducer.close(Duration::from_secs(20));
     let ((names, end), unsent) = soon(async { tokio::join!(peer.rest(), close) }).await;
     assert_eq!((names.len(), end, unsent), (100, Ok(()), 0));
@@ -127,7 +127,7 @@ async fn a_peer_that_takes_nothing_gets_fin_and_what_tls_still_held_is_counted()
     let config = world.server(None);
     let mut peer = world.accept(config).await;
     // More than the kernel and TLS take for a peer that does not read.
-    tell_pods(&mut world.reducer, 120_000);
+    send_pods(&mut world.reducer, 120_000);
     let progress = world.reducer.progress();
     let all = usize::try_from(progress.sent).unwrap() + world.reducer.outbox().queued();
     let unsent = soon(world.reducer.close(Duration::from_millis(50))).await;
@@ -153,7 +153,7 @@ async fn a_reducer_that_ends_without_its_last_word_has_closed_the_connection() {
     let mut world = World::new(false, |_| ()).await;
     let config = world.server(None);
     let mut peer = world.accept(config).await;
-    during(&mut world.reducer, &mut world.events, peer.greeted()).await;
+    during(&mut world.reducer, &mut world.events, peer.handshake_done()).await;
     peer.stream.get_mut().0.shutdown().await.unwrap();
     let event = next(&mut world.reducer).await;
     assert!(
@@ -313,5 +313,5 @@ async fn a_certificate_that_is_its_own_authority_is_taken_if_it_is_that_one() {
     };
     let mut events = Vec::new();
     let mut peer = during(&mut reducer, &mut events, accept).await;
-    during(&mut reducer, &mut events, peer.greeted()).await;
+    during(&mut reducer, &mut events, peer.handshake_done()).await;
 }
