@@ -121,8 +121,8 @@ Config file (YAML); every key is optional:
 
 Exit status: 0 after SIGTERM, SIGINT or SIGHUP, when everything was sent and kept; 1 when a part
 failed, or something could not be sent or kept in time (a second signal ends the wait), with the
-reason as the last line; 2 for a mistake in a setting. With --enrich-address and a config file,
-SIGHUP does not end the relay: it loads the profiles again.
+reason as the last line; 2 for a mistake in a setting. With profiles in a config file, and
+with certificates off a terminal, SIGHUP does not end the relay: it loads these again.
 Other EBPF_NET_* variables, which the Helm chart may set for the legacy relay, are ignored.";
 
 /// The commands by what they are for, in the order of the help.
