@@ -105,7 +105,10 @@ async fn heartbeats_and_health_go_on_by_themselves() {
     };
     let mut events = Vec::new();
     let names = during(&mut reducer, &mut events, script).await;
-    assert_eq!(names[..2], ["collector_health", "agent_resource_usage"]);
+    // On a busy machine the first heartbeat may be due before anything is sent.
+    let mut reports = names.iter().filter(|name| **name != "heartbeat");
+    assert_eq!(reports.next(), Some(&"collector_health"));
+    assert_eq!(reports.next(), Some(&"agent_resource_usage"));
     let health = names
         .iter()
         .filter(|name| **name == "collector_health")
