@@ -1,4 +1,4 @@
-//! What TLS costs on the way to the reducer: throughput and memory, beside plain text.
+//! What TLS costs on the way to the reducer: throughput and memory, next to plain text.
 //!
 //! One thread projects, compresses and sends pods as fast as the peer takes them; another one
 //! reads and throws away. The rest of the relay is left out, so the ratio is the worst there is.

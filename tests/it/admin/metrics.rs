@@ -22,7 +22,11 @@ use k8s_relay::{
     },
     enrich_api,
     migrate::Stage,
+    net::tls::{Authorities, ClientCerts, Handshakes, Materials, Paths, Role, ServerTls},
 };
+use tokio::runtime::Builder;
+
+use crate::support::certs::{Authority, Secret};
 
 /// With a value for everything there is.
 pub(super) fn full() -> Status {
@@ -67,6 +71,25 @@ pub(super) fn full() -> Status {
     }
 }
 
+/// One certificate in use.
+fn materials() -> Materials {
+    let authority = Authority::new();
+    let secret = Secret::new(&authority, &authority.pair("relay"));
+    let paths = Paths {
+        identity: Some((secret.certificate(), secret.key())),
+        authorities: Authorities::None,
+    };
+    let role = Role {
+        label: "admin",
+        words: "of the admin listener",
+    };
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let load = ServerTls::load(role, paths, ClientCerts::Required, &[]);
+    let mut materials = Materials::default();
+    runtime.block_on(load).unwrap().kept_by(&mut materials);
+    materials
+}
+
 fn scrape(format: Format, status: Status) -> String {
     let mut partial = Answer::of(State::Live);
     partial.partial.push((Part::Node, Missing::NotFound));
@@ -77,6 +100,8 @@ fn scrape(format: Format, status: Status) -> String {
         native: std::sync::Arc::new(k8s_relay::source::native::Counters::new(
             &k8s_relay::model::KindTable::default(),
         )),
+        tls: materials(),
+        handshakes: vec![Handshakes::new("admin")],
         ..Sources::default()
     };
     metrics::text(format, Box::new(status), &sources, Process::now())

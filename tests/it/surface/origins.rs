@@ -6,6 +6,7 @@ use k8s_relay::cli::Cli;
 use serde_json::Value;
 
 use super::{TempFile, run};
+use crate::support::certs::{Authority, Secret};
 
 /// Flags that say what is done with settings.
 const NOT_SETTINGS: [&str; 3] = ["config-file", "check-config", "json"];
@@ -64,6 +65,35 @@ fn another_value(arg: &Arg) -> String {
     value.unwrap_or_else(|| defaults[0].to_str().unwrap().to_owned())
 }
 
+/// A value for a setting of TLS, which needs files that can be used, and what it needs with it.
+fn of_tls(name: &str, secret: &Secret) -> Option<(String, Vec<String>)> {
+    let (certificate, key) = (secret.path("tls.crt"), secret.path("tls.key"));
+    let ca = secret.path("ca.crt");
+    let (of, file) = match name {
+        "tls" => return Some(("true".to_owned(), vec![format!("--tls-ca={ca}")])),
+        "tls-server-name" => ("", "x".to_owned()),
+        "tls-ca" => ("", ca.clone()),
+        other => {
+            let (of, part) = other.split_once("tls-")?;
+            match part {
+                "cert" => (of, certificate.clone()),
+                "key" => (of, key.clone()),
+                "client-ca" => (of, ca.clone()),
+                _ => return None,
+            }
+        }
+    };
+    let mut all = vec![
+        ("cert", format!("--{of}tls-cert={certificate}")),
+        ("key", format!("--{of}tls-key={key}")),
+    ];
+    if of.is_empty() {
+        all.extend([("", "--tls".to_owned()), ("ca", format!("--tls-ca={ca}"))]);
+    }
+    all.retain(|(part, _)| name != format!("{of}tls-{part}"));
+    Some((file, all.into_iter().map(|(_, flag)| flag).collect()))
+}
+
 /// The setting of this name, as `--check-config --json` shows it.
 fn shown(name: &str, env: &[(&str, &str)], args: &[&str]) -> Value {
     let args: Vec<&str> = args
@@ -90,9 +120,20 @@ fn as_json(arg: &Arg, value: &str) -> Value {
 
 #[test]
 fn each_setting_can_be_given_by_flag_and_variable_and_file_and_shows_it() {
+    let authority = Authority::new();
+    let secret = Secret::new(&authority, &authority.pair("relay"));
     for arg in settings() {
         let name = arg.get_long().unwrap();
-        let value = another_value(&arg);
+        let of_tls = of_tls(name, &secret);
+        let (value, others) = of_tls.unwrap_or_else(|| (another_value(&arg), Vec::new()));
+        let shown = |name: &str, env: &[(&str, &str)], args: &[&str]| {
+            let others = others.iter().map(String::as_str);
+            shown(
+                name,
+                env,
+                &others.chain(args.iter().copied()).collect::<Vec<_>>(),
+            )
+        };
         let file = TempFile::new(format!("# a comment\n{name}: '{value}'\n"));
         let (by_flag, by_file) = (flag(&arg, &value), file.flag());
         let variable = arg.get_env().map(|name| name.to_str().unwrap());
