@@ -56,6 +56,10 @@ fn every_target_is_a_program_of_cargo_fuzz() {
 }
 
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "a run over minutes says how far it came"
+)]
 fn every_target_stands_mutations_of_its_corpus() {
     let seconds = env::var("FUZZ_SECONDS")
         .ok()

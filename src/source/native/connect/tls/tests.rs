@@ -67,7 +67,10 @@ fn a_certificate_of_version_1_says_who_we_are_too() {
     let (_, other) = pair();
     assert!(ours(certificate, key).is_ok());
     let why = ours(certificate, &other).unwrap_err();
-    assert!(why.contains("client-certificate and client-key"), "{why}");
+    assert!(
+        why.contains("client-certificate and the client-key"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -98,7 +101,11 @@ fn what_is_no_identity_is_one_line_that_says_so() {
         ("junk", &key, "holds no certificate"),
         (&certificate, "", "no private key"),
         (&certificate, &certificate, "no private key"),
-        (&certificate, &other, "client-certificate and client-key"),
+        (
+            &certificate,
+            &other,
+            "client-certificate and the client-key",
+        ),
         (&certificate, &broken, "client-key"),
         (&certificate, p521, "P-384"),
         (&certificate, encrypted, "encrypted"),
