@@ -164,7 +164,7 @@ async fn a_reducer_that_ends_without_its_last_word_has_closed_the_connection() {
 
 /// What a peer does instead of what it should.
 enum Far {
-    Tls(ServerConfig),
+    Tls(Arc<ServerConfig>),
     Says(&'static [u8]),
     /// It accepts, and waits.
     Silent,
@@ -187,7 +187,7 @@ async fn failure(shows_certificate: bool, far: impl FnOnce(&Authority) -> Far) -
         let mut bytes = [0; 4096];
         match far {
             Far::Tls(config) => {
-                let accepted = TlsAcceptor::from(Arc::new(config)).accept(tcp).await;
+                let accepted = TlsAcceptor::from(config).accept(tcp).await;
                 if let Ok(mut stream) = accepted {
                     let _ = stream.read(&mut bytes).await;
                 }
@@ -223,13 +223,16 @@ async fn failure(shows_certificate: bool, far: impl FnOnce(&Authority) -> Far) -
 #[tokio::test]
 async fn why_there_is_no_tls_with_the_reducer_is_said_in_one_line() {
     let of = |name: &'static str, from, until| {
-        move |by: &Authority| Far::Tls(Authority::server(&by.pair_of(name, from, until), None))
+        move |by: &Authority| {
+            Far::Tls(Authority::server(&by.pair_of(name, from, until), None).into())
+        }
     };
     let (stranger, namesake) = (Authority::named("a stranger"), Authority::new());
-    let alike = |_: &Authority| Far::Tls(Authority::server(&namesake.pair(NAME), None));
-    let strange = |_: &Authority| Far::Tls(Authority::server(&stranger.pair(NAME), None));
-    let asking = |by: &Authority| Far::Tls(Authority::server(&by.pair(NAME), Some(by)));
-    let doubting = |by: &Authority| Far::Tls(Authority::server(&by.pair(NAME), Some(&stranger)));
+    let alike = |_: &Authority| Far::Tls(Authority::server(&namesake.pair(NAME), None).into());
+    let strange = |_: &Authority| Far::Tls(Authority::server(&stranger.pair(NAME), None).into());
+    let asking = |by: &Authority| Far::Tls(Authority::server(&by.pair(NAME), Some(by)).into());
+    let doubting =
+        |by: &Authority| Far::Tls(Authority::server(&by.pair(NAME), Some(&stranger)).into());
     let http = |_: &Authority| Far::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     for (said, clue) in [
         (
