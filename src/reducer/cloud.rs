@@ -6,7 +6,7 @@
 //! | [`gcp`] | what the answer of a Compute Engine instance means | yes |
 //! | [`form`] | which texts can be what they should be | yes |
 //! | [`ask`] | one request and its answer | no |
-//! | [`collect`] | which services are asked, and for how long | no |
+//! | [`mod@collect`] | which services are asked, and for how long | no |
 //! | [`news`] | how the reducer's side learns of it | no |
 //!
 //! Invariants: no answer of a metadata service is taken unless it has the form of what was asked

@@ -180,7 +180,7 @@ pub type Sinks = BTreeMap<Kind, Arc<dyn Sink>>;
 /// The same, and of these kinds that the matcher uses enrichment sees everything, too.
 ///
 /// # Errors
-/// As [`watch`].
+/// As [`watch()`].
 pub async fn watch_shared(
     server: Server,
     options: Options,
