@@ -28,18 +28,18 @@ func load(ctx context.Context, args []string) error {
 	}
 	err := round(ctx, *server, func(ctx context.Context, send sender) error {
 		began, messages, bytes := time.Now(), 0, 0
-		send := func(info *collector.Info) error {
+		counted := func(info *collector.Info) error {
 			messages++
 			bytes += proto.Size(info)
 			return send(info)
 		}
 		for i := range (*pods + synthetic.PodsPerSet - 1) / synthetic.PodsPerSet {
-			if err := send(infoOf(collector.Info_ADDED, synthetic.ReplicaSet(i, size))); err != nil {
+			if err := counted(infoOf(collector.Info_ADDED, synthetic.ReplicaSet(i, size))); err != nil {
 				return err
 			}
 		}
 		for i := range *pods {
-			if err := send(infoOf(collector.Info_ADDED, synthetic.Pod(i, size))); err != nil {
+			if err := counted(infoOf(collector.Info_ADDED, synthetic.Pod(i, size))); err != nil {
 				return err
 			}
 		}
