@@ -12,6 +12,7 @@ mod ending;
 mod inputs;
 mod notices;
 pub mod query;
+mod report;
 mod standing;
 mod steps;
 mod watches;
@@ -28,12 +29,13 @@ use tokio::{
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, info, warn};
 
 use self::{
     digests::DigestJobs,
     inputs::{Inputs, Word},
     query::DriverQuery,
+    report::PROGRESS,
     steps::{StepNews, StepRunner},
     watches::Watched,
 };
@@ -78,7 +80,7 @@ pub struct Driver {
     digests: DigestJobs,
     started: Instant,
     report_at: Instant,
-    /// The last [`Self::report_progress`], so that each state is reported once.
+    /// The last report of the progress, so that each state is reported once.
     reported: String,
     /// Cancelled when the process ends and sources are late.
     leave: CancellationToken,
@@ -519,65 +521,7 @@ impl Driver {
             }
         }
     }
-
-    fn report(&mut self) {
-        let counts = self.feeds.counts();
-        let progress = self.reducer.progress();
-        let tally = self.watched.as_ref().map(Watched::tally);
-        let watches::Tally {
-            watches, unhealthy, ..
-        } = tally.unwrap_or_default();
-        info!(
-            connected = progress.connected,
-            pods = counts.pods,
-            live = counts.live,
-            waiting = counts.waiting,
-            owners = counts.owners,
-            announced = self.feeds.ledger().len(),
-            epoch = self.feeds.epoch().0,
-            streams = self.streams.values().filter(|stream| stream.open).count(),
-            watches,
-            unhealthy = unhealthy,
-            "state"
-        );
-        let sent = self.reducer.outbox().sent();
-        debug!(link = ?self.reducer.counters(), ?sent, "totals of the connections to the reducer");
-    }
-
-    /// One line each time everything taken is applied and handed to the socket: what tests
-    /// and curious operators wait for.
-    fn report_progress(&mut self) {
-        let progress = self.reducer.progress();
-        if progress.queued > 0 {
-            self.reducer.outbox().ask_empty();
-        }
-        let streams: Vec<_> = self
-            .streams
-            .iter()
-            .map(|(id, s)| format!("{}:{}", id.0, s.infos))
-            .collect();
-        let streams = streams.join(" ");
-        let watches = self.watched.as_ref().map(Watched::progress);
-        let watches = watches.unwrap_or_default();
-        let report = format!("{progress:?} {streams} {watches}");
-        if report != self.reported {
-            trace!(
-                target: PROGRESS,
-                connection = progress.connection,
-                connected = progress.connected,
-                sent = progress.sent,
-                queued = progress.queued,
-                streams,
-                watches,
-                "at rest"
-            );
-            self.reported = report;
-        }
-    }
 }
-
-/// The tracing target of [`Driver::report_progress`].
-const PROGRESS: &str = "k8s_relay::progress";
 
 fn core_input(event: FeedEvent) -> Input {
     match event {

@@ -353,9 +353,15 @@ impl Player {
         let is_open = |s: &&Stream| s.call.as_ref().is_some_and(|call| call.outcome().is_none());
         let open = self.streams.iter().filter(is_open);
         let open: Vec<(u64, u64)> = open.map(|s| (s.id, s.sent)).collect();
+        let over = self
+            .streams
+            .iter()
+            .filter(|s| s.call.is_some() && !is_open(s));
+        let over: Vec<u64> = over.map(|s| s.id).collect();
         let reading = self.reading;
         let at_rest = self.relay.until(|p| {
-            (!p.connected || p.queued == 0 || !reading)
+            over.iter().all(|id| has_ended(p, *id))
+                && (!p.connected || p.queued == 0 || !reading)
                 && open.iter().all(|(id, sent)| applied(p, *id) >= *sent)
         });
         if let Some(at_rest) = at_rest.await
@@ -452,6 +458,11 @@ impl Player {
         for stream in &mut self.streams {
             if stream.ended_by.is_none() {
                 stream.end_by(AT_END, Call::half_close).await;
+                // The next one ends after the relay has acted on this end.
+                if stream.call.is_some() && self.peer.reports_its_progress() {
+                    let id = stream.id;
+                    self.relay.until(|p| has_ended(p, id)).await;
+                }
             }
         }
         if self.relay.end().is_some() {
@@ -488,6 +499,12 @@ impl Stream {
 
 fn applied(progress: &Progress, stream: u64) -> u64 {
     progress.streams.get(&stream).copied().unwrap_or(0)
+}
+
+/// Whether the relay has applied the end of the stream; also if its build does not say so.
+fn has_ended(progress: &Progress, stream: u64) -> bool {
+    let open = progress.open.as_ref();
+    open.is_none_or(|open| !open.contains(&stream))
 }
 
 /// What a reducer would have closed the connection for.

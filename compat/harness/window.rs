@@ -1,7 +1,7 @@
 //! The window into a spawned relay: its log, and in ours what it says about its own progress.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -39,6 +39,9 @@ pub struct Progress {
     pub queued: u64,
     /// How many Infos of each `Collect` stream were applied; ended streams stay for a while.
     pub streams: BTreeMap<u64, u64>,
+    /// The `Collect` streams whose end the relay has not applied; `None` if the build does not
+    /// report them.
+    pub open: Option<BTreeSet<u64>>,
     /// How many events of each kind the native watches sent, as it is said: `Pod:12 Job:3`.
     pub watches: String,
 }
@@ -104,6 +107,10 @@ impl Progress {
                 .split_whitespace()
                 .map(stream)
                 .collect::<Option<_>>()?,
+            open: entry.get("open").and_then(Value::as_str).map(|open| {
+                let ids = open.split_whitespace();
+                ids.filter_map(|id| id.parse().ok()).collect()
+            }),
             watches: entry.get("watches")?.as_str()?.to_owned(),
         })
     }
