@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("enrich", &["model", "nearest"]),
     ("enrich_api", &["enrich", "model", "net", "proto"]),
     ("feeds", &["announce", "model", "matcher", "stores"]),
+    ("ha", &[]),
     ("stores", &["model"]),
     ("net", &["late", "proto"]),
     (
@@ -156,6 +157,9 @@ const PURE: &[&str] = &[
     "src/enrich_api/lines.rs",
     "src/enrich_api/reference.rs",
     "src/feeds",
+    "src/ha/elector.rs",
+    "src/ha/record.rs",
+    "src/ha/settings.rs",
     "src/matcher",
     "src/migrate/auto.rs",
     "src/migrate/gate.rs",
