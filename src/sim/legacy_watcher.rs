@@ -8,25 +8,22 @@
 //!
 //! Absent here: everything of ours that decodes or merges, so that nothing can be wrong twice.
 
-use std::{fmt::Debug, time::Duration};
+use std::{borrow::Cow, fmt::Debug, marker::PhantomData, time::Duration};
 
 use futures_util::{
     Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
-    api::{
-        apps::v1::ReplicaSet,
-        batch::v1::Job,
-        core::v1::{ContainerStatus, Pod},
-    },
+    NamespaceResourceScope,
+    api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{ListParams, WatchEvent, WatchParams},
 };
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::watcher::{Call, Watcher, WatcherError};
@@ -53,9 +50,73 @@ pub enum OldWatcherError {
     Relay(#[from] WatcherError),
 }
 
-/// An object as a legacy watcher sends it.
-trait Listed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
-    fn info(&self, event: Event) -> Info;
+/// What the watcher reads of an object of kind `K`. The whole of a pod is some two hundred types,
+/// which are slow to compile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "")]
+struct Object<K> {
+    metadata: ObjectMeta,
+    spec: Option<Spec>,
+    status: Option<Status>,
+    #[serde(skip)]
+    kind: PhantomData<K>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    host_network: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Status {
+    #[serde(rename = "podIP", default)]
+    pod_ip: String,
+    #[serde(rename = "containerStatuses", default)]
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Container {
+    name: String,
+    image: String,
+    #[serde(rename = "containerID", default)]
+    id: String,
+}
+
+impl<K> Resource for Object<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// A kind of object as a legacy watcher sends it.
+trait Listed:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static
+{
+    fn info(object: &Object<Self>, event: Event) -> Info;
 }
 
 /// How long the legacy watcher waited before it began again.
@@ -84,9 +145,9 @@ pub async fn watch(
 pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
     let mut call = Watcher::connect(relay).await?.open();
     let (replica_sets, jobs, pods) = (
-        Api::<ReplicaSet>::all(server.clone()),
-        Api::<Job>::all(server.clone()),
-        Api::<Pod>::all(server),
+        Api::<Object<ReplicaSet>>::all(server.clone()),
+        Api::<Object<Job>>::all(server.clone()),
+        Api::<Object<Pod>>::all(server),
     );
     let from = [
         list(&replica_sets, &mut call).await?,
@@ -113,17 +174,17 @@ pub async fn run(server: Client, relay: &str) -> Result<(), OldWatcherError> {
 }
 
 /// Sends a whole list; gives the version to watch from.
-async fn list<T: Listed>(api: &Api<T>, call: &mut Call) -> Result<String, OldWatcherError> {
+async fn list<K: Listed>(api: &Api<Object<K>>, call: &mut Call) -> Result<String, OldWatcherError> {
     let list = api.list(&ListParams::default()).await?;
     for object in &list.items {
-        call.send(object.info(Event::Added)).await?;
+        call.send(K::info(object, Event::Added)).await?;
     }
     Ok(list.metadata.resource_version.unwrap_or_default())
 }
 
 /// What happens from this version on.
-fn follow<T: Listed>(
-    api: Api<T>,
+fn follow<K: Listed>(
+    api: Api<Object<K>>,
     from: String,
 ) -> impl Stream<Item = Result<Info, OldWatcherError>> + Send {
     let following = Following {
@@ -138,13 +199,13 @@ fn follow<T: Listed>(
 }
 
 /// A watch, reopened whenever it ends in order.
-struct Following<T> {
-    api: Api<T>,
+struct Following<K> {
+    api: Api<Object<K>>,
     version: String,
-    events: Option<BoxStream<'static, kube::Result<WatchEvent<T>>>>,
+    events: Option<BoxStream<'static, kube::Result<WatchEvent<Object<K>>>>>,
 }
 
-impl<T: Listed> Following<T> {
+impl<K: Listed> Following<K> {
     async fn next(&mut self) -> Result<Info, OldWatcherError> {
         loop {
             let events = match &mut self.events {
@@ -174,19 +235,19 @@ impl<T: Listed> Following<T> {
             if let Some(version) = object.resource_version() {
                 self.version = version;
             }
-            return Ok(object.info(event));
+            return Ok(K::info(&object, event));
         }
     }
 }
 
 impl Listed for ReplicaSet {
-    fn info(&self, event: Event) -> Info {
+    fn info(object: &Object<Self>, event: Event) -> Info {
         Info {
             r#type: Type::K8sReplicaset as i32,
             event: event as i32,
             rs_info: Some(ReplicaSetInfo {
-                uid: uid(&self.metadata),
-                owner: owner(&self.metadata),
+                uid: uid(&object.metadata),
+                owner: owner(&object.metadata),
             }),
             ..Info::default()
         }
@@ -194,13 +255,13 @@ impl Listed for ReplicaSet {
 }
 
 impl Listed for Job {
-    fn info(&self, event: Event) -> Info {
+    fn info(object: &Object<Self>, event: Event) -> Info {
         Info {
             r#type: Type::K8sJob as i32,
             event: event as i32,
             job_info: Some(JobInfo {
-                uid: uid(&self.metadata),
-                owner: owner(&self.metadata),
+                uid: uid(&object.metadata),
+                owner: owner(&object.metadata),
             }),
             ..Info::default()
         }
@@ -208,27 +269,26 @@ impl Listed for Job {
 }
 
 impl Listed for Pod {
-    fn info(&self, event: Event) -> Info {
-        let status = self.status.as_ref();
-        let containers = status.and_then(|status| status.container_statuses.as_deref());
+    fn info(object: &Object<Self>, event: Event) -> Info {
+        let status = object.status.as_ref();
+        let containers = status.map(|status| status.containers.as_slice());
         let containers = containers.unwrap_or_default();
         let mut images: Vec<_> = containers
             .iter()
             .map(|container| format!("'{}'", container.image))
             .collect();
         images.sort_unstable();
-        let spec = self.spec.as_ref();
         let pod_info = PodInfo {
-            uid: uid(&self.metadata),
+            uid: uid(&object.metadata),
             ip: status
-                .and_then(|status| status.pod_ip.clone())
+                .map(|status| status.pod_ip.clone())
                 .unwrap_or_default(),
-            owner: owner(&self.metadata),
-            ns: self.namespace().unwrap_or_default(),
-            is_host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
-            name: self.name_any(),
+            owner: owner(&object.metadata),
+            ns: object.namespace().unwrap_or_default(),
+            is_host_network: object.spec.as_ref().is_some_and(|spec| spec.host_network),
+            name: object.name_any(),
             version: images.join(","),
-            container_infos: containers.iter().map(container).collect(),
+            container_infos: containers.iter().map(Container::info).collect(),
             ..PodInfo::default()
         };
         Info {
@@ -240,11 +300,13 @@ impl Listed for Pod {
     }
 }
 
-fn container(status: &ContainerStatus) -> ContainerInfo {
-    ContainerInfo {
-        id: status.container_id.clone().unwrap_or_default(),
-        name: status.name.clone(),
-        image: status.image.clone(),
+impl Container {
+    fn info(&self) -> ContainerInfo {
+        ContainerInfo {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            image: self.image.clone(),
+        }
     }
 }
 
