@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// A file of production code.
@@ -23,10 +24,7 @@ impl Source {
         } else {
             super::files(&path)
         };
-        let tests: Vec<PathBuf> = super::files(&super::root().join("src"))
-            .iter()
-            .flat_map(|file| declared(file, true))
-            .collect();
+        let tests = only_for_tests();
         let inside = |file: &Path, test: &PathBuf| file.starts_with(test.with_extension(""));
         files
             .into_iter()
@@ -82,6 +80,15 @@ impl Source {
         paths.dedup();
         paths
     }
+}
+
+/// The files below `src` that only tests compile; read once.
+fn only_for_tests() -> &'static [PathBuf] {
+    static FILES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let files = super::files(&super::root().join("src"));
+        files.iter().flat_map(|file| declared(file, true)).collect()
+    })
 }
 
 /// The files of the modules that `file` declares.
