@@ -7,6 +7,7 @@ mod check;
 mod end;
 mod enrich;
 mod first_stream;
+mod ha;
 mod loop_thread;
 mod metadata;
 mod migrating;
@@ -112,6 +113,9 @@ pub enum AppError {
     /// Certificates and keys cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Without such a clock nobody knows how long a Lease has not changed.
+    #[error("--ha needs the clock CLOCK_BOOTTIME, which this system does not have")]
+    Clock(#[source] io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -170,6 +174,10 @@ pub struct Relay {
     keeper: Part<Result<(), StateFileError>>,
     /// Reads certificates and keys again, if there are any.
     certificates: Part<()>,
+    /// Takes part in the election of a leader, if there is one.
+    election: Part<()>,
+    /// Has it hand over.
+    hand_over: CancellationToken,
     admin: Part<()>,
     admins: Vec<BoundAddr>,
     enrichment: Option<Enrichment>,
@@ -237,11 +245,14 @@ impl Relay {
         } else {
             (supervisor, None)
         };
+        let replica = ha::start(&config).await?;
+        sources.standing = replica.standing;
         let (facts, known) = watch::channel(None);
         let cloud_options = cloud_options(&config);
         let reducer = {
             let options = reducer::Options {
                 cloud: CloudNews::new(known, now().checked_add(cloud_options.budget())),
+                fence: replica.fence,
                 ..reducer_options(&config, tls.reducer.clone())
             };
             at_leisure("opening of the recording", move || Reducer::new(options)).await??
@@ -311,7 +322,8 @@ impl Relay {
         let leave = CancellationToken::new();
         let driver = Driver::new(options, reducer, outputs)
             .answering(queries)
-            .leaving_at(leave.clone());
+            .leaving_at(leave.clone())
+            .led_by(replica.lead);
         let objects = driver.reader().alongside(sources.unmatched.objects());
         let known = objects.clone();
         let serving = legacy::Options {
@@ -339,11 +351,16 @@ impl Relay {
             leave,
             keeper,
             certificates,
+            limits: match config.ha.is_on() {
+                true => end::Limits::with_handover(),
+                false => end::Limits::default(),
+            },
+            election: replica.election,
+            hand_over: replica.hand_over,
             admin,
             admins,
             enrichment,
             _collecting: collecting,
-            limits: end::Limits::default(),
         })
     }
 

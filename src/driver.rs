@@ -10,6 +10,7 @@ mod audit;
 mod digests;
 mod ending;
 mod inputs;
+mod lead;
 mod notices;
 pub mod query;
 mod report;
@@ -39,10 +40,11 @@ use self::{
     steps::{StepNews, StepRunner},
     watches::Watched,
 };
-pub use self::{ending::Ended, steps::Migrating};
+pub use self::{ending::Ended, lead::Lead, steps::Migrating};
 use crate::{
     announce::CatchUp,
     feeds::{Feeds, Input, Settings},
+    ha::Order,
     matcher::{Generation, OwnerSort},
     model::Scope,
     reducer::{Reducer, ReducerEvent},
@@ -84,6 +86,8 @@ pub struct Driver {
     reported: String,
     /// Cancelled when the process ends and sources are late.
     leave: CancellationToken,
+    /// The election, if there is one.
+    lead: Option<Lead>,
 }
 
 /// How the loop is set up.
@@ -179,6 +183,8 @@ enum LoopEvent {
     Query(DriverQuery),
     /// The link to the reducer has changed its state.
     Reducer(ReducerEvent),
+    /// The election has decided something.
+    Order(Order),
     /// Something in the core is due, or the state is to be logged.
     Deadline,
     /// A replay, a comparison or a count was interrupted for fairness and goes on.
@@ -217,6 +223,7 @@ impl Driver {
             report_at: now + REPORT_EVERY,
             reported: String::new(),
             leave: CancellationToken::new(),
+            lead: None,
         }
     }
 
@@ -253,6 +260,7 @@ impl Driver {
                     break;
                 }
                 LoopEvent::Reducer(event) => self.link_changed(event),
+                LoopEvent::Order(order) => self.ordered(order),
                 LoopEvent::Deadline | LoopEvent::Resume => {}
             }
             // Whatever woke us: constant input must not hold back what is due.
@@ -290,6 +298,7 @@ impl Driver {
             // The link first: it moves bytes whenever it is polled, and is seldom ready.
             biased;
             event = self.reducer.next() => LoopEvent::Reducer(event),
+            order = Lead::changed(&mut self.lead) => LoopEvent::Order(order),
             // Seldom ready, and not to be starved by busy sources.
             () = self.leave.cancelled() => LoopEvent::Leave,
             Some(news) = self.steps.news() => LoopEvent::Step(news),
@@ -466,6 +475,7 @@ impl Driver {
         {
             self.reducer.flush(now);
         }
+        self.report_connection();
         self.say_notices();
         let ledger = self.feeds.ledger();
         self.reducer

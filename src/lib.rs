@@ -22,7 +22,7 @@
 //! | [`wire`] | the ingest protocol, byte for byte, both directions | yes |
 //! | [`digest`] | one number for a set of live pods | yes |
 //! | [`migrate`] | both sources in one process, compared; the stages from one to the other, and the gate between them | all but the state file |
-//! | [`ha`] | which of several replicas writes to the reducer | yes |
+//! | [`ha`] | which of several replicas writes to the reducer | the election |
 //! | [`admin`] | the listener for people and probes, which asks the loop | who may, metrics, readiness |
 //! | [`net`] | what all servers share: listeners, who connects, bounds, gRPC | who connects |
 //! | [`driver`] | the one loop that owns all of the above | no |

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::leadership::Leadership;
 pub use crate::migrate::{Auto, Parity, Row, Switch};
 use crate::{
     feeds::Why,
@@ -77,6 +78,9 @@ pub struct Status {
     /// What TLS uses, for each of its users.
     #[serde(default)]
     pub certificates: Vec<Certificates>,
+    /// What this replica is among others; `None` without `--ha`.
+    #[serde(default)]
+    pub leadership: Option<Leadership>,
 }
 
 /// What TLS uses for one purpose.

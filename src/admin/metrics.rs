@@ -14,6 +14,7 @@ mod feeds;
 mod format;
 mod handover;
 mod health;
+mod leadership;
 mod parity;
 mod process;
 mod questions;
@@ -39,6 +40,7 @@ const TABLES: &[&[Metric]] = &[
     process::ALWAYS,
     process::METRICS,
     health::METRICS,
+    leadership::METRICS,
     reducer::METRICS,
     reducer::TOTALS,
     feeds::METRICS,

@@ -10,6 +10,7 @@
 //! | [`routes`] | paths and answers |
 //! | [`probes`] | what `/livez` and `/readyz` answer, from the status |
 //! | [`find`] | a pod by its name, in slices of the stores |
+//! | [`leadership`] | what this replica is among others |
 //! | [`metrics`] | every metric's name, unit and meaning |
 //! | [`page`] | the status as a page for people |
 //! | [`process`] | what the operating system says of this process |
@@ -25,6 +26,7 @@ pub mod access;
 pub mod api;
 pub mod client;
 pub mod find;
+pub mod leadership;
 pub mod metrics;
 pub mod page;
 pub mod probes;

@@ -7,7 +7,8 @@
 //! | `shutdown` | `/readyz` | the relay is ending |
 //! | `collect-served` | `/readyz`, legacy stages | never: it is served before anybody can ask |
 //! | `native-synced` | `/readyz`, native stages | the native source has not read its first lists |
-//! | `reducer-reached` | `/readyz` | no connection to the reducer has stood since the start |
+//! | `reducer-reached` | `/readyz`, but of followers | no connection to the reducer has stood since the start |
+//! | `lease-seen` | `/readyz`, followers | the Lease was not seen yet |
 //! | `stores` | `/readyz`, `--source none` | a kind is neither ready nor forbidden |
 //! | `source-synced` | `?strict` | the active source is not synced, has ended or is failing, or there is none |
 //! | `reducer-connected` | `?strict` | the reducer is not connected now |
@@ -183,13 +184,27 @@ fn ready(status: &Status, checks: &mut Vec<Check>) {
         Some(error) => format!("{what}: {error}"),
         None => what.to_owned(),
     };
-    checks.push(counts(
-        "reducer-reached",
-        match reducer.totals.link.connections {
-            0 => Err(away("the reducer was never connected")),
-            _ => Ok(()),
-        },
-    ));
+    // A follower is warm, and has nothing to say to the reducer.
+    let follower = status.leadership.as_ref().filter(|one| one.follows());
+    checks.push(match follower {
+        Some(follower) => counts(
+            "lease-seen",
+            match &follower.last_error {
+                Some(why) if follower.role == "starting" => {
+                    Err(format!("{}: {why}", follower.said()))
+                }
+                None if follower.role == "starting" => Err(follower.said()),
+                Some(_) | None => Ok(()),
+            },
+        ),
+        None => counts(
+            "reducer-reached",
+            match reducer.totals.link.connections {
+                0 => Err(away("the reducer was never connected")),
+                _ => Ok(()),
+            },
+        ),
+    });
     let (source, name) = match (&status.legacy, &status.native) {
         (_, Some(native)) if native.active => (Some(native), "native"),
         (legacy, _) => (legacy.as_ref().filter(|feed| feed.active), "legacy"),
@@ -198,7 +213,7 @@ fn ready(status: &Status, checks: &mut Vec<Check>) {
     checks.push(shown("source-synced", healthy));
     checks.push(shown(
         "reducer-connected",
-        match reducer.connected {
+        match reducer.connected || follower.is_some() {
             true => Ok(()),
             false => Err(away("the reducer is not connected")),
         },
@@ -288,7 +303,7 @@ fn shown(name: &'static str, result: Result<(), String>) -> Check {
 mod tests {
     use super::*;
     use crate::admin::api::{
-        DeletesPending, LastError, MetadataStore, Reducer, Totals, Unfed, Watch,
+        DeletesPending, LastError, Leadership, MetadataStore, Reducer, Totals, Unfed, Watch,
     };
     use crate::reducer::Counters;
 
@@ -549,6 +564,30 @@ mod tests {
             let query = Query::parse(query);
             assert_eq!((query.verbose, query.strict), (verbose, strict));
             assert_eq!(query.exclude, exclude);
+        }
+    }
+
+    #[test]
+    fn a_follower_is_ready_when_it_is_synced_and_has_seen_the_lease() {
+        for (role, listed, ready) in [
+            ("follower", true, true),
+            ("follower", false, false),
+            ("starting", true, false),
+            ("leader", true, false), // it has to reach the reducer
+        ] {
+            let status = Status {
+                stage: Stage::Native,
+                native: feed(true, listed),
+                leadership: Some(Leadership {
+                    role: role.to_owned(),
+                    ..Leadership::default()
+                }),
+                ..Status::default()
+            };
+            assert_eq!(answer(&status, "").passed, ready, "{role} {listed}");
+            let strict = answer(&status, "verbose&strict").text;
+            let connected = strict.contains("[+]reducer-connected ok");
+            assert_eq!(connected, role != "leader", "{strict}");
         }
     }
 }

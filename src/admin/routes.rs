@@ -22,12 +22,15 @@ use http::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     access::{Refusal, may_change},
     api::{Addition, Certificate, Certificates, Dropped, Enrichment, FeedDigest, Findings, Status},
-    find, metrics,
+    find,
+    leadership::Leadership,
+    metrics,
     page::{self, Page},
     probes::{self, Probe},
     process::Process,
@@ -36,7 +39,7 @@ use super::{
 };
 use crate::{
     driver::query::{Done, DriverHandle, DriverQuery, QueryError, Refused, StepAnswer},
-    enrich_api,
+    enrich_api, ha,
     migrate::Command,
     model::Uid,
     net::{
@@ -80,6 +83,8 @@ pub struct Sources {
     pub tls: Materials,
     /// The failed handshakes of each listener.
     pub handshakes: Vec<Arc<Handshakes>>,
+    /// How the election stands, if there is one.
+    pub standing: Option<watch::Receiver<ha::Standing>>,
 }
 
 /// A metadata service, as far as it is shown.
@@ -143,6 +148,10 @@ impl AdminApi {
         let mut status = self.driver.ask(limit, DriverQuery::Status).await?;
         let service = self.sources.metadata.as_ref();
         status.enrichment = service.map(|service| service.status());
+        status.leadership = self.sources.standing.as_ref().map(|standing| {
+            let standing = standing.borrow();
+            Leadership::of(&standing, standing.left())
+        });
         Ok(status)
     }
 }
@@ -419,6 +428,9 @@ async fn migrate(
         }
         return Err(Trouble::Forbidden(why));
     }
+    if api.sources.standing.is_some() {
+        return Err(Trouble::OneStage);
+    }
     let answer = api.driver.step(api.limits.answer, command, force, caller);
     match answer.await? {
         StepAnswer::Done(Done {
@@ -463,6 +475,8 @@ enum Trouble {
     Refused(Refused),
     /// The step was begun, and nothing has come of it.
     Failed(String),
+    /// Replicas have no stage of their own.
+    OneStage,
     NoAnswer(QueryError),
     /// The page could not be written.
     Page(String),
@@ -492,6 +506,12 @@ impl Trouble {
             ),
             Self::Refused(Refused { why, .. }) => (StatusCode::CONFLICT, why),
             Self::Failed(error) => (StatusCode::CONFLICT, error),
+            Self::OneStage => (
+                StatusCode::CONFLICT,
+                "with --ha all replicas are in the stage native, and no step changes it: restart \
+                 them without --ha and with another --source to migrate"
+                    .to_owned(),
+            ),
             Self::NoAnswer(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Page(error) => (StatusCode::INTERNAL_SERVER_ERROR, error),
         }
@@ -507,6 +527,7 @@ impl IntoResponse for Trouble {
             | Self::Forbidden(_)
             | Self::Unknown(_)
             | Self::Method
+            | Self::OneStage
             | Self::NoAnswer(_)
             | Self::Page(_) => None,
         };

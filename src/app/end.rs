@@ -1,6 +1,7 @@
 //! The end of a relay, at SIGTERM, SIGINT or SIGHUP, and when a part of it has failed: always the same.
 //!
-//! In this order: no new calls; every call ends with UNAVAILABLE, every watch ends; what they had
+//! One of several replicas first hands its part over, while all of it still runs (D19). Then, in
+//! this order: no new calls; every call ends with UNAVAILABLE, every watch ends; what they had
 //! said is applied; the reducer gets it all, then FIN, while the state file is written. It takes
 //! [`Limits::all`] at most, of which the sources get a part: whatever is late, the flush, the FIN
 //! and the state file get what is left. A second signal ends it at once, in the same order and
@@ -19,6 +20,8 @@ use super::{AppError, Relay, enrich};
 /// How long the end may take. All are arguments so that tests can shorten them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    /// How long the hand-over to another replica may take, before anything else ends.
+    pub(super) handover: Duration,
     /// From the signal to the end of the process.
     pub(super) all: Duration,
     /// From the signal until the sources are waited for no longer.
@@ -32,10 +35,22 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handover: Duration::ZERO,
             all: Duration::from_millis(4_500),
             sources: Duration::from_millis(2_000),
             apply: Duration::from_millis(500),
             hurried: Duration::from_millis(250),
+        }
+    }
+}
+
+impl Limits {
+    /// For one of several replicas: 15 s from the signal to the end, hand-over included.
+    pub(super) fn with_handover() -> Self {
+        Self {
+            handover: Duration::from_secs(12),
+            all: Duration::from_millis(14_500),
+            ..Self::default()
         }
     }
 }
@@ -164,6 +179,7 @@ impl Relay {
             failure = self.admin.failed() => failure,
             failure = self.driver.failed() => failure,
             failure = self.keeper.failure() => failure,
+            failure = self.election.failed() => failure,
             failure = enrich::failed(&mut self.enrichment) => failure,
             _ = self.certificates.ended() => AppError::TaskEnded(self.certificates.name),
         }
@@ -175,6 +191,13 @@ impl Relay {
         let mut deadline = now() + limits.all;
         let mut hurry = pin!(hurry);
         let mut hurried = false;
+        self.hand_over.cancel();
+        tokio::select! {
+            // What is late is left to the end of the connection.
+            _ = timeout_at(now() + limits.handover, self.election.over()) => {}
+            () = &mut hurry => hurried = true,
+        }
+        self.election.task = None;
         self.stop.cancel();
 
         let sources_until = now() + limits.sources;
@@ -191,9 +214,13 @@ impl Relay {
                 }
             )
         };
-        tokio::select! {
-            _ = timeout_at(sources_until, sources) => {}
-            () = &mut hurry => hurried = true,
+        if hurried {
+            drop(sources);
+        } else {
+            tokio::select! {
+                _ = timeout_at(sources_until, sources) => {}
+                () = &mut hurry => hurried = true,
+            }
         }
         undone.failed(watches);
         undone.failed(server);

@@ -12,8 +12,8 @@ use clap::{
 };
 
 use super::{
-    AdminArgs, AdminTlsArgs, EnrichArgs, LogArgs, MigrateArgs, ReducerTlsArgs, ServerTlsArgs,
-    hosts, selector,
+    AdminArgs, AdminTlsArgs, EnrichArgs, HaArgs, LogArgs, MigrateArgs, ReducerTlsArgs,
+    ServerTlsArgs, hosts, selector,
     values::{
         self, Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists,
         Reannounce, Reconnect, Source, StreamHandover,
@@ -66,6 +66,10 @@ pub struct RelayArgs {
     /// The migration from legacy watchers to the native source.
     #[command(flatten)]
     pub migrate: MigrateArgs,
+
+    /// Which of several replicas writes.
+    #[command(flatten)]
+    pub ha: HaArgs,
 
     /// What is announced.
     #[command(flatten)]

@@ -15,6 +15,7 @@ mod enrich_args;
 mod enrich_block;
 mod file;
 mod from_file;
+mod ha_args;
 mod hosts;
 mod log_args;
 mod migrate_args;
@@ -40,6 +41,7 @@ pub use admin_args::{AdminAddress, AdminAddresses, AdminArgs, DEFAULT_ADMIN};
 pub use args::{NativeArgs, PodArgs, ReducerArgs, RelayArgs, SourceArgs};
 pub use enrich_args::{DEFAULT_ENRICH, EnrichArgs, EnrichConfig};
 pub(crate) use from_file::FromFile;
+pub use ha_args::{HaArgs, HaConfig, HaMode};
 pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use settings::Settings;
@@ -83,6 +85,8 @@ pub struct Config {
     pub native: NativeConfig,
     /// How a migration from legacy watchers to the native watches goes.
     pub migrate: MigrateConfig,
+    /// Which of several replicas writes to the reducer (D19).
+    pub ha: HaConfig,
     /// What is sent when an announced pod changes (D14).
     pub reannounce: Reannounce,
     /// Which controllers of ReplicaSets and Jobs are announced as the owners of pods (D9).
@@ -279,6 +283,33 @@ pub enum ConfigError {
         /// Of the other one.
         second: String,
     },
+    /// A leader would fall silent although it renews in time.
+    #[error(
+        "--ha-lease {} lets the leader write for {} (three quarters of it, less 2s), which is shorter than --ha-renew-deadline {}",
+        humantime::format_duration(*lease),
+        humantime::format_duration(*term),
+        humantime::format_duration(*renew_deadline)
+    )]
+    LeaseTooShort {
+        /// The value of `--ha-lease`.
+        lease: Duration,
+        /// How long a leader may write.
+        term: Duration,
+        /// The value of `--ha-renew-deadline`.
+        renew_deadline: Duration,
+    },
+    /// There would be no time for a second attempt to renew.
+    #[error(
+        "--ha-retry {} is not shorter than --ha-renew-deadline {}: no renewal would come in time",
+        humantime::format_duration(*retry),
+        humantime::format_duration(*renew_deadline)
+    )]
+    RetryTooLong {
+        /// The value of `--ha-retry`.
+        retry: Duration,
+        /// The value of `--ha-renew-deadline`.
+        renew_deadline: Duration,
+    },
     /// A cutover could come before any divergence counts.
     #[error(
         "--parity-hold {} is shorter than --settle {}: no difference would be confirmed before the cutover",
@@ -304,6 +335,7 @@ impl Config {
             stream_silence: STREAM_SILENCE,
             native: NativeConfig::default(),
             migrate: MigrateConfig::default(),
+            ha: HaConfig::default(),
             reannounce: Reannounce::Never,
             escalate: Escalate::Known,
             intake,
@@ -340,6 +372,7 @@ impl Config {
             ..Self::in_plain_text(args)
         };
         config.migrate.check()?;
+        config.ha.check(config.source)?;
         config.check_addresses()?;
         config.enrich.check()?;
         config.enrich.profiles()?;
@@ -382,6 +415,7 @@ impl Config {
             source,
             native,
             migrate,
+            ha,
             pods,
             reducer,
             admin,
@@ -407,6 +441,7 @@ impl Config {
             stream_silence: source.stream_silence,
             native: native.into(),
             migrate: migrate.into(),
+            ha: ha.into(),
             reannounce: pods.reannounce,
             escalate: pods.escalate,
             intake: HostPort {

@@ -319,7 +319,7 @@ fn without_effect(command: &Command, all: &[Setting]) -> Option<String> {
 }
 
 /// Settings, and headings of settings, that are about pods on their way to a reducer.
-const NOT_WITHOUT_PODS: [&str; 10] = [
+const NOT_WITHOUT_PODS: [&str; 11] = [
     "server-address",
     "stream-handover",
     "stream-silence",
@@ -327,6 +327,7 @@ const NOT_WITHOUT_PODS: [&str; 10] = [
     "containers",
     "owner-wait",
     "relist-resync",
+    "High availability",
     "Migration",
     "Pods",
     "Reducer",

@@ -284,6 +284,22 @@ pub(super) fn time(text: &str) -> Result<Duration, ValueError> {
     })
 }
 
+/// A duration within these bounds.
+pub(super) fn duration_within(
+    text: &str,
+    bounds: std::ops::RangeInclusive<Duration>,
+) -> Result<Duration, ValueError> {
+    let time = time(text)?;
+    match bounds.contains(&time) {
+        true => Ok(time),
+        false => Err(ValueError::Duration(format!(
+            "expected {} to {}",
+            humantime::format_duration(*bounds.start()),
+            humantime::format_duration(*bounds.end())
+        ))),
+    }
+}
+
 /// As long as a program that gets credentials may take.
 pub(super) fn credentials_timeout(text: &str) -> Result<Duration, ValueError> {
     let limit = duration(text)?;

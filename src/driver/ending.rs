@@ -21,6 +21,10 @@ impl Driver {
     }
 
     fn unsent(&self) -> Option<String> {
+        if !self.writes() {
+            // Another replica announces it.
+            return None;
+        }
         let active = self.feeds.active()?;
         let live = active.counts().live;
         let (unsent, why) = if !self.reducer.is_connected() {

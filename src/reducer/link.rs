@@ -25,9 +25,9 @@ use tokio::{
 
 use super::{
     outbox::Outbox,
-    transport::{Layer, Transport},
+    transport::{Layer, Socket, Transport},
 };
-use crate::late::Late;
+use crate::{ha::Fence, late::Late};
 
 /// Finds the addresses of a name and port.
 #[derive(Clone)]
@@ -152,6 +152,8 @@ pub(super) struct Link {
     trusted: bool,
     /// A layer above TCP has bytes that the network has not taken yet.
     holds: bool,
+    /// What may hold up pods, one frame at a time.
+    fence: Option<Fence>,
     discarded: u64,
 }
 
@@ -171,6 +173,7 @@ pub(super) async fn dial(
     port: u16,
     tcp: Tcp,
     layer: Layer,
+    fence: Option<Fence>,
 ) -> Result<Link, DialError> {
     let lookup = timeout(tcp.resolve_timeout, resolver.resolve(host.clone(), port)).await;
     let addresses = match lookup.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -182,7 +185,7 @@ pub(super) async fn dial(
     let mut error = DialError::Resolve { host, source };
     for address in addresses {
         let mut is_there = false;
-        let open = Link::open(address, &tcp, &layer, &mut is_there);
+        let open = Link::open(address, &tcp, &layer, fence.clone(), &mut is_there);
         let attempt = timeout(tcp.connect_timeout, open).await;
         error = match (attempt, is_there) {
             (Ok(Ok(link)), _) => return Ok(link),
@@ -236,6 +239,7 @@ impl Link {
         address: SocketAddr,
         tcp: &Tcp,
         layer: &Layer,
+        fence: Option<Fence>,
         is_there: &mut bool,
     ) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
@@ -245,13 +249,20 @@ impl Link {
         let set = SockRef::from(&stream).set_tcp_notsent_lowat(KERNEL_BACKLOG);
         optional("TCP_NOTSENT_LOWAT", set);
         Ok(Self {
-            transport: layer.over(stream).await?,
+            transport: layer.over(Socket::new(stream, fence.clone())).await?,
             waker: Waker::noop().clone(),
             user_timeout: tcp.user_timeout,
             trusted: true,
             holds: false,
+            fence,
             discarded: 0,
         })
+    }
+
+    /// Our address and the reducer's.
+    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let tcp = self.transport.tcp();
+        Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?))
     }
 
     /// The reducer's address.
@@ -292,7 +303,7 @@ impl Link {
     ) -> io::Result<Written> {
         self.waker.clone_from(cx.waker());
         let written = self.write(cx, outbox, ROUNDS)?;
-        if !written.blocked && !outbox.unsent().is_empty() {
+        if !written.blocked && !self.holds && self.next(outbox).is_some() {
             cx.waker().wake_by_ref();
         }
         Ok(written)
@@ -318,10 +329,17 @@ impl Link {
     ) -> io::Result<Written> {
         let mut written = Written::default();
         for _ in 0..rounds {
-            if outbox.unsent().is_empty() {
+            // With a fence, what a layer still has belongs to the frame before.
+            if self.fence.is_some() && self.flush(cx)?.is_pending() {
                 break;
             }
-            match Pin::new(&mut self.transport).poll_write(cx, outbox.unsent()) {
+            let Some((bytes, control)) = self.next(outbox) else {
+                break;
+            };
+            if let Some(fence) = &self.fence {
+                fence.set_control(control);
+            }
+            match Pin::new(&mut self.transport).poll_write(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(len)) => {
                     outbox.advance(len);
@@ -331,15 +349,33 @@ impl Link {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    written.blocked = true;
+                    written.blocked = !self.is_shut();
                     return Ok(written);
                 }
             }
         }
         // A layer may have taken more than the network has.
-        self.holds = Pin::new(&mut self.transport).poll_flush(cx)?.is_pending();
-        written.blocked = self.holds;
+        written.blocked = self.flush(cx)?.is_pending() && !self.is_shut();
         Ok(written)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let flushed = Pin::new(&mut self.transport).poll_flush(cx)?;
+        self.holds = flushed.is_pending();
+        Ok(flushed)
+    }
+
+    /// What may be written now.
+    fn next<'a>(&self, outbox: &'a Outbox) -> Option<(&'a [u8], bool)> {
+        match &self.fence {
+            None => outbox.next(true, true),
+            Some(fence) => outbox.next(fence.may_begin(), fence.is_open()),
+        }
+    }
+
+    /// Whether pods are held up, so that what waits is no stall.
+    fn is_shut(&self) -> bool {
+        self.fence.as_ref().is_some_and(|fence| !fence.is_open())
     }
 
     /// Whether the network has all that was taken from the outbox, as far as was seen by writing.
@@ -364,7 +400,16 @@ impl Link {
     pub(super) fn end(&mut self) {
         self.distrust();
         let mut cx = Context::from_waker(Waker::noop());
-        let ended = match Pin::new(&mut self.transport).poll_shutdown(&mut cx) {
+        let is_held_up = self.is_shut() && self.held() > 0;
+        if let Some(fence) = self.fence.as_ref().filter(|_| !is_held_up) {
+            fence.set_control(true);
+        }
+        let ended = match is_held_up {
+            // The last word of a layer would take pods along.
+            true => Poll::Pending,
+            false => Pin::new(&mut self.transport).poll_shutdown(&mut cx),
+        };
+        let ended = match ended {
             Poll::Ready(ended) => ended,
             // A layer cannot say its last word now: the FIN does not wait for it.
             Poll::Pending => SockRef::from(self.transport.tcp()).shutdown(Shutdown::Write),

@@ -6,6 +6,7 @@
 //! | [`cloud`] | what the cloud says of this machine | in part |
 //! | [`handshake`] | the first messages of a connection | yes |
 //! | [`session`] | when to connect, beat, give up, try again | yes |
+//! | `frames` | where frames end, for a connection that may have to stop between two | yes |
 //! | `lag` | how long events take from their reading to the network | yes |
 //! | [`outbox`] | the core's [`Sink`], and the bytes that wait | yes, but for the recording |
 //! | [`record`] | everything sent, in a file | no |
@@ -13,6 +14,8 @@
 //! | [`transport`] | what carries its bytes: TCP, or a layer above it | no |
 //! | `tls` | such a layer: TLS | no |
 //! | `dial_failures` | failures to connect, and which of them are worth a line | yes |
+//! | `progress` | how the connection stands, for others | yes |
+//! | `standby` | a connection that another replica's replaces | yes |
 //! | [`options`] | all settings of the module | yes |
 //! | [`host`] | this process and its machine | no |
 //!
@@ -29,15 +32,18 @@
 
 pub mod cloud;
 mod dial_failures;
+mod frames;
 pub mod handshake;
 pub mod host;
 mod lag;
 pub mod link;
 pub mod options;
 pub mod outbox;
+mod progress;
 pub mod project;
 pub mod record;
 pub mod session;
+mod standby;
 mod timer;
 mod tls;
 pub mod transport;
@@ -51,7 +57,6 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use timer::Timer;
 use tokio::time::timeout;
 
@@ -69,9 +74,10 @@ pub use lag::LagSeconds;
 pub use link::{DialError, Failure, Loss, Resolver, Tcp};
 pub use options::Options;
 pub use outbox::{Clock, Outbox, SendCounters};
+pub use progress::{Connection, Counters, Progress};
 pub use record::Recorder;
 pub use session::Times;
-pub use transport::{Layer, Transport};
+pub use transport::{Layer, Socket, Transport};
 
 /// The reducer, near enough to talk to.
 pub struct Reducer {
@@ -106,52 +112,6 @@ pub enum ReducerEvent {
     /// The queue is at or below the low mark after it was above, or empty after
     /// [`Outbox::ask_empty`].
     Drained,
-}
-
-/// How far things are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The number of the present or last connection, from 1; 0 before the first.
-    pub connection: u64,
-    /// Whether it stands.
-    pub connected: bool,
-    /// Bytes that the network took on this connection.
-    pub sent: u64,
-    /// Bytes that wait.
-    pub queued: usize,
-}
-
-/// What happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Connections that stood.
-    pub connections: u64,
-    /// Attempts that failed.
-    pub failed_dials: u64,
-    /// Connections that ended because the reducer took nothing (D6).
-    pub stalls: u64,
-    /// Connections that we ended although bytes waited, stalled ones included.
-    pub unflushed_ends: u64,
-    /// Bytes that the reducer said, all thrown away.
-    pub discarded_bytes: u64,
-    /// Recordings that ended early, because their disk was full, slow or gone.
-    #[serde(default)]
-    pub ended_recordings: u64,
-}
-
-/// How the connection stands, for people.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// Where the reducer is looked for, as HOST:PORT.
-    pub address: String,
-    /// Since when it has stood, or has not.
-    pub since: Instant,
-    /// What went wrong last.
-    pub last_failure: Option<Failure>,
-    /// Attempts that failed since the last connection.
-    pub failures: u64,
-    /// When the next attempt is; `None` while one is under way, or it stands.
-    pub retry_at: Option<Instant>,
 }
 
 /// What can keep a reducer from starting.
@@ -189,9 +149,15 @@ impl Reducer {
         };
         let now = now();
         let clock = Clock::new(now, since_epoch());
+        let mut session = Session::new(now, options.times);
+        let mut outbox = Outbox::new(clock, options.low_mark, recorder);
+        if options.fence.is_some() {
+            session.park();
+            outbox = outbox.frame_by_frame();
+        }
         Ok(Self {
-            session: Session::new(now, options.times),
-            outbox: Outbox::new(clock, options.low_mark, recorder),
+            session,
+            outbox,
             options,
             conn: ReducerConn::None,
             timer: Timer::default(),
@@ -242,6 +208,7 @@ impl Reducer {
     /// Returns how many bytes were not sent. Dropping the future and calling again, or
     /// [`Reducer::close_at_once`], goes on where it was.
     pub async fn close(&mut self, limit: Duration) -> usize {
+        self.drop_held_up();
         self.outbox.flush();
         let flushed = timeout(limit, poll_fn(|cx| self.poll_flushed(cx))).await;
         let unsent = self.finish(matches!(flushed, Ok(true)));
@@ -261,6 +228,7 @@ impl Reducer {
     /// As [`Reducer::close`], without waiting for anybody: what the network takes at once is
     /// written, then comes FIN.
     pub async fn close_at_once(&mut self) -> usize {
+        self.drop_held_up();
         self.outbox.flush();
         let flushed = poll_fn(|cx| Poll::Ready(self.poll_flushed(cx))).await;
         let unsent = self.finish(flushed == Poll::Ready(true));
@@ -405,6 +373,10 @@ impl Reducer {
             Ok(written) => self.note_written(written, now()),
             Err(error) => return Poll::Ready(error.into()),
         }
+        if self.is_silent() {
+            // What is held up is no stall.
+            self.session.wrote(now(), false);
+        }
         Poll::Pending
     }
 
@@ -460,7 +432,7 @@ impl Reducer {
         match action {
             Action::Dial => {
                 let of = self.options.clone();
-                let dialing = dial(of.resolver, of.host, of.port, of.tcp, of.layer);
+                let dialing = dial(of.resolver, of.host, of.port, of.tcp, of.layer, of.fence);
                 self.conn = ReducerConn::Dialing(Box::pin(of.cloud.before(dialing)));
             }
             Action::Heartbeat => self.say(now, |to| to.say(Heartbeat {})),
@@ -486,8 +458,13 @@ impl Reducer {
     fn say(&mut self, now: Instant, words: impl FnOnce(&mut Outbox)) {
         if self.outbox.queued() < self.options.high_mark {
             self.outbox.set_time(now);
-            words(&mut self.outbox);
-            self.outbox.flush();
+            match self.is_silent() {
+                true => self.outbox.aside(words),
+                false => {
+                    words(&mut self.outbox);
+                    self.outbox.flush();
+                }
+            }
         }
     }
 
@@ -511,6 +488,8 @@ impl Reducer {
             &self.options.cloud.now(),
             &mut self.outbox,
         );
+        self.outbox.flush();
+        self.outbox.frames_are_control();
         self.flush(now);
         ReducerEvent::Connected
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Identity, Layer, Resolver, Tcp, Times, cloud::CloudNews};
+use crate::ha::Fence;
 
 /// What to connect to, and how.
 #[derive(Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct Options {
     pub tcp: Tcp,
     /// What lies between TCP and the protocol.
     pub layer: Layer,
+    /// Until when pods may be written. With a fence there is no connection before
+    /// [`Reducer::serve`](super::Reducer::serve).
+    pub fence: Option<Fence>,
     /// How names are resolved.
     pub resolver: Resolver,
     /// [`Drained`](super::ReducerEvent::Drained) says that no more than this waits, in bytes. Default 1 MiB.
@@ -43,6 +47,7 @@ impl Options {
             times: Times::default(),
             tcp: Tcp::default(),
             layer: Layer::default(),
+            fence: None,
             resolver: Resolver::default(),
             low_mark: 1 << 20,
             high_mark: 4 << 20,

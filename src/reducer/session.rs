@@ -60,16 +60,24 @@ pub enum Action {
 pub struct Session {
     times: Times,
     phase: Phase,
+    /// Whether there shall be a connection.
+    wanted: bool,
     /// The wait before the next attempt.
     backoff: Backoff,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Down { retry_at: Instant },
+    /// None is wanted.
+    Parked,
+    Down {
+        retry_at: Instant,
+    },
     Dialing,
     Up(Up),
-    Ending { until: Instant },
+    Ending {
+        until: Instant,
+    },
     Over,
 }
 
@@ -93,8 +101,26 @@ impl Session {
     pub fn new(now: Instant, times: Times) -> Self {
         Self {
             phase: Phase::Down { retry_at: now },
+            wanted: true,
             backoff: Backoff::new(times.backoff_min, times.backoff_max, Jitter::Around),
             times,
+        }
+    }
+
+    /// A connection is wanted from here on, at once.
+    pub fn serve(&mut self, now: Instant) {
+        self.wanted = true;
+        if matches!(self.phase, Phase::Parked) {
+            self.phase = Phase::Down { retry_at: now };
+        }
+    }
+
+    /// None is wanted from here on; one that stands is ended by [`Session::ending`].
+    pub fn park(&mut self) {
+        self.wanted = false;
+        match self.phase {
+            Phase::Down { .. } | Phase::Dialing => self.phase = Phase::Parked,
+            Phase::Parked | Phase::Up(_) | Phase::Ending { .. } | Phase::Over => {}
         }
     }
 
@@ -107,7 +133,9 @@ impl Session {
     pub fn retry_at(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Down { retry_at } => Some(*retry_at),
-            Phase::Dialing | Phase::Up(_) | Phase::Ending { .. } | Phase::Over => None,
+            Phase::Parked | Phase::Dialing | Phase::Up(_) | Phase::Ending { .. } | Phase::Over => {
+                None
+            }
         }
     }
 
@@ -120,7 +148,11 @@ impl Session {
             }
             Phase::Up(up) => up.handle_timeout(now, &self.times),
             Phase::Ending { until } if *until <= now => Some(Action::Close),
-            Phase::Down { .. } | Phase::Dialing | Phase::Ending { .. } | Phase::Over => None,
+            Phase::Parked
+            | Phase::Down { .. }
+            | Phase::Dialing
+            | Phase::Ending { .. }
+            | Phase::Over => None,
         }
     }
 
@@ -130,7 +162,7 @@ impl Session {
             Phase::Down { retry_at } => Some(*retry_at),
             Phase::Up(up) => up.poll_timeout(&self.times),
             Phase::Ending { until } => Some(*until),
-            Phase::Dialing | Phase::Over => None,
+            Phase::Parked | Phase::Dialing | Phase::Over => None,
         }
     }
 
@@ -177,8 +209,11 @@ impl Session {
     pub fn lost(&mut self, now: Instant, random: f64) -> Duration {
         self.settle(now);
         let wait = self.backoff.fail(random);
-        self.phase = Phase::Down {
-            retry_at: now + wait,
+        self.phase = match self.wanted {
+            true => Phase::Down {
+                retry_at: now + wait,
+            },
+            false => Phase::Parked,
         };
         wait
     }

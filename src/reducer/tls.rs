@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::transport::{Layer, Transport};
+use super::transport::{Layer, Socket, Transport};
 use crate::net::tls::ClientTls;
 
 /// What TLS buffers for a network that takes no more, in bytes.
@@ -27,7 +27,7 @@ const RECORD: usize = 16 << 10;
 
 /// Bytes over TLS.
 struct Tls {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     /// Plain bytes that were taken, and that the network may not have.
     held: usize,
 }
@@ -48,7 +48,7 @@ impl Layer {
 
 impl Transport for Tls {
     fn tcp(&self) -> &TcpStream {
-        self.stream.get_ref().0
+        self.stream.get_ref().0.tcp()
     }
 
     fn held(&self) -> usize {

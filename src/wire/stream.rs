@@ -35,6 +35,14 @@ impl Writer {
         }
     }
 
+    /// A writer of further frames for a connection whose handshake has left.
+    pub fn after_handshake() -> Self {
+        Self {
+            handshake_done: true,
+            ..Self::new()
+        }
+    }
+
     /// Adds a message, `timestamp` in nanoseconds since the UNIX epoch. The very first goes to
     /// `out` at once, later ones into the open frame; if that has no room it is ended first.
     /// Returns the message's plain bytes, for a recording.

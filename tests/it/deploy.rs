@@ -414,6 +414,52 @@ fn every_role_grants_what_the_table_says() {
     }
 }
 
+/// A rule of one Lease, as its row of docs/operations.md has it: names, verbs.
+type LeaseRule = (bool, Vec<String>);
+
+fn lease_rules(rules: &Yaml<'static>) -> Vec<LeaseRule> {
+    let rules = rules.as_sequence().unwrap().iter();
+    rules
+        .map(|rule| {
+            assert_eq!(strings(rule, &["apiGroups"]), ["coordination.k8s.io"]);
+            assert_eq!(strings(rule, &["resources"]), ["leases"]);
+            let verbs = strings(rule, &["verbs"]);
+            let is_named = rule.as_mapping_get("resourceNames").is_some();
+            (
+                is_named,
+                verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_role_of_the_lease_grants_what_its_rows_say() {
+    let operations = read("docs/operations.md");
+    let rows = operations
+        .lines()
+        .filter_map(|line| line.strip_prefix("| coordination.k8s.io | leases | "));
+    let table: Vec<LeaseRule> = rows
+        .map(|row| {
+            let (name, verbs) = row.trim_end_matches(" |").split_once(" | ").unwrap();
+            (
+                name == "`--ha-name`",
+                verbs.split(", ").map(str::to_owned).collect(),
+            )
+        })
+        .collect();
+    assert_eq!(table.len(), 2);
+    let component = documents(&read(format!("{KUSTOMIZE}/components/ha/rbac.yaml"))).remove(0);
+    assert_eq!(lease_rules(at(&component, &["rules"])), table);
+    let helpers = read(format!("{CHART}/templates/_helpers.tpl"));
+    let (_, rules) = helpers
+        .split_once("define \"k8s-relay.leaseRules\" -}}")
+        .unwrap();
+    let (rules, _) = rules.split_once("{{- end -}}").unwrap();
+    let rules = rules.replace("{{ include \"k8s-relay.fullname\" . | quote }}", "\"name\"");
+    assert_eq!(lease_rules(&documents(&rules)[0]), table);
+}
+
 #[test]
 fn the_relays_own_modes_may_list_and_watch_what_the_matcher_does() {
     let table = KindTable::default();

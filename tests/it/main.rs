@@ -25,6 +25,7 @@ mod extra_properties;
 mod feed_scenarios;
 mod fuzz;
 mod golden_relay;
+mod ha;
 mod handover;
 #[path = "../../compat/harness/mod.rs"]
 #[allow(dead_code, reason = "the rest of it is used by `compat/main.rs`")]

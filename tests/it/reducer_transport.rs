@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_relay::reducer::{Layer, Options, Reducer, ReducerEvent, Transport};
+use k8s_relay::reducer::{Layer, Options, Reducer, ReducerEvent, Socket, Transport};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -23,11 +23,11 @@ use tokio_rustls::{
 use crate::support::reducer::{Peer, during, listen, send_pods, soon};
 
 /// TLS above TCP, as a client speaks it.
-struct Tls(client::TlsStream<TcpStream>);
+struct Tls(client::TlsStream<Socket>);
 
 impl Transport for Tls {
     fn tcp(&self) -> &TcpStream {
-        self.0.get_ref().0
+        self.0.get_ref().0.tcp()
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     body::{Body, List, Source, Watch, error_event},
     discovery,
     faults::{Answer, Cut, Fault},
+    leases,
     query::{Begin, Options, Target, form, too_old},
     render::{Form, Place},
     requests::{self, Sort},
@@ -26,7 +27,8 @@ use crate::model::{Kind, KindTable};
 /// Whom the server takes everybody for.
 const USER: &str = "system:serviceaccount:default:k8s-relay";
 
-type Frames = std::pin::Pin<Box<dyn Stream<Item = std::io::Result<Frame<Bytes>>> + Send>>;
+pub(super) type Frames =
+    std::pin::Pin<Box<dyn Stream<Item = std::io::Result<Frame<Bytes>>> + Send>>;
 
 /// What is to be said, before anything goes wrong.
 struct Reply {
@@ -42,6 +44,10 @@ pub(super) async fn answer(
     link: Arc<Link>,
     request: Request<Incoming>,
 ) -> Result<Response<StreamBody<Frames>>, Infallible> {
+    let request = match leases::answer(&world, request).await {
+        Ok(answer) => return Ok(answer),
+        Err(request) => request,
+    };
     let asked = Asked::new(&world.kinds, &request);
     let number = world.book(|book| book.add(asked.entry(&request, link.number)));
     let fault = {

@@ -11,11 +11,13 @@
 //! | [`churn`] | what goes on in a cluster, without end, from a seed | yes |
 //! | [`expected_state`] | what a reducer should know, from the objects alone | yes |
 //! | [`faults`], [`requests`] | what goes wrong, what was asked | yes |
+//! | `leases` | the Leases of replicas, which clients may change | no |
 //! | `server`, `answer`, `body` | connections, answers, streams | no |
 //! | [`SimApi`] | all of it, as one thing to start and to play with | no |
 //!
 //! Invariants: what it answers, a real API server of version 1.35 answers, in everything that a
 //! list or watch of its kinds uses. It is read-only: objects change by calls of the [`SimApi`].
+//! Leases alone are written by clients.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), k8s_relay::sim::kube::ApiError> {
@@ -35,6 +37,7 @@ pub mod churn;
 mod discovery;
 pub mod expected_state;
 pub mod faults;
+mod leases;
 pub mod objects;
 mod pace;
 pub mod query;
@@ -187,6 +190,7 @@ impl SimApi {
             store: Store::of(options.kinds.clone(), options.history),
             plan: faults::Plan::default(),
             requests: Requests::default(),
+            leases: leases::Leases::default(),
             denied: BTreeSet::new(),
             watch_list: options.watch_list,
             token: options.token,
@@ -290,6 +294,48 @@ impl SimApi {
     /// What a reducer should know.
     pub fn expected_state(&self, view: View) -> ExpectedState {
         ExpectedState::of(&self.world.lock().store, view)
+    }
+
+    // === Leases ===
+
+    /// A Lease as it is now.
+    pub fn lease(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.world.lock().leases.get(namespace, name).cloned()
+    }
+
+    /// Changes a Lease as somebody with `kubectl edit` does; whether there is one.
+    pub fn edit_lease(&self, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) -> bool {
+        let change = |state: &mut State| state.leases.edit(namespace, name, edit);
+        self.world.change(change)
+    }
+
+    /// Deletes a Lease; whether there was one.
+    pub fn delete_lease(&self, namespace: &str, name: &str) -> bool {
+        self.world
+            .change(|state| state.leases.delete(namespace, name))
+    }
+
+    /// Refuses every request about Leases from now on, and ends their watches; or no more.
+    pub fn refuse_leases(&self, away: bool) {
+        self.world.change(|state| state.leases.away = away);
+    }
+
+    /// Waits until a Lease is so. It is looked at at once and after each change.
+    pub async fn lease_until(
+        &self,
+        namespace: &str,
+        name: &str,
+        mut is: impl FnMut(Option<&Value>) -> bool,
+    ) {
+        let mut changes = self.world.changes();
+        loop {
+            changes.borrow_and_update();
+            if is(self.lease(namespace, name).as_ref()) {
+                return;
+            }
+            // Whoever changes it next is this server.
+            let _ = changes.changed().await;
+        }
     }
 
     // === how it is served ===

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{faults::Plan, render::Renderer, requests::Requests, store::Store};
+use super::{faults::Plan, leases::Leases, render::Renderer, requests::Requests, store::Store};
 use crate::model::{Kind, KindTable};
 
 /// The simulated cluster behind its lock, and the bells that ring at changes.
@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) plan: Plan,
     pub(super) requests: Requests,
+    /// The only objects that clients change.
+    pub(super) leases: Leases,
     /// Kinds that RBAC denies.
     pub(super) denied: BTreeSet<Kind>,
     /// Whether lists are streamed on demand.

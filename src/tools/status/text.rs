@@ -73,6 +73,20 @@ impl StatusText {
             "k8s-relay {version}, up {up}; stage {stage}{forced}, for {since}"
         ));
         self.line(&meaning(status));
+        if let Some(leadership) = &status.leadership {
+            let tone = match &*leadership.role {
+                "leader" | "follower" => Tone::Good,
+                _ => Tone::Odd,
+            };
+            let said = harmless(&leadership.said());
+            let identity = harmless(&leadership.identity);
+            self.line(&tone.paint(&format!("Replica {identity}: {said}.")));
+            if let Some(error) = &leadership.last_error {
+                let error = harmless(error);
+                let text = format!("The API server cannot be asked about the Lease: {error}.");
+                self.line(&Tone::Odd.paint(&text));
+            }
+        }
         if let Some(unfed) = &status.unfed {
             let (why, age) = (harmless(&unfed.why), span(unfed.seconds));
             let text =

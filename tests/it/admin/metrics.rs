@@ -10,8 +10,8 @@ use k8s_relay::{
     admin::{
         Sources,
         api::{
-            Auto, DeletesPending, Enrichment, Feed, Kept, LastError, MetadataStore, Parity, Status,
-            Watch,
+            Auto, DeletesPending, Enrichment, Feed, Kept, LastError, Leadership, MetadataStore,
+            Parity, Status, Watch,
         },
         metrics::{self, Format, Row},
         process::Process,
@@ -34,6 +34,7 @@ pub(super) fn full() -> Status {
         stage: Stage::Shadow,
         auto: Some(Auto::default()),
         kept: Some(Kept::default()),
+        leadership: Some(Leadership::default()),
         legacy: Some(Feed {
             last_event_seconds: Some(1.0),
             stored: BTreeMap::from([("pods".to_owned(), 3)]),

@@ -66,6 +66,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- toYaml (mergeOverwrite $config .Values.config) -}}
 {{- end -}}
 
+{{/* The rules of one Lease: the rows of the second table in docs/operations.md. */}}
+{{- define "k8s-relay.leaseRules" -}}
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  resourceNames: [{{ include "k8s-relay.fullname" . | quote }}]
+  verbs: ["get", "update", "watch", "list"]
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  verbs: ["create"]
+{{- end -}}
+
 {{/* The rules of a mode: the rows of the table in docs/operations.md. */}}
 {{- define "k8s-relay.rules" -}}
 {{- if eq .Values.mode "enrichment" -}}
