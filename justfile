@@ -26,6 +26,10 @@ check-long:
 docs:
     UPDATE_DOCS=1 cargo test --test it the_document_lists_every_setting
 
+# The plots in `docs/plots`, drawn again from `benches/figures.json`.
+plots:
+    UPDATE_DOCS=1 cargo test --test it plots_show_the_measured_figures
+
 # All tests.
 test:
     cargo test

@@ -475,7 +475,7 @@ fn nothing_names_a_path_of_somebodys_machine() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
