@@ -54,7 +54,7 @@ fn main() {
             target,
             value: each,
             measured: format!("{each:.3}"),
-            yardstick: String::new(),
+            reference: String::new(),
             cost: format!("{count} for {of} {unit}"),
         });
     };

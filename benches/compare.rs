@@ -110,7 +110,7 @@ fn main() {
             target: Target::Any,
             value: took.min() / lookup.min(),
             measured: took.show(0, "ns"),
-            yardstick: lookup.show(0, "ns"),
+            reference: lookup.show(0, "ns"),
             cost: format!("{allocations:.2} allocations"),
         });
     }

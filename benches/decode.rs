@@ -71,7 +71,7 @@ fn kind<T: WatchedKind>(report: &mut Report, what: &str, object: &str) {
             keep.push(object);
         }
     };
-    let yardstick = time(ignored);
+    let bare_server = time(ignored);
     let lines_took = time(&mut lines_read);
     let line_allocations = measure(&mut lines_read).count_total;
     let mut pages_read = || {
@@ -116,9 +116,9 @@ fn kind<T: WatchedKind>(report: &mut Report, what: &str, object: &str) {
             figure: &format!("{what} of {} bytes, {way}", object.len()),
             target,
             // Whatever disturbs it only adds.
-            value: took.min() / yardstick.min(),
+            value: took.min() / bare_server.min(),
             measured: took.show(0, "ns"),
-            yardstick: yardstick.show(0, "ns"),
+            reference: bare_server.show(0, "ns"),
             cost: format!("{:.2} allocations", allocations as f64 / OBJECTS as f64),
         });
     }

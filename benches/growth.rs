@@ -73,7 +73,7 @@ fn measure(report: &mut Report, pods: u32, replica_sets: u32, changing: bool) {
             took.as_secs_f64(),
             cpu.as_secs_f64(),
         ),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!(
             "{:.1} µs of CPU an object",
             cpu.as_secs_f64() * 1e6 / f64::from(pods + replica_sets)
@@ -100,7 +100,7 @@ fn measure(report: &mut Report, pods: u32, replica_sets: u32, changing: bool) {
             "peak {peak:.1} MiB, {:.0} events/s",
             f64::from(CHANGING.as_secs() as u32 * EVENTS_PER_SECOND) / took.as_secs_f64()
         ),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!(
             "{:.0} % of a core",
             cpu.as_secs_f64() / took.as_secs_f64() * 100.0

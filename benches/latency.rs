@@ -53,7 +53,7 @@ fn main() {
             times.quantile(0.99),
             times.max()
         ),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: String::new(),
     });
     report.print();

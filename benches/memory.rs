@@ -57,7 +57,7 @@ fn main() {
     let mut deletes = u64::from(CLUSTER.pods);
     let gone_by = |deletes| move |heard: &Heard| heard.deletes >= deletes;
     reducer.wait("the deletes", gone_by(deletes));
-    let floor = mib_when_quiet();
+    let lower_bound = mib_when_quiet();
 
     let mut busiest: f64 = 0.0;
     for first in (0..PASSERS_BY.pods).step_by(CHUNK as usize) {
@@ -78,7 +78,7 @@ fn main() {
         "the last deletes",
         gone_by(deletes + u64::from(CLUSTER.pods)),
     );
-    let floor_again = mib_when_quiet();
+    let lower_bound_again = mib_when_quiet();
 
     let per_pod = (full - start) * 1024.0 * 1024.0 / f64::from(CLUSTER.pods);
     let mut row = |figure, target, value, measured, cost: String| {
@@ -87,12 +87,13 @@ fn main() {
             target,
             value,
             measured,
-            yardstick: String::new(),
+            reference: String::new(),
             cost,
         });
     };
     let mib = |mib| format!("{mib:.1} MiB");
-    let of_floor = |mib: f64| format!("{mib:.1} MiB, {:.2} × the lower bound", mib / floor);
+    let of_lower_bound =
+        |mib: f64| format!("{mib:.1} MiB, {:.2} × the lower bound", mib / lower_bound);
     let within = Target::AtMost(1.1, 1, " × the lower bound");
     row(
         "after the start",
@@ -112,16 +113,16 @@ fn main() {
     row(
         "after all were deleted: the lower bound",
         Target::Any,
-        floor,
-        mib(floor),
+        lower_bound,
+        mib(lower_bound),
         String::new(),
     );
     let cost = format!("busiest {busiest:.1} MiB");
     row(
         "after a million more came and went",
         within,
-        churned / floor,
-        of_floor(churned),
+        churned / lower_bound,
+        of_lower_bound(churned),
         cost,
     );
     row(
@@ -131,12 +132,12 @@ fn main() {
         mib(full_again),
         String::new(),
     );
-    let again = floor_again / floor;
+    let again = lower_bound_again / lower_bound;
     row(
         "after all were deleted again",
         within,
         again,
-        of_floor(floor_again),
+        of_lower_bound(lower_bound_again),
         String::new(),
     );
     framed(&mut report);
@@ -163,7 +164,7 @@ fn framed(report: &mut Report) {
         target: Target::AtMost(90.0, 0, " MiB"),
         value: settled,
         measured: format!("{settled:.1} MiB"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!("peak {peak:.1} MiB"),
     });
 }

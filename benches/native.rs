@@ -1,6 +1,6 @@
 //! The native source with a whole cluster, from a simulated API server through the relay's process
 //! to a reducer: next to the lower bound, a bare kube-rs watcher of the same thin types that drops
-//! every event. Relay and floor take turns.
+//! every event. Relay and lower bound take turns.
 //!
 //! `cargo bench --bench native -- quick` tries it with a small cluster: its figures say nothing.
 
@@ -24,13 +24,13 @@ use k8s_relay::sim::cluster::Cluster;
 use support::{
     CLUSTER, PATIENCE, ROUNDS,
     api_server::ApiServer,
-    floor::{self, Asking},
+    lower_bound::{self, Asking},
     process::Server,
     reducer::{Heard, Reducer},
     report::{Report, Row, Sample, Target},
 };
 
-/// As the relay's: the floor is this program.
+/// As the relay's: the lower bound is this program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -54,7 +54,7 @@ struct Scale {
 }
 
 fn main() {
-    floor::watch_if_asked();
+    lower_bound::watch_if_asked();
     let scale = if env::args().any(|argument| argument == "quick") {
         Scale {
             cluster: Cluster::new(2_000, 10_000),
@@ -87,7 +87,7 @@ fn main() {
 #[derive(Clone, Copy)]
 struct Spent {
     time: Duration,
-    /// Processor time of the relay or floor alone.
+    /// Processor time of the relay or lower bound alone.
     cpu: Duration,
 }
 
@@ -96,13 +96,13 @@ struct Round {
     list: Spent,
     churn: Spent,
     /// Of all that the API server sent of its lists, so much was sent when half of the pods were
-    /// announced; of the floor 0.
+    /// announced; of the lower bound 0.
     read_at_half: f64,
 }
 
 fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let rounds: Vec<_> = (0..scale.rounds)
-        .map(|_| (relay(api, scale), floor(api, scale)))
+        .map(|_| (relay(api, scale), lower_bound(api, scale)))
         .collect();
     let ours = |of: fn(&Round) -> Spent| rounds.iter().map(move |(ours, _)| of(ours));
     let bare = |of: fn(&Round) -> Spent| rounds.iter().map(move |(_, bare)| of(bare));
@@ -110,32 +110,32 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
     let cpu = |spent: Spent| spent.cpu.as_secs_f64();
 
     let list = |round: &Round| round.list;
-    let [relay, floor] = [
+    let [relay, lower_bound] = [
         Sample::new(ours(list).map(time)),
         Sample::new(bare(list).map(time)),
     ];
-    let ratio = relay.median() / floor.median();
+    let ratio = relay.median() / lower_bound.median();
     report.row(Row {
         figure: "start until all pods are announced: time",
         target: Target::AtMost(2.0, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
-        yardstick: floor.show(2, "s"),
+        reference: lower_bound.show(2, "s"),
         cost: String::new(),
     });
-    let [relay, floor] = [
+    let [relay, lower_bound] = [
         Sample::new(ours(list).map(cpu)),
         Sample::new(bare(list).map(cpu)),
     ];
-    let ratio = relay.median() / floor.median();
+    let ratio = relay.median() / lower_bound.median();
     let objects = f64::from(scale.cluster.pods + scale.cluster.replica_sets);
     report.row(Row {
         figure: "the same: processor time",
         target: Target::AtMost(1.6, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
-        yardstick: floor.show(2, "s"),
-        cost: each(&relay, &floor, objects),
+        reference: lower_bound.show(2, "s"),
+        cost: each(&relay, &lower_bound, objects),
     });
     let read = Sample::new(rounds.iter().map(|(ours, _)| ours.read_at_half * 100.0));
     report.row(Row {
@@ -143,45 +143,45 @@ fn rounds(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
         target: Target::AtMost(60.0, 0, " %"),
         value: read.median(),
         measured: read.show(0, "%"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: String::new(),
     });
 
     let churn = |round: &Round| round.churn;
     let events = f64::from(scale.churn);
     let rate = |spent: Spent| events / spent.time.as_secs_f64() / 1e3;
-    let [relay, floor] = [
+    let [relay, lower_bound] = [
         Sample::new(ours(churn).map(rate)),
         Sample::new(bare(churn).map(rate)),
     ];
-    let ratio = relay.median() / floor.median();
+    let ratio = relay.median() / lower_bound.median();
     report.row(Row {
         figure: "churn, 80 % of it nothing new: rate",
         target: Target::AtLeast(0.65, 2, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(0, "k/s")),
-        yardstick: floor.show(0, "k/s"),
+        reference: lower_bound.show(0, "k/s"),
         cost: String::new(),
     });
-    let [relay, floor] = [
+    let [relay, lower_bound] = [
         Sample::new(ours(churn).map(cpu)),
         Sample::new(bare(churn).map(cpu)),
     ];
-    let ratio = relay.median() / floor.median();
+    let ratio = relay.median() / lower_bound.median();
     report.row(Row {
         figure: "the same: processor time",
         target: Target::AtMost(1.3, 1, " × the lower bound"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", relay.show(2, "s")),
-        yardstick: floor.show(2, "s"),
-        cost: each(&relay, &floor, events),
+        reference: lower_bound.show(2, "s"),
+        cost: each(&relay, &lower_bound, events),
     });
 }
 
 /// Processor time for one event.
-fn each(relay: &Sample, floor: &Sample, events: f64) -> String {
-    let [relay, floor] = [relay, floor].map(|cpu| cpu.median() / events * 1e6);
-    format!("{relay:.1} µs of CPU each, lower bound {floor:.1}")
+fn each(relay: &Sample, lower_bound: &Sample, events: f64) -> String {
+    let [relay, lower_bound] = [relay, lower_bound].map(|cpu| cpu.median() / events * 1e6);
+    format!("{relay:.1} µs of CPU each, lower bound {lower_bound:.1}")
 }
 
 fn relay(api: &mut ApiServer, scale: &Scale) -> Round {
@@ -216,15 +216,15 @@ fn relay(api: &mut ApiServer, scale: &Scale) -> Round {
     }
 }
 
-fn floor(api: &mut ApiServer, scale: &Scale) -> Round {
+fn lower_bound(api: &mut ApiServer, scale: &Scale) -> Round {
     let listed = api.list_events();
     let start = Instant::now();
-    let floor = Server::floor(api.kubeconfig());
-    let mut seen = Asking::open(floor.address());
+    let lower_bound = Server::lower_bound(api.kubeconfig());
+    let mut seen = Asking::open(lower_bound.address());
     seen.wait(listed);
     let list = Spent {
         time: start.elapsed(),
-        cpu: floor.cpu_time(),
+        cpu: lower_bound.cpu_time(),
     };
     let start = api.events(scale.churn);
     seen.wait(listed + u64::from(scale.churn));
@@ -232,7 +232,7 @@ fn floor(api: &mut ApiServer, scale: &Scale) -> Round {
         list,
         churn: Spent {
             time: start.elapsed(),
-            cpu: floor.cpu_time() - list.cpu,
+            cpu: lower_bound.cpu_time() - list.cpu,
         },
         read_at_half: 0.0,
     }
@@ -281,7 +281,7 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
             ways.quantile(0.99),
             ways.max()
         ),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!(
             "{:.0} % of a core",
             cpu.as_secs_f64() / took.as_secs_f64() * 100.0
@@ -293,7 +293,7 @@ fn pace(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
         target: Target::AtMost(80.0, 0, " µs an event"),
         value: each,
         measured: format!("{each:.0} µs"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: String::new(),
     });
 }
@@ -327,7 +327,7 @@ fn pages(report: &mut Report, cluster: Cluster, peak_limit: f64, settled_limit: 
             target: Target::AtMost(limit, 0, " MiB"),
             value: mib,
             measured: format!("{mib:.1} MiB"),
-            yardstick: String::new(),
+            reference: String::new(),
             cost: String::new(),
         });
     }
@@ -357,7 +357,7 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
             target: Target::AtMost(limit, 0, " MiB"),
             value: mib,
             measured: format!("{mib:.1} MiB"),
-            yardstick: String::new(),
+            reference: String::new(),
             cost,
         });
     };
@@ -394,7 +394,7 @@ fn memory(report: &mut Report, api: &mut ApiServer, scale: &Scale) {
         target: Target::AtMost(0.0, 0, ""),
         value: messages as f64,
         measured: messages.to_string(),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!("{:.2} s of CPU", cpu.as_secs_f64()),
     });
 }
@@ -428,7 +428,7 @@ fn cgroup(report: &mut Report, api: &ApiServer, scale: &Scale) {
         target: Target::AtMost(0.0, 0, " deaths"),
         value,
         measured,
-        yardstick: String::new(),
+        reference: String::new(),
         cost,
     });
 }

@@ -20,13 +20,12 @@ use k8s_relay::{
     sim::cluster::sent_as,
 };
 use support::{
-    CLUSTER, MESSAGES, ROUNDS,
+    CLUSTER, MESSAGES, ROUNDS, bare_server,
     process::Server,
     reducer::Reducer,
     report::{Report, Row, Sample, Target},
     varied::Varied,
     watcher::{Call, Client, Load, encode, encode_framed},
-    yardstick,
 };
 
 /// Times that every pod of the cluster is sent again.
@@ -62,7 +61,7 @@ struct Loads {
 }
 
 fn main() {
-    yardstick::serve_if_asked();
+    bare_server::serve_if_asked();
     let mut report = Report::new("pipeline");
     let loads = Loads {
         list: encode(CLUSTER.list()),
@@ -74,42 +73,38 @@ fn main() {
         restarts: encode(CLUSTER.all_pods().map(restarted)),
     };
     let rounds: Vec<_> = (0..ROUNDS)
-        .map(|_| (relay(&loads), yardstick(&loads)))
+        .map(|_| (relay(&loads), bare_server(&loads)))
         .collect();
     let relay = |of: fn(&Round) -> Spent| rounds.iter().map(move |(relay, _)| of(relay));
-    let yardstick = |of: fn(&Round) -> Spent| rounds.iter().map(move |(_, bare)| of(bare));
+    let bare = |of: fn(&Round) -> Spent| rounds.iter().map(move |(_, bare)| of(bare));
 
     let infos = f64::from(CLUSTER.replica_sets + CLUSTER.pods);
-    let [ours, bare] = [
+    let [ours, theirs] = [
         times(relay(|round| round.list)),
-        times(yardstick(|round| round.list)),
+        times(bare(|round| round.list)),
     ];
-    let ratio = ours.median() / bare.median();
+    let ratio = ours.median() / theirs.median();
     report.row(Row {
         figure: "first list: 20k ReplicaSets, 100k pods, 200k containers",
         target: Target::AtMost(2.5, 2, " × the bare server"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", ours.show(3, "s")),
-        yardstick: bare.show(3, "s"),
-        cost: cost(
-            infos,
-            relay(|round| round.list),
-            yardstick(|round| round.list),
-        ),
+        reference: theirs.show(3, "s"),
+        cost: cost(infos, relay(|round| round.list), bare(|round| round.list)),
     });
 
     let infos = f64::from(CLUSTER.pods * PASSES);
     let mut updates = |figure, of: fn(&Round) -> Spent| {
-        let [ours, bare] = [times(relay(of)), times(yardstick(of))]
+        let [ours, theirs] = [times(relay(of)), times(bare(of))]
             .map(|times| times.map(|seconds| infos / seconds / 1e3));
-        let ratio = ours.median() / bare.median();
+        let ratio = ours.median() / theirs.median();
         report.row(Row {
             figure,
             target: Target::AtLeast(0.5, 2, " × the bare server's rate"),
             value: ratio,
             measured: format!("{ratio:.2} ×: {}", ours.show(0, "k Info/s")),
-            yardstick: bare.show(0, "k Info/s"),
-            cost: cost(infos, relay(of), yardstick(of)),
+            reference: theirs.show(0, "k Info/s"),
+            cost: cost(infos, relay(of), bare(of)),
         });
     };
     updates("updates of live pods, nothing new in them", |round| {
@@ -152,7 +147,7 @@ fn framed(report: &mut Report) {
         })
     };
     let bare = || {
-        let server = Server::yardstick();
+        let server = Server::bare();
         [(&list, 1), (&updates, PASSES)].map(|(load, passes)| {
             let call = Call::open_by(Client::Framing, server.address());
             let (start, cpu) = (Instant::now(), server.cpu_time());
@@ -171,7 +166,7 @@ fn framed(report: &mut Report) {
     ];
     for (part, (figure, infos)) in rows.into_iter().enumerate() {
         let each = |spent: &Spent| spent.cpu.as_secs_f64() / infos as f64 * 1e6;
-        let [ours, bare] = [
+        let [ours, theirs] = [
             Sample::new(rounds.iter().map(|(ours, _)| each(&ours[part]))),
             Sample::new(rounds.iter().map(|(_, bare)| each(&bare[part]))),
         ];
@@ -181,7 +176,7 @@ fn framed(report: &mut Report) {
             target: Target::AtMost(FRAMED_COST, 1, " µs of CPU an Info"),
             value: ours.median(),
             measured: ours.show(2, "µs"),
-            yardstick: bare.show(2, "µs"),
+            reference: theirs.show(2, "µs"),
             cost: format!("{:.0} k Info/s", infos as f64 / time.median() / 1e3),
         });
     }
@@ -195,14 +190,14 @@ fn times(spent: impl Iterator<Item = Spent>) -> Sample {
 fn cost(
     infos: f64,
     relay: impl Iterator<Item = Spent>,
-    yardstick: impl Iterator<Item = Spent>,
+    bare: impl Iterator<Item = Spent>,
 ) -> String {
-    let [relay, yardstick] = [
+    let [relay, bare] = [
         Sample::of_times(relay.map(|spent| spent.cpu)),
-        Sample::of_times(yardstick.map(|spent| spent.cpu)),
+        Sample::of_times(bare.map(|spent| spent.cpu)),
     ]
     .map(|cpu| cpu.median() / infos * 1e6);
-    format!("{relay:.1} µs of CPU each, bare server {yardstick:.1}")
+    format!("{relay:.1} µs of CPU each, bare server {bare:.1}")
 }
 
 fn relay(loads: &Loads) -> Round {
@@ -230,8 +225,8 @@ fn relay(loads: &Loads) -> Round {
     }
 }
 
-fn yardstick(loads: &Loads) -> Round {
-    let server = Server::yardstick();
+fn bare_server(loads: &Loads) -> Round {
+    let server = Server::bare();
     let read = |load: &Load, passes: u32| {
         let call = Call::open(server.address());
         let (start, cpu) = (Instant::now(), server.cpu_time());

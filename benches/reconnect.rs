@@ -40,7 +40,7 @@ fn main() {
         target: Target::AtMost(0.5, 1, " s"),
         value: times.median(),
         measured: times.show(3, "s"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!("{:.2} µs/message", times.median() / MESSAGES as f64 * 1e6),
     });
     report.print();

@@ -229,7 +229,7 @@ fn cost(report: &mut Report, cluster: &mut BothWays, scale: &Scale) {
             target: Target::AtMost(1.25, 2, " × both alone"),
             value: ratio,
             measured: format!("{ratio:.2} ×: {}", shadow.show(1, "µs of CPU")),
-            yardstick: format!("{sum:.1} µs"),
+            reference: format!("{sum:.1} µs"),
             cost: format!(
                 "legacy {}, native {}",
                 legacy.show(1, "µs"),
@@ -293,7 +293,7 @@ fn memory(report: &mut Report, cluster: &BothWays) {
             target: Target::AtMost(1.5, 1, " × the larger alone"),
             value: ratio,
             measured: format!("{ratio:.2} ×: {:.1} MiB", shadow[at]),
-            yardstick: format!("{one:.1} MiB"),
+            reference: format!("{one:.1} MiB"),
             cost: format!("legacy {:.1}, native {:.1} MiB", legacy[at], native[at]),
         });
     }
@@ -318,7 +318,7 @@ fn switches(report: &mut Report, cluster: &mut BothWays, scale: &Scale) {
             target: Target::AtMost(100.0, 0, " ms (max)"),
             value: times.max(),
             measured: times.show(1, "ms"),
-            yardstick: String::new(),
+            reference: String::new(),
             cost: String::new(),
         });
     };
@@ -335,7 +335,7 @@ fn switches(report: &mut Report, cluster: &mut BothWays, scale: &Scale) {
         target: Target::AtMost(0.0, 0, ""),
         value: messages as f64,
         measured: messages.to_string(),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!("{} switches", 2 * scale.switches),
     });
 }

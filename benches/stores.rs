@@ -154,7 +154,7 @@ fn main() {
             target,
             value,
             measured,
-            yardstick: String::new(),
+            reference: String::new(),
             cost: String::new(),
         });
     };
@@ -215,7 +215,7 @@ fn main() {
     let peak = (settled + again.bytes_max as f64) / settled;
     let bound = Target::AtMost(1.3, 2, " × settled");
     row(
-        "peak of a list anew",
+        "peak of a repeated list",
         bound,
         peak,
         format!("{peak:.2} × settled"),

@@ -14,18 +14,17 @@ use std::time::{Duration, Instant};
 
 use k8s_relay::{proto::info::Event, sim::cluster::sent_as};
 use support::{
-    CLUSTER, ROUNDS,
+    CLUSTER, ROUNDS, bare_server,
     process::Server,
     report::{Report, Row, Sample, Target},
     watcher::{Call, Load, encode},
-    yardstick,
 };
 
 /// Times that every pod of the cluster is sent again.
 const PASSES: u32 = 3;
 
 fn main() {
-    yardstick::serve_if_asked();
+    bare_server::serve_if_asked();
     let mut report = Report::new("tee");
     let list = encode(CLUSTER.list());
     let updates = encode(
@@ -39,15 +38,15 @@ fn main() {
     let infos = f64::from(CLUSTER.replica_sets + CLUSTER.pods * (1 + PASSES));
     let rate = |times: Vec<Duration>| Sample::of_times(times).map(|seconds| infos / seconds / 1e3);
     let ours = rate(rounds.iter().map(|((time, _), _)| *time).collect());
-    let yardstick = rate(rounds.iter().map(|(_, time)| *time).collect());
+    let bare_server = rate(rounds.iter().map(|(_, time)| *time).collect());
     let cpu = Sample::of_times(rounds.iter().map(|((_, cpu), _)| *cpu));
-    let ratio = ours.median() / yardstick.median();
+    let ratio = ours.median() / bare_server.median();
     report.row(Row {
         figure: "first list and three updates of each pod, to two relays",
         target: Target::AtLeast(0.25, 2, " × the bare server's rate"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", ours.show(0, "k Info/s")),
-        yardstick: yardstick.show(0, "k Info/s"),
+        reference: bare_server.show(0, "k Info/s"),
         cost: format!("{:.1} µs of CPU each", cpu.median() / infos * 1e6),
     });
     report.print();
@@ -55,14 +54,14 @@ fn main() {
 
 /// The time, and processor time of the tee alone.
 fn teed(list: &Load, updates: &Load) -> (Duration, Duration) {
-    let relays = [Server::yardstick(), Server::yardstick()];
+    let relays = [Server::bare(), Server::bare()];
     let tee = Server::tee(relays.each_ref().map(Server::address));
     let time = time(&tee, list, updates);
     (time, tee.cpu_time())
 }
 
 fn bare(list: &Load, updates: &Load) -> Duration {
-    time(&Server::yardstick(), list, updates)
+    time(&Server::bare(), list, updates)
 }
 
 fn time(server: &Server, list: &Load, updates: &Load) -> Duration {

@@ -83,7 +83,7 @@ fn main() {
         target: Target::AtLeast(0.6, 2, " × plain text"),
         value: ratio,
         measured: format!("{ratio:.2} ×: {}", ours.show(0, "k pods/s")),
-        yardstick: bare.show(0, "k pods/s"),
+        reference: bare.show(0, "k pods/s"),
         cost: String::new(),
     });
     let memory = |rounds: &[Round]| Sample::new(rounds.iter().map(|round| round.memory / 1024.0));
@@ -94,7 +94,7 @@ fn main() {
         target: Target::AtMost(1024.0, 0, " KiB more"),
         value: more,
         measured: format!("{more:.0} KiB more: {}", ours.show(0, "KiB")),
-        yardstick: bare.show(0, "KiB"),
+        reference: bare.show(0, "KiB"),
         cost: String::new(),
     });
     report.print();

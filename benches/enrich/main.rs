@@ -114,7 +114,7 @@ fn within(report: &mut Report) {
             // Whatever disturbs it only adds.
             value: 1e6 / took.min(),
             measured: took.show(0, "ns"),
-            yardstick: String::new(),
+            reference: String::new(),
             cost: format!("{:.2} allocations", allocations as f64 / PODS as f64),
         });
     }

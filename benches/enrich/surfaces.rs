@@ -160,7 +160,7 @@ pub fn measure(report: &mut Report) {
         target: Target::AtMost(10.0, 2, "ms"),
         value: waits.quantile(0.99),
         measured: waits.show(2, "ms"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: format!("{:.2} ms p99.9", waits.quantile(0.999)),
     });
     stop.cancel();
@@ -179,7 +179,7 @@ fn row(report: &mut Report, figure: &str, target: f64, rates: Sample) {
         target: Target::AtLeast(target, 0, "k/s"),
         value: rates.max(),
         measured: rates.show(0, "k/s"),
-        yardstick: String::new(),
+        reference: String::new(),
         cost: String::new(),
     });
 }

@@ -16,14 +16,14 @@
 
 pub mod admin;
 pub mod api_server;
+pub mod bare_server;
 pub mod both_ways;
-pub mod floor;
+pub mod lower_bound;
 pub mod process;
 pub mod reducer;
 pub mod report;
 pub mod varied;
 pub mod watcher;
-pub mod yardstick;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, floor, yardstick};
+use super::{PATIENCE, bare_server, lower_bound};
 
 /// What Linux counts processor time in, on every machine of today.
 const TICKS_PER_SECOND: u64 = 100;
@@ -94,17 +94,17 @@ impl Server {
         Self::start(command)
     }
 
-    /// The floor: this very program, as [`floor::watch_if_asked`].
-    pub fn floor(kubeconfig: &Path) -> Self {
+    /// The lower bound: this very program, as [`lower_bound::watch_if_asked`].
+    pub fn lower_bound(kubeconfig: &Path) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.arg(floor::MODE).arg(kubeconfig);
+        command.arg(lower_bound::MODE).arg(kubeconfig);
         Self::start(command)
     }
 
-    /// The bare server: this very program, as [`yardstick::serve`].
-    pub fn yardstick() -> Self {
+    /// The bare server: this very program, as [`bare_server::serve`].
+    pub fn bare() -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.arg(yardstick::MODE);
+        command.arg(bare_server::MODE);
         Self::start(command)
     }
 

@@ -67,9 +67,9 @@ const COLUMNS: [&str; 6] = [
     "figure",
     "target",
     "measured",
-    "yardstick",
+    "reference",
     "cost",
-    "verdict",
+    "result",
 ];
 
 /// What a figure must be.
@@ -93,8 +93,9 @@ pub struct Row<'a> {
     pub value: f64,
     /// What was measured, as text.
     pub measured: String,
-    /// The same of the bare server, if there is one.
-    pub yardstick: String,
+    /// The same of what the relay is held against, if there is anything: the bare server, the
+    /// lower bound, a library.
+    pub reference: String,
     /// What one event costs.
     pub cost: String,
 }
@@ -118,9 +119,9 @@ impl Report {
             row.figure.to_owned(),
             row.target.to_string(),
             row.measured,
-            row.yardstick,
+            row.reference,
             row.cost,
-            row.target.verdict(row.value).to_owned(),
+            row.target.result(row.value).to_owned(),
         ]);
     }
 
@@ -147,7 +148,7 @@ impl Report {
 }
 
 impl Target {
-    fn verdict(self, value: f64) -> &'static str {
+    fn result(self, value: f64) -> &'static str {
         let reached = match self {
             Self::AtMost(limit, ..) => value <= limit,
             Self::AtLeast(limit, ..) => value >= limit,

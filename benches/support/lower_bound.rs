@@ -1,4 +1,4 @@
-//! The floor: bare watchers of kube-rs for the kinds that the relay watches, decoding the same
+//! The lower bound: bare watchers of kube-rs for the kinds that the relay watches, decoding the same
 //! thin types with the same allocator, that drop every event.
 //!
 //! It says in the manner of the relay where it listens: who connects there and sends a number
@@ -42,8 +42,8 @@ use tokio_rustls::rustls::crypto::ring;
 
 use super::PATIENCE;
 
-/// The argument that makes a bench the floor; the kubeconfig follows.
-pub const MODE: &str = "floor";
+/// The argument that makes a bench the lower bound; the kubeconfig follows.
+pub const MODE: &str = "lower-bound";
 
 /// Watches indefinitely, if this process was started as the lower bound; otherwise does nothing.
 pub fn watch_if_asked() {
@@ -55,13 +55,13 @@ pub fn watch_if_asked() {
     }
 }
 
-/// Asks a floor.
+/// Asks a lower bound.
 pub struct Asking(BufReader<TcpStream>);
 
 impl Asking {
     /// Connects.
-    pub fn open(floor: SocketAddr) -> Self {
-        let stream = TcpStream::connect(floor).unwrap();
+    pub fn open(lower_bound: SocketAddr) -> Self {
+        let stream = TcpStream::connect(lower_bound).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(BufReader::new(stream))
     }
@@ -70,7 +70,10 @@ impl Asking {
     pub fn wait(&mut self, events: u64) {
         writeln!(self.0.get_mut(), "{events}").unwrap();
         let answer = self.0.read_line(&mut String::new()).unwrap_or(0);
-        assert_ne!(answer, 0, "waited in vain for {events} events at the floor");
+        assert_ne!(
+            answer, 0,
+            "waited in vain for {events} events at the lower bound"
+        );
     }
 }
 

@@ -18,7 +18,7 @@ use tonic::{
 };
 
 /// The argument that makes a bench the bare server.
-pub const MODE: &str = "yardstick";
+pub const MODE: &str = "bare-server";
 
 /// Serves indefinitely, if this process was started as the bare server; otherwise does nothing.
 pub fn serve_if_asked() {
