@@ -20,9 +20,9 @@ use harness::{
     exceptions::Exceptions,
     peers::Peers,
     plan::{self, DEFAULT, Job, Options},
-    proof, recording, regexps,
+    recording, regexps,
     report::Report,
-    streams,
+    self_test, streams,
 };
 
 /// Drives relays with the same input and compares what their reducers received.
@@ -202,7 +202,7 @@ fn jobs(arguments: &Arguments, cases: &[Arc<Case>]) -> Result<Vec<Job>> {
         jobs.extend(plan::jobs(&peers, names, cases, arguments.long)?);
     }
     if arguments.case.is_empty() && arguments.filter.is_empty() {
-        jobs.extend(proof::jobs()?);
+        jobs.extend(self_test::jobs()?);
     }
     Ok(jobs)
 }

@@ -85,9 +85,9 @@ func (r *running) ask(ctx context.Context, path string) ([]byte, error) {
 	return text, err
 }
 
-// checkCore compares with what the relay itself says: how many pods are told and live, the
+// checkCore compares with what the relay itself says: how many pods are announced and live, the
 // digests of its feeds, and in a stage that compares, what has come of that.
-func (r *running) checkCore(ctx context.Context, p picture) error {
+func (r *running) checkCore(ctx context.Context, p snapshot) error {
 	s, err := r.status(ctx)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (r *running) checkParity(p parity, want map[string]digest.Pod) error {
 	if !p.Comparing || p.Divergences+p.Unsettled > 0 || p.LegacyDigest != p.NativeDigest {
 		return fmt.Errorf("%s: the feeds are not equal: %+v", r.name, p)
 	}
-	// What is excused is put right in the digests: then they are nobody else's.
+	// What is expected to differ is put right in the digests: then they are nobody else's.
 	if len(p.Excused) == 0 && p.NativeDigest != expected {
 		return fmt.Errorf("%s: the feeds have %s, the API server %s", r.name, p.NativeDigest, expected)
 	}

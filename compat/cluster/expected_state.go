@@ -13,8 +13,8 @@ import (
 	"k8s-relay/compat/cluster/digest"
 )
 
-// truth is what the API server says, read from typed objects, and what it has said before.
-type truth struct {
+// expectedState is what the API server says, read from typed objects, and what it has said before.
+type expectedState struct {
 	// controllers of each ReplicaSet and Job ever seen: one that was deleted goes on resolving.
 	controllers map[types.UID]*metav1.OwnerReference
 	// first is each pod as it was seen first with an address.
@@ -28,32 +28,32 @@ type owner struct {
 	name, uid string
 }
 
-func newTruth() *truth {
-	return &truth{
+func newExpectedState() *expectedState {
+	return &expectedState{
 		controllers: map[types.UID]*metav1.OwnerReference{},
 		first:       map[string]digest.Pod{}, ids: map[string]map[string]bool{},
 	}
 }
 
-// picture is all pods that a reducer should know now.
-type picture struct {
+// snapshot is all pods that a reducer should know now.
+type snapshot struct {
 	// main has the containers of containerStatuses; all has those of init and ephemeral containers too.
 	main, all map[string]digest.Pod
 }
 
-func (t *truth) read(ctx context.Context, client kubernetes.Interface) (picture, error) {
+func (t *expectedState) read(ctx context.Context, client kubernetes.Interface) (snapshot, error) {
 	all := metav1.ListOptions{}
 	pods, err := client.CoreV1().Pods("").List(ctx, all)
 	if err != nil {
-		return picture{}, err
+		return snapshot{}, err
 	}
 	sets, err := client.AppsV1().ReplicaSets("").List(ctx, all)
 	if err != nil {
-		return picture{}, err
+		return snapshot{}, err
 	}
 	jobs, err := client.BatchV1().Jobs("").List(ctx, all)
 	if err != nil {
-		return picture{}, err
+		return snapshot{}, err
 	}
 	for i := range sets.Items {
 		t.controllers[sets.Items[i].UID] = metav1.GetControllerOf(&sets.Items[i])
@@ -64,25 +64,25 @@ func (t *truth) read(ctx context.Context, client kubernetes.Interface) (picture,
 	return t.of(pods.Items), nil
 }
 
-// of gives what should be told of these pods.
-func (t *truth) of(pods []corev1.Pod) picture {
-	p := picture{main: map[string]digest.Pod{}, all: map[string]digest.Pod{}}
+// of gives what should be announced of these pods.
+func (t *expectedState) of(pods []corev1.Pod) snapshot {
+	p := snapshot{main: map[string]digest.Pod{}, all: map[string]digest.Pod{}}
 	for i := range pods {
 		pod := &pods[i]
 		if pod.Status.PodIP == "" {
 			continue
 		}
-		told := record(pod, t.ownerOf(pod))
-		told.Containers = containers(pod.Status.ContainerStatuses)
-		p.main[told.UID] = told
-		told.Containers = containers(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses)
-		p.all[told.UID] = told
-		t.remember(told)
+		announced := record(pod, t.ownerOf(pod))
+		announced.Containers = containers(pod.Status.ContainerStatuses)
+		p.main[announced.UID] = announced
+		announced.Containers = containers(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses)
+		p.all[announced.UID] = announced
+		t.remember(announced)
 	}
 	return p
 }
 
-func (t *truth) remember(pod digest.Pod) {
+func (t *expectedState) remember(pod digest.Pod) {
 	if _, known := t.first[pod.UID]; !known {
 		t.first[pod.UID], t.ids[pod.UID] = pod, map[string]bool{}
 	}
@@ -92,7 +92,7 @@ func (t *truth) remember(pod digest.Pod) {
 }
 
 // ownerOf gives the effective owner: of a ReplicaSet its Deployment, of a Job its CronJob.
-func (t *truth) ownerOf(pod *corev1.Pod) owner {
+func (t *expectedState) ownerOf(pod *corev1.Pod) owner {
 	direct := metav1.GetControllerOf(pod)
 	if direct == nil {
 		return owner{kind: 254, name: pod.Name}
@@ -105,33 +105,33 @@ func (t *truth) ownerOf(pod *corev1.Pod) owner {
 }
 
 func record(pod *corev1.Pod, o owner) digest.Pod {
-	told := digest.Pod{
+	announced := digest.Pod{
 		UID: string(pod.UID), IP: pod.Status.PodIP, OwnerKind: o.kind, OwnerName: o.name, OwnerUID: o.uid,
 		Name: pod.Name, Namespace: pod.Namespace,
 	}
 	if pod.Spec.HostNetwork {
-		told.HostNetwork = 1
+		announced.HostNetwork = 1
 	}
 	var images []string
 	for _, status := range pod.Status.ContainerStatuses {
 		images = append(images, "'"+status.Image+"'")
 	}
 	slices.Sort(images)
-	told.Version = strings.Join(images, ",")
-	return told
+	announced.Version = strings.Join(images, ",")
+	return announced
 }
 
 // containers gives those that have an id, in the order of their bytes.
 func containers(lists ...[]corev1.ContainerStatus) []digest.Container {
-	var told []digest.Container
+	var announced []digest.Container
 	for _, list := range lists {
 		for _, status := range list {
 			if status.ContainerID != "" {
-				told = append(told, digest.Container{ID: status.ContainerID, Name: status.Name, Image: status.Image})
+				announced = append(announced, digest.Container{ID: status.ContainerID, Name: status.Name, Image: status.Image})
 			}
 		}
 	}
-	return told
+	return announced
 }
 
 func kindCode(kind string) uint8 {

@@ -17,7 +17,7 @@ import (
 	"k8s-relay/compat/watcher/synthetic"
 )
 
-// loadLimit is how long the relay may take to tell them all.
+// loadLimit is how long the relay may take to announce them all.
 const loadLimit = 5 * time.Minute
 
 // runLoad drives a relay with the watcher's gRPC stack at full speed: the stream must live (no
@@ -31,7 +31,7 @@ func runLoad(ctx context.Context, o options) error {
 		}
 		began := time.Now()
 		facts, err := loadOne(ctx, o, size, pods)
-		verdict(fmt.Sprintf("the watcher at full speed: %d %s pods", pods, size), began, facts, err)
+		reportStep(fmt.Sprintf("the watcher at full speed: %d %s pods", pods, size), began, facts, err)
 		failed = errors.Join(failed, err)
 	}
 	return failed
@@ -76,7 +76,7 @@ func loadOne(ctx context.Context, o options, size synthetic.Size, pods int) (fac
 	}); err != nil {
 		return "", err
 	}
-	told := time.Since(began).Seconds()
+	announced := time.Since(began).Seconds()
 	var sent struct {
 		Messages, Bytes int
 		Seconds         float64
@@ -89,11 +89,11 @@ func loadOne(ctx context.Context, o options, size synthetic.Size, pods int) (fac
 		}
 		return json.Unmarshal(text, &sent)
 	})
-	return fmt.Sprintf("%d messages, %d MiB: sent in %.1f s, told in %.1f s", sent.Messages, sent.Bytes>>20, sent.Seconds, told), err
+	return fmt.Sprintf("%d messages, %d MiB: sent in %.1f s, announced in %.1f s", sent.Messages, sent.Bytes>>20, sent.Seconds, announced), err
 }
 
 func syntheticDigest(size synthetic.Size, pods int) digest.Digest {
-	t := newTruth()
+	t := newExpectedState()
 	var all digest.Digest
 	for i := range pods {
 		set, pod := synthetic.ReplicaSet(i/synthetic.PodsPerSet, size), synthetic.Pod(i, size)

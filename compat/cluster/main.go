@@ -65,8 +65,8 @@ func run(ctx context.Context, o options) error {
 	return failed
 }
 
-// verdict writes one line about one step, and what is wrong below it.
-func verdict(name string, began time.Time, facts string, err error) {
+// reportStep writes one line about one step, and what is wrong below it.
+func reportStep(name string, began time.Time, facts string, err error) {
 	word := "ok"
 	if err != nil {
 		word = "FAIL"

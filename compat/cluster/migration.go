@@ -71,7 +71,7 @@ func busyMigration(ctx context.Context, w *world) error {
 	return s.err
 }
 
-// counts is what a reducer was told, and how often its watcher has started over.
+// counts is what a reducer was sent, and how often its watcher has started over.
 type counts struct {
 	sum
 	streams int
@@ -87,7 +87,7 @@ func (s *script) counted(r *running) counts {
 	return c
 }
 
-// withoutResync fails if the reducer was told everything anew, unless for a new stream: an API
+// withoutResync fails if the reducer was sent everything again, unless for a new stream: an API
 // server ends the watch of a watcher that is too slow for it, and then the stream ends, too.
 func (s *script) withoutResync(r *running, before, after counts) {
 	s.do(func() error {

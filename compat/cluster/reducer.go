@@ -111,7 +111,7 @@ func (r *reducer) ask(s syscall.Signal) (map[string]digest.Pod, sum, error) {
 	}
 }
 
-// end fails also if a relay has told it what it may not. Nobody reads what it shows at its end:
+// end fails also if a relay has sent it what it may not. Nobody reads what it shows at its end:
 // it takes that for a closed pipe.
 func (r *reducer) end() error {
 	r.out.Close()

@@ -24,9 +24,9 @@ type setup struct {
 	watcher bool
 	// native: it has watches of its own.
 	native bool
-	// all: init and ephemeral containers are told, too. A watcher tells none (protocol 13.0).
+	// all: init and ephemeral containers are announced, too. A watcher sends none (protocol 13.0).
 	all bool
-	// told once: pods are as they were announced first (D14), not as they are.
+	// once: pods are as they were announced first (D14), not as they are.
 	once bool
 }
 
@@ -143,7 +143,7 @@ func (r *running) alive() error {
 }
 
 // view is what this set-up should show of what there is.
-func (r *running) view(p picture) map[string]digest.Pod {
+func (r *running) view(p snapshot) map[string]digest.Pod {
 	if r.all {
 		return p.all
 	}
@@ -152,7 +152,7 @@ func (r *running) view(p picture) map[string]digest.Pod {
 
 // check fails if the reducer of this set-up does not know what it should, or the core does not
 // say so.
-func (r *running) check(ctx context.Context, t *truth, p picture) error {
+func (r *running) check(ctx context.Context, t *expectedState, p snapshot) error {
 	if err := r.alive(); err != nil {
 		return err
 	}
@@ -168,15 +168,15 @@ func (r *running) check(ctx context.Context, t *truth, p picture) error {
 		if !r.once {
 			return fmt.Errorf("%s: the reducer has %s, the API server %s", r.name, s.Digest, expected)
 		}
-		if err := r.checkExcused(t, want); err != nil {
+		if err := r.checkAllowed(t, want); err != nil {
 			return err
 		}
 	}
 	return r.checkCore(ctx, p)
 }
 
-// checkExcused compares once more, with what differs on purpose put right.
-func (r *running) checkExcused(t *truth, want map[string]digest.Pod) error {
+// checkAllowed compares once more, with the expected differences put right.
+func (r *running) checkAllowed(t *expectedState, want map[string]digest.Pod) error {
 	got, s, err := r.reducer.pods()
 	if err != nil {
 		return err
@@ -184,32 +184,32 @@ func (r *running) checkExcused(t *truth, want map[string]digest.Pod) error {
 	if d := digest.Of(got).String(); d != s.Digest {
 		return fmt.Errorf("%s: the reducer's digest is %s, that of its pods %s", r.name, s.Digest, d)
 	}
-	if a, b := digest.Of(r.excuse(t, want, got)), digest.Of(want); a != b {
+	if a, b := digest.Of(r.allow(t, want, got)), digest.Of(want); a != b {
 		return fmt.Errorf("%s: the reducer has %s, the API server %s", r.name, a, b)
 	}
 	return nil
 }
 
-// excuse gives the reducer's pods, with what differs from the API server on purpose put right.
-func (r *running) excuse(t *truth, want, got map[string]digest.Pod) map[string]digest.Pod {
-	excused := map[string]digest.Pod{}
+// allow gives the reducer's pods, with the expected differences from the API server put right.
+func (r *running) allow(t *expectedState, want, got map[string]digest.Pod) map[string]digest.Pod {
+	allowed := map[string]digest.Pod{}
 	for uid, pod := range got {
 		now, known := want[uid]
 		if !known {
-			excused[uid] = pod
+			allowed[uid] = pod
 			continue
 		}
 		if r.once {
 			pod = once(t, now, pod)
 		}
-		excused[uid] = pod
+		allowed[uid] = pod
 	}
-	return excused
+	return allowed
 }
 
-// once puts right a pod that was told once (D14): it is as it was at first; and of its containers
+// once puts right a pod that was announced once (D14): it is as it was at first; and of its containers
 // those that are gone stay until it goes.
-func once(t *truth, now, pod digest.Pod) digest.Pod {
+func once(t *expectedState, now, pod digest.Pod) digest.Pod {
 	had := t.first[pod.UID]
 	had.Containers = pod.Containers
 	if digest.Of(map[string]digest.Pod{pod.UID: had}) != digest.Of(map[string]digest.Pod{pod.UID: pod}) {
@@ -229,13 +229,13 @@ func once(t *truth, now, pod digest.Pod) digest.Pod {
 }
 
 // differences says which pods differ, with both sides; at most ten.
-func (r *running) differences(t *truth, p picture) string {
+func (r *running) differences(t *expectedState, p snapshot) string {
 	got, _, err := r.reducer.pods()
 	if err != nil {
 		return err.Error()
 	}
 	want := r.view(p)
-	got = r.excuse(t, want, got)
+	got = r.allow(t, want, got)
 	var rows []string
 	for uid, pod := range want {
 		other, known := got[uid]

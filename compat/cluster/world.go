@@ -12,12 +12,12 @@ import (
 	"k8s-relay/compat/cluster/digest"
 )
 
-// world is the control plane, the set-ups over it, and what we have seen of the truth.
+// world is the control plane, the set-ups over it, and what we have seen of the expected state.
 type world struct {
 	options
-	plane *plane
-	over  []*running
-	truth *truth
+	plane    *plane
+	over     []*running
+	expected *expectedState
 }
 
 // settleLimit is how long it may take until all agree. A relay that was refused, or that has lost
@@ -30,10 +30,10 @@ func runSteps(ctx context.Context, o options) (failed error) {
 	defer func() {
 		began := time.Now()
 		err := w.end()
-		verdict("everything ends well, and no reducer was told what it may not be", began, "", err)
+		reportStep("everything ends well, and no reducer was sent what it may not be", began, "", err)
 		failed = errors.Join(failed, err)
 	}()
-	verdict("the control plane and the set-ups start", began, strings.Join(w.names(), ", "), err)
+	reportStep("the control plane and the set-ups start", began, strings.Join(w.names(), ", "), err)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func runSteps(ctx context.Context, o options) (failed error) {
 		if err == nil {
 			facts, err = w.agree(ctx)
 		}
-		verdict(s.name, began, facts, err)
+		reportStep(s.name, began, facts, err)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func runSteps(ctx context.Context, o options) (failed error) {
 }
 
 func startWorld(ctx context.Context, o options) (*world, error) {
-	w := &world{options: o, truth: newTruth()}
+	w := &world{options: o, expected: newExpectedState()}
 	dir := o.dir + "/steps"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return w, err
@@ -121,22 +121,22 @@ func (w *world) allLogged(before map[string]int, words ...string) error {
 
 // agree waits until everybody knows the same, while the cluster stands still; or says who does not.
 func (w *world) agree(ctx context.Context) (string, error) {
-	var now picture
+	var now snapshot
 	var wrong []*running
 	err := until(ctx, settleLimit, func() error {
 		var err error
-		if now, err = w.truth.read(ctx, w.plane.client); err != nil {
+		if now, err = w.expected.read(ctx, w.plane.client); err != nil {
 			return err
 		}
 		wrong = nil
 		var all []error
 		for _, r := range w.over {
-			if err := r.check(ctx, w.truth, now); err != nil {
+			if err := r.check(ctx, w.expected, now); err != nil {
 				wrong = append(wrong, r)
 				all = append(all, err)
 			}
 		}
-		then, err := w.truth.read(ctx, w.plane.client)
+		then, err := w.expected.read(ctx, w.plane.client)
 		if err == nil && digest.Of(then.all) != digest.Of(now.all) {
 			err = errors.New("the cluster does not stand still")
 		}
@@ -146,7 +146,7 @@ func (w *world) agree(ctx context.Context) (string, error) {
 		return digest.Of(now.main).String(), nil
 	}
 	for _, r := range wrong {
-		err = fmt.Errorf("%w\n%s", err, r.differences(w.truth, now))
+		err = fmt.Errorf("%w\n%s", err, r.differences(w.expected, now))
 	}
 	return "", err
 }

@@ -21,7 +21,7 @@ pub struct Side<'a> {
 
 /// What is to be said of two peers and a case.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum CaseResult {
     Equal,
     /// They differ as `exceptions.toml` says.
     Exception {
@@ -34,7 +34,7 @@ pub enum Verdict {
     },
 }
 
-/// A [`Verdict`] in one word.
+/// A [`CaseResult`] in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {
@@ -44,7 +44,7 @@ pub enum Word {
     NotRun,
 }
 
-impl Verdict {
+impl CaseResult {
     pub fn word(&self) -> Word {
         match self {
             Self::Equal => Word::Equal,
@@ -94,15 +94,15 @@ fn against_recording(
     exceptions: &Exceptions,
     peer: &Peer,
     played: &Played,
-) -> Verdict {
+) -> CaseResult {
     let exception = exceptions::of_peer(&exceptions.recorded, &case.name, peer);
     match (
         recorded_difference(case, exception, peer, played),
         exception,
     ) {
-        (Some(difference), _) => Verdict::Different(difference),
-        (None, Some(exception)) => Verdict::intended(&exception.decision, &exception.reason),
-        (None, None) => Verdict::Equal,
+        (Some(difference), _) => CaseResult::Different(difference),
+        (None, Some(exception)) => CaseResult::intended(&exception.decision, &exception.reason),
+        (None, None) => CaseResult::Equal,
     }
 }
 
@@ -138,7 +138,7 @@ fn against_each_other(
     case: &Case,
     exceptions: &Exceptions,
     sides: [(&Peer, &Played); 2],
-) -> Verdict {
+) -> CaseResult {
     let [(left, one), (right, other)] = sides;
     let compared = case.compared.min(left.compared).min(right.compared);
     let difference = live_difference(compared, one, other);
@@ -152,7 +152,7 @@ fn against_each_other(
         }
     }
     let Some(difference) = difference else {
-        return Verdict::Equal;
+        return CaseResult::Equal;
     };
     let recorded = |peer: &Peer| exceptions::of_peer(&exceptions.recorded, &case.name, peer);
     let is_known = |(peer, played): (&Peer, &Played)| {
@@ -161,17 +161,17 @@ fn against_each_other(
     let intended = case.recorded.is_some() && left.legacy != right.legacy;
     match recorded(left).or_else(|| recorded(right)) {
         Some(exception) if intended && sides.into_iter().all(is_known) => {
-            Verdict::intended(&exception.decision, &exception.reason)
+            CaseResult::intended(&exception.decision, &exception.reason)
         }
-        Some(_) | None => Verdict::Different(explained(difference, sides.map(Some))),
+        Some(_) | None => CaseResult::Different(explained(difference, sides.map(Some))),
     }
 }
 
 /// Both must do what the exception says of them, and nothing else may differ.
-fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> Verdict {
+fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> CaseResult {
     if equal {
         let what = "the exception makes no difference";
-        return Verdict::Different(Difference {
+        return CaseResult::Different(Difference {
             what: what.to_owned(),
             expected: None,
             got: None,
@@ -197,8 +197,8 @@ fn by_written(written: &Written, equal: bool, sides: [(&Peer, &Played); 2]) -> V
     // That depends on neither's way to hand over or to re-send.
     let rest = || other.outcome.difference_but(&one.outcome, &["streams"]);
     match otherwise.or_else(rest) {
-        Some(difference) => Verdict::Different(explained(difference, sides.map(Some))),
-        None => Verdict::intended(&written.decision, &written.reason),
+        Some(difference) => CaseResult::Different(explained(difference, sides.map(Some))),
+        None => CaseResult::intended(&written.decision, &written.reason),
     }
 }
 

@@ -7,8 +7,8 @@
 //! | [`peers`], [`relay`], [`window`] | who takes part, and how it is started and watched |
 //! | [`player`], [`collector`], [`run`] | does a case to all peers at the same pace |
 //! | [`outcome`], [`sequences`], [`reducer_state`] | what came of it, in forms that compare |
-//! | [`verdict`], [`exceptions`] | two of these against each other |
-//! | [`fault`], [`proof`] | bad peers, which the harness must find |
+//! | [`case_result`], [`exceptions`] | two of these against each other |
+//! | [`fault`], [`self_test`] | bad peers, which the harness must find |
 //! | [`regexps`] | the reader of Go's regular expressions, against Go |
 //! | [`plan`], [`report`] | what is run, and what is said about it |
 //!
@@ -17,6 +17,7 @@
 //! own. What is expected comes from another peer, or from a recording of one.
 
 pub mod case;
+pub mod case_result;
 pub mod collector;
 pub mod exceptions;
 pub mod fault;
@@ -25,14 +26,13 @@ pub mod outcome;
 pub mod peers;
 pub mod plan;
 pub mod player;
-pub mod proof;
 pub mod recording;
 pub mod reducer_state;
 pub mod regexps;
 pub mod relay;
 pub mod report;
 pub mod run;
+pub mod self_test;
 pub mod sequences;
 pub mod streams;
-pub mod verdict;
 pub mod window;

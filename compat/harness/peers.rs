@@ -28,7 +28,7 @@ pub struct Peer {
     pub quiet: Duration,
     /// How long it is waited for if it has sent less than the other peer.
     pub behind: Duration,
-    /// What goes wrong between it and its reducer; in the harness's proof of itself only.
+    /// What goes wrong between it and its reducer; in the harness's self-test only.
     pub fault: Option<Fault>,
 }
 

@@ -8,11 +8,11 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     case::Case,
+    case_result::{CaseResult, Side, Word},
     exceptions::Exceptions,
     peers::{Kind, Peer, Peers},
     report::Row,
     run::{self, Pace},
-    verdict::{Side, Verdict, Word},
 };
 
 /// One case and the peers that play it. Each is compared with the one before it.
@@ -182,7 +182,7 @@ impl Job {
                     let played = side.result.and_then(|result| result.as_ref().ok());
                     played.map(|played| played.took)
                 }),
-                verdict: Verdict::of(&self.case, exceptions, *left, *right),
+                result: CaseResult::of(&self.case, exceptions, *left, *right),
                 must: self.must,
             });
         }
@@ -195,7 +195,7 @@ impl Job {
                 description: self.case.description.clone(),
                 peers: [left.clone(), right.clone()],
                 took: [None; 2],
-                verdict: Verdict::NotRun {
+                result: CaseResult::NotRun {
                     why: "it is heavy: --long".to_owned(),
                 },
                 must: None,

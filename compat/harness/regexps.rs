@@ -12,13 +12,13 @@ use serde::Deserialize;
 
 /// What Go says of a pattern.
 #[derive(Deserialize)]
-struct Verdict {
+struct GoAnswer {
     pattern: String,
     /// The places of the keys that match; `None` if it is no pattern.
     matches: Option<Vec<usize>>,
 }
 
-/// Compares the verdicts on this many patterns, and returns what differs.
+/// Compares the answers on this many patterns, and returns what differs.
 ///
 /// # Errors
 /// Go is missing, or its program does not run to its end.
@@ -39,14 +39,14 @@ pub fn differences(count: usize, seed: u32) -> Result<Vec<String>> {
     let mut differences = Vec::new();
     let mut judged = 0;
     for line in lines {
-        let verdict: Verdict = serde_json::from_str(&line?)?;
+        let answer: GoAnswer = serde_json::from_str(&line?)?;
         judged += 1;
-        let ours = GoRegexp::new(&verdict.pattern).ok().map(|regexp| {
+        let ours = GoRegexp::new(&answer.pattern).ok().map(|regexp| {
             let matched = |(at, key): (usize, &String)| regexp.is_match(key).then_some(at);
             keys.iter().enumerate().filter_map(matched).collect()
         });
-        if ours != verdict.matches {
-            let (pattern, go) = (&verdict.pattern, &verdict.matches);
+        if ours != answer.matches {
+            let (pattern, go) = (&answer.pattern, &answer.matches);
             differences.push(format!("{pattern:?}: {ours:?}, Go: {go:?}"));
         }
     }

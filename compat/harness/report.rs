@@ -5,9 +5,9 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Serialize;
 
 use super::{
+    case_result::{CaseResult, Word},
     outcome::Difference,
     plan::Must,
-    verdict::{Verdict, Word},
 };
 
 /// One comparison.
@@ -17,7 +17,7 @@ pub struct Row {
     pub description: String,
     /// The second is compared with the first.
     pub peers: [String; 2],
-    pub verdict: Verdict,
+    pub result: CaseResult,
     /// For how long each was busy; none of a recording and of a peer that failed.
     pub took: [Option<Duration>; 2],
     /// What it must be, if it is a self-test of the harness.
@@ -31,7 +31,7 @@ impl Row {
             case: "the harness".to_owned(),
             description: String::new(),
             peers: ["harness".to_owned(), "harness".to_owned()],
-            verdict: Verdict::Different(Difference {
+            result: CaseResult::Different(Difference {
                 what: "the harness failed".to_owned(),
                 expected: None,
                 got: Some(why.to_owned()),
@@ -45,23 +45,23 @@ impl Row {
     /// Whether this is as it should be.
     pub fn ok(&self) -> bool {
         match self.must {
-            None => self.verdict.word() != Word::Different,
-            Some(must) => self.verdict.word() == must.word && self.report().contains(must.says),
+            None => self.result.word() != Word::Different,
+            Some(must) => self.result.word() == must.word && self.report().contains(must.says),
         }
     }
 
     /// The row of the table; below it what differs, if it should not.
     pub fn shown(&self) -> String {
-        let verdict = match (&self.verdict, self.must) {
-            (Verdict::Equal, _) => "equal".to_owned(),
-            (Verdict::Exception { decision, .. }, _) => format!("exception {decision}"),
-            (Verdict::NotRun { .. }, _) => "not run".to_owned(),
-            (Verdict::Different(_), Some(_)) if self.ok() => "detected".to_owned(),
-            (Verdict::Different(_), _) => "DIFFERENT".to_owned(),
+        let result = match (&self.result, self.must) {
+            (CaseResult::Equal, _) => "equal".to_owned(),
+            (CaseResult::Exception { decision, .. }, _) => format!("exception {decision}"),
+            (CaseResult::NotRun { .. }, _) => "not run".to_owned(),
+            (CaseResult::Different(_), Some(_)) if self.ok() => "detected".to_owned(),
+            (CaseResult::Different(_), _) => "DIFFERENT".to_owned(),
         };
         let [left, right] = &self.peers;
         let peers = format!("{left} | {right}");
-        let mut row = format!("{verdict:<15} {peers:<30} {}", self.case);
+        let mut row = format!("{result:<15} {peers:<30} {}", self.case);
         let seconds = self.took.iter().flatten();
         let seconds: Vec<String> = seconds
             .map(|took| format!("{:.2} s", took.as_secs_f64()))
@@ -69,11 +69,11 @@ impl Row {
         if !seconds.is_empty() {
             let _ = write!(row, "  ({})", seconds.join(" | "));
         }
-        if let Verdict::NotRun { why } = &self.verdict {
+        if let CaseResult::NotRun { why } = &self.result {
             let _ = write!(row, "  ({why})");
         }
-        if let (Verdict::Different(difference), Some(_), true) =
-            (&self.verdict, self.must, self.ok())
+        if let (CaseResult::Different(difference), Some(_), true) =
+            (&self.result, self.must, self.ok())
         {
             let _ = write!(row, "  [{}]", difference.what);
         }
@@ -93,9 +93,9 @@ impl Row {
     }
 
     fn report(&self) -> &str {
-        match &self.verdict {
-            Verdict::Different(difference) => &difference.report,
-            Verdict::Equal | Verdict::Exception { .. } | Verdict::NotRun { .. } => "",
+        match &self.result {
+            CaseResult::Different(difference) => &difference.report,
+            CaseResult::Equal | CaseResult::Exception { .. } | CaseResult::NotRun { .. } => "",
         }
     }
 }
@@ -121,17 +121,17 @@ impl Report {
     pub fn summary(&self) -> String {
         let of = |word: Word| {
             let rows = self.rows.iter().filter(|row| row.must.is_none());
-            rows.filter(|row| row.verdict.word() == word).count()
+            rows.filter(|row| row.result.word() == word).count()
         };
-        let proofs = || self.rows.iter().filter(|row| row.must.is_some());
+        let self_tests = || self.rows.iter().filter(|row| row.must.is_some());
         format!(
             "{} equal, {} exceptions, {} DIFFERENT, {} not run; {} of {} self-tests of the harness passed",
             of(Word::Equal),
             of(Word::Exception),
             of(Word::Different),
             of(Word::NotRun),
-            proofs().filter(|row| row.ok()).count(),
-            proofs().count()
+            self_tests().filter(|row| row.ok()).count(),
+            self_tests().count()
         )
     }
 
@@ -145,7 +145,7 @@ impl Report {
         let report = Json {
             version: 1,
             ok: self.ok(),
-            verdicts: self.rows.iter().map(JsonRow::of).collect(),
+            results: self.rows.iter().map(JsonRow::of).collect(),
         };
         // Texts, numbers and lists alone: nothing in it can fail.
         let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Report {
     pub fn junit(&self) -> String {
         let seconds = |row: &Row| row.took.iter().flatten().sum::<Duration>().as_secs_f64();
         let failures = self.failures().count();
-        let is_skipped = |row: &&Row| row.verdict.word() == Word::NotRun;
+        let is_skipped = |row: &&Row| row.result.word() == Word::NotRun;
         let skipped = self.rows.iter().filter(is_skipped).count();
         let time: f64 = self.rows.iter().map(seconds).sum();
         let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
@@ -172,13 +172,13 @@ impl Report {
                 escaped(&row.case),
                 seconds(row)
             );
-            let inside = match &row.verdict {
+            let inside = match &row.result {
                 _ if !row.ok() => {
-                    let what = match &row.verdict {
-                        Verdict::Different(difference) => difference.what.as_str(),
-                        Verdict::Equal | Verdict::Exception { .. } | Verdict::NotRun { .. } => {
-                            "not detected"
-                        }
+                    let what = match &row.result {
+                        CaseResult::Different(difference) => difference.what.as_str(),
+                        CaseResult::Equal
+                        | CaseResult::Exception { .. }
+                        | CaseResult::NotRun { .. } => "not detected",
                     };
                     format!(
                         "    <failure message=\"{}\">{}</failure>\n",
@@ -186,13 +186,15 @@ impl Report {
                         escaped(row.report())
                     )
                 }
-                Verdict::NotRun { why } => format!("    <skipped message=\"{}\"/>\n", escaped(why)),
-                Verdict::Exception { decision, reason } => format!(
+                CaseResult::NotRun { why } => {
+                    format!("    <skipped message=\"{}\"/>\n", escaped(why))
+                }
+                CaseResult::Exception { decision, reason } => format!(
                     "    <system-out>exception {}: {}</system-out>\n",
                     escaped(decision),
                     escaped(reason)
                 ),
-                Verdict::Equal | Verdict::Different(_) => {
+                CaseResult::Equal | CaseResult::Different(_) => {
                     xml += "/>\n";
                     continue;
                 }
@@ -207,7 +209,8 @@ impl Report {
 struct Json<'a> {
     version: u32,
     ok: bool,
-    verdicts: Vec<JsonRow<'a>>,
+    #[serde(rename = "verdicts")]
+    results: Vec<JsonRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -215,7 +218,8 @@ struct JsonRow<'a> {
     case: &'a str,
     description: &'a str,
     peers: &'a [String; 2],
-    verdict: Word,
+    #[serde(rename = "verdict")]
+    result: Word,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     must: Option<Word>,
@@ -250,7 +254,7 @@ impl<'a> JsonRow<'a> {
             case: &row.case,
             description: &row.description,
             peers: &row.peers,
-            verdict: row.verdict.word(),
+            result: row.result.word(),
             ok: row.ok(),
             must: row.must.map(|must| must.word),
             seconds: row.took.map(seconds),
@@ -258,12 +262,12 @@ impl<'a> JsonRow<'a> {
             difference: None,
             why: None,
         };
-        match &row.verdict {
-            Verdict::Equal => {}
-            Verdict::Exception { decision, reason } => {
+        match &row.result {
+            CaseResult::Equal => {}
+            CaseResult::Exception { decision, reason } => {
                 json.exception = Some(JsonException { decision, reason });
             }
-            Verdict::Different(difference) => {
+            CaseResult::Different(difference) => {
                 json.difference = Some(JsonDifference {
                     what: &difference.what,
                     expected: difference.expected.as_deref(),
@@ -271,7 +275,7 @@ impl<'a> JsonRow<'a> {
                     report: &difference.report,
                 });
             }
-            Verdict::NotRun { why } => json.why = Some(why),
+            CaseResult::NotRun { why } => json.why = Some(why),
         }
         json
     }

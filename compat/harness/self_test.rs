@@ -11,11 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     case::{self, Case, Compared},
+    case_result::Word,
     fault::Fault,
     peers::{Command, Kind, Peer},
     plan::{Job, Must},
     relay::{Relay, free_port},
-    verdict::Word,
 };
 
 /// What is done to them all: one pod that waits for its owner, an update, an end.
@@ -216,7 +216,7 @@ fn different(says: &'static str) -> Must {
 fn job(name: &str, other: Option<Peer>, must: Must) -> Result<Job> {
     let case = Case {
         name: format!("self-test: {name}"),
-        ..case::parse(CASE, Path::new(".")).context("the proof's case")?
+        ..case::parse(CASE, Path::new(".")).context("the self-test's case")?
     };
     Ok(Job {
         case: Arc::new(case),

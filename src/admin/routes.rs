@@ -195,12 +195,12 @@ async fn probed(probe: Probe, api: &AdminApi, query: Option<String>) -> (StatusC
     let status = api.status(api.limits.probe).await;
     let said = status.as_deref().map_err(ToString::to_string);
     let checks = probe.checks(said, api.stop.is_cancelled());
-    let verdict = probe.result(&checks, &query);
-    let code = match verdict.passed {
+    let result = probe.result(&checks, &query);
+    let code = match result.passed {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, verdict.text)
+    (code, result.text)
 }
 
 async fn metrics_text(State(api): State<Arc<AdminApi>>, headers: HeaderMap) -> Response {

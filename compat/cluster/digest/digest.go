@@ -90,7 +90,7 @@ func parts(all ...[]byte) []byte {
 	return record
 }
 
-// address gives the four bytes on the wire; what is no IPv4 address is told as 255.255.255.255.
+// address gives the four bytes on the wire; what is no IPv4 address is sent as 255.255.255.255.
 func address(text string) []byte {
 	ip, err := netip.ParseAddr(text)
 	if err != nil || !ip.Is4() {

@@ -1,23 +1,23 @@
-//! Verdicts, from what came of two peers.
+//! Results, from what came of two peers.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::harness::{
+    case_result::{CaseResult, Side, Word},
     exceptions::{self, Exceptions},
     outcome::new_connection,
     peers::Peers,
     player::Played,
     recording, reducer_state, run,
     sequences::Sequences,
-    verdict::{Side, Verdict, Word},
 };
 
 #[test]
 fn a_recording_is_compared_to_the_letter() {
-    assert_eq!(judged("name_300_bytes", |_| ()), Verdict::Equal);
-    let Verdict::Different(difference) = judged("name_300_bytes", |played| {
+    assert_eq!(judged("name_300_bytes", |_| ()), CaseResult::Equal);
+    let CaseResult::Different(difference) = judged("name_300_bytes", |played| {
         played.outcome.streams[0] = "A: relay, CANCELLED".into();
     }) else {
         panic!("not different");
@@ -34,15 +34,15 @@ fn what_an_exception_says_is_the_only_difference_it_allows() {
         .find(|e| e.case == "reducer_down_two_streams");
     let exception = exception.unwrap();
     let ours = |played: &mut Played| played.outcome = exception.outcome(&played.outcome).unwrap();
-    let verdict = judged(&exception.case, ours);
-    assert!(matches!(verdict, Verdict::Exception { decision, .. } if decision == "D5"));
+    let result = judged(&exception.case, ours);
+    assert!(matches!(result, CaseResult::Exception { decision, .. } if decision == "D5"));
     // As the legacy relay does it, it is none of ours.
     assert_eq!(judged(&exception.case, |_| ()).word(), Word::Different);
 }
 
 #[test]
 fn a_dead_relay_explains_everything_else() {
-    let Verdict::Different(difference) = judged("name_300_bytes", |played| {
+    let CaseResult::Different(difference) = judged("name_300_bytes", |played| {
         played.outcome.alive = false;
         played.outcome.streams.clear();
         played.end = Some("ended, signal: 9 (SIGKILL)".into());
@@ -54,7 +54,7 @@ fn a_dead_relay_explains_everything_else() {
 }
 
 /// A recording against a relay that did the same, but for a change.
-fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
+fn judged(name: &str, change: impl FnOnce(&mut Played)) -> CaseResult {
     let case = recording::read(name).unwrap();
     let mut played = Played {
         outcome: case.recorded.clone().unwrap(),
@@ -70,7 +70,7 @@ fn judged(name: &str, change: impl FnOnce(&mut Played)) -> Verdict {
     let result: run::Result = Ok(played);
     let exceptions = Exceptions::read().unwrap();
     let side = |peer, result| Side { peer, result };
-    Verdict::of(
+    CaseResult::of(
         &case,
         &exceptions,
         side(&recorded, None),

@@ -5,10 +5,10 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::harness::{
+    case_result::{CaseResult, Word},
     outcome::Difference,
     plan::Must,
     report::{Report, Row},
-    verdict::{Verdict, Word},
 };
 
 #[test]
@@ -171,35 +171,35 @@ fn the_fields_of_json_are_documented() {
 }
 
 #[test]
-fn one_difference_fails_a_run_and_a_proof_that_finds_nothing_does_too() {
+fn one_difference_fails_a_run_and_a_self_test_that_finds_nothing_does_too() {
     assert!(!Report::new(rows()).ok());
     let mut rows = rows();
     rows.retain(Row::ok);
-    let words: Vec<Word> = rows.iter().map(|row| row.verdict.word()).collect();
+    let words: Vec<Word> = rows.iter().map(|row| row.result.word()).collect();
     assert_eq!(
         words,
         [Word::Equal, Word::Exception, Word::NotRun, Word::Different]
     );
     assert!(Report::new(rows.clone()).ok());
     for row in &mut rows {
-        row.verdict = Verdict::Equal;
+        row.result = CaseResult::Equal;
     }
     assert!(!Report::new(rows).ok());
 }
 
 /// One of each kind.
 fn rows() -> Vec<Row> {
-    let row = |case: &str, verdict| Row {
+    let row = |case: &str, result| Row {
         case: case.into(),
         description: "What it <is> about.".into(),
         peers: ["recorded".into(), "this".into()],
-        verdict,
+        result,
         took: [None, Some(Duration::from_millis(20))],
         must: None,
     };
     let different = |what: &str| {
         let lines = |text: &str| vec!["equal".to_owned(), text.to_owned()];
-        Verdict::Different(
+        CaseResult::Different(
             Difference::between(what, &lines("pod \"a\""), &lines("pod \"b\"")).unwrap(),
         )
     };
@@ -208,10 +208,10 @@ fn rows() -> Vec<Row> {
         says: "pod \"b\"",
     });
     vec![
-        row("A pod is told", Verdict::Equal),
+        row("A pod is told", CaseResult::Equal),
         row(
             "name_10000_bytes",
-            Verdict::Exception {
+            CaseResult::Exception {
                 decision: "D8".into(),
                 reason: "Too long & cut.".into(),
             },
@@ -220,7 +220,7 @@ fn rows() -> Vec<Row> {
             took: [None; 2],
             ..row(
                 "queue_full_big_pods",
-                Verdict::NotRun {
+                CaseResult::NotRun {
                     why: "it is heavy: --long".into(),
                 },
             )

@@ -51,8 +51,8 @@ async fn a_recording_holds_what_every_watcher_sent_and_how_its_stream_ended() {
     cancelled.cancel();
     let open = tee.call().await;
     tee.counts("3 streams").await;
-    let (verdict, shown) = tee.stop().await;
-    verdict.unwrap();
+    let (result, shown) = tee.stop().await;
+    result.unwrap();
     drop(open);
     let size = fs::metadata(&file).unwrap().len();
     let summary = format!("{} holds 30 records in {size} bytes", file.display());

@@ -107,9 +107,9 @@ async fn a_second_that_is_away_at_the_end_could_not_be_compared() {
         .tee
         .shows("is out of comparison: its stream has ended")
         .await;
-    let (verdict, _) = world.tee.stop().await;
-    let Err(ToolError::Different(why)) = verdict else {
-        panic!("{verdict:?}");
+    let (result, _) = world.tee.stop().await;
+    let Err(ToolError::Different(why)) = result else {
+        panic!("{result:?}");
     };
     assert!(why.contains("is out of comparison at the end"), "{why}");
 }
@@ -162,9 +162,9 @@ async fn a_difference_that_stands_at_the_end_is_the_exit_status() {
     changed.pod_info.as_mut().unwrap().version = "'other:2'".to_owned();
     send(&mut call, [changed]).await;
     world.tee.shows("DIFFERENT pod").await;
-    let (verdict, shown) = world.tee.stop().await;
+    let (result, shown) = world.tee.stop().await;
     assert_eq!(
-        verdict.unwrap_err().to_string(),
+        result.unwrap_err().to_string(),
         "1 differences stand at the end"
     );
     assert!(

@@ -27,8 +27,8 @@ async fn two_relays_behind_one_watcher_send_the_same() {
     }
     world.tee.equal(40).await;
     world.sent(40).await;
-    let (verdict, shown) = world.tee.stop().await;
-    verdict.unwrap();
+    let (result, shown) = world.tee.stop().await;
+    result.unwrap();
     assert!(
         shown.contains("summary: 1 streams, 1 of them open, 145 messages"),
         "{shown}"
@@ -102,8 +102,8 @@ async fn what_a_watcher_sent_before_it_cancelled_reaches_both() {
     send(&mut call, Cluster::new(3, 10).list()).await;
     world.sent(10).await;
     world.tee.equal(10).await;
-    let (verdict, shown) = world.tee.stop().await;
-    verdict.unwrap();
+    let (result, shown) = world.tee.stop().await;
+    result.unwrap();
     assert!(!shown.contains("fallen behind"), "{shown}");
 }
 
@@ -139,8 +139,8 @@ async fn at_its_end_the_tee_ends_its_calls_as_a_relay_does() {
     let tee = Tee::start(to(&[first.address, second.address])).await;
     let mut call = tee.call().await;
     send(&mut call, Cluster::new(1, 1).list()).await;
-    let (verdict, _) = tee.stop().await;
-    verdict.unwrap();
+    let (result, _) = tee.stop().await;
+    result.unwrap();
     assert_eq!(
         must("it ends", call.ended()).await.status,
         Code::Unavailable
