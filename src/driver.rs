@@ -546,7 +546,7 @@ fn core_input(event: FeedEvent) -> Input {
 /// The loop is where time enters the core.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the edge: every room behind it takes the time as an argument"
+    reason = "the edge: every module behind it takes the time as an argument"
 )]
 fn now() -> Instant {
     Instant::now()

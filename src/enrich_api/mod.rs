@@ -98,7 +98,7 @@ pub async fn serve<O: Objects>(
     net::http::serve(listeners, surfaces, shutdown.clone(), options, connections).await;
 }
 
-/// All surfaces; the content type tells them apart.
+/// All surfaces; the content type distinguishes them.
 #[derive(Clone)]
 struct Surfaces {
     http: Router,

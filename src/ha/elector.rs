@@ -6,7 +6,7 @@
 //!
 //! Invariants: only a PUT of this process makes it a leader, and each one is conditional on the
 //! version that was seen. An answer that was lost is not a success until the Lease shows it.
-//! Whatever changes the Lease makes everybody but its writer wait anew, for the longest lease that
+//! Whatever changes the Lease makes everybody but its writer wait again, for the longest lease that
 //! anybody may have had; only a hand-over by the holder last seen makes nobody wait.
 
 #[cfg(test)]

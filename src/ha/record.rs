@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Which Lease, and which state of it. Two of them are equal exactly if nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// The uid: a Lease that was deleted and created anew has another one.
+    /// The uid: a Lease that was deleted and created again has another one.
     pub uid: String,
     /// The `resourceVersion`.
     pub resource: String,
@@ -23,7 +23,7 @@ impl Version {
     }
 }
 
-/// What a Lease says. Times are shown to people, and tell records apart; nobody compares them with
+/// What a Lease says. Times are shown to people, and distinguish records; nobody compares them with
 /// a clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {

@@ -550,7 +550,7 @@ fn shown(wait: Duration) -> Duration {
 }
 
 /// Tokio's clock, so that tests can move it.
-#[expect(clippy::disallowed_methods, reason = "only this room's face reads it")]
+#[expect(clippy::disallowed_methods, reason = "only the module's edge reads it")]
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -558,7 +558,7 @@ fn now() -> Instant {
 /// The wall clock, read once (protocol 3).
 #[expect(
     clippy::disallowed_methods,
-    reason = "the edge: the rooms behind it take the time as an argument"
+    reason = "the edge: the modules behind it take the time as an argument"
 )]
 fn since_epoch() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -127,7 +127,7 @@ impl Inner {
                     cancel(&mut record.pending);
                     let area = wanted.and(&active.area);
                     let retention = store.read().index.retention();
-                    let index = Box::new(store.beside(retention));
+                    let index = Box::new(store.alongside(retention));
                     let staging = Mode::Staging { index, poor: false };
                     record.pending = Some(self.launch(resource, area, staging));
                 }

@@ -12,10 +12,10 @@
 //!
 //! Invariants:
 //! - Users are counted by identity. To release one twice is to release it once.
-//! - A watch is widened by a second one that lists beside it into a store of its own. It takes the
+//! - A watch is widened by a second one that lists alongside it into a store of its own. It takes the
 //!   place of the first in one step, or fails and leaves everything as it was. What a watch of
 //!   before still says is not heard.
-//! - More is kept of objects by a list beside the watch, which replaces them one by one; nothing
+//! - More is kept of objects by a list alongside the watch, which replaces them one by one; nothing
 //!   is taken out for it.
 //! - A kind that is refused, or a server that is away, is a state of that kind, and no error.
 //! - The lock of the records is held for no list, no network and no reader.
@@ -23,7 +23,7 @@
 //! | part | what it is | pure |
 //! |---|---|---|
 //! | [`Scope`], `area` | what is watched of a kind | yes |
-//! | `store`, `writer` | the objects of a kind, and what its watches tell | yes |
+//! | `store`, `writer` | the objects of a kind, and what its watches write | yes |
 //! | `record`, `life` | who uses a kind, and by which watches | no |
 //! | `view` | how objects are read, `profiles`: whose needs they are | no |
 //! | [`Edge`] | the API server, or a test | no |

@@ -81,8 +81,8 @@ impl Store {
         self.shelf.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An index beside it, for watches that are to take the place of others.
-    pub(super) fn beside(&self, retention: Retention) -> KindIndex {
+    /// An index alongside it, for watches that are to take the place of others.
+    pub(super) fn alongside(&self, retention: Retention) -> KindIndex {
         KindIndex::new(self.seed, retention)
     }
 

@@ -170,7 +170,7 @@ async fn who_needs_more_has_it_listed_beside_the_watch_and_nothing_is_missing_me
     let more = registry.subscribe(Resource::Pod, Scope::Cluster, labels(), "more");
     more.start();
     quiet().await;
-    assert_eq!(fake.count(Resource::Pod), 2, "a list beside the watch");
+    assert_eq!(fake.count(Resource::Pod), 2, "a list alongside the watch");
     let list = fake.last(Resource::Pod);
     list.begin();
     list.item("a");
@@ -194,7 +194,7 @@ async fn who_needs_more_has_it_listed_beside_the_watch_and_nothing_is_missing_me
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_watch_was_told_to_keep_too_late_is_listed_once_more() {
+async fn what_a_watch_is_to_keep_too_late_is_listed_once_more() {
     let (registry, fake) = registry();
     fake.put(Resource::Pod, "a", json!({ "labels": { "app": "a" } }));
     let less = registry.subscribe(Resource::Pod, Scope::Cluster, Needs::default(), "less");
@@ -202,7 +202,7 @@ async fn what_a_watch_was_told_to_keep_too_late_is_listed_once_more() {
     quiet().await;
     let watch = fake.last(Resource::Pod);
     watch.list();
-    // A line that is decoded before the need is known, and told after the list has passed it.
+    // A line that is decoded before the need is known, and written after the list has passed it.
     fake.put(
         Resource::Pod,
         "late",
@@ -215,7 +215,7 @@ async fn what_a_watch_was_told_to_keep_too_late_is_listed_once_more() {
     let first = fake.last(Resource::Pod);
     first.begin();
     first.item("a");
-    watch.tell(poor);
+    watch.write(poor);
     first.end();
     quiet().await;
     assert_eq!(label(&registry, "late", "app"), None);

@@ -1,4 +1,4 @@
-//! What a watch tells, into the store of its kind. Called by the watch's own task; waits for
+//! What a watch reads, into the store of its kind. Called by the watch's own task; waits for
 //! nothing but the lock of the store.
 
 use std::{
@@ -28,18 +28,18 @@ pub(super) struct Writer {
     writing: Mutex<Writing>,
 }
 
-/// What is done with what the watches tell.
+/// What is done with what the watches read.
 pub(super) enum Mode {
     /// It is written where it is read.
     Main,
-    /// It is written beside, until all is listed.
+    /// It is written alongside, until all is listed.
     Staging {
         index: Box<KindIndex>,
         /// Something in it was kept less of than is to be.
         poor: bool,
     },
-    /// Only the list counts: it says more of objects that are there, and adds those that nobody
-    /// has told yet.
+    /// Only the list counts: it says more of objects that are there, and adds those that no watch
+    /// has written yet.
     Refill,
     /// Nobody hears it.
     Over,

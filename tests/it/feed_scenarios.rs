@@ -45,7 +45,7 @@ fn a_new_stream_sends_no_resync_unless_pod_data_was_announced_before() {
     let second = core.open();
     core.pod(second, pod("a"));
     core.pod_gone(second, "a");
-    core.open(); // what was told is deleted, yet it was told
+    core.open(); // what was announced is deleted, yet it was announced
     assert_snapshot!(core.sent(), @r"
     pod_new a v1
     pod_delete a
@@ -486,7 +486,7 @@ fn with_reset_watcher_a_reconnect_ends_all_streams_and_sends_nothing_again() {
     core.pod(next, pod("a"));
     assert_snapshot!(core.sent(), @"pod_new a v1");
     core.disconnect();
-    core.pod(next, pod("b")); // would have been told
+    core.pod(next, pod("b")); // would have been announced
     assert!(core.connect());
     core.disconnect();
     assert!(!core.connect(), "nothing since the last reset");

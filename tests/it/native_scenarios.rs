@@ -307,7 +307,7 @@ fn a_difference_larger_than_the_buffer_is_sent_in_passes_without_a_resync() {
     assert_eq!(native.reducer.reducer_state.pods.len(), 100);
     native.list_pods(pods(50, 150));
     assert_eq!(native.resume(), CatchUp::Full);
-    native.pod_gone("p149"); // while it is being told
+    native.pod_gone("p149"); // while it is being announced
     native.rest();
     assert!(native.feeds.is_settled());
     let reducer_state = &native.reducer.reducer_state.pods;

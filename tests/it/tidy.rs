@@ -276,10 +276,12 @@ const COMMANDS: [&str; 2] = ["cargo run --release -- demo", "cargo test"];
 fn modules_import_only_what_the_arrows_allow() {
     let mut wrong = Vec::new();
     for source in Source::all("src") {
-        let Some(room) = source.room() else { continue };
-        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+        let Some(module) = source.module() else {
+            continue;
+        };
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == module) else {
             wrong.push(format!(
-                "{}: the module `{room}` has no row in ARROWS",
+                "{}: the module `{module}` has no row in ARROWS",
                 source.path
             ));
             continue;
@@ -295,9 +297,9 @@ fn modules_import_only_what_the_arrows_allow() {
             };
             let part = format!("{other}::{}", parts.next().unwrap_or_default());
             let is_allowed = |one: &&str| [other, part.as_str(), "*"].contains(one);
-            if other != room && !allowed.iter().any(is_allowed) {
+            if other != module && !allowed.iter().any(is_allowed) {
                 wrong.push(format!(
-                    "{}:{line}: `{room}` must not import `{other}`",
+                    "{}:{line}: `{module}` must not import `{other}`",
                     source.path
                 ));
             }

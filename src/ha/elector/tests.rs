@@ -1,4 +1,4 @@
-//! What a replica does, told as stories.
+//! What a replica does, as scenarios.
 
 use super::*;
 

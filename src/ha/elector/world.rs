@@ -47,7 +47,7 @@ pub(super) enum Mutant {
     BelievesItsName,
     /// Takes a Lease that somebody cleared for one that was handed over.
     ClearedIsHandedOver,
-    /// Does not wait anew when the holder renews.
+    /// Does not wait again when the holder renews.
     WaitsOnce,
     /// Has a clock that stops while the process or the machine does.
     ClockStops,

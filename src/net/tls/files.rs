@@ -52,7 +52,7 @@ pub(super) struct Contents {
     pub(super) of_the_system: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// Tells contents apart without keeping them.
+/// Distinguishes contents without keeping them.
 pub(super) type Fingerprint = [u8; 32];
 
 impl Paths {
@@ -96,7 +96,7 @@ impl Paths {
 }
 
 impl Contents {
-    /// Tells them apart from others.
+    /// Distinguishes them from others.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Context::new(&SHA256);
         let mut add = |bytes: &[u8]| {

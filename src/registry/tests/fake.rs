@@ -46,7 +46,7 @@ pub(super) struct Watch {
     sink: Arc<dyn Sink>,
 }
 
-/// Something that a watch has read, and has not told yet.
+/// Something that a watch has read, and has not written yet.
 pub(super) struct Seen {
     object: Object,
     kept: u64,
@@ -134,7 +134,7 @@ impl Watch {
         }
     }
 
-    /// Reads an object without telling it.
+    /// Reads an object without writing it.
     pub(super) fn seen(&self, name: &str) -> Seen {
         self.read(&self.manifest(name))
     }
@@ -149,7 +149,7 @@ impl Watch {
     }
 
     /// A change.
-    pub(super) fn tell(&self, Seen { object, kept }: Seen) {
+    pub(super) fn write(&self, Seen { object, kept }: Seen) {
         self.take(Event::Apply(object), kept);
     }
 
@@ -164,7 +164,7 @@ impl Watch {
     }
 
     pub(super) fn apply(&self, name: &str) {
-        self.tell(self.seen(name));
+        self.write(self.seen(name));
     }
 
     pub(super) fn delete(&self, name: &str) {

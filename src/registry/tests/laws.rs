@@ -42,7 +42,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A watch with what it has read and not told.
+/// A watch with what it has read and not written.
 struct Working {
     watch: Watch,
     todo: std::collections::VecDeque<Todo>,
@@ -78,7 +78,7 @@ impl Working {
             Some(Todo::Begin) => self.watch.begin(),
             Some(Todo::Item(seen)) => self.watch.tell_item(seen),
             Some(Todo::End) => self.watch.end(),
-            Some(Todo::Change(seen)) => self.watch.tell(seen),
+            Some(Todo::Change(seen)) => self.watch.write(seen),
             Some(Todo::Gone(seen)) => self.watch.tell_gone(seen),
         }
     }
@@ -197,7 +197,7 @@ async fn play(steps: Vec<Step>) {
         assert!(found.is_some() || !was_found, "it was lost");
         was_found |= found.is_some();
     }
-    // Whoever was given up is tried again, and everybody tells what it has.
+    // Whoever was given up is tried again, and every watch writes what it has.
     for _ in 0..4 {
         tokio::time::advance(std::time::Duration::from_secs(31)).await;
         // A watch that ends makes room for the next one.

@@ -36,7 +36,7 @@ impl Matcher {
         let server = native::connect(&world.access(), Limits::default())
             .await
             .unwrap();
-        let (told, inputs) = mpsc::channel(16);
+        let (sender, inputs) = mpsc::channel(16);
         let stop = CancellationToken::new();
         let (lent, sinks) = registry.lend(&Kind::MATCHED);
         assert_eq!(sinks.len(), 3);
@@ -46,7 +46,7 @@ impl Matcher {
         let watching = native::watch_shared(
             server,
             options,
-            told,
+            sender,
             (unmatched, sinks),
             stop.clone(),
             counters,
@@ -185,7 +185,7 @@ async fn a_profile_that_comes_later_lists_for_itself_and_never_for_the_matcher()
         ..profile_of(&["state_pod"])
     };
     registry.apply(&profiles(&[("default", profile)]));
-    until(&registry, "it was listed beside the watch", |registry| {
+    until(&registry, "it was listed alongside the watch", |registry| {
         registry.view().sync(Resource::Pod).listed
     })
     .await;

@@ -405,7 +405,7 @@ async fn no_lookup_fails_for_what_exists_throughout_whatever_happens_to_the_watc
         registry.apply(&with(profile_of(&["pod", "state_pod"])));
         churn(round);
         until(&registry, "the other pods are known", is_there("other-0")).await;
-        // More is kept: a list beside the watch.
+        // More is kept: a list alongside the watch.
         let annotations = Selection::Literal(["a".into()].into());
         let richer = Profile {
             main: Filters {
@@ -416,7 +416,7 @@ async fn no_lookup_fails_for_what_exists_throughout_whatever_happens_to_the_watc
         };
         registry.apply(&with(richer));
         churn(round);
-        // Expired versions, so lists anew.
+        // Expired versions, so lists again.
         world.api.compact();
         world.api.end_watches();
         world.api.reset_connections();

@@ -42,11 +42,11 @@ impl Source {
     }
 
     /// The folder or file below `src`; none for the roots.
-    pub fn room(&self) -> Option<&str> {
+    pub fn module(&self) -> Option<&str> {
         let below = self.path.strip_prefix("src/")?;
-        let room = below.split('/').next()?;
-        let room = room.strip_suffix(".rs").unwrap_or(room);
-        (room != "lib" && room != "main").then_some(room)
+        let module = below.split('/').next()?;
+        let module = module.strip_suffix(".rs").unwrap_or(module);
+        (module != "lib" && module != "main").then_some(module)
     }
 
     /// The lines of code with their numbers.
@@ -289,5 +289,5 @@ fn code_is_read_without_comments_texts_and_tests() {
             (5, "std::io")
         ]
     );
-    assert_eq!(source.room(), Some("x"));
+    assert_eq!(source.module(), Some("x"));
 }

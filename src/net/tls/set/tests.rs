@@ -105,8 +105,8 @@ fn what_is_no_set_is_one_line_that_says_why_and_which_file() {
         ),
     ] {
         let why = parsed.map(drop).unwrap_err();
-        let told = clues.iter().all(|clue| why.contains(clue));
-        assert!(told && !why.contains('\n'), "{clues:?}: {why}");
+        let has_all = clues.iter().all(|clue| why.contains(clue));
+        assert!(has_all && !why.contains('\n'), "{clues:?}: {why}");
         let secret = key.lines().nth(1).unwrap();
         assert!(!why.contains(secret), "{why}");
     }

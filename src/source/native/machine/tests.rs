@@ -522,7 +522,7 @@ fn a_server_that_refuses_everybody_while_it_starts_is_no_reason_to_grant_anythin
         [format!("denied: {why}"), "well after 3".to_owned()]
     );
     scenario.over(refused(403));
-    assert_eq!(scenario.notes(), [format!("denied: {why}")], "anew");
+    assert_eq!(scenario.notes(), [format!("denied: {why}")], "again");
 }
 
 #[test]
