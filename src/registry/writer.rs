@@ -153,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// Beside the store.
+    /// Written alongside the store, until all is listed.
     fn stage(
         &self,
         part: &mut Part,
