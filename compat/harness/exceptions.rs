@@ -104,11 +104,16 @@ pub struct Exceptions {
 impl Exceptions {
     /// All there are.
     pub fn read() -> Result<Self> {
-        let file = File::read()?;
-        Ok(Self {
-            recorded: file.exception,
-            written: file.written,
-        })
+        Ok(File::read()?.compared())
+    }
+
+    /// Reads the text of such a file, of which those of the native source and of migrations are
+    /// checked only.
+    ///
+    /// # Errors
+    /// An unknown key, or one that is missing.
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(toml::from_str::<File>(text)?.compared())
     }
 
     /// What is wrong with them.
@@ -150,6 +155,14 @@ impl File {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat/exceptions.toml");
         let read = || anyhow::Ok(toml::from_str(&fs::read_to_string(&path)?)?);
         read().with_context(|| path.display().to_string())
+    }
+
+    /// Those of peers that are compared.
+    fn compared(self) -> Exceptions {
+        Exceptions {
+            recorded: self.exception,
+            written: self.written,
+        }
     }
 }
 

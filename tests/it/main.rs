@@ -44,6 +44,7 @@ mod native_scenarios;
 mod native_watch;
 mod net;
 mod observability;
+mod old_build;
 mod plots;
 mod process;
 mod reannounce_scenarios;
