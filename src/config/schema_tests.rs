@@ -123,9 +123,10 @@ fn check(text: &str) {
 }
 
 /// Texts of which each setting takes one.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 11] = [
     "7",
     "61s",
+    "1s",
     "x",
     "tcp",
     "aws",
