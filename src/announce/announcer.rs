@@ -16,10 +16,11 @@ use std::{collections::BTreeSet, time::Instant};
 
 pub use changeover::Changeover;
 
-use catch_up::{Cursor, Sweep};
+use catch_up::{Cursor, KeptPods, Sweep};
 
 use super::{
     CatchUp, Epoch, Ledger, Move, Sink, Watermarks, WindowConfig,
+    custody::Custody,
     kept::Kept,
     ledger::Unsent,
     resends::{ResendReason, Resends},
@@ -41,27 +42,22 @@ pub struct Announcer {
     phase: Phase,
     /// When another feed became the active one.
     feed_changed_at: Option<Tick>,
-    /// No pass over the ledger has ended since then: announced pods that the active feed does not
-    /// know are to be kept.
-    keeps_unknown: bool,
     /// What stays announced although the active feed has it not live.
     kept: Kept,
-    /// The kept pods stay until this is over; then the difference deletes them (D4).
-    holds: bool,
-    /// Kept pods may not all be in the ledger: a pass announces those that are not.
-    kept_left: bool,
+    /// Whether it stays.
+    custody: Custody,
     /// Kept pods that the active feed turned out to have, so far.
     confirmed: u64,
-    /// Wanted pods that nobody vouches for: see [`Self::vouched`].
-    unvouched: BTreeSet<Uid>,
-    /// A feed has been trusted: what others add is not vouched for.
-    ever_trusted: bool,
+    /// Wanted pods that nobody vouches for: see [`Self::vouched`]. `None` before any feed was
+    /// trusted: then all are vouched for.
+    unvouched: Option<BTreeSet<Uid>>,
     /// What came to be vouched for, or is no longer, if that is noted.
     moves: Option<Vec<Move>>,
     /// Counts the hand-overs between streams, around and around.
     stream: u16,
-    /// The last change of feed was one.
-    compares: bool,
+    /// The mark of what the active feed has not confirmed: the stream before, if the last change of
+    /// feed was such a hand-over; else [`Self::stream`], as there is nothing to confirm.
+    unconfirmed: u16,
     /// Pod data was announced, or would have been, since the last resync (protocol 14.2).
     dirty: bool,
     windows: HandoverWindows,
@@ -96,16 +92,13 @@ impl Announcer {
             epoch: Epoch::default(),
             phase: Phase::Offline,
             feed_changed_at: None,
-            keeps_unknown: false,
             kept: Kept::new(Seed::FIXED),
-            holds: false,
-            kept_left: false,
+            custody: Custody::Settled,
             confirmed: 0,
-            unvouched: BTreeSet::new(),
-            ever_trusted: false,
+            unvouched: None,
             moves: None,
             stream: 0,
-            compares: false,
+            unconfirmed: 0,
             dirty: false,
             windows: HandoverWindows::default(),
             recent_deletes: RecentDeletes::new(config.handover),
@@ -182,7 +175,7 @@ impl Announcer {
     /// difference stays known.
     pub fn begin_bulk(&mut self) {
         if self.phase == Phase::Streaming {
-            self.catch_up_from(Cursor::Kept(Slot::PAST_ALL, 0));
+            self.catch_up_from(Cursor::Kept(Slot::PAST_ALL, 0), KeptPods::Announced);
         }
     }
 

@@ -14,6 +14,7 @@
 //! `now`.
 
 mod announcer;
+mod custody;
 mod kept;
 mod ledger;
 mod limits;

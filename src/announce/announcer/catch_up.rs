@@ -21,6 +21,16 @@ pub(super) struct Sweep {
     pub(super) paused: bool,
     /// Something behind the cursor could not be announced: another sweep is needed.
     pub(super) again: bool,
+    pub(super) kept: KeptPods,
+}
+
+/// Whether all kept pods are in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeptPods {
+    /// They are.
+    Announced,
+    /// Some may not be: the sweep announces those.
+    Left,
 }
 
 /// How far a sweep is. Everything before the slot is done.
@@ -56,9 +66,21 @@ impl Announcer {
                         let container = if slot == cursor { container } else { 0 };
                         self.sweep_live(slot, live, container, now, sink);
                     }
-                    None if self.kept_left => self.go_on_at(Cursor::Kept(Slot::FIRST, 0)),
-                    None => self.go_on_at(Cursor::Kept(Slot::PAST_ALL, 0)),
+                    None => self.go_on_at(Cursor::Kept(self.first_kept(), 0)),
                 }
+            }
+        }
+    }
+
+    /// The slot of the first kept pod that may not be announced.
+    fn first_kept(&self) -> Slot {
+        match self.phase {
+            Phase::CatchingUp(Sweep {
+                kept: KeptPods::Left,
+                ..
+            }) => Slot::FIRST,
+            Phase::Offline | Phase::Streaming | Phase::OwesResync | Phase::CatchingUp(_) => {
+                Slot::PAST_ALL
             }
         }
     }
@@ -86,7 +108,7 @@ impl Announcer {
         sink: &mut impl Sink,
     ) {
         let Some((slot, entry)) = self.ledger.at_or_after(cursor) else {
-            self.keeps_unknown &= self.holds;
+            self.custody = self.custody.swept();
             self.let_go_of_kept();
             self.go_on_at(Cursor::Live(Slot::FIRST, 0));
             return;
@@ -108,7 +130,8 @@ impl Announcer {
     /// Whether this announced pod stays announced for now, although it is not live: only a kept one
     /// does.
     fn stays(&mut self, uid: &Uid, touched: Tick, standing: PodStatus, now: Instant) -> bool {
-        self.kept.contains(uid) && (self.holds || self.is_kept_for_now(uid, touched, standing, now))
+        self.kept.contains(uid)
+            && (self.custody.holds() || self.is_kept_for_now(uid, touched, standing, now))
     }
 
     /// Whether this kept pod stays announced for a while. A pod that came to
@@ -126,7 +149,9 @@ impl Announcer {
         let (since, window) = match standing {
             PodStatus::Waiting => (self.feed_changed_at, self.config.owner_wait),
             PodStatus::NoAddress => (self.feed_changed_at, self.config.handover),
-            PodStatus::Unknown if self.keeps_unknown => (Some(touched), self.config.handover),
+            PodStatus::Unknown if self.custody.has_windows_for_unknown() => {
+                (Some(touched), self.config.handover)
+            }
             PodStatus::Unknown | PodStatus::Live => return false,
         };
         let until = since.map(|since| since.after(window));
@@ -164,10 +189,7 @@ impl Announcer {
         let none = Kept::new(self.ledger.seed());
         let kept = std::mem::replace(&mut self.kept, none);
         match kept.at_or_after(cursor) {
-            None => {
-                self.kept_left = false;
-                self.end_sweep();
-            }
+            None => self.end_sweep(),
             Some(live) => {
                 let uid = &live.pod.uid;
                 let from = if live.slot == cursor { container } else { 0 };
@@ -176,8 +198,7 @@ impl Announcer {
                 let sent = self.send(live, false, from, self.marks.high, now, sink);
                 // The feed that is active has not confirmed it. What was known of it before the
                 // connection was lost is not: it counts as touched now.
-                let other = self.stream.wrapping_sub(u16::from(self.compares));
-                self.mark(uid, other, before);
+                self.mark(uid, self.unconfirmed, before);
                 match sent {
                     Ok(()) => self.go_on_at(Cursor::Kept(live.slot.next(), 0)),
                     Err(container) => self.pause_at(Cursor::Kept(live.slot, container)),
@@ -190,7 +211,7 @@ impl Announcer {
     pub(super) fn end_sweep(&mut self) {
         match self.phase {
             Phase::CatchingUp(Sweep { again: true, .. }) => {
-                self.catch_up_from(Cursor::Ledger(Slot::FIRST));
+                self.catch_up_from(Cursor::Ledger(Slot::FIRST), KeptPods::Announced);
             }
             Phase::CatchingUp(_) => self.phase = Phase::Streaming,
             Phase::Offline | Phase::Streaming | Phase::OwesResync => {}
@@ -200,16 +221,19 @@ impl Announcer {
     pub(super) fn sweep_again(&mut self) {
         match &mut self.phase {
             Phase::Offline | Phase::OwesResync => {}
-            Phase::Streaming => self.catch_up_from(Cursor::Ledger(Slot::FIRST)),
+            Phase::Streaming => {
+                self.catch_up_from(Cursor::Ledger(Slot::FIRST), KeptPods::Announced);
+            }
             Phase::CatchingUp(sweep) => sweep.again = true,
         }
     }
 
-    pub(super) fn catch_up_from(&mut self, at: Cursor) {
+    pub(super) fn catch_up_from(&mut self, at: Cursor, kept: KeptPods) {
         self.phase = Phase::CatchingUp(Sweep {
             at,
             paused: false,
             again: false,
+            kept,
         });
     }
 
@@ -222,14 +246,13 @@ impl Announcer {
     /// The reducer knows nothing: everything is to be announced.
     pub(super) fn replay(&mut self) {
         self.clear_ledger();
-        self.kept_left = true;
-        self.catch_up_from(Cursor::Live(Slot::FIRST, 0));
+        self.catch_up_from(Cursor::Live(Slot::FIRST, 0), KeptPods::Left);
     }
 
     pub(super) fn clear_ledger(&mut self) {
         self.ledger.clear();
         self.windows.clear();
-        self.keeps_unknown &= self.holds;
+        self.custody = self.custody.swept();
         self.let_go_of_kept();
     }
 

@@ -4,9 +4,9 @@
 //! the new feed has it, deletes it, or is trusted to know all there is ([`Announcer::hold`]); a
 //! change of feed sends no `pod_resync` unless the legacy promised one ([`Announcer::new_stream`]).
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
-use super::{Announcer, Cursor, Phase};
+use super::{Announcer, Cursor, Custody, KeptPods, Phase};
 use crate::{
     announce::{Move, ResendReason, Sink, windows::Tick},
     matcher::{Finder, Matcher},
@@ -30,7 +30,7 @@ pub struct Changeover<'a> {
 impl Announcer {
     /// Whether what the active feed does not have stays announced for now.
     pub fn holds(&self) -> bool {
-        self.holds
+        self.custody.holds()
     }
 
     /// How many pods stay announced that the active feed does not have live.
@@ -52,12 +52,13 @@ impl Announcer {
     /// vouches: what a feed sends before it is trusted is announced, but counts for nothing when
     /// others are judged by what they would take away. Before any feed was trusted, all count.
     pub fn vouched(&self, live: usize) -> usize {
-        (live + self.kept.len()).saturating_sub(self.unvouched.len())
+        (live + self.kept.len()).saturating_sub(self.unvouched.as_ref().map_or(0, BTreeSet::len))
     }
 
     /// Whether somebody vouches for this pod, if it is announced.
     pub fn is_vouched(&self, uid: &Uid) -> bool {
-        self.unvouched.is_empty() || !self.unvouched.contains(uid)
+        let unvouched = self.unvouched.as_ref();
+        unvouched.is_none_or(|unvouched| unvouched.is_empty() || !unvouched.contains(uid))
     }
 
     /// How many kept pods the active feeds turned out to have, so far.
@@ -113,17 +114,17 @@ impl Announcer {
     pub fn change_feed(&mut self, change: Changeover<'_>, now: Instant) {
         let Changeover { old, new, .. } = change;
         self.keep(old, new, change.holds);
-        self.holds = change.holds;
-        if !self.holds {
+        if !change.holds {
             self.trust();
         }
-        self.compares = change.compares;
-        self.stream = self.stream.wrapping_add(u16::from(change.compares));
+        let before = self.stream;
+        self.stream = before.wrapping_add(u16::from(change.compares));
+        self.unconfirmed = if change.compares { before } else { self.stream };
         let tick = self.tick(now);
         self.feed_changed_at = Some(tick);
-        self.keeps_unknown = true;
-        if matches!(self.phase, Phase::Offline | Phase::OwesResync) {
-            self.keeps_unknown = self.holds;
+        let is_connected = !matches!(self.phase, Phase::Offline | Phase::OwesResync);
+        self.custody = Custody::of_new_feed(!change.holds, is_connected);
+        if !is_connected {
             self.let_go_of_kept();
             return;
         }
@@ -137,19 +138,24 @@ impl Announcer {
                 self.windows.insert(uid.clone(), settled_at);
             }
         }
-        let up_to_date = self.phase == Phase::Streaming;
-        self.kept_left |= !up_to_date;
-        self.catch_up_from(match change.holds && up_to_date {
+        let (at, kept) = match self.phase == Phase::Streaming {
             // There is nothing to delete.
-            true => Cursor::Live(Slot::FIRST, 0),
-            false => Cursor::Ledger(Slot::FIRST),
-        });
+            true if change.holds => (Cursor::Live(Slot::FIRST, 0), KeptPods::Announced),
+            true => (Cursor::Ledger(Slot::FIRST), KeptPods::Announced),
+            false => (Cursor::Ledger(Slot::FIRST), KeptPods::Left),
+        };
+        self.catch_up_from(at, kept);
     }
 
     /// Whether kept pods stay for now. If not, the difference deletes them, each when its window
     /// is over (D3).
     pub fn hold(&mut self, holds: bool) {
-        if std::mem::replace(&mut self.holds, holds) && !holds {
+        let before = self.custody;
+        self.custody = match holds {
+            true => before.held(),
+            false => before.released(),
+        };
+        if before.holds() && !holds {
             self.trust();
             match self.phase {
                 Phase::Offline | Phase::OwesResync => self.let_go_of_kept(),
@@ -162,22 +168,26 @@ impl Announcer {
 
     /// Nothing is kept any longer: the connection or the legacy's resync begins with nothing.
     pub fn drop_kept(&mut self) {
-        self.holds = false;
+        self.custody = self.custody.released();
         self.windows.clear();
         self.let_go_of_kept();
-        self.unvouched.clear();
+        if let Some(unvouched) = &mut self.unvouched {
+            unvouched.clear();
+        }
     }
 
     /// Whatever the active feed has is vouched for from now on.
     fn trust(&mut self) {
-        self.ever_trusted = true;
-        for uid in std::mem::take(&mut self.unvouched) {
-            if self.kept.contains(&uid) {
-                // It is on its way out.
-                self.unvouched.insert(uid);
-            } else {
-                self.note(uid, true);
-            }
+        // Those that are kept are on their way out.
+        let (leaving, vouched): (BTreeSet<_>, BTreeSet<_>) = self
+            .unvouched
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|uid| self.kept.contains(uid));
+        self.unvouched = Some(leaving);
+        for uid in vouched {
+            self.note(uid, true);
         }
     }
 
@@ -202,7 +212,7 @@ impl Announcer {
 
     /// Of the kept pods those stay that wait for the end of their window, unless all do.
     pub(super) fn let_go_of_kept(&mut self) {
-        if self.holds || self.kept.is_empty() {
+        if self.custody.holds() || self.kept.is_empty() {
             return;
         }
         for uid in self.kept.without(|uid| self.windows.contains(uid)) {
@@ -215,7 +225,7 @@ impl Announcer {
         if self.kept.remove(uid) {
             self.confirmed += 1;
         } else {
-            self.adds(uid, self.holds);
+            self.adds(uid, self.custody.holds());
         }
     }
 
@@ -235,16 +245,18 @@ impl Announcer {
 
     /// A pod is wanted that was not before.
     fn adds(&mut self, uid: &Uid, holds: bool) {
-        if holds && self.ever_trusted {
-            self.unvouched.insert(uid.clone());
-        } else if self.moves.is_some() {
-            self.note(uid.clone(), true);
+        match self.unvouched.as_mut().filter(|_| holds) {
+            Some(unvouched) => drop(unvouched.insert(uid.clone())),
+            None if self.moves.is_some() => self.note(uid.clone(), true),
+            None => {}
         }
     }
 
     /// A pod is wanted no longer.
     fn is_unwanted(&mut self, uid: &Uid) {
-        if !self.unvouched.remove(uid) && self.moves.is_some() {
+        let unvouched = self.unvouched.as_mut();
+        let was_vouched = !unvouched.is_some_and(|unvouched| unvouched.remove(uid));
+        if was_vouched && self.moves.is_some() {
             self.note(uid.clone(), false);
         }
     }
