@@ -86,7 +86,6 @@ impl Standing {
 }
 
 /// Everything an election needs.
-
 pub struct Election {
     /// The API server.
     pub client: Client,
