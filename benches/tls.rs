@@ -108,11 +108,11 @@ struct Round {
 }
 
 fn round(acceptor: Option<TlsAcceptor>, layer: Layer) -> Round {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let peer = thread::spawn(move || {
         runtime().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
             let (tcp, _) = listener.accept().await.unwrap();
             match acceptor {
                 None => discard(tcp).await,
@@ -120,7 +120,7 @@ fn round(acceptor: Option<TlsAcceptor>, layer: Layer) -> Round {
             }
         })
     });
-    let address: SocketAddr = told.recv().unwrap();
+    let address: SocketAddr = receiver.recv().unwrap();
     let pods: Vec<PodMeta> = (0..BATCH).map(pod).collect();
     let ours = runtime();
     let mut time = Duration::ZERO;

@@ -45,7 +45,7 @@ func quietMigration(ctx context.Context, w *world) error {
 	after := s.counted(r)
 	s.do(func() error {
 		if after.Deletes != before.Deletes {
-			return fmt.Errorf("%s: %d deletes for cut-over and rollback", r.name, after.Deletes-before.Deletes)
+			return fmt.Errorf("%s: %d deletes for cutover and rollback", r.name, after.Deletes-before.Deletes)
 		}
 		return nil
 	})
@@ -92,7 +92,7 @@ func (s *script) counted(r *running) counts {
 func (s *script) withoutResync(r *running, before, after counts) {
 	s.do(func() error {
 		if resyncs := after.Resyncs - before.Resyncs; resyncs > after.streams-before.streams {
-			return fmt.Errorf("%s: %d resyncs for cut-over and rollback", r.name, resyncs)
+			return fmt.Errorf("%s: %d resyncs for cutover and rollback", r.name, resyncs)
 		}
 		return nil
 	})

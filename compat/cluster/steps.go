@@ -33,8 +33,8 @@ var steps = []step{
 	{name: "pods in thousands come and go", do: churn},
 	{name: "a CronJob fires", do: cronJobFires},
 	{name: "a CronJob is deleted, its Jobs stay as orphans", do: orphanedJobs},
-	{name: "cut-over and rollback while nothing moves", do: quietMigration},
-	{name: "cut-over and rollback under churn", do: busyMigration},
+	{name: "cutover and rollback while nothing moves", do: quietMigration},
+	{name: "cutover and rollback under churn", do: busyMigration},
 	{name: "everything is deleted", do: emptied},
 }
 

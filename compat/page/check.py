@@ -2,7 +2,7 @@
 """Opens the page of a running relay in headless Chromium, at two widths and in both colour schemes.
 
 Usage: check.py RELAY FOLDER. Starts RELAY (a k8s-relay binary) with a simulated cluster and a mock
-reducer, and leaves four pictures in FOLDER. Fails if a picture does not have the background of its
+reducer, and leaves four images in FOLDER. Fails if an image does not have the background of its
 scheme, or if Chromium reports a violation of the page's policy.
 """
 
@@ -21,9 +21,9 @@ WIDTHS = {"phone": (390, 1600), "desk": (1280, 1400)}
 SCHEMES = {"dark": (0, (0x12, 0x16, 0x1C)), "light": (1, (0xF6, 0xF7, 0xF9))}
 
 
-def first_pixel(picture: Path) -> tuple[int, ...]:
+def first_pixel(image: Path) -> tuple[int, ...]:
     """The pixel at the top left: no filter of PNG changes it."""
-    data, body = picture.read_bytes()[8:], b""
+    data, body = image.read_bytes()[8:], b""
     while data:
         (length,) = struct.unpack(">I", data[:4])
         if data[4:8] == b"IDAT":
@@ -72,18 +72,18 @@ def main() -> None:
             time.sleep(0.05)
         for width, (w, h) in WIDTHS.items():
             for scheme, (setting, background) in SCHEMES.items():
-                picture = folder / f"{width}-{scheme}.png"
+                image = folder / f"{width}-{scheme}.png"
                 shown = subprocess.run(
                     [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                     "--enable-logging=stderr", f"--screenshot={picture}", f"--window-size={w},{h}",
+                     "--enable-logging=stderr", f"--screenshot={image}", f"--window-size={w},{h}",
                      f"--blink-settings=preferredColorScheme={setting}", f"http://{admin}/"],
                     capture_output=True, text=True, timeout=120, check=True)
                 refused = [text for text in shown.stderr.splitlines() if "Refused to" in text]
                 if refused:
-                    raise SystemExit(f"{picture.name}: {refused}")
-                if first_pixel(picture) != background:
-                    raise SystemExit(f"{picture.name}: {first_pixel(picture)} is not {background}")
-                print(f"{picture.name}: shown in its colours")
+                    raise SystemExit(f"{image.name}: {refused}")
+                if first_pixel(image) != background:
+                    raise SystemExit(f"{image.name}: {first_pixel(image)} is not {background}")
+                print(f"{image.name}: shown in its colours")
     finally:
         for process in running:
             process.terminate()

@@ -196,11 +196,11 @@ fn the_newest_of_the_older_streams_that_are_alive_and_listed_takes_over() {
 #[test]
 fn an_older_stream_that_is_listed_late_takes_over_then() {
     let (mut core, older, newer) = two_streams();
-    core.pod(newer, pod("told"));
+    core.pod(newer, pod("announced"));
     core.close(newer);
     core.pass(secs(20));
     core.pod(older, pod("a"));
-    core.pod(older, pod("told"));
+    core.pod(older, pod("announced"));
     assert_eq!(core.feeds.active_generation(), Some(newer));
     core.sent();
     core.listed(older);
@@ -322,19 +322,19 @@ fn a_pod_without_address_in_the_new_feed_is_kept_for_10_seconds() {
 fn a_kept_pod_ends_as_the_new_feed_sends_or_deletes_it() {
     let (mut core, older, newer) = two_streams();
     core.listed(older);
-    for name in ["told", "deleted", "both"] {
+    for name in ["announced", "deleted", "both"] {
         core.pod(newer, pod(name).running(&["c1"]));
     }
     core.close(newer);
     core.pass(secs(5));
     core.sent();
-    core.pod(older, pod("told").version("2").running(&["c1", "c2"]));
+    core.pod(older, pod("announced").version("2").running(&["c1", "c2"]));
     core.pod_gone(older, "deleted");
     core.pod(older, pod("both"));
     core.pod_gone(older, "both");
     core.pod(older, pod("both"));
     assert_snapshot!(core.sent(), @r"
-    pod_container told c2
+    pod_container announced c2
     pod_delete deleted
     pod_delete both
     pod_new both v1

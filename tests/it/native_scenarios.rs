@@ -59,14 +59,14 @@ fn watches_alongside_an_active_stream_are_heard_in_silence_and_never_take_over()
     let mut core = crate::support::core::Core::new(Settings::default());
     let watches = core.feeds.open_native(1, core.now);
     let stream = core.open();
-    core.pod(stream, pod("told"));
+    core.pod(stream, pod("announced"));
     core.handle(watches, Input::Pod(Event::Apply(pod("shadow").into())));
     for kind in [Kind::POD, Kind::REPLICA_SET, Kind::JOB] {
         core.feeds.denied(kind, Scope(0), core.now);
     }
     core.close(stream);
     core.pass(secs(3600));
-    assert_snapshot!(core.sent(), @"pod_new told v1");
+    assert_snapshot!(core.sent(), @"pod_new announced v1");
     assert_eq!(core.feeds.active_generation(), Some(stream));
 }
 

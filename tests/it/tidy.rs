@@ -235,6 +235,7 @@ const PURE: &[&str] = &[
     "src/source/native/machine/pace.rs",
     "src/source/native/machine/probe.rs",
     "src/source/native/machine/health.rs",
+    "src/source/native/machine/steps.rs",
     "src/source/native/machine/streaming.rs",
     "src/source/native/outlet.rs",
     "src/source/native/resource.rs",

@@ -43,7 +43,7 @@ fn heard(outbox: &Outbox) -> Vec<(u64, &'static str)> {
 #[test]
 fn verbs_become_messages_in_their_order_and_at_their_time() {
     let (mut outbox, start) = outbox(0);
-    outbox.pod_resync(Epoch(1)); // stands for the greeting: the first message is raw
+    outbox.pod_resync(Epoch(1)); // stands for the handshake: the first message is raw
     outbox.set_time(start + Duration::from_nanos(5));
     outbox.pod_new_no_owner(&pod("p1", "web"));
     let container = ContainerMeta {

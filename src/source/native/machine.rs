@@ -52,6 +52,7 @@ mod health;
 mod lists;
 mod pace;
 mod probe;
+mod steps;
 mod streaming;
 
 use std::{
@@ -65,9 +66,10 @@ use kube::runtime::watcher::Event;
 use lists::{Lists, MOST_OBJECTS, Way, is_event};
 use pace::Pace;
 use probe::Probe;
+pub use steps::{ApiRequest, Moment, Rules, WatchStep};
 use streaming::{Ended, Streaming};
 
-use super::{ListMode, Timeouts, decode::Line, error::RequestError};
+use super::{Timeouts, decode::Line, error::RequestError};
 use crate::backoff::{Backoff, Jitter};
 
 /// The watch of a kind in a scope, whose objects are `T`.
@@ -106,61 +108,6 @@ pub struct WatchMachine<T> {
     /// The same by any watch.
     known_streams: Option<bool>,
     health: Health,
-}
-
-/// How a watch is to behave.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// All durations.
-    pub timeouts: Timeouts,
-    /// How to list.
-    pub list: ListMode,
-    /// Objects in a page; at least 1.
-    pub page_size: u32,
-    /// Requests are made with a selector.
-    pub selector: bool,
-}
-
-/// When something happened, and a number of chance, at least 0 and less than 1.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// The time.
-    pub now: Instant,
-    /// The chance.
-    pub jitter: f64,
-}
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchStep<'a> {
-    /// Nothing until then.
-    Wait(Instant),
-    /// A request.
-    Request(ApiRequest<'a>),
-}
-
-/// What is asked of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiRequest<'a> {
-    /// All objects as the first events of a watch (WatchList).
-    StreamedList,
-    /// A part of all objects.
-    Page {
-        /// At most so many.
-        limit: u32,
-        /// Where the page before ended; `None` for the first one.
-        token: Option<&'a str>,
-    },
-    /// The version that the server is at.
-    Version {
-        /// Asked with the selector, which costs the server more.
-        selected: bool,
-    },
-    /// What has happened since.
-    Watch {
-        /// The version to start after.
-        version: &'a str,
-    },
 }
 
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::harness::{
 fn the_table_shows_a_difference_below_its_row() {
     let shown: Vec<String> = rows().iter().map(Row::shown).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    equal           recorded | this                A pod is told  (0.02 s)
+    equal           recorded | this                A pod is sent  (0.02 s)
     exception D8    recorded | this                name_10000_bytes  (0.02 s)
     not run         recorded | this                queue_full_big_pods  (it is heavy: --long)
     DIFFERENT       recorded | this                A pod is deleted  (0.02 s | 0.32 s)
@@ -57,7 +57,7 @@ fn json_has_the_documented_fields() {
           }
         },
         {
-          "case": "A pod is told",
+          "case": "A pod is sent",
           "description": "What it <is> about.",
           "peers": [
             "recorded",
@@ -141,7 +141,7 @@ fn junit_has_the_documented_fields() {
       + pod &quot;b&quot;
     </failure>
       </testcase>
-      <testcase classname="recorded | this" name="A pod is told" time="0.020"/>
+      <testcase classname="recorded | this" name="A pod is sent" time="0.020"/>
       <testcase classname="recorded | this" name="name_10000_bytes" time="0.020">
         <system-out>exception D8: Too long &amp; cut.</system-out>
       </testcase>
@@ -208,7 +208,7 @@ fn rows() -> Vec<Row> {
         says: "pod \"b\"",
     });
     vec![
-        row("A pod is told", CaseResult::Equal),
+        row("A pod is sent", CaseResult::Equal),
         row(
             "name_10000_bytes",
             CaseResult::Exception {

@@ -1,7 +1,9 @@
-//! The variables of all commands.
+//! The variables of all commands, and what empty, unknown and foreign ones do.
 
 use clap::CommandFactory as _;
 use k8s_relay::cli::Cli;
+
+use super::{effective, run};
 
 #[test]
 fn the_variables_are_these() {
@@ -73,4 +75,58 @@ fn the_variables_are_these() {
         let taken = ["K8S_RELAY_PORT", "K8S_RELAY_SERVICE"];
         assert!(taken.iter().all(|taken| !name.starts_with(taken)), "{name}");
     }
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let env: Vec<_> = [
+        "EBPF_NET_INTAKE_HOST",
+        "EBPF_NET_INTAKE_PORT",
+        "EBPF_NET_INTAKE_ENCODER",
+        "EBPF_NET_LOG_FILE_PATH",
+        "EBPF_NET_RECORD_INTAKE_OUTPUT_PATH",
+        "K8S_RELAY_CLOUD",
+        "K8S_RELAY_HEALTH_INTERVAL",
+        "K8S_RELAY_LOG_FORMAT",
+        "K8S_RELAY_RECONNECT",
+    ]
+    .map(|name| (name, ""))
+    .to_vec();
+    assert_eq!(effective(&env, &[]), effective(&[], &[]));
+}
+
+#[test]
+fn an_unknown_variable_is_named_in_one_warning() {
+    let env = [
+        ("K8S_RELAY_SORCE", "native"),
+        ("K8S_RELAY_QUUX", ""),
+        ("K8S_RELAY_SOURCE", "shadow"),
+    ];
+    let ended = run(&env, &["--check-config"]);
+    assert_eq!(ended.code, Some(0));
+    let warning = "unknown variables are ignored: K8S_RELAY_QUUX, \
+                   K8S_RELAY_SORCE (did you mean K8S_RELAY_SOURCE?)\n";
+    assert!(ended.stderr.ends_with(warning), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" WARN "), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn variables_of_others_are_ignored() {
+    let env = [
+        ("EBPF_NET_CLUSTER_NAME", "staging"),
+        ("EBPF_NET_INTAKE_ENCODER", "nonsense"),
+        ("EBPF_NET_DEBUG_MODE", "true"),
+        ("EBPF_NET_RUN_UNDER_GDB", "gdb"),
+        ("EBPF_NET_GDB_COMMANDS", "run"),
+        ("EBPF_NET_MINIDUMP_DIR", "/dumps"),
+        ("EBPF_NET_CRASH_METRIC_HOST", "metrics"),
+        ("EBPF_NET_CRASH_METRIC_PORT", "junk"),
+        ("EBPF_NET_DATA_DIR", "/data"),
+        ("K8S_RELAY_SERVICE_HOST", "10.0.0.1"),
+        ("K8S_RELAY_PORT", "tcp://10.0.0.1:8712"),
+        ("K8S_RELAY_PORT_8712_TCP_PORT", "8712"),
+        ("RUST_LOG", "trace"),
+    ];
+    assert_eq!(effective(&env, &[]), effective(&[], &[]));
 }

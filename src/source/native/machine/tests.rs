@@ -20,6 +20,7 @@ use super::{
     super::{decode::Status, error::Refusal},
     *,
 };
+use crate::source::native::ListMode;
 
 const SECOND: Duration = Duration::from_secs(1);
 
