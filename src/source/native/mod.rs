@@ -1,7 +1,7 @@
 //! The native watches: one for each kind and scope, each a task of its own.
 //!
 //! Invariants: a watch that fails, waits or is refused never delays another, but that first lists
-//! are taken in turns, two at a time. A reader that is slow to take what a watch sends holds back
+//! are taken in turns, two at a time, not counting those on which nothing happens. A reader that is slow to take what a watch sends holds back
 //! that watch, and by TCP the server; nothing is thrown away and nothing grows. Nothing that a
 //! server does ends a watch for good.
 //!
@@ -123,6 +123,8 @@ pub struct Timeouts {
     pub watch: Duration,
     /// How long a watch lasts that begins with a list, in whole seconds. The list must fit.
     pub streamed_list: Duration,
+    /// After so long without a word of the server a first list gives its turn to the next one.
+    pub turn: Duration,
     /// From the last of the first events of a streamed list to its end mark, at most. In
     /// [`ListMode::Auto`] a page is requested alongside the list long before.
     pub end_mark: Duration,
@@ -293,6 +295,7 @@ impl Default for Timeouts {
             silence: Duration::from_secs(65),
             watch: Duration::from_secs(60),
             streamed_list: Duration::from_secs(300),
+            turn: Duration::from_secs(3),
             end_mark: Duration::from_secs(10),
             steady: Duration::from_secs(5),
             first_retry: Duration::from_millis(800),

@@ -128,7 +128,7 @@ impl<K: WatchedKind> Watch<K> {
         };
         Self {
             resource,
-            turn: Turn::new(Arc::clone(&shared.turns)),
+            turn: Turn::new(Arc::clone(&shared.turns), shared.options.timeouts.turn),
             decoding: shared.options.decoding.clone(),
             shared,
             machine: WatchMachine::new(rules),
@@ -153,7 +153,12 @@ impl<K: WatchedKind> Watch<K> {
                     let end = match request(&self.resource, &ask, &self.shared.options) {
                         Ok(request) => {
                             self.turn.come().await;
-                            self.ask(request, sort).await?
+                            let silence = self.turn.pass_if_silent();
+                            tokio::select! {
+                                biased;
+                                end = self.ask(request, sort) => end?,
+                                never = silence => match never {},
+                            }
                         }
                         Err(error) => Some(RequestError::Unreachable(causes(&error))),
                     };
@@ -187,13 +192,19 @@ impl<K: WatchedKind> Watch<K> {
             Err(Declined::Answer(answer)) => return Ok(Some(self.refused(*answer).await)),
         };
         self.machine.opened(now());
-        self.outlet.heard();
+        self.heard();
         let body = answer.into_body();
         match sort {
             Sort::Stream => self.stream(body).await,
             Sort::Page => self.page(body).await,
             Sort::Version => Ok(self.version(body).await.err()),
         }
+    }
+
+    /// The server has said something.
+    fn heard(&self) {
+        self.outlet.heard();
+        self.turn.heard();
     }
 
     // === streams ===
@@ -216,7 +227,7 @@ impl<K: WatchedKind> Watch<K> {
                 }
                 Heard::Over(end) => return Ok(Some(end)),
             };
-            self.outlet.heard();
+            self.heard();
             // All that is there already goes into one batch.
             let end = loop {
                 self.outlet.reads(now());
@@ -447,7 +458,7 @@ impl<K: WatchedKind> Watch<K> {
             self.machine.reading(now());
             match in_time(&mut self.machine, body.frame()).await.map(Part::of) {
                 Ok(Part::Data(data)) if length + data.len() <= most => {
-                    self.outlet.heard();
+                    self.heard();
                     length += data.len();
                     take(&data);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use k8s_relay::source::native::{ListMode, Options, decode::ObjectError};
+use k8s_relay::source::native::{ListMode, Options, Timeouts, decode::ObjectError};
 
 use tokio::time::sleep;
 
@@ -49,6 +49,10 @@ async fn each_kind_and_namespace_has_a_watch_of_its_own() {
 async fn first_lists_are_taken_two_at_a_time_and_later_ones_wait_for_nobody() {
     let options = Options {
         list: ListMode::Pages,
+        timeouts: Timeouts {
+            turn: 20 * SECOND,
+            ..Timeouts::default()
+        },
         ..Options::default()
     };
     let mut watched = Watched::in_turns(Api::start().await, options, "").await;
@@ -77,6 +81,27 @@ async fn first_lists_are_taken_two_at_a_time_and_later_ones_wait_for_nobody() {
     let again = watched.api.call("jobs").await;
     assert_eq!(again.ask(), "page 500");
     drop((pods, sets));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_lists_that_hang_hold_back_no_other_one_for_long() {
+    let options = Options {
+        list: ListMode::Pages,
+        ..Options::default()
+    };
+    let mut watched = Watched::in_turns(Api::start().await, options, "").await;
+    let pods = watched.api.asked("page 500").await;
+    let sets = watched.api.call("replicasets").await;
+    let begun = pods.at;
+    let jobs = watched.api.call("jobs").await;
+    let waited = jobs.at - begun;
+    assert!((3 * SECOND..4 * SECOND).contains(&waited), "{waited:?}");
+    // What comes late counts all the same.
+    jobs.page(&[], "5", None).await;
+    assert_eq!(watched.api.call("jobs").await.ask(), "watch 5");
+    pods.page(&[object("a", "1")], "5", None).await;
+    assert_eq!(watched.api.call("pods").await.ask(), "watch 5");
+    drop(sets);
 }
 
 #[tokio::test(start_paused = true)]
