@@ -39,6 +39,7 @@ impl Inner {
             record.ends_at = None;
             record.users.insert(id, user);
             self.widen_needs(record, self.store(resource));
+            state.ended.remove(&resource);
         }
         drop(state);
         self.moved();
@@ -204,6 +205,7 @@ impl Inner {
             return;
         };
         let store = self.store(resource);
+        let was_watched = record.active.is_some();
         match record.active.take_if(|active| active.lent) {
             // The matcher goes on with it, and nothing is kept of what it sees.
             Some(lent) => {
@@ -221,6 +223,9 @@ impl Inner {
                 record.stop();
                 store.empty(retention);
             }
+        }
+        if was_watched {
+            state.ended.insert(resource);
         }
     }
 

@@ -44,6 +44,7 @@ mod view;
 mod writer;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -130,6 +131,8 @@ struct State {
     retention: Retention,
     /// The uses of the profiles that are in effect.
     profiles: Vec<(Resource, UserId)>,
+    /// The kinds that were watched and are not any more.
+    ended: BTreeSet<Resource>,
     stopped: bool,
 }
 
@@ -155,6 +158,7 @@ impl Registry {
                 linger,
                 retention,
                 profiles: Vec::new(),
+                ended: BTreeSet::new(),
                 stopped: false,
             }),
             edge: Box::new(edge),

@@ -55,6 +55,8 @@ fn scope(profile: &Profile, watch: Watch) -> Scope {
             .any(|metricset| metricset.resource() == Resource::Node)
         && profile.watches().iter().any(|other| other.node_scope);
     match (node, profile.watched_namespace.as_str()) {
+        // A standby that holds the whole cluster has nothing to list when it is to lead.
+        (Some(_), "") if watch.node_scope && profile.warm_cluster_scope => Scope::Cluster,
         (Some(node), _) if watch.node_scope || is_only_joined => Scope::Node(node.clone()),
         (_, "") => Scope::Cluster,
         (_, namespace) => Scope::Namespace(namespace.to_owned()),

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::enrich::{
-    profile::{Profile, ProfileSet},
+    profile::{Profile, ProfileSet, ScopeSetting},
     service::{Objects, StoreState},
     view::{ObjectView, Trouble},
 };
@@ -283,6 +283,56 @@ async fn a_widening_that_failed_is_tried_again_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kind_whose_users_have_gone_is_stopped_until_the_next_one_comes() {
+    let (registry, fake) = registry();
+    fake.put(Resource::Pod, "a", json!({}));
+    assert_eq!(
+        state(&registry, Resource::Pod),
+        None,
+        "nobody has asked for it"
+    );
+    for _ in 0..2 {
+        let pods = registry.subscribe(Resource::Pod, Scope::Cluster, labels(), "p");
+        assert_eq!(state(&registry, Resource::Pod), Some(StoreState::Pending));
+        pods.start();
+        quiet().await;
+        fake.last(Resource::Pod).list();
+        assert_eq!(state(&registry, Resource::Pod), Some(StoreState::Ready));
+        drop(pods);
+        let row = registry.stores().remove(0);
+        assert_eq!((row.state, row.objects), (StoreState::Stopped, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_profile_of_a_node_has_nothing_to_list_when_the_cluster_is_wanted() {
+    let (registry, fake) = registry();
+    for (name, node) in [("near", "n1"), ("far", "n2")] {
+        fake.put(Resource::Pod, name, json!({ "node": node }));
+    }
+    let of_a_node = |warm| Profile {
+        scope: ScopeSetting::Node("n1".to_owned()),
+        warm_cluster_scope: warm,
+        ..profile_of(&["pod"])
+    };
+    let leading = || ("state", profile_of(&["state_pod"]));
+    for (warm, lists) in [(false, 2), (true, 1)] {
+        let before = fake.count(Resource::Pod);
+        registry.apply(&profiles(&[("default", of_a_node(warm))]));
+        quiet().await;
+        fake.all().iter().for_each(fake::Watch::list);
+        assert!(is_there(&registry, Resource::Pod, "near"));
+        assert_eq!(is_there(&registry, Resource::Pod, "far"), warm);
+        registry.apply(&profiles(&[("default", of_a_node(warm)), leading()]));
+        quiet().await;
+        assert_eq!(fake.count(Resource::Pod) - before, lists, "warm: {warm}");
+        registry.apply(&profiles(&[]));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        quiet().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_superseded_watch_still_says_is_not_heard() {
     let (registry, fake) = registry();
     fake.put(Resource::Pod, "a", json!({ "node": "n1" }));
@@ -333,7 +383,11 @@ async fn new_profiles_share_the_watches_of_the_old_ones_and_what_nobody_needs_en
     assert_eq!(users(Resource::Service).unwrap(), Vec::<String>::new());
     tokio::time::advance(Duration::from_secs(31)).await;
     quiet().await;
-    assert_eq!(users(Resource::Service), None);
+    assert_eq!(users(Resource::Service).unwrap(), Vec::<String>::new());
+    assert_eq!(
+        state(&registry, Resource::Service),
+        Some(StoreState::Stopped)
+    );
     assert_eq!(fake.count(Resource::Pod), 1);
 }
 
@@ -348,6 +402,12 @@ async fn to_stop_takes_no_time_whatever_the_watches_do() {
     registry.stop().await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert!(fake.all().iter().all(fake::Watch::is_stopped));
+    assert!(
+        registry
+            .stores()
+            .iter()
+            .all(|row| row.state == StoreState::Stopped)
+    );
     let late = registry.subscribe(Resource::Pod, Scope::Cluster, labels(), "late");
     late.start();
     assert!(!late.ready().await);

@@ -82,10 +82,12 @@ impl Inner {
         let now = self.clock.now();
         let state = self.state();
         let rows = self.stores.iter().filter_map(|store| {
-            let record = state.record(store.resource)?;
-            if record.is_idle() && record.is_lent() {
-                return None;
-            }
+            let record = state.record(store.resource);
+            let Some(record) = record.filter(|record| !(record.is_idle() && record.is_lent()))
+            else {
+                let has_ended = state.ended.contains(&store.resource);
+                return has_ended.then(|| stopped(store.resource));
+            };
             let (live, buried, bytes) = {
                 let shelf = store.read();
                 let (live, buried) = shelf.index.counts();
@@ -100,6 +102,7 @@ impl Inner {
                 kind: store.resource.key().to_owned(),
                 scope: area.map_or_else(|| "cluster".to_owned(), |area| area.to_string()),
                 state: match (store.is_listed(), store.trouble()) {
+                    _ if state.stopped => StoreState::Stopped,
                     (_, Some(Trouble::Pending)) => StoreState::Pending,
                     (_, Some(Trouble::Listing)) => StoreState::Listing,
                     (_, Some(trouble)) => StoreState::Degraded(trouble),
@@ -115,5 +118,20 @@ impl Inner {
             })
         });
         rows.collect()
+    }
+}
+
+/// A kind that was watched for users who have gone.
+fn stopped(resource: Resource) -> StoreStatus {
+    StoreStatus {
+        kind: resource.key().to_owned(),
+        scope: "none".to_owned(),
+        state: StoreState::Stopped,
+        objects: 0,
+        bytes: 0,
+        buried: 0,
+        last_event_ms: None,
+        last_contact_ms: None,
+        users: Vec::new(),
     }
 }

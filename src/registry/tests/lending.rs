@@ -13,7 +13,12 @@ use super::{
     server::{World, options, until},
 };
 use crate::{
-    enrich::{profile::Profile, resource::Resource, service::Objects, view::ObjectView},
+    enrich::{
+        profile::Profile,
+        resource::Resource,
+        service::{Objects, StoreState},
+        view::ObjectView,
+    },
     model::Kind,
     source::{
         FeedEvent, WatchMessage,
@@ -208,7 +213,11 @@ async fn a_profile_that_comes_later_lists_for_itself_and_never_for_the_matcher()
     .await;
     world.put(Resource::Pod, "fourth", json!({}));
     matcher.hears("fourth", |_| ()).await;
-    assert!(registry.stores().is_empty());
+    let rows = registry.stores();
+    assert!(
+        rows.iter()
+            .all(|row| row.state == StoreState::Stopped && row.objects == 0)
+    );
     matcher.end().await;
     registry.stop().await;
 }
