@@ -179,7 +179,14 @@ impl Asked {
 
     async fn node(&mut self, in_cluster: bool) -> Option<String> {
         let own_pod = match in_cluster {
-            true => self.own_pod().await,
+            true => match tokio::fs::read_to_string(NAMESPACE).await {
+                Ok(namespace) => {
+                    let name = host::hostname();
+                    let name = String::from_utf8_lossy(&name);
+                    self.node_of(namespace.trim(), &name).await
+                }
+                Err(_) => None,
+            },
             false => None,
         };
         let variable = std::env::var("NODE_NAME").ok();
@@ -193,7 +200,10 @@ impl Asked {
         if let Ok(name) = node_name::discover(&facts) {
             return Some(name.to_owned());
         }
-        let by_machine_id = self.by_machine_id().await;
+        let by_machine_id = match machine_id().await {
+            Some(own) => self.by_machine_id(&own).await,
+            None => None,
+        };
         let by_machine_id = by_machine_id.as_deref();
         let facts = NodeFacts {
             by_machine_id,
@@ -202,18 +212,15 @@ impl Asked {
         node_name::discover(&facts).ok().map(str::to_owned)
     }
 
-    async fn own_pod(&mut self) -> Option<String> {
-        let namespace = tokio::fs::read_to_string(NAMESPACE).await.ok()?;
-        let (namespace, name) = (namespace.trim(), host::hostname());
-        let name = String::from_utf8_lossy(&name);
+    /// The node that a pod is on.
+    async fn node_of(&mut self, namespace: &str, name: &str) -> Option<String> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
         let pod: Pod = self.get(&path).await?;
         Some(pod.spec.node_name)
     }
 
     /// The last resort: every node is looked at.
-    async fn by_machine_id(&mut self) -> Option<String> {
-        let own = machine_id().await?;
+    async fn by_machine_id(&mut self, own: &str) -> Option<String> {
         let mut token = String::new();
         loop {
             let path = format!("/api/v1/nodes?limit={PAGE}&continue={token}");
@@ -302,4 +309,200 @@ fn default_profile(set: &ProfileSet) -> Option<&Profile> {
         .iter()
         .filter(|(name, _)| *name == set.default_profile);
     named.next().map(|(_, profile)| profile)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        enrich::profile::Setting,
+        model::{Kind, KindRow, KindTable},
+        sim::kube::{self, Object, Raw, SimApi},
+    };
+
+    const KUBEADM: &str = "clusterName: prod\ncontrolPlaneEndpoint: api.prod:6443\n";
+
+    struct World {
+        api: SimApi,
+        kinds: KindTable,
+        asked: Asked,
+        _dir: TempDir,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let nodes = KindRow {
+                namespaced: false,
+                ..KindRow::full("v1", "Node", "nodes")
+            };
+            let maps = KindRow::full("v1", "ConfigMap", "configmaps");
+            let kinds = KindTable::with([nodes, maps]).unwrap();
+            let options = kube::Options {
+                kinds: kinds.clone(),
+                ..kube::Options::small()
+            };
+            let api = SimApi::start(options).await.unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let kubeconfig = dir.path().join("config");
+            std::fs::write(&kubeconfig, api.kubeconfig().to_string()).unwrap();
+            let access = Access {
+                kubeconfig: Some(kubeconfig),
+                context: None,
+            };
+            let server = native::connect(&access, Limits::default()).await.unwrap();
+            Self {
+                api,
+                kinds,
+                asked: Asked {
+                    server,
+                    unanswered: false,
+                },
+                _dir: dir,
+            }
+        }
+
+        fn kind(&self, resource: &str) -> Kind {
+            self.kinds.find("", resource).unwrap()
+        }
+
+        fn put(&self, resource: &str, namespace: &str, name: &str, more: Value) {
+            let mut json = json!({ "metadata": { "uid": name, "name": name } });
+            if !namespace.is_empty() {
+                json["metadata"]["namespace"] = namespace.into();
+            }
+            for (key, value) in more.as_object().unwrap() {
+                json[key] = value.clone();
+            }
+            self.api.apply(Object::Manifest(Raw {
+                kind: self.kind(resource),
+                namespace: namespace.into(),
+                name: name.to_owned(),
+                json,
+            }));
+        }
+    }
+
+    fn set(settings: &[(&str, &str)]) -> ProfileSet {
+        let settings = settings.iter();
+        let settings =
+            settings.map(|(key, value)| ((*key).to_owned(), Setting::Text((*value).to_owned())));
+        let profiles = Setting::Map(vec![(
+            "default".to_owned(),
+            Setting::Map(settings.collect()),
+        )]);
+        let block = Setting::Map(vec![("profiles".to_owned(), profiles)]);
+        ProfileSet::read(&block, None, &|_| None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_cluster_is_named_by_kubeadm_else_by_the_config_map_of_the_settings() {
+        let kubeadm = json!({ "data": { "ClusterConfiguration": KUBEADM } });
+        let other = json!({ "data": { "name": "by-map\n", "else": "no" } });
+        let by_map: &[_] = &[("cluster.config_map", "ops/cluster/name")];
+        let without: &[_] = &[
+            ("cluster.config_map", "ops/cluster/name"),
+            ("use_kubeadm", "false"),
+        ];
+        let absent_key: &[_] = &[("cluster.config_map", "ops/cluster/nope")];
+        let nothing = json!({});
+        for (settings, kubeadm, other, name, url) in [
+            (&[][..], Some(&kubeadm), None, "prod", "api.prod:6443"),
+            (
+                by_map,
+                Some(&kubeadm),
+                Some(&other),
+                "prod",
+                "api.prod:6443",
+            ),
+            (by_map, None, Some(&other), "by-map", ""),
+            (by_map, Some(&nothing), Some(&other), "by-map", ""),
+            (without, Some(&kubeadm), Some(&other), "by-map", ""),
+            (absent_key, None, Some(&other), "", ""),
+            (&[], None, None, "", ""),
+        ] {
+            let mut world = World::new().await;
+            if let Some(kubeadm) = kubeadm {
+                world.put(
+                    "configmaps",
+                    "kube-system",
+                    "kubeadm-config",
+                    kubeadm.clone(),
+                );
+            }
+            if let Some(other) = other {
+                world.put("configmaps", "ops", "cluster", other.clone());
+            }
+            let set = set(settings);
+            let mut found = Found::default();
+            let profile = default_profile(&set).unwrap();
+            world.asked.identity(profile, &mut found).await;
+            let identity = found.identity(&set);
+            assert_eq!(
+                (identity.name.as_str(), identity.url.as_str()),
+                (name, url),
+                "{settings:?}"
+            );
+            assert!(!world.asked.unanswered, "{settings:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_map_that_may_not_be_read_is_not_known_and_a_server_that_is_away_is_asked_again() {
+        let mut world = World::new().await;
+        let kubeadm = json!({ "data": { "ClusterConfiguration": KUBEADM } });
+        world.put("configmaps", "kube-system", "kubeadm-config", kubeadm);
+        world.api.deny(world.kind("configmaps"));
+        let set = set(&[]);
+        let profile = default_profile(&set).unwrap();
+        let mut found = Found::default();
+        world.asked.identity(profile, &mut found).await;
+        assert!(found.kubeadm.is_none() && !world.asked.unanswered);
+        world.api.allow(world.kind("configmaps"));
+        world.api.stop_listening().await;
+        world.api.reset_connections();
+        world.asked.identity(profile, &mut found).await;
+        assert!(found.kubeadm.is_none() && world.asked.unanswered);
+        world.api.start_listening().await.unwrap();
+        world.asked.identity(profile, &mut found).await;
+        assert_eq!(found.identity(&set).name, "prod");
+    }
+
+    #[tokio::test]
+    async fn the_own_node_is_that_of_the_own_pod() {
+        let mut world = World::new().await;
+        world.put(
+            "pods",
+            "relay",
+            "relay-1",
+            json!({ "spec": { "nodeName": "n7" } }),
+        );
+        world.put("pods", "relay", "relay-2", json!({ "spec": {} }));
+        let node = world.asked.node_of("relay", "relay-1").await;
+        assert_eq!(node.as_deref(), Some("n7"));
+        // Not scheduled, as far as the server knows: that is none.
+        let unscheduled = world.asked.node_of("relay", "relay-2").await.unwrap();
+        let facts = NodeFacts {
+            in_cluster: true,
+            own_pod: Some(&unscheduled),
+            ..NodeFacts::default()
+        };
+        assert_eq!(node_name::discover(&facts), Err(UnknownNode));
+        assert_eq!(world.asked.node_of("relay", "absent").await, None);
+        assert!(!world.asked.unanswered);
+    }
+
+    #[tokio::test]
+    async fn a_node_is_known_by_its_machine_however_many_there_are() {
+        let mut world = World::new().await;
+        for number in 0..=PAGE {
+            let info = json!({ "status": { "nodeInfo": { "machineID": format!("m{number}") } } });
+            world.put("nodes", "", &format!("n{number:03}"), info);
+        }
+        let last = world.asked.by_machine_id(&format!("m{PAGE}")).await;
+        assert_eq!(last, Some(format!("n{PAGE:03}")));
+        assert_eq!(world.asked.by_machine_id("of another cluster").await, None);
+    }
 }
