@@ -104,6 +104,7 @@ fn place(error: &ProfileSetError, node: &Node) -> Option<usize> {
         ProfileSetError::UnknownKey(key) | ProfileSetError::Twice(key) => key.clone(),
         ProfileSetError::Value(key, _) => (*key).to_owned(),
         ProfileSetError::NoDefault(_) => "default_profile".to_owned(),
+        ProfileSetError::TwoClusters(_, name) => format!("profiles.{name}.kube_config"),
         ProfileSetError::Profile(name, error) => {
             let of_profile = format!("profiles.{name}");
             let key = match error {

@@ -133,6 +133,9 @@ impl Reloader {
         if profiles.address != self.profiles.address {
             warn!("`enrichment.address` has changed, which takes effect at the next start");
         }
+        if profiles.kube_config() != self.profiles.kube_config() {
+            warn!("`kube_config` has changed, which takes effect at the next start");
+        }
         self.profiles = profiles;
         self.put_in_effect();
         self.shown.reloaded();

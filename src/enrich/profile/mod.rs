@@ -70,8 +70,6 @@ pub struct Profile {
     pub cluster: ClusterSettings,
     /// `kube_config`: a path; empty is the usual search.
     pub kube_config: String,
-    /// `kube_client_options`
-    pub client_rate: ClientRate,
     /// Keys that are known and have no effect here, to be named in one line.
     pub without_effect: Vec<String>,
     /// What the settings ask for and do not get, each a sentence.
@@ -143,15 +141,6 @@ pub struct ConfigMapKey {
     pub namespace: String,
     pub name: String,
     pub key: String,
-}
-
-/// How much is asked of the API server.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClientRate {
-    /// Requests per second.
-    pub qps: f64,
-    /// Requests at once.
-    pub burst: u32,
 }
 
 /// A watch that a profile holds from its load on.
@@ -237,10 +226,6 @@ impl Default for Profile {
             use_kubeadm: true,
             cluster: ClusterSettings::default(),
             kube_config: String::new(),
-            client_rate: ClientRate {
-                qps: 5.0,
-                burst: 10,
-            },
             without_effect: Vec::new(),
             warnings: Vec::new(),
         }

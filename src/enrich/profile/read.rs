@@ -184,8 +184,15 @@ impl<'a> Reader<'a> {
             "scope" => self.scope = Some(value.one_of(&[("cluster", false), ("node", true)])?),
             "add_metadata" => profile.add_metadata = value.boolean()?,
             "kube_config" => profile.kube_config = value.text()?,
-            "kube_client_options.qps" => profile.client_rate.qps = value.number()?,
-            "kube_client_options.burst" => profile.client_rate.burst = value.count()?,
+            // Watches share one client, whose pauses adapt to what the API server can take.
+            "kube_client_options.qps" => {
+                value.number()?;
+                self.note(path.to_owned());
+            }
+            "kube_client_options.burst" => {
+                value.count()?;
+                self.note(path.to_owned());
+            }
             "node" => self.node_option = value.text()?,
             "namespace" => profile.watched_namespace = value.text()?,
             "use_kubeadm" => profile.use_kubeadm = value.boolean()?,
@@ -393,7 +400,7 @@ impl Value<'_> {
         }
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
-            [namespace, name, key] if parts.iter().all(|part| !part.is_empty()) => {
+            [namespace, name, key] if parts.iter().all(|part| is_name(part)) => {
                 Ok(Some(ConfigMapKey {
                     namespace: (*namespace).to_owned(),
                     name: (*name).to_owned(),
@@ -403,4 +410,10 @@ impl Value<'_> {
             _ => self.wrong("expected `namespace/name/key`"),
         }
     }
+}
+
+/// Whether it may be the name of an object, or of a key of a ConfigMap.
+fn is_name(text: &str) -> bool {
+    let may_be = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    !text.is_empty() && text.chars().all(may_be)
 }

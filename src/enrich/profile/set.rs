@@ -34,6 +34,12 @@ pub enum ProfileSetError {
     /// The settings of a profile are not valid.
     #[error("the profile `{0}`: {1}")]
     Profile(String, #[source] ProfileError),
+    /// Two profiles are of two clusters.
+    #[error(
+        "the profiles `{0}` and `{1}` name two kubeconfigs: a relay watches one cluster, so \
+         `kube_config` must be the same wherever it is set"
+    )]
+    TwoClusters(String, String),
     /// There is no profile with the name of the default one.
     #[error("`enrichment.default_profile`: there is no profile `{0}`")]
     NoDefault(String),
@@ -94,6 +100,7 @@ impl ProfileSet {
         if set.profiles.is_empty() {
             set.add(DEFAULT, &Setting::Null, node_name, environment)?;
         }
+        set.one_cluster()?;
         match set
             .profiles
             .iter()
@@ -118,6 +125,31 @@ impl ProfileSet {
             .map_err(|error| ProfileSetError::Profile(name.to_owned(), error))?;
         self.profiles.push((name.to_owned(), profile));
         Ok(())
+    }
+
+    /// # Errors
+    /// Profiles name different kubeconfigs.
+    fn one_cluster(&self) -> Result<(), ProfileSetError> {
+        let mut named = self
+            .profiles
+            .iter()
+            .filter(|(_, it)| !it.kube_config.is_empty());
+        let Some((first, profile)) = named.next() else {
+            return Ok(());
+        };
+        match named.find(|(_, other)| other.kube_config != profile.kube_config) {
+            Some((other, _)) => Err(ProfileSetError::TwoClusters(first.clone(), other.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// `kube_config` of the profiles; `None` is the usual search.
+    pub fn kube_config(&self) -> Option<&str> {
+        let mut all = self
+            .profiles
+            .iter()
+            .map(|(_, profile)| profile.kube_config.as_str());
+        all.find(|path| !path.is_empty())
     }
 
     /// The watches of all profiles, each kind once; of a node only if it is for all of them.

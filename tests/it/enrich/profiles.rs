@@ -47,10 +47,6 @@ fn an_empty_block_has_the_defaults_of_beats() {
     );
     assert_eq!(profile.deleted_grace.as_secs(), 120);
     assert_eq!(
-        (profile.client_rate.qps, profile.client_rate.burst),
-        (5.0, 10)
-    );
-    assert_eq!(
         watches(&profile),
         "node namespace pod deployment daemonset replicaset statefulset job cronjob service \
          persistentvolume persistentvolumeclaim storageclass"
@@ -91,6 +87,8 @@ fn a_whole_block_of_metricbeat_can_be_given() {
             "headers",
             "host",
             "sync_period",
+            "kube_client_options.qps",
+            "kube_client_options.burst",
         ]
     );
     assert_eq!(profile.scope, ScopeSetting::Node("worker-1".to_owned()));
@@ -108,10 +106,6 @@ fn a_whole_block_of_metricbeat_can_be_given() {
         .unwrap();
     assert!(node.selects("zone") && profile.namespace.is_none());
     assert!(profile.deployment && !profile.cronjob);
-    assert_eq!(
-        (profile.client_rate.qps, profile.client_rate.burst),
-        (2.5, 4)
-    );
     assert_eq!(watches(&profile), "node replicaset pod*");
 }
 
@@ -384,6 +378,13 @@ fn settings_that_are_no_profiles_say_why() {
         (
             json!({ "address": "${PORT}" }),
             "`enrichment.address`: the variable `PORT` is not set",
+        ),
+        (
+            json!({ "profiles": {
+                "a": { "kube_config": "/one" }, "default": {}, "b": { "kube_config": "/two" },
+            } }),
+            "the profiles `a` and `b` name two kubeconfigs: a relay watches one cluster, so \
+             `kube_config` must be the same wherever it is set",
         ),
         (
             json!({ "default_profile": "a" }),
