@@ -227,7 +227,7 @@ impl Relay {
             })
             .await??
         };
-        let opened = enrich::open(&config).await?;
+        let opened = enrich::open(&config, &tls).await?;
         let (supervisor, control) = WatchSupervisor::new(
             config.native.clone(),
             Arc::clone(&sources.native),
@@ -259,7 +259,7 @@ impl Relay {
         };
         sources.lag = reducer.lag_seconds();
         let (address, listeners) = listen(&config.server_address).await?;
-        let [collecting, asking] = tls.handshakes.clone();
+        let [collecting, asking, _] = tls.handshakes.clone();
         let secured = |one: Listener| one.secured(tls.collect.clone(), collecting.clone());
         let listeners: Vec<_> = listeners.into_iter().map(secured).collect();
         let version = env!("CARGO_PKG_VERSION");

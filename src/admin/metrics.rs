@@ -55,7 +55,12 @@ const TABLES: &[&[Metric]] = &[
 ];
 
 /// Of a process without a source.
-const ALONE: &[&[Metric]] = &[process::ALWAYS, enrichment::METRICS, questions::METRICS];
+const ALONE: &[&[Metric]] = &[
+    process::ALWAYS,
+    tls::METRICS,
+    enrichment::METRICS,
+    questions::METRICS,
+];
 
 /// How the names of the metrics of the relay begin.
 const OURS: &str = "k8s_relay";

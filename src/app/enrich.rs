@@ -8,7 +8,7 @@ mod discovery;
 mod reload;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use self::{discovery::Discovery, reload::Reloader, status::Shown};
-use super::{AppError, end::Part, spawn, watches};
+use super::{AppError, end::Part, spawn, tls::Tls, watches};
 use crate::{
     admin::{
         Metadata,
@@ -73,12 +73,15 @@ pub(super) struct Opened {
 /// # Errors
 /// The address cannot be had, or is open to other machines. With `--source none` also: there is
 /// no way to an API server.
-pub(super) async fn open(config: &Config) -> Result<Option<Opened>, AppError> {
+pub(super) async fn open(config: &Config, tls: &Tls) -> Result<Option<Opened>, AppError> {
     let settings = &config.enrich;
     let Some(listeners) = listen(&settings.address).await? else {
         return Ok(None);
     };
     let address = first_address(settings, &listeners)?;
+    let [_, _, handshakes] = &tls.handshakes;
+    let secured = |one: Listener| one.secured(tls.enrichment.clone(), Arc::clone(handshakes));
+    let listeners = listeners.into_iter().map(secured).collect();
     let profiles = settings.profiles().map_err(AppError::Profiles)?;
     let access = access(config, &profiles);
     let limits = native::Limits {
@@ -270,20 +273,23 @@ fn first_address(settings: &EnrichConfig, listeners: &[Listener]) -> Result<Boun
     })
 }
 
-/// `--kubeconfig`, else what the default profile says.
+/// `--kubeconfig`, else what the profiles say.
 fn access(config: &Config, profiles: &ProfileSet) -> native::Access {
     let access = watches::access(&config.native);
-    let default = profiles.profiles.iter();
-    let mut default = default.filter(|(name, _)| *name == profiles.default_profile);
-    let of_profile = default
-        .next()
-        .map(|(_, profile)| profile.kube_config.as_str());
-    match (&access.kubeconfig, of_profile) {
-        (None, Some(path)) if !path.is_empty() => native::Access {
-            kubeconfig: Some(path.into()),
+    match (
+        &access.kubeconfig,
+        profiles.kube_config().map(PathBuf::from),
+    ) {
+        (None, of_profiles) => native::Access {
+            kubeconfig: of_profiles,
             ..access
         },
-        (_, _) => access,
+        (Some(used), Some(other)) if *used != other => {
+            let (used, other) = (used.display(), other.display());
+            warn!(%used, %other, "`kube_config` of the profiles has no effect: --kubeconfig is given");
+            access
+        }
+        (Some(_), _) => access,
     }
 }
 

@@ -65,7 +65,7 @@ impl MetadataService {
     ) -> Result<Self, AppError> {
         let tls = Tls::load(&config).await?;
         let stop = CancellationToken::new();
-        let opened = enrich::open(&config).await?;
+        let opened = enrich::open(&config, &tls).await?;
         let opened = opened.ok_or(ConfigError::NothingToDo)?;
         let questions = Arc::default();
         let counters = Arc::clone(&questions);
@@ -81,7 +81,7 @@ impl MetadataService {
             handshakes: tls.handshakes.to_vec(),
             ..Sources::default()
         };
-        let [_, asking] = tls.handshakes;
+        let [_, asking, _] = tls.handshakes;
         let secure = (tls.admin, asking);
         let addresses = &config.admin_address;
         let admin = admin::start(addresses, queried, sources, secure, stop.clone()).await?;

@@ -25,10 +25,15 @@ const ADMIN: Role = Role {
     label: "admin",
     words: "of the admin listener",
 };
+const ENRICHMENT: Role = Role {
+    label: "enrichment",
+    words: "of the metadata service",
+};
 
 /// What is spoken within TLS at each port.
 const HTTP_2: &[&str] = &["h2"];
 const HTTP_1: &[&str] = &["http/1.1"];
+const HTTP_BOTH: &[&str] = &["h2", "http/1.1"];
 
 /// TLS as the settings want it.
 #[derive(Debug)]
@@ -36,10 +41,12 @@ pub(super) struct Tls {
     pub(super) reducer: Option<ClientTls>,
     pub(super) collect: Option<ServerTls>,
     pub(super) admin: Option<ServerTls>,
+    pub(super) enrichment: Option<ServerTls>,
     /// All of them, to be kept up with their files.
     pub(super) materials: Materials,
-    /// The failed handshakes of the `Collect` ports and of the admin listener.
-    pub(super) handshakes: [Arc<Handshakes>; 2],
+    /// The failed handshakes of the `Collect` ports, of the admin listener and of the metadata
+    /// service.
+    pub(super) handshakes: [Arc<Handshakes>; 3],
 }
 
 impl Tls {
@@ -62,7 +69,9 @@ impl Tls {
         // Probes have no certificate; the listener itself asks all others for one.
         let admin = &config.admin_tls;
         let admin = listener(ADMIN, admin, ClientCerts::Optional, HTTP_1).await?;
-        for tls in [&collect, &admin].into_iter().flatten() {
+        let enrichment = &config.enrich.tls;
+        let enrichment = listener(ENRICHMENT, enrichment, ClientCerts::Required, HTTP_BOTH).await?;
+        for tls in [&collect, &admin, &enrichment].into_iter().flatten() {
             tls.kept_by(&mut materials);
         }
         materials.say();
@@ -70,8 +79,9 @@ impl Tls {
             reducer,
             collect,
             admin,
+            enrichment,
             materials,
-            handshakes: [COLLECT, ADMIN].map(|role| Handshakes::new(role.label)),
+            handshakes: [COLLECT, ADMIN, ENRICHMENT].map(|role| Handshakes::new(role.label)),
         })
     }
 }
@@ -119,8 +129,8 @@ pub(super) fn keeping(materials: Materials, asked: watch::Receiver<u64>) -> Part
 /// Whether SIGHUP asks for files to be read again. To a process on a terminal it says that the
 /// terminal is gone, and without TLS there is nothing to read: then the relay ends in order.
 pub(super) fn hangup_rereads(config: &Config) -> bool {
-    let has_tls =
-        config.reducer_tls.is_some() || config.server_tls.is_some() || config.admin_tls.is_some();
+    let of_listeners = [&config.server_tls, &config.admin_tls, &config.enrich.tls];
+    let has_tls = config.reducer_tls.is_some() || of_listeners.into_iter().any(Option::is_some);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     has_tls && !stdin.is_terminal() && !stdout.is_terminal() && !stderr.is_terminal()
 }

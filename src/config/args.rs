@@ -12,8 +12,8 @@ use clap::{
 };
 
 use super::{
-    AdminArgs, AdminTlsArgs, EnrichArgs, HaArgs, LogArgs, MigrateArgs, ReducerTlsArgs,
-    ServerTlsArgs, hosts, selector,
+    AdminArgs, AdminTlsArgs, EnrichArgs, EnrichTlsArgs, HaArgs, LogArgs, MigrateArgs,
+    ReducerTlsArgs, ServerTlsArgs, hosts, selector,
     values::{
         self, Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists,
         Reannounce, Reconnect, Source, StreamHandover,
@@ -86,6 +86,10 @@ pub struct RelayArgs {
     /// Metadata for events and lookups.
     #[command(flatten)]
     pub enrich: EnrichArgs,
+
+    /// TLS on the port of the metadata service.
+    #[command(flatten)]
+    pub enrich_tls: EnrichTlsArgs,
 
     /// The admin listener.
     #[command(flatten)]

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    AdminAddress, ConfigError, enrich_block, file,
+    AdminAddress, ConfigError, ListenerTls, enrich_block, file,
     from_file::FromFile,
     relay_command,
     values::{self, Source},
@@ -29,9 +29,9 @@ pub const DEFAULT_ENRICH: &str = "127.0.0.1:8714";
 pub struct EnrichArgs {
     /// Answer questions about metadata at HOST:PORT, unix:PATH or none [default: none]
     ///
-    /// HTTP/1.1, HTTP/2 without TLS and gRPC are served at the same address, to clients of this
-    /// machine only: labels and annotations are data of the whole cluster. With --source none the
-    /// default is 127.0.0.1:8714. The key `enrichment.address` of the config file is the same
+    /// HTTP/1.1, HTTP/2 and gRPC are served at the same address. Labels and annotations are data of
+    /// the whole cluster, so an address that other machines reach needs --enrich-tls-client-ca.
+    /// With --source none the default is 127.0.0.1:8714. The key `enrichment.address` of the config file is the same
     /// setting; `enrichment.profiles` says what is watched and what is answered.
     #[arg(long, value_name = "ADDRESS")]
     #[arg(env = "K8S_RELAY_ENRICH_ADDRESS", hide_env_values = true)]
@@ -53,6 +53,8 @@ pub struct EnrichArgs {
 pub struct EnrichConfig {
     /// Where they are taken.
     pub address: AdminAddress,
+    /// TLS on its port; `None`: plain text.
+    pub tls: Option<ListenerTls>,
     /// `--node-name`
     pub node_name: Option<String>,
     /// The block `enrichment` of the config file, as it is written.
@@ -70,6 +72,7 @@ impl EnrichConfig {
     pub fn off() -> Self {
         Self {
             address: AdminAddress::None,
+            tls: None,
             node_name: None,
             block: Setting::Null,
             file: None,
@@ -89,6 +92,7 @@ impl EnrichConfig {
         });
         Self {
             address: address.unwrap_or(AdminAddress::None),
+            tls: None,
             node_name: args.node_name,
             block: block.unwrap_or(Setting::Null),
             file,
@@ -163,7 +167,8 @@ impl EnrichConfig {
     /// Other machines reach it: whoever asks learns of the whole cluster, and nothing says who
     /// asks.
     pub fn may_listen(&self, address: &BoundAddr) -> Result<(), ConfigError> {
-        match address.is_open() {
+        let knows_clients = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        match address.is_open() && !knows_clients {
             false => Ok(()),
             true => Err(ConfigError::OpenEnrichment(self.address.to_string())),
         }

@@ -46,7 +46,9 @@ pub use log_args::LogArgs;
 pub use migrate_args::{MigrateArgs, MigrateConfig};
 pub use settings::Settings;
 pub(crate) use settings::{NOT_UTF_8, refusal};
-pub use tls_args::{AdminTlsArgs, ListenerTls, ReducerTls, ReducerTlsArgs, ServerTlsArgs};
+pub use tls_args::{
+    AdminTlsArgs, EnrichTlsArgs, ListenerTls, ReducerTls, ReducerTlsArgs, ServerTlsArgs,
+};
 pub use values::{
     Cloud, Containers, Encoder, Endpoint, Escalate, Heartbeat, HostPort, Lists, Migrate,
     Reannounce, Reconnect, Source, StreamHandover, ValueError, duration,
@@ -259,7 +261,7 @@ pub enum ConfigError {
     Profiles(#[from] ProfileSetError),
     /// Metadata would be answered to other machines.
     #[error(
-        "--enrich-address {0} can be reached from other machines, and whoever asks there learns the labels of the whole cluster: give an address on loopback or unix:PATH"
+        "--enrich-address {0} can be reached from other machines, and whoever asks there learns the labels of the whole cluster: give an address on loopback or unix:PATH, or let in who has a certificate: --enrich-tls-cert, --enrich-tls-key and --enrich-tls-client-ca"
     )]
     OpenEnrichment(String),
     /// A metadata service that nobody can ask.
@@ -365,11 +367,16 @@ impl Config {
         if seamless && args.reducer.reconnect == Reconnect::ResetWatcher {
             return Err(ConfigError::SeamlessReset);
         }
+        let plain = Self::in_plain_text(args.clone());
         let config = Self {
             server_tls: args.server_tls.clone().into_config()?,
             reducer_tls: args.reducer_tls.clone().into_config()?,
             admin_tls: args.admin_tls.clone().into_config()?,
-            ..Self::in_plain_text(args)
+            enrich: EnrichConfig {
+                tls: args.enrich_tls.clone().into_config()?,
+                ..plain.enrich
+            },
+            ..plain
         };
         config.migrate.check()?;
         config.ha.check(config.source)?;
@@ -424,6 +431,7 @@ impl Config {
             server_tls: _,
             reducer_tls: _,
             admin_tls: _,
+            enrich_tls: _,
             enrich,
             enrichment,
             config_file,

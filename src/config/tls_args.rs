@@ -87,6 +87,30 @@ pub struct AdminTlsArgs {
     pub admin_tls_client_ca: Option<PathBuf>,
 }
 
+/// TLS on the port of the metadata service.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Enrichment")]
+pub struct EnrichTlsArgs {
+    /// Serve the port of --enrich-address over TLS, with the certificate chain in this PEM file
+    ///
+    /// A Unix socket has no TLS.
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "K8S_RELAY_ENRICH_TLS_CERT", hide_env_values = true)]
+    pub enrich_tls_cert: Option<PathBuf>,
+
+    /// Use the private key in this PEM file for --enrich-tls-cert
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "K8S_RELAY_ENRICH_TLS_KEY", hide_env_values = true)]
+    pub enrich_tls_key: Option<PathBuf>,
+
+    /// Answer only clients with a certificate by an authority in this PEM file
+    ///
+    /// With it --enrich-address may be one that other machines reach.
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "K8S_RELAY_ENRICH_TLS_CLIENT_CA", hide_env_values = true)]
+    pub enrich_tls_client_ca: Option<PathBuf>,
+}
+
 /// TLS to the reducer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReducerTls {
@@ -172,6 +196,23 @@ impl AdminTlsArgs {
             identity,
             self.admin_tls_client_ca,
             "--admin-tls-client-ca",
+            flags,
+        )
+    }
+}
+
+impl EnrichTlsArgs {
+    /// TLS, if it is used.
+    ///
+    /// # Errors
+    /// A flag lacks another one.
+    pub(super) fn into_config(self) -> Result<Option<ListenerTls>, ConfigError> {
+        let flags = ["--enrich-tls-cert", "--enrich-tls-key"];
+        let identity = pair(self.enrich_tls_cert, self.enrich_tls_key, flags)?;
+        listener(
+            identity,
+            self.enrich_tls_client_ca,
+            "--enrich-tls-client-ca",
             flags,
         )
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -207,19 +207,29 @@ impl AskArgs {
 
     /// TLS with this host, if it is wanted.
     async fn tls(&self, host: &str) -> Result<Option<ClientTls>, TlsError> {
-        let Some(ca) = &self.tls_ca else {
-            return Ok(None);
-        };
-        let role = Role {
-            label: "command",
-            words: "to the relay",
-        };
-        let paths = Paths {
-            identity: self.cert.clone().zip(self.key.clone()),
-            authorities: Authorities::File(ca.clone()),
-        };
-        ClientTls::load(role, paths, host).await.map(Some)
+        let identity = self.cert.clone().zip(self.key.clone());
+        tls_with(self.tls_ca.as_deref(), identity, host).await
     }
+}
+
+/// TLS with a relay on this host, if there is an authority to trust.
+pub(super) async fn tls_with(
+    authority: Option<&Path>,
+    identity: Option<(PathBuf, PathBuf)>,
+    host: &str,
+) -> Result<Option<ClientTls>, TlsError> {
+    let Some(authority) = authority else {
+        return Ok(None);
+    };
+    let role = Role {
+        label: "command",
+        words: "to the relay",
+    };
+    let paths = Paths {
+        identity,
+        authorities: Authorities::File(authority.to_owned()),
+    };
+    ClientTls::load(role, paths, host).await.map(Some)
 }
 
 /// Writes a text with colours, if they would be seen.

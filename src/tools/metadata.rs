@@ -5,13 +5,16 @@ pub mod enrich;
 pub mod lookup;
 mod reference;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::ask::harmless;
-use crate::config::{AdminAddress, DEFAULT_ENRICH};
+use crate::{
+    config::{AdminAddress, DEFAULT_ENRICH},
+    net::tls::{Failure, TlsError},
+};
 
 /// Which metadata service is asked, and by which profile.
 #[derive(clap::Args, Clone, Debug)]
@@ -21,9 +24,36 @@ pub struct ServiceArgs {
     #[arg(env = "K8S_RELAY_ENRICH_ADDRESS", hide_env_values = true)]
     pub address: AdminAddress,
 
+    /// Ask over TLS, and trust the authorities in this PEM file
+    ///
+    /// For a relay with --enrich-tls-cert. A Unix socket has no TLS.
+    #[arg(long, value_name = "PATH")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Show the relay the certificate chain in this PEM file
+    #[arg(long, value_name = "PATH", requires = "tls_ca", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// Use the private key in this PEM file for --cert
+    #[arg(long, value_name = "PATH", requires = "cert")]
+    pub key: Option<PathBuf>,
+
     /// Answer by this profile of the relay [default: its default profile]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+}
+
+impl ServiceArgs {
+    /// Asks there in plain text, by the default profile.
+    pub fn at(address: AdminAddress) -> Self {
+        Self {
+            address,
+            tls_ca: None,
+            cert: None,
+            key: None,
+            profile: None,
+        }
+    }
 }
 
 /// Why there is no answer, or none that is wanted. [`MetadataError::status`] is for each.
@@ -42,6 +72,17 @@ pub enum MetadataError {
         place: AdminAddress,
         /// What the system says.
         source: io::Error,
+    },
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Files(TlsError),
+    /// Somebody is there, with whom there is no TLS.
+    #[error("no TLS with what is at {place}: {source}")]
+    NoTls {
+        /// Where.
+        place: AdminAddress,
+        /// Why.
+        source: Failure,
     },
     /// There is no answer, or it is none of a metadata service.
     #[error("no answer from {place} ({problem}). Is this the relay's --enrich-address?")]
@@ -104,8 +145,9 @@ impl MetadataError {
     pub fn status(&self) -> u8 {
         match self {
             Self::NotOne(_) | Self::Invalid { .. } | Self::Read(_) | Self::Write(_) => 1,
-            Self::Nowhere | Self::Refused(_) => 2,
+            Self::Nowhere | Self::Refused(_) | Self::Files(_) => 2,
             Self::Unreachable { .. }
+            | Self::NoTls { .. }
             | Self::NoAnswer { .. }
             | Self::Busy { .. }
             | Self::NotYet(_) => 3,

@@ -151,6 +151,9 @@ fn without_any_setting_the_defaults_hold() {
     tls-server-name =   # default
     enrich-address = none  # default
     node-name =   # default
+    enrich-tls-cert =   # default
+    enrich-tls-key =   # default
+    enrich-tls-client-ca =   # default
     admin-address = 127.0.0.1:8713  # default
     admin-tls-cert =   # default
     admin-tls-key =   # default
@@ -293,6 +296,9 @@ fn every_setting_can_be_changed() {
     tls-server-name =   # default
     enrich-address = unix:/run/k8s-relay-enrich.sock  # flag
     node-name = worker-1  # flag
+    enrich-tls-cert =   # default
+    enrich-tls-key =   # default
+    enrich-tls-client-ca =   # default
     admin-address = unix:/run/k8s-relay.sock  # flag
     admin-tls-cert =   # default
     admin-tls-key =   # default

@@ -22,7 +22,7 @@ use crate::{
     net::BoundAddr,
     sim::kube::{Object, Options, Raw, SimApi},
     tools::{
-        metadata::{client, lookup::flatten},
+        metadata::{ServiceArgs, client, lookup::flatten},
         table::Tone,
     },
 };
@@ -159,16 +159,16 @@ async fn ask(address: &BoundAddr, step: &Step) -> Result<Answer, DemoError> {
         metricset: step.metricset.clone(),
         why,
     };
-    let place = match address {
+    let service = ServiceArgs::at(match address {
         BoundAddr::Tcp(address) => AdminAddress::Tcp(super::host_port(*address)),
         BoundAddr::Unix(path) => AdminAddress::Unix(path.clone()),
-    };
+    });
     // The first one may come before the lists have ended.
     let path = format!("/v1/enrich/{}?wait_ms=5000", step.metricset);
     let body = Full::new(Bytes::from(step.event.get().to_owned()));
     let asked = async {
         let content_type = Some("application/x-ndjson");
-        let answer = client::ask(&place, Method::POST, &path, content_type, body).await;
+        let answer = client::ask(&service, Method::POST, &path, content_type, body).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         let code = answer.response.status();
         if code != StatusCode::OK {

@@ -1,6 +1,6 @@
 //! Asks a metadata service over HTTP, at a port or a socket file.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, iter::successors, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::MetadataError;
-use crate::config::AdminAddress;
+use super::{MetadataError, ServiceArgs};
+use crate::{config::AdminAddress, tools::ask::tls_with};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Answer {
     /// What has come of it.
     pub response: Response<Incoming>,
-    _connection: AbortOnDropHandle<()>,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 /// Asks for this path with this body.
@@ -35,7 +35,7 @@ pub struct Answer {
 /// # Errors
 /// Nobody is there, or what is there does not speak HTTP.
 pub async fn ask<B>(
-    place: &AdminAddress,
+    service: &ServiceArgs,
     method: Method,
     path: &str,
     content_type: Option<&str>,
@@ -44,6 +44,7 @@ pub async fn ask<B>(
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
+    let place = &service.address;
     let unreachable = |source| MetadataError::Unreachable {
         place: place.clone(),
         source,
@@ -60,7 +61,23 @@ where
             };
             let connecting = TcpStream::connect((host, at.port));
             let stream = timeout(CONNECT, connecting).await.map_err(late)?;
-            (at.to_string(), Box::new(stream.map_err(unreachable)?))
+            let stream = stream.map_err(unreachable)?;
+            let identity = service.cert.clone().zip(service.key.clone());
+            let stream: Box<dyn Stream> = match tls_with(service.tls_ca.as_deref(), identity, host)
+                .await
+                .map_err(MetadataError::Files)?
+            {
+                None => Box::new(stream),
+                Some(tls) => {
+                    let no_tls = |source| MetadataError::NoTls {
+                        place: place.clone(),
+                        source,
+                    };
+                    let handshake = timeout(CONNECT, tls.connect(stream));
+                    Box::new(handshake.await.map_err(late)?.map_err(no_tls)?)
+                }
+            };
+            (at.to_string(), stream)
         }
         AdminAddress::Unix(path) => {
             let stream = timeout(CONNECT, UnixStream::connect(path))
@@ -78,8 +95,8 @@ where
     };
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| no_answer(error.to_string()))?;
-    let connection = running(async move { drop(connection.await) });
+        .map_err(|error| no_answer(in_full(&error)))?;
+    let connection = running(connection);
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -90,11 +107,29 @@ where
     let request = request
         .body(body)
         .map_err(|error| no_answer(error.to_string()))?;
-    let response = requests.send_request(request).await;
-    Ok(Answer {
-        response: response.map_err(|error| no_answer(error.to_string()))?,
-        _connection: connection,
-    })
+    match requests.send_request(request).await {
+        Ok(response) => Ok(Answer {
+            response,
+            _connection: connection,
+        }),
+        Err(error) => {
+            // The request knows only that the connection is over, and the connection knows why: a
+            // server that speaks TLS refuses a certificate after the handshake.
+            drop(requests);
+            let why = match timeout(CONNECT, connection).await {
+                Ok(Ok(Err(why))) => why,
+                Ok(_) | Err(_) => error,
+            };
+            Err(no_answer(in_full(&why)))
+        }
+    }
+}
+
+/// An error with all that it comes from.
+fn in_full(error: &hyper::Error) -> String {
+    let sources = successors(std::error::Error::source(error), |error| error.source());
+    let sources: Vec<_> = sources.map(ToString::to_string).collect();
+    [&[error.to_string()], &sources[..]].concat().join(": ")
 }
 
 /// What bytes go through.
@@ -105,6 +140,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
     clippy::disallowed_methods,
     reason = "ended with the answer that it brings"
 )]
-fn running(connection: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+fn running<T: Send + 'static>(
+    connection: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
     AbortOnDropHandle::new(tokio::spawn(connection))
 }

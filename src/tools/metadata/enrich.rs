@@ -101,7 +101,7 @@ pub async fn run(args: &EnrichArgs) -> Result<(), MetadataError> {
     let mut progress = Progress::new(&input);
     let (body, reading) = input.body();
     let content_type = Some("application/x-ndjson");
-    let answer = client::ask(place, Method::POST, &path(args), content_type, body).await?;
+    let answer = client::ask(&args.service, Method::POST, &path(args), content_type, body).await?;
     let code = answer.response.status();
     if code != StatusCode::OK {
         let body = Limited::new(answer.response.into_body(), MAX_REFUSAL)

@@ -155,7 +155,7 @@ pub async fn run(args: &LookupArgs) -> Result<(), MetadataError> {
     };
     let asked = async {
         let body = Empty::<Bytes>::new();
-        let answer = client::ask(place, Method::GET, &path(args), None, body).await?;
+        let answer = client::ask(&args.service, Method::GET, &path(args), None, body).await?;
         let code = answer.response.status();
         let body = Limited::new(answer.response.into_body(), MAX_ANSWER);
         let body = body

@@ -8,4 +8,5 @@ mod process;
 mod reload;
 mod settings;
 mod stages;
+mod tls;
 mod world;

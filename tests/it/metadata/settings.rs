@@ -63,12 +63,32 @@ fn settings_that_would_open_or_close_everything_stop_the_start_with_one_line() {
         (
             &["--enrich-address=0.0.0.0:8714"][..],
             "--enrich-address 0.0.0.0:8714 can be reached from other machines, and whoever asks \
-             there learns the labels of the whole cluster: give an address on loopback or unix:PATH",
+             there learns the labels of the whole cluster: give an address on loopback or unix:PATH, \
+             or let in who has a certificate: --enrich-tls-cert, --enrich-tls-key and \
+             --enrich-tls-client-ca",
         ),
         (
             &["--enrich-address=10.0.0.1:8714", "--source=none"],
             "--enrich-address 10.0.0.1:8714 can be reached from other machines, and whoever asks \
-             there learns the labels of the whole cluster: give an address on loopback or unix:PATH",
+             there learns the labels of the whole cluster: give an address on loopback or unix:PATH, \
+             or let in who has a certificate: --enrich-tls-cert, --enrich-tls-key and \
+             --enrich-tls-client-ca",
+        ),
+        // TLS alone says nothing of who asks.
+        (
+            &[
+                "--enrich-address=[::]:1",
+                "--enrich-tls-cert=/c",
+                "--enrich-tls-key=/k",
+            ],
+            "--enrich-address [::]:1 can be reached from other machines, and whoever asks \
+             there learns the labels of the whole cluster: give an address on loopback or unix:PATH, \
+             or let in who has a certificate: --enrich-tls-cert, --enrich-tls-key and \
+             --enrich-tls-client-ca",
+        ),
+        (
+            &["--enrich-tls-client-ca=/ca"],
+            "--enrich-tls-client-ca needs --enrich-tls-cert",
         ),
         (
             &["--source=none", "--enrich-address=none"],
