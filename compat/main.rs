@@ -68,7 +68,7 @@ struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     limit: Duration,
     /// Runs up to this number of cases at once.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     jobs: usize,
     /// What `cargo test` hands to every test, without meaning here.
     #[arg(long, hide = true)]
