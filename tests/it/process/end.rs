@@ -176,6 +176,9 @@ async fn a_name_that_does_not_resolve_is_asked_for_again_and_again() {
     let error = line["error"].as_str().unwrap();
     assert!(error.starts_with("cannot resolve fe80"), "{error}");
     let mut call = connect(&relay).await.open();
+    let infos = World::send(&mut call, Cluster::new(1, 1).list().take(1)).await;
+    let all = |p: &Progress| p.streams.values().sum::<u64>() == infos;
+    relay.until("the call is open", all).await;
     relay.signal(Signal::SIGINT);
     unavailable(&mut call).await;
     assert_eq!(relay.ended().await.code(), Some(0));
